@@ -1,0 +1,65 @@
+"""The connection to Redis or Valkey, made in one place, with deadlines on everything.
+
+`connect` and `connect_async` take any URL that `redis` knows (redis, rediss, unix; ACL user and
+password in it). The client reconnects by itself on the next call; callers treat `BROKER_ERRORS` as
+"away for now" and try again.
+"""
+
+from __future__ import annotations
+
+import redis
+import redis.asyncio
+from pydantic import SecretStr
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from services.common.errors import SettingsError
+from services.common.redaction import redact
+
+# A blocking read must end before the socket gives up, else every quiet second is an error.
+MAX_BLOCK_MS = 1000
+SOCKET_TIMEOUT_S = 5.0
+CONNECT_TIMEOUT_S = 2.0
+
+BROKER_ERRORS = (redis.RedisError, OSError)
+
+
+def connect(url: SecretStr) -> redis.Redis:
+    """A client; nothing is sent yet.
+
+    Raises:
+        SettingsError: the URL is not one of a broker.
+    """
+    try:
+        return redis.Redis.from_url(
+            url.get_secret_value(),
+            socket_timeout=SOCKET_TIMEOUT_S,
+            socket_connect_timeout=CONNECT_TIMEOUT_S,
+            retry=Retry(NoBackoff(), 0),
+        )
+    except ValueError as error:
+        raise _not_a_broker(url, error) from None
+
+
+def connect_async(url: SecretStr) -> redis.asyncio.Redis:
+    """The same for asyncio."""
+    try:
+        return redis.asyncio.Redis.from_url(
+            url.get_secret_value(),
+            socket_timeout=SOCKET_TIMEOUT_S,
+            socket_connect_timeout=CONNECT_TIMEOUT_S,
+            retry=redis.asyncio.retry.Retry(NoBackoff(), 0),
+        )
+    except ValueError as error:
+        raise _not_a_broker(url, error) from None
+
+
+def explain(error: BaseException) -> str:
+    """A broker error in one line, without secrets."""
+    return redact(" ".join(str(error).split()) or type(error).__name__)
+
+
+def _not_a_broker(url: SecretStr, error: ValueError) -> SettingsError:
+    return SettingsError(
+        f"broker {redact(url.get_secret_value())!r}: {error}; write redis://host:6379/0"
+    )

@@ -1,0 +1,229 @@
+"""Cameras: what a camera is, what state it is in, and where both stand in the broker.
+
+`Camera` is what the user asked for; `CameraStatus` what capture last said of it. `CameraRegistry`
+reads and writes both in the broker; it is the only code that knows their keys.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import redis
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+
+from services.common import streams
+from services.common.errors import SettingsError
+from services.common.redaction import redact, remember_url
+
+CameraState = Literal["connecting", "live", "stalled", "failed", "stopped"]
+Rotation = Literal[0, 90, 180, 270]
+SCHEMES = ("rtsp", "rtsps", "http", "https", "file", "device")
+
+_NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,31}$")
+
+
+def is_camera_name(name: str) -> bool:
+    """Lower-case letters, digits, `-` and `_`; starts with a letter or digit; 32 at most."""
+    return _NAME.match(name) is not None
+
+
+class Camera(BaseModel):
+    """A camera as the user gave it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(description="lower-case letters, digits, - and _, 32 at most")
+    url: SecretStr = Field(
+        description="rtsp://, rtsps://, http(s):// (MJPEG), file:///path or device:///dev/video0"
+    )
+    rotate: Rotation = Field(0, description="degrees clockwise to turn the picture upright")
+    transport: Literal["tcp", "udp"] = Field("tcp", description="RTSP media transport")
+    paused: bool = Field(False, description="known but not read")
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_plain(cls, name: str) -> str:
+        if not is_camera_name(name):
+            raise ValueError("use lower-case letters, digits, - and _, 32 at most")
+        return name
+
+    @field_validator("url")
+    @classmethod
+    def _url_is_supported(cls, url: SecretStr) -> SecretStr:
+        text = url.get_secret_value()
+        try:
+            parts = urlsplit(text)
+            parts.port  # noqa: B018  raises on a port that is no number
+        except ValueError as error:
+            raise ValueError(f"not a URL: {error}") from None
+        if parts.scheme not in SCHEMES:
+            raise ValueError(f"scheme must be one of {', '.join(SCHEMES)}")
+        if parts.scheme in ("file", "device"):
+            if not parts.path:
+                raise ValueError(f"write it as {parts.scheme}:///path")
+        elif not parts.hostname:
+            raise ValueError("names no host")
+        remember_url(text)
+        return url
+
+    @classmethod
+    def parse(cls, text: str) -> Camera:
+        """`NAME=URL` from a command line.
+
+        Raises:
+            SettingsError: it is not.
+        """
+        name, equals, url = text.partition("=")
+        if not equals or "://" in name:
+            raise SettingsError(f"camera {redact(text)!r}: write it as NAME=URL")
+        return _validated({"name": name, "url": url}, f"camera {name!r}")
+
+    def shown_url(self) -> str:
+        """The URL without its password."""
+        return redact(self.url.get_secret_value())
+
+    def to_json(self) -> str:
+        """For the broker only: the password is in it."""
+        return json.dumps(self.model_dump() | {"url": self.url.get_secret_value()})
+
+
+class CameraStatus(BaseModel):
+    """What capture says of a camera: the answer of `GET /api/cameras`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    state: CameraState
+    since: float = Field(description="Unix time at which this state began")
+    fps: float = Field(0.0, description="frames per second received, last seconds")
+    width: int = 0
+    height: int = 0
+    reason: str = Field("", description="why it is not live, in plain words; never a password")
+
+
+def load_cameras(path: Path) -> list[Camera]:
+    """Cameras from a YAML file: `cameras: [{name, url, rotate, transport}]`.
+
+    Raises:
+        SettingsError: unreadable, or a camera is wrong; names the file and the camera.
+    """
+    try:
+        document = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise SettingsError(f"{path}: {error.strerror}") from None
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    entries = document.get("cameras") if isinstance(document, dict) else None
+    if not isinstance(entries, list):
+        raise SettingsError(f"{path}: must hold a list under 'cameras'")
+    cameras = []
+    for i, entry in enumerate(entries):
+        name = entry.get("name", i) if isinstance(entry, dict) else i
+        cameras.append(_validated(entry, f"{path}: camera {name!r}"))
+    return unique(cameras)
+
+
+def unique(cameras: list[Camera]) -> list[Camera]:
+    """The same list.
+
+    Raises:
+        SettingsError: a name stands twice.
+    """
+    names = [camera.name for camera in cameras]
+    for name in names:
+        if names.count(name) > 1:
+            raise SettingsError(f"camera {name!r} is given twice")
+    return cameras
+
+
+class CameraRegistry:
+    """Cameras and their states in the broker."""
+
+    def __init__(self, broker: redis.Redis) -> None:
+        self._broker = broker
+
+    def cameras(self) -> dict[str, Camera]:
+        """All cameras that should be read, by name; a foreign entry is left out."""
+        found: dict[str, Camera] = {}
+        raw: dict[bytes, bytes] = self._broker.hgetall(streams.CAMERAS_KEY)  # type: ignore[assignment]
+        for data in raw.values():
+            try:
+                camera = Camera.model_validate_json(data)
+            except ValidationError:
+                continue
+            found[camera.name] = camera
+        return found
+
+    def put(self, camera: Camera) -> None:
+        """Add a camera or replace the one of its name."""
+        self._broker.hset(streams.CAMERAS_KEY, camera.name, camera.to_json())
+
+    def remove(self, name: str) -> bool:
+        """Take a camera and everything kept of it away; False if there was none."""
+        with self._broker.pipeline(transaction=False) as pipe:
+            pipe.hdel(streams.CAMERAS_KEY, name)
+            pipe.delete(
+                streams.status_key(name),
+                streams.watched_key(name),
+                streams.frames_key(name),
+                streams.results_key(name),
+            )
+            return bool(pipe.execute()[0])
+
+    def put_statuses(self, statuses: list[CameraStatus]) -> None:
+        """Say how cameras are; to be repeated within `STATUS_TTL_S`."""
+        with self._broker.pipeline(transaction=False) as pipe:
+            for status in statuses:
+                pipe.set(
+                    streams.status_key(status.name),
+                    status.model_dump_json(),
+                    px=int(streams.STATUS_TTL_S * 1000),
+                )
+            pipe.execute()
+
+    def statuses(self) -> list[CameraStatus]:
+        """The state of every camera, by name; one that nobody reads is `connecting`."""
+        names = sorted(self.cameras())
+        with self._broker.pipeline(transaction=False) as pipe:
+            for name in names:
+                pipe.get(streams.status_key(name))
+            answers: list[Any] = pipe.execute()
+        return [_status(name, answer) for name, answer in zip(names, answers, strict=True)]
+
+    def watch(self, name: str) -> None:
+        """Somebody looks at this camera now; to be repeated within `WATCHED_TTL_S`."""
+        self._broker.set(streams.watched_key(name), b"1", px=int(streams.WATCHED_TTL_S * 1000))
+
+    def watched(self, names: list[str]) -> set[str]:
+        """Those of the cameras that somebody looks at."""
+        with self._broker.pipeline(transaction=False) as pipe:
+            for name in names:
+                pipe.exists(streams.watched_key(name))
+            answers: list[Any] = pipe.execute()
+        return {name for name, answer in zip(names, answers, strict=True) if answer}
+
+
+def _status(name: str, data: bytes | None) -> CameraStatus:
+    if data is not None:
+        try:
+            return CameraStatus.model_validate_json(data)
+        except ValidationError:
+            pass
+    return CameraStatus(
+        name=name, state="connecting", since=time.time(), reason="no capture service reads it yet"
+    )
+
+
+def _validated(entry: Any, where: str) -> Camera:
+    try:
+        return Camera.model_validate(entry)
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise SettingsError(f"{where}: {field}: {redact(first['msg'])}") from None

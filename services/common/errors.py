@@ -1,0 +1,54 @@
+"""Every error of the project, as one tree. A user sees the message: one line, what and what to do.
+
+FacestreamError
+├── SettingsError        a setting is unknown, malformed or contradicts another      (exit code 2)
+├── StartError           a service cannot start: port taken, folder not writable     (exit code 1)
+├── CameraError          a camera cannot be opened or read; carries a short reason
+├── BrokerError          the broker is away or refuses
+├── MessageError         a stream entry is corrupt or foreign
+├── ModelError           a model cannot be loaded or answers nonsense
+├── PictureError         a picture cannot be read
+└── DataError            a training data set is missing, empty or foreign
+"""
+
+from __future__ import annotations
+
+
+class FacestreamError(Exception):
+    """Root of the tree; `exit_code` is what a command ends with when it meets one."""
+
+    exit_code = 1
+
+
+class SettingsError(FacestreamError):
+    """A setting is unknown, malformed or contradicts another."""
+
+    exit_code = 2
+
+
+class StartError(FacestreamError):
+    """A service cannot start."""
+
+
+class CameraError(FacestreamError):
+    """A camera cannot be opened or read."""
+
+
+class BrokerError(FacestreamError):
+    """The broker is away or refuses."""
+
+
+class MessageError(FacestreamError):
+    """A stream entry is corrupt or foreign."""
+
+
+class ModelError(FacestreamError):
+    """A model cannot be loaded or answers nonsense."""
+
+
+class PictureError(FacestreamError):
+    """A picture cannot be read."""
+
+
+class DataError(FacestreamError):
+    """A training data set is missing, empty or foreign."""

@@ -1,0 +1,115 @@
+"""Is this process alive, and can it do its work? `/livez`, `/readyz` and `/metrics` over HTTP.
+
+`Health` is fed by the service: `beat` from its main loop, `missing`/`present` for what it needs.
+`serve_health` answers from a thread; the annotator mounts the same answers in its own web server.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from services.common.errors import StartError
+from services.common.redaction import redact
+
+
+class Health:
+    """What is known of one process's health. Thread-safe.
+
+    Args:
+        needs: what must be `present` before the service is ready, e.g. "broker", "model server".
+        beat_deadline_s: the main loop counts as stuck when it has not beaten for so long.
+    """
+
+    def __init__(
+        self,
+        needs: tuple[str, ...],
+        beat_deadline_s: float = 10.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock, self._deadline_s = clock, beat_deadline_s
+        self._lock = threading.Lock()
+        self._missing = {need: "not reached yet" for need in needs}
+        self._beat_at = clock()
+
+    def beat(self) -> None:
+        """The main loop went round."""
+        self._beat_at = self._clock()
+
+    def present(self, need: str) -> bool:
+        """This need is met; True if it was missing until now."""
+        with self._lock:
+            return self._missing.pop(need, None) is not None
+
+    def missing(self, need: str, reason: str) -> bool:
+        """This need is not met, and why; True if it was met until now."""
+        with self._lock:
+            new = need not in self._missing
+            self._missing[need] = redact(reason)
+            return new
+
+    def live(self) -> tuple[bool, dict[str, object]]:
+        """Whether the main loop runs, and the answer of `/livez`."""
+        silent_s = self._clock() - self._beat_at
+        live = silent_s <= self._deadline_s
+        return live, {"live": live, "silent_s": round(silent_s, 1)}
+
+    def ready(self) -> tuple[bool, dict[str, object]]:
+        """Whether the service can do its work now, and the answer of `/readyz` with what is missing."""
+        with self._lock:
+            missing = dict(self._missing)
+        ready = not missing and self.live()[0]
+        return ready, {"ready": ready, "missing": missing}
+
+
+def serve_health(
+    health: Health, registry: CollectorRegistry, host: str, port: int
+) -> ThreadingHTTPServer:
+    """Answer `/livez`, `/readyz` and `/metrics` from a daemon thread.
+
+    Returns:
+        the server; `server_port` tells the port where 0 was asked for, `shutdown()` ends it.
+
+    Raises:
+        StartError: the port is taken or the address is not this machine's.
+    """
+
+    class Handler(BaseHTTPRequestHandler):
+        timeout = 5
+
+        def do_GET(self) -> None:
+            path = self.path.partition("?")[0]
+            if path == "/metrics":
+                self._answer(200, generate_latest(registry), CONTENT_TYPE_LATEST)
+            elif path in ("/livez", "/readyz"):
+                good, body = health.live() if path == "/livez" else health.ready()
+                self._answer(200 if good else 503, json.dumps(body).encode(), "application/json")
+            else:
+                self._answer(404, b'{"detail": "try /livez, /readyz or /metrics"}', "application/json")
+
+        def _answer(self, status: int, body: bytes, content_type: str) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", content_type)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            logging.debug("health: " + format, *args)
+
+    try:
+        server = ThreadingHTTPServer((host, port), Handler)
+    except OSError as error:
+        raise StartError(
+            f"cannot listen on {host}:{port}: {error.strerror}; choose another with --health-port"
+        ) from None
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, name="health", daemon=True).start()
+    return server

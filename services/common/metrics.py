@@ -1,0 +1,166 @@
+"""Every metric of every service, defined once.
+
+Naming rule: `facestream_<service>_<what>_<unit>`, counters end in `_total`. Labels are bounded:
+`camera` by the registry's limit (and removed with the camera), `reason` and `step` by the literals
+below, `model` by the models folder. A service imports the class that is its own and no other.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_LATENCY_BUCKETS_S = (
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1, 2, 5, 10,
+)  # fmt: skip
+_BATCH_BUCKETS = (1, 2, 4, 6, 8, 12, 16, 24, 32)
+
+
+class _Metrics:
+    """Counters, gauges and histograms of one service on one registry."""
+
+    service = ""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+
+    def _counter(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
+        return Counter(f"facestream_{self.service}_{name}", text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Gauge:
+        return Gauge(f"facestream_{self.service}_{name}", text, labels, registry=self.registry)
+
+    def _seconds(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Histogram:
+        return Histogram(
+            f"facestream_{self.service}_{name}_seconds",
+            text,
+            labels,
+            buckets=_LATENCY_BUCKETS_S,
+            registry=self.registry,
+        )
+
+    def forget_camera(self, camera: str) -> None:
+        """Drop the series of a camera that was removed."""
+        for metric in vars(self).values():
+            names = getattr(metric, "_labelnames", ())
+            if names == ("camera",):
+                _remove(metric, (camera,))
+            elif "camera" in names:
+                for labels in list(getattr(metric, "_metrics", {})):
+                    if labels[names.index("camera")] == camera:
+                        _remove(metric, labels)
+
+
+class CaptureMetrics(_Metrics):
+    """Camera in, faces out. `reason` of a dropped face: overflow, broker, encode."""
+
+    service = "capture"
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        super().__init__(registry)
+        self.cameras = self._gauge("cameras", "Cameras by state", ("state",))
+        self.frames = self._counter("frames_total", "Frames decoded", ("camera",))
+        self.frames_published = self._counter(
+            "frames_published_total", "Frames sent with their picture", ("camera",)
+        )
+        self.frames_dropped = self._counter(
+            "frames_dropped_total", "Frames not used, by reason", ("camera", "reason")
+        )
+        self.reconnects = self._counter("reconnects_total", "Camera reconnections", ("camera",))
+        self.detections = self._counter("detections_total", "Detector runs", ("camera",))
+        self.faces_found = self._counter("faces_found_total", "Faces seen by the detector", ("camera",))
+        self.faces_published = self._counter(
+            "faces_published_total", "Face crops sent to the workers", ("camera",)
+        )
+        self.faces_dropped = self._counter(
+            "faces_dropped_total", "Face crops not sent or pushed out, by reason", ("camera", "reason")
+        )
+        self.tracks = self._gauge("tracks", "Faces being followed", ("camera",))
+        self.step = self._seconds("step", "Time of one step", ("step",))
+        self.broker_errors = self._counter("broker_errors_total", "Failed calls to the broker")
+
+
+class WorkerMetrics(_Metrics):
+    """Crops in, results out. `reason` of a dropped face: stale, corrupt, foreign, dead, trimmed."""
+
+    service = "worker"
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        super().__init__(registry)
+        self.faces_read = self._counter("faces_read_total", "Faces taken from the streams")
+        self.faces_answered = self._counter("faces_answered_total", "Faces answered", ("model",))
+        self.faces_dropped = self._counter(
+            "faces_dropped_total", "Faces not answered, by reason", ("reason",)
+        )
+        self.faces_claimed = self._counter(
+            "faces_claimed_total", "Faces taken over from a dead worker"
+        )
+        self.backlog = self._gauge("backlog_faces", "Faces waiting in the streams")
+        self.oldest = self._gauge("oldest_face_seconds", "Age of the oldest waiting face")
+        self.batch = Histogram(
+            "facestream_worker_batch_faces",
+            "Faces per request",
+            buckets=_BATCH_BUCKETS,
+            registry=registry,
+        )
+        self.rpc = self._seconds("rpc", "Time of one request to the model server", ("model",))
+        self.rpc_errors = self._counter(
+            "rpc_errors_total", "Failed requests to the model server", ("model", "code")
+        )
+        self.wait = self._seconds("wait", "From a face's publication to its result")
+        self.broker_errors = self._counter("broker_errors_total", "Failed calls to the broker")
+
+
+class ModelServerMetrics(_Metrics):
+    """gRPC requests in, tensors out."""
+
+    service = "model_server"
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        super().__init__(registry)
+        self.requests = self._counter(
+            "requests_total", "Requests by model and gRPC status", ("model", "code")
+        )
+        self.faces = self._counter("faces_total", "Faces inferred", ("model",))
+        self.inference = self._seconds("inference", "Time of one inference", ("model",))
+        self.version = self._gauge("version", "Newest version that is served", ("model",))
+        self.load_errors = self._counter(
+            "load_errors_total", "Model versions that could not be loaded", ("model",)
+        )
+
+
+class AnnotatorMetrics(_Metrics):
+    """Results in, picture out. `reason` of a dropped entry: corrupt, foreign, unknown_track, late."""
+
+    service = "annotator"
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        super().__init__(registry)
+        self.frames = self._counter("frames_total", "Frames received", ("camera",))
+        self.frames_drawn = self._counter("frames_drawn_total", "Frames annotated", ("camera",))
+        self.frames_dropped = self._counter(
+            "frames_dropped_total", "Frames not shown, by reason", ("camera", "reason")
+        )
+        self.results = self._counter("results_total", "Results joined to a track", ("camera",))
+        self.results_dropped = self._counter(
+            "results_dropped_total", "Results not used, by reason", ("reason",)
+        )
+        self.people = self._gauge("people", "People in view", ("camera",))
+        self.viewers = self._gauge("viewers", "Open picture streams", ("camera",))
+        self.viewer_frames_skipped = self._counter(
+            "viewer_frames_skipped_total", "Frames that slow viewers did not get", ("camera",)
+        )
+        self.picture_latency = self._seconds(
+            "picture_latency", "From a frame's capture to its annotated picture"
+        )
+        self.result_latency = self._seconds(
+            "result_latency", "From a face's capture to its result here"
+        )
+        self.step = self._seconds("step", "Time of one step", ("step",))
+        self.broker_errors = self._counter("broker_errors_total", "Failed calls to the broker")
+
+
+def _remove(metric: object, labels: tuple[str, ...]) -> None:
+    try:
+        metric.remove(*labels)  # type: ignore[attr-defined]
+    except KeyError:
+        pass

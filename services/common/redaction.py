@@ -1,0 +1,68 @@
+"""Keeps passwords out of everything that a person or a log may read.
+
+Camera and broker URLs carry credentials. `redact` scrubs any text: by shape (`//user:pass@`,
+`password=…`) and by every secret that `remember_url` was told of. `LogRedaction` applies it to each
+log record, exception text included.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from urllib.parse import quote, unquote, urlsplit
+
+STARS = "***"
+_USERINFO = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://)(?P<info>[^/\s'\"<>]*)@", re.IGNORECASE)
+_QUERY = re.compile(
+    r"(?P<key>\b(?:password|passwd|pwd|pass|token|secret|api_?key)=)[^&\s'\"<>]+", re.IGNORECASE
+)
+_MIN_SECRET = 4  # a shorter one would blank out ordinary words; its URL is caught by shape
+_MAX_SECRETS = 4096
+
+_lock = threading.Lock()
+_secrets: dict[str, None] = {}  # in order of arrival, so that the oldest is forgotten first
+
+
+def remember_url(url: str) -> None:
+    """Have the password of this URL scrubbed from now on, also where it stands outside a URL."""
+    try:
+        password = urlsplit(url).password
+    except ValueError:
+        return
+    if not password:
+        return
+    for spelling in {password, unquote(password), quote(unquote(password), safe="")}:
+        if len(spelling) >= _MIN_SECRET:
+            with _lock:
+                _secrets[spelling] = None
+                while len(_secrets) > _MAX_SECRETS:
+                    del _secrets[next(iter(_secrets))]
+
+
+def redact(text: str) -> str:
+    """The text without passwords: `rtsp://user:***@host/path`."""
+    text = _USERINFO.sub(_hide_userinfo, text)
+    text = _QUERY.sub(lambda m: m["key"] + STARS, text)
+    with _lock:
+        known = sorted(_secrets, key=len, reverse=True)
+    for secret in known:
+        text = text.replace(secret, STARS)
+    return text
+
+
+def _hide_userinfo(match: re.Match[str]) -> str:
+    user, colon, _ = match["info"].partition(":")
+    return f"{match['scheme']}{user}:{STARS}@" if colon else match[0]
+
+
+class LogRedaction(logging.Filter):
+    """Rewrites each record's message and exception text through `redact`."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = redact(record.getMessage()), ()
+        if record.exc_info and not record.exc_text:
+            record.exc_text = logging.Formatter().formatException(record.exc_info)
+        if record.exc_text:
+            record.exc_text = redact(record.exc_text)
+        return True

@@ -1,0 +1,62 @@
+"""The names and bounds of everything in the broker: keys, groups, caps. Pure.
+
+A camera's keys share a hash tag `{camera}`, so in a Redis Cluster they live on one node; faces are
+spread over shards by camera. Every stream has an exact cap, every other key a time to live or a
+bounded number.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+PREFIX = "facestream"
+
+CAMERAS_KEY = f"{PREFIX}:cameras"  # hash: camera name -> Camera as JSON; what should be read
+BOOT_KEY = f"{PREFIX}:boot"  # set by the first capture to see an empty broker; gone = restarted
+DEAD_KEY = f"{PREFIX}:dead"  # stream of DeadFace
+WORKER_GROUP = "workers"
+
+# Stream entry fields.
+MESSAGE_FIELD = b"m"
+JPEG_FIELD = b"jpeg"
+
+# Exact caps, in entries. Frames carry pictures of ~100 kB and go stale at once.
+FRAMES_CAP = 8
+RESULTS_CAP = 256
+FACES_CAP = 256  # per shard
+DEAD_CAP = 1000
+
+STATUS_TTL_S = 10.0  # a camera's status is rewritten every second by who reads it
+WATCHED_TTL_S = 3.0
+MAX_CAMERAS = 256
+DEFAULT_SHARDS = 1
+
+
+def frames_key(camera: str) -> str:
+    """Stream of Frame: capture → annotator."""
+    return f"{PREFIX}:frames:{{{camera}}}"
+
+
+def results_key(camera: str) -> str:
+    """Stream of Result: worker → annotator."""
+    return f"{PREFIX}:results:{{{camera}}}"
+
+
+def status_key(camera: str) -> str:
+    """String: CameraStatus as JSON, with a time to live."""
+    return f"{PREFIX}:status:{{{camera}}}"
+
+
+def watched_key(camera: str) -> str:
+    """String with a time to live: exists while somebody looks at the camera's picture."""
+    return f"{PREFIX}:watched:{{{camera}}}"
+
+
+def faces_key(shard: int) -> str:
+    """Stream of Face: capture → workers."""
+    return f"{PREFIX}:faces:{{{shard}}}"
+
+
+def shard_of(camera: str, shards: int) -> int:
+    """The faces shard of a camera, 0 ≤ shard < shards; the same in every process."""
+    return zlib.crc32(camera.encode()) % shards

@@ -1,0 +1,106 @@
+"""From pictures to aligned face crops: found once, kept in a cache, augmented from there.
+
+Pictures go in; `FaceSet` comes out: uint8 crops with some context around each, so that the
+augmentation can turn and shift without leaving the picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from services.common.alignment import TEMPLATE, align
+from services.common.detector import FaceDetector, letterbox
+from training.dataset import Picture, folds_digest
+
+STORE_PX = 240
+STORE_MARGIN = 0.1  # context on each side of the face's frame; the frame itself is 200 px
+_DETECT_PX = 224
+
+
+@dataclass(frozen=True, slots=True)
+class FaceSet:
+    """Crops and labels, in one order.
+
+    crops: uint8 RGB `[n, STORE_PX, STORE_PX, 3]`; age: float32 years `[n]`; female: float32 0 or 1;
+    ethnicity: int8; found: bool, whether the detector found the face (else the crop is the whole
+    picture, which UTKFace has already framed).
+    """
+
+    crops: NDArray[np.uint8]
+    age: NDArray[np.float32]
+    female: NDArray[np.float32]
+    ethnicity: NDArray[np.int8]
+    found: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.age)
+
+    def subset(self, keep: NDArray[np.intp]) -> FaceSet:
+        """The faces at these positions; the crops are copied out of the cache."""
+        return FaceSet(
+            self.crops[keep],
+            self.age[keep],
+            self.female[keep],
+            self.ethnicity[keep],
+            self.found[keep],
+        )
+
+
+def decode(picture: Picture) -> NDArray[np.uint8]:
+    """RGB uint8 `[height, width, 3]`."""
+    bgr = cv2.imdecode(np.frombuffer(picture.data, np.uint8), cv2.IMREAD_COLOR)
+    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
+
+
+def best_landmarks(
+    detector: FaceDetector, rgb: NDArray[np.uint8]
+) -> NDArray[np.float32] | None:
+    """Landmarks `[5, 2]` of the largest face in the picture's pixels, None if there is none."""
+    fitted, back = letterbox(rgb[:, :, ::-1], detector.width, detector.height)
+    faces = detector.detect(fitted)
+    if len(faces) == 0:
+        return None
+    largest = int(np.argmax(faces.boxes[:, 2] * faces.boxes[:, 3]))
+    return faces.moved(back).landmarks[largest]
+
+
+def framed_landmarks(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Where the landmarks lie if the picture is already framed as the template is."""
+    return TEMPLATE * np.float32([rgb.shape[1], rgb.shape[0]])
+
+
+def collect(pictures: Sequence[Picture], cache_dir: Path) -> FaceSet:
+    """Find and cut the face of every picture; the crops are kept in `cache_dir`, keyed by content."""
+    cache_dir.mkdir(parents=True, exist_ok=True)
+    stem = cache_dir / f"faces_{folds_digest(pictures)[:16]}_{STORE_PX}"
+    crops_path, found_path = stem.with_suffix(".npy"), stem.with_suffix(".found.npy")
+    if not (crops_path.exists() and found_path.exists()):
+        partial = stem.with_suffix(".partial.npy")
+        crops = np.lib.format.open_memmap(
+            partial, mode="w+", dtype=np.uint8, shape=(len(pictures), STORE_PX, STORE_PX, 3)
+        )
+        found = np.zeros(len(pictures), np.bool_)
+        detector = FaceDetector(_DETECT_PX, _DETECT_PX)
+        for i, picture in enumerate(pictures):
+            rgb = decode(picture)
+            landmarks = best_landmarks(detector, rgb)
+            found[i] = landmarks is not None
+            if landmarks is None:
+                landmarks = framed_landmarks(rgb)
+            crops[i] = align(rgb, landmarks, STORE_PX, STORE_MARGIN)
+        crops.flush()
+        np.save(found_path, found)
+        partial.replace(crops_path)
+    return FaceSet(
+        np.load(crops_path, mmap_mode="r"),
+        np.array([p.age for p in pictures], np.float32),
+        np.array([p.female for p in pictures], np.float32),
+        np.array([p.ethnicity for p in pictures], np.int8),
+        np.load(found_path),
+    )

@@ -1,0 +1,259 @@
+"""Runs the training: data in, checkpoints and a record out; picks up where it was killed.
+
+Every source of chance is derived from (seed, epoch, position), and the optimizer's state is part of
+the checkpoint, so a resumed run ends where an unbroken one would.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import keras
+import numpy as np
+import tensorflow as tf
+
+from training.augment import augment, frame
+from training.config import Stage, TrainConfig
+from training.faces import FaceSet
+from training.losses import AgeError, AgeLoss, GenderAccuracy, GenderLoss, age_weights
+from training.network import BACKBONE, build
+
+STATE_FILE = "state.json"
+CHECKPOINT = "checkpoint"
+
+
+def labels_of(config: TrainConfig, faces: FaceSet, at: Any) -> dict[str, Any]:
+    """The labels of the heads that this network has."""
+    both = {"age": faces.age[at], "gender": faces.female[at]}
+    return {head: both[head] for head in config.network.heads}
+
+
+def epoch_batches(
+    config: TrainConfig, faces: FaceSet, epoch: int, size_px: int
+) -> tf.data.Dataset:
+    """One epoch of augmented batches: `(crops uint8, labels, weights)`, the same for the same seed."""
+    order = np.random.default_rng([config.seed, epoch]).permutation(len(faces)).astype(np.int64)
+    batch = config.fit.batch
+    order = order[: len(order) // batch * batch]
+    weight = age_weights(faces.age, config.loss.rare_age_power)
+    labels = labels_of(config, faces, order)
+    weights = {
+        head: weight[order] if head == "age" else np.ones(len(order), np.float32) for head in labels
+    }
+
+    def view(index: np.int64) -> np.ndarray:
+        random = np.random.default_rng([config.seed, epoch, int(index)])
+        return augment(faces.crops[index], size_px, random)
+
+    def load(index: tf.Tensor, label: Any, weight: Any) -> tuple[tf.Tensor, Any, Any]:
+        crop = tf.numpy_function(view, [index], tf.uint8, stateful=False)
+        return tf.ensure_shape(crop, (size_px, size_px, 3)), label, weight
+
+    return (
+        tf.data.Dataset.from_tensor_slices((order, labels, weights))
+        .map(load, num_parallel_calls=2, deterministic=True)
+        .batch(batch, drop_remainder=True)
+        .prefetch(4)
+    )
+
+
+def plain_batches(
+    config: TrainConfig, faces: FaceSet, size_px: int, batch: int = 64
+) -> tf.data.Dataset:
+    """Unaugmented batches in order: `(crops uint8, labels)`."""
+    crops = np.stack([frame(crop, size_px) for crop in faces.crops])
+    return tf.data.Dataset.from_tensor_slices(
+        (crops, labels_of(config, faces, slice(None)))
+    ).batch(batch)
+
+
+class CosineWithWarmup(keras.optimizers.schedules.LearningRateSchedule):
+    """Linear rise to `peak` over `warmup` steps, then half a cosine down to zero at `total`.
+
+    I. Loshchilov, F. Hutter, "SGDR", ICLR 2017.
+    """
+
+    def __init__(self, peak: float, warmup: int, total: int) -> None:
+        self._peak, self._warmup, self._total = peak, max(1, warmup), max(2, total)
+
+    def __call__(self, step: Any) -> Any:
+        step = tf.cast(step, tf.float32)
+        rise = step / self._warmup
+        done = tf.clip_by_value((step - self._warmup) / max(1, self._total - self._warmup), 0.0, 1.0)
+        return self._peak * tf.minimum(rise, 0.5 * (1 + tf.cos(np.pi * done)))
+
+    def get_config(self) -> dict[str, Any]:
+        return {"peak": self._peak, "warmup": self._warmup, "total": self._total}
+
+
+def compile_for(
+    config: TrainConfig, model: keras.Model, schedule: Any, *, frozen: bool
+) -> None:
+    """Freeze or free the backbone and give the model losses, metrics and a fresh optimizer."""
+    model.get_layer(BACKBONE).trainable = not frozen
+    optimizer = keras.optimizers.AdamW(
+        schedule,
+        weight_decay=config.fit.weight_decay,
+        clipnorm=None,
+        global_clipnorm=config.fit.clip_norm,
+        use_ema=config.fit.ema > 0,
+        ema_momentum=config.fit.ema or 0.99,
+    )
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    losses = {"age": AgeLoss(config.loss), "gender": GenderLoss(config.loss)}
+    metrics = {"age": [AgeError()], "gender": [GenderAccuracy()]}
+    heads = config.network.heads
+    model.compile(
+        optimizer=optimizer,
+        loss={head: losses[head] for head in heads},
+        metrics={head: metrics[head] for head in heads},
+        jit_compile=False,  # XLA on a CPU is an order of magnitude slower here
+    )
+
+
+class _Averaged:
+    """Lends the model its averaged weights for the length of a `with`."""
+
+    def __init__(self, model: keras.Model) -> None:
+        self._model = model
+
+    def __enter__(self) -> None:
+        self._own = [v.numpy() for v in self._model.trainable_variables]
+        optimizer = self._model.optimizer
+        if optimizer.use_ema:
+            optimizer.finalize_variable_values(self._model.trainable_variables)
+
+    def __exit__(self, *_: object) -> None:
+        for variable, value in zip(self._model.trainable_variables, self._own, strict=True):
+            variable.assign(value)
+
+
+def fit(
+    config: TrainConfig,
+    train: FaceSet,
+    validation: FaceSet,
+    run_dir: Path,
+    weights: str | Path | None,
+    say: Callable[[str], None] = print,
+) -> keras.Model:
+    """Train to the end of the last stage; the model comes back with its averaged weights.
+
+    `run_dir` receives `history.jsonl` (a line an epoch) and a checkpoint after each epoch; a run
+    found unfinished there is resumed.
+    """
+    cv2.setNumThreads(1)
+    if config.fit.mixed_precision:
+        keras.mixed_precision.set_global_policy("mixed_float16")
+    keras.utils.set_random_seed(config.seed)
+    state_path, checkpoint = run_dir / STATE_FILE, run_dir / CHECKPOINT
+    state = json.loads(state_path.read_text()) if state_path.exists() else {"epoch": 0, "taken_s": 0.0}
+    model = build(config.network, weights if state["epoch"] == 0 else None)
+    steps = len(train) // config.fit.batch
+    free_epochs = sum(s.epochs for s in config.fit.stages if not s.frozen)
+    epoch, compiled = 0, None
+    best, best_epoch = float("inf"), 0
+    for stage in config.fit.stages:
+        for _ in range(stage.epochs):
+            if epoch < state["epoch"]:
+                epoch += 1
+                continue
+            if compiled != stage.frozen:
+                compiled = stage.frozen
+                schedule = (
+                    1e-3
+                    if stage.frozen
+                    else CosineWithWarmup(
+                        config.fit.learning_rate,
+                        round(config.fit.warmup_epochs * steps),
+                        free_epochs * steps,
+                    )
+                )
+                compile_for(config, model, schedule, frozen=stage.frozen)
+                model.optimizer.build(model.trainable_variables)
+                if epoch and state["epoch"] == epoch and state["frozen"] == stage.frozen:
+                    _restore(model, checkpoint)
+                elif epoch and state["epoch"] == epoch:
+                    model.load_weights(checkpoint.with_suffix(".weights.h5"))
+            started = time.monotonic()
+            _seed_dropout(model, config.seed, epoch)
+            record = _one_epoch(config, model, train, validation, epoch, stage)
+            state = {
+                "epoch": epoch + 1,
+                "frozen": stage.frozen,
+                "taken_s": state["taken_s"] + time.monotonic() - started,
+            }
+            record |= {"epoch": epoch + 1, "size_px": stage.size_px, "taken_s": state["taken_s"]}
+            _save(model, checkpoint)
+            with (run_dir / "history.jsonl").open("a") as file:
+                file.write(json.dumps(record) + "\n")
+            state_path.write_text(json.dumps(state))
+            say(_line(record, config.epochs))
+            epoch += 1
+            if record["val_loss"] < best:
+                best, best_epoch = record["val_loss"], epoch
+            patience = config.fit.early_stop_epochs
+            if patience and epoch - best_epoch >= patience and not stage.frozen:
+                say(f"no gain for {patience} epochs, stopping")
+                break
+    if compiled is None:
+        compile_for(config, model, 0.0, frozen=False)
+        model.optimizer.build(model.trainable_variables)
+        _restore(model, checkpoint)
+    if model.optimizer.use_ema:
+        model.optimizer.finalize_variable_values(model.trainable_variables)
+    return model
+
+
+def _one_epoch(
+    config: TrainConfig,
+    model: keras.Model,
+    train: FaceSet,
+    validation: FaceSet,
+    epoch: int,
+    stage: Stage,
+) -> dict[str, float]:
+    history = model.fit(
+        epoch_batches(config, train, epoch, stage.size_px), epochs=1, verbose=0, shuffle=False
+    )
+    with _Averaged(model):
+        scores = model.evaluate(
+            plain_batches(config, validation, stage.size_px), verbose=0, return_dict=True
+        )
+    record = {key: float(values[-1]) for key, values in history.history.items()}
+    return record | {f"val_{key}": float(value) for key, value in scores.items()}
+
+
+def _seed_dropout(model: keras.Model, seed: int, epoch: int) -> None:
+    for i, layer in enumerate(model.layers):
+        if isinstance(layer, keras.layers.Dropout):
+            layer.seed_generator.state.assign([seed * 1000 + i, epoch])
+
+
+def _save(model: keras.Model, checkpoint: Path) -> None:
+    partial = checkpoint.with_suffix(".partial.weights.h5")
+    model.save_weights(partial)
+    partial.replace(checkpoint.with_suffix(".weights.h5"))
+    variables = {f"v{i}": v.numpy() for i, v in enumerate(model.optimizer.variables)}
+    partial = checkpoint.with_suffix(".partial.npz")
+    np.savez(partial, **variables)
+    partial.replace(checkpoint.with_suffix(".optimizer.npz"))
+
+
+def _restore(model: keras.Model, checkpoint: Path) -> None:
+    model.load_weights(checkpoint.with_suffix(".weights.h5"))
+    with np.load(checkpoint.with_suffix(".optimizer.npz")) as saved:
+        for i, variable in enumerate(model.optimizer.variables):
+            variable.assign(saved[f"v{i}"])
+
+
+def _line(record: dict[str, float], epochs: int) -> str:
+    parts = [f"epoch {record['epoch']}/{epochs}", f"{record['size_px']} px"]
+    for key in ("loss", "val_loss", "val_age_mae", "val_mae", "val_gender_accuracy", "val_accuracy"):
+        if key in record:
+            parts.append(f"{key} {record[key]:.4f}")
+    return ", ".join([*parts, f"{record['taken_s'] / 60:.1f} min"])

@@ -1,0 +1,66 @@
+"""The network: uint8 face crops in, age distribution and gender logit out.
+
+`keras.applications.MobileNetV2` with an added dense layer and one or two heads. Preprocessing
+(ImageNet mean and deviation) is part of the graph, so a crop of bytes is all that it ever needs.
+Age is a softmax over whole years whose expectation is the answer: R. Rothe, R. Timofte,
+L. Van Gool, "Deep expectation of real and apparent age from a single image without facial
+landmarks", IJCV 126, 2018: age = Σ i · p_i.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+from keras import layers
+
+from training.config import NetworkConfig
+
+BACKBONE = "mobilenetv2"
+_IMAGENET_MEAN = (0.485, 0.456, 0.406)
+_IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@keras.saving.register_keras_serializable("facestream")
+class Normalise(layers.Layer):
+    """uint8 RGB 0–255 to ImageNet's zero mean and unit deviation, float."""
+
+    def call(self, faces: keras.KerasTensor) -> keras.KerasTensor:
+        mean = keras.ops.convert_to_tensor([255 * m for m in _IMAGENET_MEAN], "float32")
+        scale = keras.ops.convert_to_tensor([1 / (255 * s) for s in _IMAGENET_STD], "float32")
+        return (keras.ops.cast(faces, "float32") - mean) * scale
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return input_shape
+
+
+def build(config: NetworkConfig, weights: str | Path | None, *, size_px: int | None = None) -> keras.Model:
+    """The network as it learns: outputs are logits, `age` `[n, max_age + 1]` and `gender` `[n]`.
+
+    Args:
+        weights: `"imagenet"` (downloaded by Keras), a local weights file without top, or None.
+        size_px: fixes the input's side; None lets it vary, as the training stages do.
+    """
+    faces = keras.Input((size_px, size_px, 3), dtype="uint8", name="faces")
+    local = weights is not None and str(weights) != "imagenet"
+    backbone = keras.applications.MobileNetV2(
+        include_top=False,
+        weights=None if local or weights is None else "imagenet",
+        input_shape=(size_px, size_px, 3),
+        alpha=config.alpha,
+        pooling="avg",
+        name=BACKBONE,
+    )
+    if local:
+        backbone.load_weights(str(weights))
+    x = backbone(Normalise(name="normalise")(faces))
+    x = layers.Dropout(config.dropout, name="dropout_features")(x)
+    x = layers.Dense(config.dense_units, activation="silu", name="dense")(x)
+    x = layers.Dropout(config.dropout, name="dropout_dense")(x)
+    outputs = {}
+    if "age" in config.heads:
+        outputs["age"] = layers.Dense(config.max_age + 1, dtype="float32", name="age_logits")(x)
+    if "gender" in config.heads:
+        logit = layers.Dense(1, dtype="float32", name="gender_logit")(x)
+        outputs["gender"] = layers.Reshape((), name="gender_flat")(logit)
+    return keras.Model(faces, outputs, name="_".join(config.heads))
