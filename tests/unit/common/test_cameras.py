@@ -1,0 +1,76 @@
+"""Cameras, their file and their place in the broker."""
+
+from pathlib import Path
+
+import pytest
+import redis
+
+from services.common.cameras import Camera, CameraRegistry, CameraStatus, load_cameras
+from services.common.errors import SettingsError
+
+
+def test_a_password_is_shown_to_nobody_but_the_broker() -> None:
+    camera = Camera.parse("door=rtsp://ann:hidden-word@10.0.0.7:8554/live")
+    assert "hidden-word" not in repr(camera)
+    assert camera.shown_url() == "rtsp://ann:***@10.0.0.7:8554/live"
+    assert Camera.model_validate_json(camera.to_json()) == camera
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("rtsp://host/live", "NAME=URL"),
+        ("Door=rtsp://host/live", "lower-case"),
+        ("door=gopher://host", "scheme must be one of"),
+        ("door=rtsp:///live", "names no host"),
+        ("door=rtsp://host:port/", "not a URL"),
+        ("door=file://", "file:///path"),
+    ],
+)
+def test_a_wrong_camera_is_refused_in_one_line(text: str, said: str) -> None:
+    with pytest.raises(SettingsError, match=said) as caught:
+        Camera.parse(text)
+    assert "\n" not in str(caught.value)
+
+
+def test_cameras_come_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "cameras.yaml"
+    file.write_text(
+        "cameras:\n"
+        "  - {name: door, url: 'rtsp://host/live', rotate: 90}\n"
+        "  - {name: till, url: 'http://host:8080/video'}\n"
+    )
+    assert [(c.name, c.rotate) for c in load_cameras(file)] == [("door", 90), ("till", 0)]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("cameras: [{name: door, url: 'rtsp://h/', rotat: 90}]", "camera 'door': rotat"),
+        ("cameras: [{name: a, url: 'rtsp://h/'}, {name: a, url: 'rtsp://h/'}]", "'a' is given twice"),
+        ("cameras: 3", "list under 'cameras'"),
+        ("cameras: [", "not YAML"),
+    ],
+)
+def test_a_wrong_camera_file_names_the_place(tmp_path: Path, content: str, said: str) -> None:
+    file = tmp_path / "cameras.yaml"
+    file.write_text(content)
+    with pytest.raises(SettingsError, match=said):
+        load_cameras(file)
+
+
+def test_the_registry_keeps_cameras_and_states(broker_url: str) -> None:
+    with redis.Redis.from_url(broker_url) as broker:
+        registry = CameraRegistry(broker)
+        registry.put(Camera.parse("door=rtsp://host/live"))
+        registry.put(Camera.parse("till=rtsp://host/live"))
+        registry.put_statuses([CameraStatus(name="door", state="live", since=1.0, fps=15)])
+        assert {s.name: s.state for s in registry.statuses()} == {
+            "door": "live",
+            "till": "connecting",
+        }
+        registry.watch("till")
+        assert registry.watched(["door", "till"]) == {"till"}
+        assert registry.remove("door")
+        assert not registry.remove("door")
+        assert list(registry.cameras()) == ["till"]
