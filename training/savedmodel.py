@@ -1,0 +1,100 @@
+"""An exported model, run on OpenVINO: crops in, answers out. Needs no TensorFlow.
+
+What evaluates a model here reads the very file that is served.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino as ov
+from numpy.typing import NDArray
+
+from services.common.errors import ModelError
+
+INFO_FILE = "model.json"
+Answers = dict[str, NDArray[np.float32]]
+_BATCH = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Temperatures by which the logits are divided before softmax and sigmoid; 1 changes nothing.
+
+    C. Guo et al., "On calibration of modern neural networks", ICML 2017.
+    """
+
+    age_temperature: float = 1.0
+    gender_temperature: float = 1.0
+
+
+def newest_version(model: Path) -> Path:
+    """The folder of the newest version under `models/<name>`, or the version's folder itself.
+
+    Raises:
+        ModelError: there is no SavedModel.
+    """
+    if (model / "saved_model.pb").is_file():
+        return model
+    versions = [p for p in model.glob("*") if p.name.isdigit() and (p / "saved_model.pb").is_file()]
+    if not versions:
+        raise ModelError(f"{model}: no exported model here; give models/<name> or one version of it")
+    return max(versions, key=lambda p: int(p.name))
+
+
+class ExportedModel:
+    """A SavedModel compiled for this CPU.
+
+    Args:
+        version: folder of one version, as `newest_version` gives it.
+        threads: of the CPU.
+
+    Raises:
+        ModelError: the model does not load or is not one of ours.
+    """
+
+    def __init__(self, version: Path, threads: int = 1) -> None:
+        try:
+            core = ov.Core()
+            # Full precision on every machine: some CPUs would else choose bfloat16 by themselves.
+            options = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
+            compiled = core.compile_model(core.read_model(version), "CPU", options)
+        except RuntimeError as error:
+            raise ModelError(f"{version}: {str(error).splitlines()[0]}") from None
+        shape = compiled.input(0).get_partial_shape()
+        if len(shape) != 4 or shape[1].is_dynamic or compiled.input(0).element_type != ov.Type.u8:
+            raise ModelError(f"{version}: not a face model: input must be uint8 [N, size, size, 3]")
+        self.path = version
+        self.size_px = int(shape[1].get_length())
+        self._request = compiled.create_infer_request()
+        self._outputs = {_output_name(port): i for i, port in enumerate(compiled.outputs)}
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of what it answers, sorted."""
+        return tuple(sorted(self._outputs))
+
+    def info(self) -> Mapping[str, Any]:
+        """What the export wrote beside the model; empty where it is foreign."""
+        path = self.path / INFO_FILE
+        return json.loads(path.read_text()) if path.is_file() else {}
+
+    def answer(self, crops: NDArray[np.uint8]) -> Answers:
+        """Answers for uint8 RGB crops `[n, size_px, size_px, 3]`: float32 `[n]` or `[n, bins]` each."""
+        parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in self._outputs}
+        for start in range(0, len(crops), _BATCH):
+            self._request.infer([np.ascontiguousarray(crops[start : start + _BATCH])])
+            for name, index in self._outputs.items():
+                parts[name].append(self._request.get_output_tensor(index).data.copy())
+        return {name: np.concatenate(part) for name, part in parts.items()}
+
+
+def _output_name(port: Any) -> str:
+    """The signature's own name of an output among the names that OpenVINO knows it by."""
+    known = [n for n in port.get_names() if n in ("age", "age_std", "gender", "age_distribution")]
+    return known[0] if known else str(port.get_any_name())
