@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import tarfile
+import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -89,7 +90,7 @@ def parse_name(name: str) -> tuple[int, int, int] | None:
 
 
 def load(source: Path) -> tuple[list[Picture], DataReport]:
-    """Read every picture of a UTKFace folder or tar.
+    """Read the pictures of a UTKFace folder or tar that can be believed.
 
     Identical pictures are merged into one. Where their labels conflict, the gender must agree and
     the ages lie within 5 years: then the copies become one picture with the median age. Otherwise
@@ -98,8 +99,26 @@ def load(source: Path) -> tuple[list[Picture], DataReport]:
     Raises:
         DataError: the source is missing, empty, or holds no UTKFace names.
     """
-    report = DataReport()
+    raw, report = load_raw(source)
     groups: dict[str, list[Picture]] = defaultdict(list)
+    for picture in raw:
+        groups[picture.digest].append(picture)
+    pictures = [p for group in groups.values() if (p := _merge(group, report)) is not None]
+    pictures.sort(key=lambda p: p.digest)
+    report.used = len(pictures)
+    report.per_fold = dict(Counter(p.fold for p in pictures))
+    report.digest = folds_digest(pictures)
+    return pictures, report
+
+
+def load_raw(source: Path) -> tuple[list[Picture], DataReport]:
+    """Read every validly named picture as it stands, copies and contradictions included.
+
+    Raises:
+        DataError: as `load`.
+    """
+    report = DataReport()
+    pictures = []
     for name, data in _files(source):
         report.files += 1
         label = parse_name(name)
@@ -107,18 +126,14 @@ def load(source: Path) -> tuple[list[Picture], DataReport]:
             report.faulty_names.append(name)
             continue
         digest = hashlib.md5(data, usedforsecurity=False).hexdigest()
-        groups[digest].append(Picture(name, digest, *label, data))
+        pictures.append(Picture(name, digest, *label, data))
     if report.files == 0:
         raise DataError(f"{source}: no pictures found; give UTKFace's folder or tar")
-    if not groups:
+    if not pictures:
         raise DataError(
             f"{source}: none of {report.files} pictures has a UTKFace name (age_gender_race_date.jpg)"
         )
-    pictures = [p for group in groups.values() if (p := _merge(group, report)) is not None]
-    pictures.sort(key=lambda p: p.digest)
-    report.used = len(pictures)
-    report.per_fold = dict(Counter(p.fold for p in pictures))
-    report.digest = folds_digest(pictures)
+    pictures.sort(key=lambda p: (p.digest, p.name))
     return pictures, report
 
 
@@ -173,10 +188,13 @@ def _files(source: Path) -> Iterator[tuple[str, bytes]]:
             if path.is_file() and path.name.lower().endswith(_SUFFIXES):
                 yield path.name, path.read_bytes()
     elif source.is_file() and tarfile.is_tarfile(source):
-        with tarfile.open(source) as archive:
-            for member in archive:
-                stream = archive.extractfile(member)
-                if stream is not None and member.name.lower().endswith(_SUFFIXES):
-                    yield Path(member.name).name, stream.read()
+        try:
+            with tarfile.open(source) as archive:
+                for member in archive:
+                    stream = archive.extractfile(member)
+                    if stream is not None and member.name.lower().endswith(_SUFFIXES):
+                        yield Path(member.name).name, stream.read()
+        except (tarfile.TarError, EOFError, zlib.error) as error:
+            raise DataError(f"{source}: the tar is cut short or damaged: {error}") from None
     else:
         raise DataError(f"{source}: not a folder or tar; give UTKFace's folder or tar with --data")

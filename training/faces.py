@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 
 from services.common.alignment import TEMPLATE, align
 from services.common.detector import FaceDetector, letterbox
+from services.common.errors import DataError
 from training.dataset import Picture, folds_digest
 
 STORE_PX = 240
 STORE_MARGIN = 0.1  # context on each side of the face's frame; the frame itself is 200 px
-_DETECT_PX = 224
+DETECT_PX = 224
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +54,15 @@ class FaceSet:
 
 
 def decode(picture: Picture) -> NDArray[np.uint8]:
-    """RGB uint8 `[height, width, 3]`."""
-    bgr = cv2.imdecode(np.frombuffer(picture.data, np.uint8), cv2.IMREAD_COLOR)
+    """RGB uint8 `[height, width, 3]`.
+
+    Raises:
+        DataError: the file is no picture, or a damaged one.
+    """
+    data = np.frombuffer(picture.data, np.uint8)
+    bgr = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    if bgr is None:
+        raise DataError(f"{picture.name}: not a readable picture; take it out of the data")
     return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
 
 
@@ -86,7 +94,7 @@ def collect(pictures: Sequence[Picture], cache_dir: Path) -> FaceSet:
             partial, mode="w+", dtype=np.uint8, shape=(len(pictures), STORE_PX, STORE_PX, 3)
         )
         found = np.zeros(len(pictures), np.bool_)
-        detector = FaceDetector(_DETECT_PX, _DETECT_PX)
+        detector = FaceDetector(DETECT_PX, DETECT_PX)
         for i, picture in enumerate(pictures):
             rgb = decode(picture)
             landmarks = best_landmarks(detector, rgb)

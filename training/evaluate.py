@@ -1,0 +1,182 @@
+"""Judges an exported model on any folds of UTKFace or of a folder named like it.
+
+Pictures and a SavedModel go in; a report of plain numbers comes out (see `evaluate`). Every picture
+is asked about in two ways: *aligned*, cut by landmarks found close up, as training cuts it; and
+*end to end*, found by the detector as capture runs it, cut, sent through the crop's JPEG, with the
+faces that were missed counted. Runs on OpenVINO; needs no TensorFlow.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+
+from services.common.alignment import align
+from services.common.detector import FaceDetector
+from services.common.errors import DataError
+from training.dataset import Picture, folds_digest, load, load_raw
+from training.faces import DETECT_PX, best_landmarks, decode, framed_landmarks
+from training.metrics import Labels, at, by_group, coverage, figures, reliability
+from training.savedmodel import Answers, ExportedModel
+
+# What capture does with a face; tests hold these against its settings.
+CROP_QUALITY = 90
+CAPTURE_DETECTOR_PX = (640, 384)
+_CHUNK = 64
+
+RGB = NDArray[np.uint8]
+Cut = Callable[[RGB], "RGB | None"]
+Say = Callable[[str], None]
+
+
+def aligned_cut(size_px: int) -> Cut:
+    """Cuts by landmarks found close up; where none are found the picture's own framing is trusted."""
+    detector = FaceDetector(DETECT_PX, DETECT_PX)
+
+    def cut(rgb: RGB) -> RGB:
+        landmarks = best_landmarks(detector, rgb)
+        return align(rgb, framed_landmarks(rgb) if landmarks is None else landmarks, size_px)
+
+    return cut
+
+
+def end_to_end_cut(size_px: int) -> Cut:
+    """Cuts as capture does, JPEG included; None where the detector misses the face."""
+    detector = FaceDetector(*CAPTURE_DETECTOR_PX)
+
+    def cut(rgb: RGB) -> RGB | None:
+        landmarks = best_landmarks(detector, rgb)
+        if landmarks is None:
+            return None
+        crop = align(rgb, landmarks, size_px)
+        return simplejpeg.decode_jpeg(simplejpeg.encode_jpeg(crop, quality=CROP_QUALITY))
+
+    return cut
+
+
+def labels_of(pictures: Sequence[Picture]) -> Labels:
+    """The labels of pictures, in their order."""
+    return Labels(
+        np.array([p.age for p in pictures], np.float32),
+        np.array([p.female for p in pictures], np.float32),
+        np.array([p.ethnicity for p in pictures], np.int8),
+    )
+
+
+def flip_averaged(plain: Answers, mirrored: Answers) -> Answers:
+    """The mean of the answers to a crop and to its mirror image; the age from the mean distribution."""
+    mean = {name: (plain[name] + mirrored[name]) / 2 for name in plain}
+    if "age_distribution" in mean:
+        years = np.arange(mean["age_distribution"].shape[-1], dtype=np.float32)
+        mean["age"] = mean["age_distribution"] @ years
+        deviation = (years - mean["age"][:, None]) ** 2
+        mean["age_std"] = np.sqrt((mean["age_distribution"] * deviation).sum(axis=-1))
+    return mean
+
+
+def ask(
+    pictures: Sequence[Picture], cut: Cut, model: ExportedModel, say: Say
+) -> tuple[NDArray[np.bool_], Answers, Answers]:
+    """Cut and ask about every picture.
+
+    Returns:
+        which pictures had a face found, bool `[n]`; the plain and the flip-averaged answers for
+        those, in the pictures' order.
+    """
+    found = np.zeros(len(pictures), np.bool_)
+    plain: list[Answers] = []
+    flipped: list[Answers] = []
+    for start in range(0, len(pictures), _CHUNK):
+        crops = []
+        for i, picture in enumerate(pictures[start : start + _CHUNK], start):
+            crop = cut(decode(picture))
+            if crop is not None:
+                found[i] = True
+                crops.append(crop)
+        if crops:
+            batch = np.stack(crops)
+            plain.append(model.answer(batch))
+            flipped.append(flip_averaged(plain[-1], model.answer(batch[:, :, ::-1])))
+        say(f"{min(start + _CHUNK, len(pictures))}/{len(pictures)} pictures")
+    if not plain:
+        raise DataError(f"no face found in any of {len(pictures)} pictures")
+    return found, _joined(plain), _joined(flipped)
+
+
+def evaluate(
+    model: ExportedModel, data: Path, folds: Sequence[int], say: Say = lambda line: None
+) -> dict[str, Any]:
+    """Ask a model about every picture of some folds, both ways.
+
+    Returns:
+        `aligned` and `end_to_end`: the figures of `training.metrics.figures` for a single pass,
+        with `flip` (the same, flip-averaged), `by` (the same by age band, gender and ethnicity),
+        `interval_coverage_by_level`, `gender_reliability` and, end to end, `missed`; the figures of
+        `aligned` again at the top; `raw`: the figures over every validly named picture, copies and
+        contradictory labels included; and what was asked: model, data, folds, their digest.
+
+    Raises:
+        DataError: no such data, or no picture in these folds.
+    """
+    cv2.setNumThreads(1)
+    started = time.monotonic()
+    believed, data_report = load(data)
+    believed = [p for p in believed if p.fold in set(folds)]
+    raw = [p for p in load_raw(data)[0] if p.fold in set(folds)]
+    if not believed:
+        raise DataError(f"{data}: no picture in folds {', '.join(map(str, folds))}")
+    unique = list({p.digest: p for p in raw}.values())
+    position = {p.digest: i for i, p in enumerate(unique)}
+    report: dict[str, Any] = {
+        "model": model.info() | {"path": str(model.path), "input_size_px": model.size_px},
+        "data": data.name,
+        "folds": list(folds),
+        "folds_digest": folds_digest(believed),
+        "data_report": asdict(data_report),
+    }
+    for way, cut in (
+        ("aligned", aligned_cut(model.size_px)),
+        ("end_to_end", end_to_end_cut(model.size_px)),
+    ):
+        found, plain, flipped = ask(unique, cut, model, lambda line, way=way: say(f"{way}: {line}"))
+        index = np.cumsum(found) - 1  # where among the answers a found picture's lies
+
+        def select(pictures: Sequence[Picture]) -> tuple[Labels, NDArray[np.intp]]:
+            where = np.array([position[p.digest] for p in pictures], np.intp)
+            seen = found[where]  # noqa: B023 - called before the loop goes on
+            return labels_of(pictures).at(seen), index[where][seen]  # noqa: B023
+
+        labels, rows = select(believed)
+        report[way] = _judged(labels, at(plain, rows), at(flipped, rows))
+        report[way]["missed"] = len(believed) - len(labels)
+        if way == "aligned":
+            raw_labels, raw_rows = select(raw)
+            report["raw"] = figures(raw_labels, at(plain, raw_rows))
+            report |= figures(labels, at(plain, rows))
+    report["taken_s"] = round(time.monotonic() - started, 1)
+    return report
+
+
+def _judged(labels: Labels, plain: Answers, flipped: Answers) -> dict[str, Any]:
+    judged: dict[str, Any] = {
+        **figures(labels, plain),
+        "flip": figures(labels, flipped),
+        "by": by_group(labels, plain),
+    }
+    if "age_distribution" in plain:
+        judged["interval_coverage_by_level"] = coverage(labels, plain["age_distribution"])
+    if "gender" in plain:
+        judged["gender_reliability"] = reliability(labels.female > 0.5, plain["gender"])
+    return judged
+
+
+def _joined(parts: Sequence[Answers]) -> Answers:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
