@@ -1,0 +1,124 @@
+"""The one thread that looks for faces, for all cameras in turn.
+
+Readers announce that a frame of theirs is due; the thread takes the camera that waits longest and
+its latest frame. At most one announcement waits per camera: when the machine cannot keep up, every
+camera is looked at less often, evenly, and each skipped detection is counted.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+import cv2
+
+from services.capture.finder import FaceFinder, Found
+from services.capture.reader import CameraReader, CapturedFrame, SessionTracks
+from services.capture.settings import CaptureSettings
+from services.common.detector import FaceDetector
+from services.common.errors import PictureError
+from services.common.metrics import CaptureMetrics
+
+_log = logging.getLogger(__name__)
+
+
+class DetectorThread:
+    """Looks for faces in what the readers announce.
+
+    Args:
+        on_found: called from this thread with what each detection brought.
+    """
+
+    def __init__(
+        self,
+        settings: CaptureSettings,
+        metrics: CaptureMetrics,
+        on_found: Callable[[CameraReader, CapturedFrame, Found], None],
+    ) -> None:
+        self._settings, self._metrics, self._on_found = settings, metrics, on_found
+        self._waiting: dict[CameraReader, None] = {}  # in order of arrival
+        self._changed = threading.Condition()
+        self._stopping = False
+        self._finders: dict[CameraReader, tuple[int, FaceFinder]] = {}
+        self._detectors: dict[tuple[int, int], FaceDetector] = {}
+        self._step = metrics.step.labels("detect")
+        self._thread = threading.Thread(target=self._run, name="detector", daemon=True)
+
+    def start(self) -> None:
+        """Begin to work."""
+        self._detector_for(16, 9)  # a file that is missing should be noticed at the start
+        self._thread.start()
+
+    def announce(self, reader: CameraReader) -> None:
+        """A frame of this camera is due for detection."""
+        with self._changed:
+            if reader in self._waiting:
+                self._metrics.frames_dropped.labels(reader.camera.name, "detector").inc()
+                return
+            self._waiting[reader] = None
+            self._changed.notify()
+
+    def forget(self, reader: CameraReader) -> None:
+        """This camera is no longer read."""
+        with self._changed:
+            self._waiting.pop(reader, None)
+
+    def stop(self, deadline: float) -> None:
+        """Finish the frame in hand and end; waits until `deadline` (monotonic)."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+        self._thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _run(self) -> None:
+        cv2.setNumThreads(1)
+        while (reader := self._next()) is not None:
+            frame = reader.latest
+            if frame is None or reader.is_stopped:
+                continue
+            began = time.perf_counter()
+            try:
+                self._look(reader, frame)
+            except PictureError as error:
+                self._metrics.frames_dropped.labels(reader.camera.name, "format").inc()
+                _log.debug("camera %s: %s", reader.camera.name, error)
+            except Exception:
+                # One camera's strange frame must not end the detection of all the others.
+                self._metrics.frames_dropped.labels(reader.camera.name, "error").inc()
+                _log.exception("camera %s: detection failed", reader.camera.name)
+            self._step.observe(time.perf_counter() - began)
+
+    def _next(self) -> CameraReader | None:
+        with self._changed:
+            while not self._waiting and not self._stopping:
+                self._changed.wait()
+            if self._stopping:
+                return None
+            reader = next(iter(self._waiting))
+            del self._waiting[reader]
+            return reader
+
+    def _look(self, reader: CameraReader, frame: CapturedFrame) -> None:
+        session, finder = self._finders.get(reader, (None, None))
+        if finder is None or session != frame.session:
+            finder = FaceFinder(self._settings, reader.camera.rotate, self._detector_for)
+            self._finders = {r: f for r, f in self._finders.items() if not r.is_stopped}
+            self._finders[reader] = (frame.session, finder)
+        found = finder.find(frame.video, frame.captured_us)
+        reader.tracks = SessionTracks(frame.session, found.faces)
+        name = reader.camera.name
+        self._metrics.detections.labels(name).inc()
+        self._metrics.faces_found.labels(name).inc(found.found)
+        self._metrics.tracks.labels(name).set(len(found.faces))
+        self._metrics.faces_dropped.labels(name, "encode").inc(found.lost_crops)
+        self._on_found(reader, frame, found)
+
+    def _detector_for(self, width: int, height: int) -> FaceDetector:
+        """A detector whose input lies or stands like the picture."""
+        size = (self._settings.detect_width_px, self._settings.detect_height_px)
+        size = (max(size), min(size)) if width >= height else (min(size), max(size))
+        if size not in self._detectors:
+            self._detectors[size] = FaceDetector(*size, min_score=self._settings.min_score)
+        return self._detectors[size]

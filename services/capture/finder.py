@@ -1,0 +1,149 @@
+"""Finds and follows the faces of one camera: a frame goes in, tracks and the crops to ask come out.
+
+Ties together picture, detector, tracker and sampler for one camera. Called at each detection, by
+the one detector thread.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import av
+import cv2
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+
+from services.capture.picture import (
+    Picture,
+    detector_input,
+    face_crop,
+    face_luma,
+    picture_of,
+)
+from services.capture.sampling import Moment, Sampler, frontality, quality
+from services.capture.settings import CaptureSettings
+from services.capture.tracker import Box, TrackedFace, Tracker
+from services.common.cameras import Rotation
+from services.common.detector import FaceDetector
+from services.common.messages import MAX_CROP_BYTES
+
+_SHARPNESS_SIZE_PX = 48  # faces are compared for sharpness at one size
+
+
+@dataclass(frozen=True, slots=True)
+class FoundCrop:
+    """A face to ask the model about: track, when it was captured, quality 0-1, its crop as JPEG."""
+
+    track: int
+    captured_us: int
+    quality: float
+    jpeg: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What one detection brought. Boxes in pixels of the upright frame of this size."""
+
+    width: int
+    height: int
+    found: int  # faces that the detector saw
+    faces: tuple[TrackedFace, ...]
+    crops: tuple[FoundCrop, ...]
+    lost_crops: int  # could not be cut or encoded
+
+
+@dataclass(frozen=True, slots=True)
+class _Sight:
+    picture: Picture
+    captured_us: int
+    landmarks: NDArray[np.float32]
+
+
+class FaceFinder:
+    """The faces of one session of one camera.
+
+    Args:
+        detectors: the detector for an upright picture's width and height.
+    """
+
+    def __init__(
+        self,
+        settings: CaptureSettings,
+        rotate: Rotation,
+        detectors: Callable[[int, int], FaceDetector],
+    ) -> None:
+        self._settings, self._rotate, self._detectors = settings, rotate, detectors
+        self._tracker = Tracker()
+        self._sampler: Sampler[_Sight] = Sampler(settings.sample_interval_s)
+
+    def find(self, frame: av.VideoFrame, captured_us: int) -> Found:
+        """Detect, track and choose.
+
+        Raises:
+            PictureError: the frame's pixel format cannot be converted.
+        """
+        picture = picture_of(frame, self._rotate)
+        detector = self._detectors(picture.width, picture.height)
+        canvas, (scale_x, scale_y) = detector_input(picture, detector.width, detector.height)
+        found = detector.detect(canvas)
+        scale = np.array([scale_x, scale_y], np.float32)
+        boxes: list[Box] = [tuple(box) for box in (found.boxes * np.tile(scale, 2)).tolist()]
+        scores: list[float] = found.scores.tolist()
+        landmarks = found.landmarks * scale
+        now = captured_us / 1e6
+        owners = self._tracker.update(boxes, scores, now)
+        chosen: list[tuple[int, Moment[_Sight]]] = []
+        for box, score, points, face in zip(boxes, scores, landmarks, owners, strict=True):
+            if face is None:
+                continue
+            worth = self._quality(picture, box, score, points)
+            if worth <= 0:
+                continue
+            moment = Moment(now, worth, _Sight(picture, captured_us, points))
+            best = self._sampler.offer(face.track, moment)
+            if best is not None:
+                chosen.append((face.track, best))
+        self._sampler.keep(self._tracker.kept())
+        crops = [self._crop(track, moment) for track, moment in chosen]
+        good = tuple(crop for crop in crops if crop is not None)
+        return Found(
+            picture.width,
+            picture.height,
+            len(boxes),
+            self._tracker.shown(now),
+            good,
+            len(crops) - len(good),
+        )
+
+    def _quality(
+        self, picture: Picture, box: Box, score: float, landmarks: NDArray[np.float32]
+    ) -> float:
+        """0-1; 0 for a face not worth asking about."""
+        face_px = math.sqrt(max(0.0, box[2] * box[3]))
+        frontal = frontality(landmarks)
+        if face_px < self._settings.min_face_px or frontal < self._settings.min_frontality:
+            return 0.0
+        luma = face_luma(picture, box)
+        if luma.size == 0:
+            return 0.0
+        small = cv2.resize(
+            luma, (_SHARPNESS_SIZE_PX, _SHARPNESS_SIZE_PX), interpolation=cv2.INTER_AREA
+        )
+        deviation = cv2.meanStdDev(cv2.Laplacian(small, cv2.CV_16S))[1]
+        return quality(face_px, float(deviation[0, 0]) ** 2, frontal, score)
+
+    def _crop(self, track: int, moment: Moment[_Sight]) -> FoundCrop | None:
+        sight = moment.sight
+        try:
+            crop = face_crop(sight.picture, sight.landmarks, self._settings.crop_size_px)
+            jpeg = simplejpeg.encode_jpeg(
+                np.ascontiguousarray(crop), self._settings.crop_jpeg_quality, "RGB", "420"
+            )
+        except (ValueError, cv2.error):
+            return None
+        if len(jpeg) > MAX_CROP_BYTES:
+            return None
+        return FoundCrop(track, sight.captured_us, moment.quality, jpeg)

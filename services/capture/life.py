@@ -1,0 +1,107 @@
+"""In what state one camera is, and when to try it again. Pure: every call says what time it is.
+
+The reader tells what happened (`frame`, `failed`), the control loop asks for the status; a camera
+that was live and sends nothing becomes `stalled` by the mere passing of time. A camera that failed
+stays `failed`, with its reason, while it is tried again: it does not flicker.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+
+from services.common.cameras import CameraState, CameraStatus
+
+FIRST_WAIT_S = 1.0
+LONGEST_WAIT_S = 30.0
+STEADY_S = 20.0  # a camera that was live for so long starts again with the shortest wait
+_FPS_WINDOW_S = 3.0
+
+
+class CameraLife:
+    """The state machine of one camera. Thread-safe.
+
+    Args:
+        name: of the camera.
+        stall_s: a live camera without a frame for so long is stalled.
+        now: Unix time, seconds.
+        jitter: random numbers in [0, 1); spreads the reconnections of many cameras.
+    """
+
+    def __init__(self, name: str, stall_s: float, now: float, jitter: Callable[[], float]) -> None:
+        self._name, self._stall_s, self._jitter = name, stall_s, jitter
+        self._lock = threading.Lock()
+        self._state: CameraState = "connecting"
+        self._since = now
+        self._reason = ""
+        self._size = (0, 0)
+        self._frame_at = now
+        self._live_since = now
+        self._failures = 0
+        self._counts: deque[tuple[float, int]] = deque()
+
+    def first_frame(self, now: float, width: int, height: int) -> None:
+        """The camera was opened, or changed its size, and this is what it shows."""
+        with self._lock:
+            self._size = (width, height)
+            self._frame_at = self._live_since = now
+            self._enter("live", now, "")
+
+    def failed(self, now: float, reason: str) -> float:
+        """The camera could not be opened or read; returns after how many seconds to try again.
+
+        The wait doubles from 1 s to 30 s, less up to a half by chance.
+        """
+        with self._lock:
+            was_steady = self._state in ("live", "stalled") and (
+                self._frame_at - self._live_since >= STEADY_S
+            )
+            self._failures = 1 if was_steady else self._failures + 1
+            self._enter("failed", now, reason)
+            doublings = min(self._failures - 1, 10)
+            longest = min(LONGEST_WAIT_S, FIRST_WAIT_S * float(2**doublings))
+            return max(FIRST_WAIT_S / 2, longest * (1 - self._jitter() / 2))
+
+    def stopped(self, now: float, reason: str) -> None:
+        """Nobody reads the camera any more."""
+        with self._lock:
+            self._enter("stopped", now, reason)
+
+    def status(self, now: float, frame_at: float, frames: int) -> CameraStatus:
+        """The camera's status.
+
+        Args:
+            now: Unix time, seconds.
+            frame_at: when its last frame came, Unix time; 0 for never.
+            frames: how many frames have come so far.
+        """
+        with self._lock:
+            self._frame_at = max(self._frame_at, frame_at)
+            silent_s = now - self._frame_at
+            if self._state == "live" and silent_s > self._stall_s:
+                self._enter("stalled", now, f"no picture for {self._stall_s:g} s")
+            elif self._state == "stalled" and silent_s <= self._stall_s:
+                self._enter("live", now, "")
+            return CameraStatus(
+                name=self._name,
+                state=self._state,
+                since=self._since,
+                fps=round(self._fps(now, frames), 1) if self._state == "live" else 0.0,
+                width=self._size[0],
+                height=self._size[1],
+                reason=self._reason,
+            )
+
+    def _enter(self, state: CameraState, now: float, reason: str) -> None:
+        if state != self._state:
+            self._state, self._since = state, now
+            self._counts.clear()
+        self._reason = reason
+
+    def _fps(self, now: float, frames: int) -> float:
+        self._counts.append((now, frames))
+        while len(self._counts) > 2 and now - self._counts[1][0] >= _FPS_WINDOW_S:
+            self._counts.popleft()
+        began, first = self._counts[0]
+        return (frames - first) / (now - began) if now > began else 0.0

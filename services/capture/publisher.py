@@ -1,0 +1,255 @@
+"""The one thread that writes to the broker: frames, faces, and pictures of watched cameras.
+
+The detector hands over frames with their tracks and face crops, readers of watched cameras hand
+over pictures; both return at once. What waits is bounded: at most `MAX_WAITING` entries, and one
+picture per camera, newer over older. While the broker is away everything is dropped and counted,
+and the cameras run on. Face entries keep the ledger: each is counted as published once it is in the
+stream, and each that the cap pushes out is counted as dropped by whoever pushed.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import redis
+
+from services.capture.finder import Found
+from services.capture.picture import picture_of, to_jpeg
+from services.capture.reader import CameraReader, CapturedFrame
+from services.capture.settings import CaptureSettings
+from services.capture.tracker import TrackedFace
+from services.common import streams
+from services.common.broker import BROKER_ERRORS, explain
+from services.common.errors import PictureError
+from services.common.messages import Face, Frame, Track, encode, now_us
+from services.common.metrics import CaptureMetrics
+
+_log = logging.getLogger(__name__)
+
+MAX_WAITING = 256
+_RETRY_S = 0.5  # while the broker is away, do not try with every frame
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    kind: Literal["frame", "face"]
+    camera: str
+    key: str
+    fields: dict[bytes, bytes]
+
+
+class PublisherThread:
+    """Writes to the broker what it is given.
+
+    Args:
+        broker: used by this thread only.
+        on_broker: told after each round whether the broker took it: None, or why not.
+    """
+
+    def __init__(
+        self,
+        broker: redis.Redis,
+        settings: CaptureSettings,
+        metrics: CaptureMetrics,
+        on_broker: Callable[[str | None], None],
+    ) -> None:
+        self._broker, self._settings, self._metrics = broker, settings, metrics
+        self._on_broker = on_broker
+        self._changed = threading.Condition()
+        self._entries: deque[_Entry] = deque()
+        self._pictures: dict[CameraReader, CapturedFrame] = {}
+        self._removed: set[str] = set()
+        self._stopping = False
+        self._away_until = 0.0
+        self._encode_step = metrics.step.labels("jpeg")
+        self._publish_step = metrics.step.labels("publish")
+        self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
+
+    def start(self) -> None:
+        """Begin to work."""
+        self._thread.start()
+
+    def stop(self, deadline: float) -> None:
+        """Send what is waiting and end; waits until `deadline` (monotonic)."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+        self._thread.join(max(0.0, deadline - time.monotonic()))
+
+    def put_found(self, reader: CameraReader, frame: CapturedFrame, found: Found) -> None:
+        """Send a detection: the frame with its tracks, and its face crops."""
+        camera = reader.camera.name
+        message = _frame_message(
+            camera, frame, (found.width, found.height), found.faces, at=frame.captured_us / 1e6
+        )
+        message.detected = True
+        entries = [_Entry("frame", camera, streams.frames_key(camera), encode(message))]
+        key = streams.faces_key(streams.shard_of(camera, self._settings.shards))
+        for crop in found.crops:
+            face = Face(
+                camera=camera,
+                session=frame.session,
+                track=crop.track,
+                captured_us=crop.captured_us,
+                published_us=now_us(),
+                quality=crop.quality,
+                size_px=self._settings.crop_size_px,
+            )
+            entries.append(_Entry("face", camera, key, encode(face, crop.jpeg)))
+        with self._changed:
+            if reader.is_stopped:
+                return
+            self._entries.extend(entries)
+            while len(self._entries) > MAX_WAITING:
+                self._count_dropped(self._entries.popleft(), "broker")
+            self._changed.notify()
+
+    def put_picture(self, reader: CameraReader, frame: CapturedFrame) -> None:
+        """Send a frame with its picture, unless a newer one comes before its turn."""
+        with self._changed:
+            if self._pictures.pop(reader, None) is not None:
+                self._metrics.frames_dropped.labels(reader.camera.name, "publisher").inc()
+            self._pictures[reader] = frame
+            self._changed.notify()
+
+    def remove(self, camera: str) -> None:
+        """Take away what the broker still holds of a camera that is no longer read."""
+        with self._changed:
+            self._entries = deque(e for e in self._entries if e.camera != camera)
+            self._removed.add(camera)
+            self._changed.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while not (self._entries or self._pictures or self._removed or self._stopping):
+                    self._changed.wait()
+                if self._stopping and not self._entries:
+                    return
+                entries, self._entries = list(self._entries), deque()
+                pictures, self._pictures = self._pictures, {}
+                removed, self._removed = self._removed, set()
+            try:
+                self._round(entries, pictures, removed)
+            except Exception:
+                _log.exception("publishing failed")
+
+    def _round(
+        self,
+        entries: list[_Entry],
+        pictures: dict[CameraReader, CapturedFrame],
+        removed: set[str],
+    ) -> None:
+        if time.monotonic() < self._away_until:
+            for entry in entries:
+                self._count_dropped(entry, "broker")
+            for reader in pictures:
+                self._metrics.frames_dropped.labels(reader.camera.name, "broker").inc()
+            return
+        for reader, frame in pictures.items():
+            if not reader.is_stopped:
+                entries += self._picture_entries(reader, frame)
+        began = time.perf_counter()
+        with self._broker.pipeline(transaction=False) as pipe:
+            for entry in entries:
+                self._add(pipe, entry)
+            for camera in removed:
+                pipe.delete(streams.frames_key(camera), streams.status_key(camera))
+            try:
+                answers = pipe.execute(raise_on_error=False)
+            except BROKER_ERRORS as error:
+                self._metrics.broker_errors.inc()
+                self._away_until = time.monotonic() + _RETRY_S
+                for entry in entries:
+                    self._count_dropped(entry, "broker")
+                self._on_broker(explain(error))
+                return
+        self._publish_step.observe(time.perf_counter() - began)
+        self._on_broker(self._count_answers(entries, answers))
+
+    def _add(self, pipe: Any, entry: _Entry) -> None:
+        if entry.kind == "frame":
+            pipe.xadd(entry.key, entry.fields, maxlen=streams.FRAMES_CAP, approximate=False)
+        else:
+            pipe.xadd(entry.key, entry.fields)
+            pipe.xtrim(entry.key, maxlen=streams.FACES_CAP, approximate=False)
+
+    def _count_answers(self, entries: list[_Entry], answers: list[Any]) -> str | None:
+        """Count what the broker took; returns why it refused something, if it did."""
+        remaining = iter(answers)
+        refusal: str | None = None
+        for entry in entries:
+            added = next(remaining)
+            trimmed = next(remaining) if entry.kind == "face" else 0
+            if isinstance(added, Exception):
+                self._metrics.broker_errors.inc()
+                self._count_dropped(entry, "broker")
+                refusal = explain(added)
+            elif entry.kind == "face":
+                self._metrics.faces_published.labels(entry.camera).inc()
+            elif streams.JPEG_FIELD in entry.fields:
+                self._metrics.frames_published.labels(entry.camera).inc()
+            if isinstance(trimmed, int) and trimmed:
+                self._metrics.faces_dropped.labels(entry.camera, "overflow").inc(trimmed)
+        return refusal
+
+    def _picture_entries(self, reader: CameraReader, frame: CapturedFrame) -> list[_Entry]:
+        camera = reader.camera.name
+        began = time.perf_counter()
+        try:
+            picture = picture_of(frame.video, reader.camera.rotate)
+            jpeg = to_jpeg(picture, self._settings.jpeg_quality)
+        except (PictureError, ValueError) as error:
+            self._metrics.frames_dropped.labels(camera, "format").inc()
+            _log.debug("camera %s: %s", camera, error)
+            return []
+        self._encode_step.observe(time.perf_counter() - began)
+        tracks = reader.tracks
+        faces = tracks.faces if tracks.session == frame.session else ()
+        message = _frame_message(
+            camera, frame, (picture.width, picture.height), faces, at=frame.captured_us / 1e6
+        )
+        return [_Entry("frame", camera, streams.frames_key(camera), encode(message, jpeg))]
+
+    def _count_dropped(self, entry: _Entry, reason: str) -> None:
+        counter = (
+            self._metrics.faces_dropped if entry.kind == "face" else self._metrics.frames_dropped
+        )
+        counter.labels(entry.camera, reason).inc()
+
+
+def _frame_message(
+    camera: str,
+    frame: CapturedFrame,
+    size: tuple[int, int],
+    faces: tuple[TrackedFace, ...],
+    at: float,
+) -> Frame:
+    message = Frame(
+        camera=camera,
+        session=frame.session,
+        seq=frame.seq,
+        captured_us=frame.captured_us,
+        width=size[0],
+        height=size[1],
+    )
+    for face in faces:
+        x, y, w, h = face.box_at(at)
+        message.tracks.append(
+            Track(
+                track=face.track,
+                x=x,
+                y=y,
+                w=w,
+                h=h,
+                score=face.score,
+                first_seen_us=int(face.first_seen * 1e6),
+            )
+        )
+    return message

@@ -1,0 +1,171 @@
+"""Reads one camera in a thread of its own: always drained, the latest frame at hand.
+
+Per frame, with nobody watching, the thread does no more than decode, keep the frame and look at the
+clock; when a detection is due it tells the detector, while the camera is watched it tells the
+publisher. Whatever goes wrong changes this camera's state and leads to another try.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import av
+
+from services.capture.life import CameraLife
+from services.capture.settings import CaptureSettings
+from services.capture.source import SourceFrame, read_frames
+from services.capture.tracker import TrackedFace
+from services.common.cameras import Camera, CameraStatus
+from services.common.errors import CameraError
+from services.common.metrics import CaptureMetrics
+from services.common.redaction import redact
+
+_log = logging.getLogger(__name__)
+
+_SESSION_BITS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class CapturedFrame:
+    """A frame with its place: camera session, number in it, when received (Unix µs)."""
+
+    video: av.VideoFrame
+    session: int
+    seq: int
+    captured_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class SessionTracks:
+    """The faces that are followed in a session, to be predicted from."""
+
+    session: int
+    faces: tuple[TrackedFace, ...]
+
+
+class CameraReader:
+    """One camera being read.
+
+    Args:
+        camera: what to read.
+        on_due: called from the reading thread when a frame came and a detection is due.
+        on_picture: called from the reading thread with each frame to show, while watched.
+    """
+
+    def __init__(
+        self,
+        camera: Camera,
+        settings: CaptureSettings,
+        metrics: CaptureMetrics,
+        *,
+        phase: float,
+        on_due: Callable[[CameraReader], None],
+        on_picture: Callable[[CameraReader, CapturedFrame], None],
+    ) -> None:
+        self.camera = camera
+        self.latest: CapturedFrame | None = None
+        self.tracks = SessionTracks(0, ())
+        self.watched = False
+        self._settings, self._metrics = settings, metrics
+        self._on_due, self._on_picture = on_due, on_picture
+        self._stop = threading.Event()
+        self._life = CameraLife(camera.name, settings.stall_s, time.time(), random.random)
+        self._frames = 0
+        self._counted = 0
+        self._detect_every_s = 1.0 / settings.detect_hz
+        self._detect_at = time.monotonic() + phase * self._detect_every_s
+        self._show_every_s = 1.0 / settings.watched_fps
+        self._show_at = 0.0
+        self._corrupt = metrics.frames_dropped.labels(camera.name, "corrupt")
+        self._thread = threading.Thread(target=self._run, name=f"camera-{camera.name}", daemon=True)
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ask the thread to end; it does at its next frame or time-out."""
+        self._stop.set()
+        self._life.stopped(time.time(), "")
+
+    def join(self, deadline: float) -> bool:
+        """Wait for the thread's end until `deadline` (monotonic); whether it has ended."""
+        self._thread.join(max(0.0, deadline - time.monotonic()))
+        return not self._thread.is_alive()
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether it was asked to stop."""
+        return self._stop.is_set()
+
+    def status(self) -> CameraStatus:
+        """How the camera is now; also brings its frame counter up to date."""
+        frames = self._frames
+        self._metrics.frames.labels(self.camera.name).inc(frames - self._counted)
+        self._counted = frames
+        latest = self.latest
+        return self._life.status(time.time(), latest.captured_us / 1e6 if latest else 0.0, frames)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self._read_until_it_ends()
+                continue
+            except CameraError as error:
+                reason = redact(str(error))
+            except Exception as error:
+                _log.exception("camera %s: unexpected", self.camera.name)
+                reason = redact(f"unexpected: {type(error).__name__}: {error}")
+            if self._stop.is_set():
+                return
+            wait_s = self._life.failed(time.time(), reason)
+            _log.info("camera %s: %s; again in %.1f s", self.camera.name, reason, wait_s)
+            if not self._stop.wait(wait_s):
+                self._metrics.reconnects.labels(self.camera.name).inc()
+
+    def _read_until_it_ends(self) -> None:
+        size = (0, 0)
+        session = seq = 0
+        frames = read_frames(
+            self.camera,
+            self._stop,
+            open_timeout_s=self._settings.open_timeout_s,
+            read_timeout_s=self._settings.read_timeout_s,
+            on_corrupt=self._corrupt.inc,
+        )
+        for frame in frames:
+            if self._stop.is_set():
+                return
+            if (frame.video.width, frame.video.height) != size:
+                # Boxes of another size mean nothing: tracks start over.
+                size = (frame.video.width, frame.video.height)
+                session, seq = secrets.randbits(_SESSION_BITS), 0
+                self._began(*size)
+            seq += 1
+            self._keep(frame, session, seq)
+
+    def _began(self, width: int, height: int) -> None:
+        if self.camera.rotate in (90, 270):
+            width, height = height, width
+        _log.info("camera %s: live, %d×%d", self.camera.name, width, height)
+        self._life.first_frame(time.time(), width, height)
+
+    def _keep(self, frame: SourceFrame, session: int, seq: int) -> None:
+        captured = CapturedFrame(frame.video, session, seq, frame.received_us)
+        self.latest = captured
+        self._frames += 1
+        now = time.monotonic()
+        if now >= self._detect_at:
+            missed = int((now - self._detect_at) / self._detect_every_s)
+            self._detect_at += (missed + 1) * self._detect_every_s
+            self._on_due(self)
+        if self.watched and now >= self._show_at:
+            # Half a frame's grace: a camera as fast as the limit must not lose frames to jitter.
+            self._show_at = max(self._show_at + self._show_every_s, now - self._show_every_s / 2)
+            self._on_picture(self, captured)

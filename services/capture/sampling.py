@@ -1,0 +1,109 @@
+"""When to ask the model about a face, and with which of its moments. Pure.
+
+Each detection of a track is a moment with a quality. A new track's first acceptable moment is taken
+at once, the next ones soon after, then about one a second; from the second on, the best of the last
+few moments is taken, not the latest.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+FIRST_INTERVALS_S = (0.3, 0.4, 0.8)  # after the first crop; then the settled interval
+WINDOW_S = 0.6  # how far back a better moment is looked for; crops must be fresh
+GOOD_FACE_PX = 96.0  # from here on, more pixels do not help the network
+SHARP_VARIANCE = 200.0  # of the Laplacian, where sharpness counts as two thirds
+# Where a frontal face holds its nose tip: between eye line (0) and mouth line (1); and how far
+# from there, and off the middle between the eyes (in eye distances), a face is in profile.
+_FRONTAL_NOSE = 0.55
+_PROFILE_PITCH = 0.5
+_PROFILE_YAW = 0.6
+
+M = TypeVar("M")
+
+
+@dataclass(frozen=True, slots=True)
+class Moment(Generic[M]):
+    """One sight of a face: when, how good (0-1), and whatever is needed to cut it out."""
+
+    at: float
+    quality: float
+    sight: M
+
+
+class Sampler(Generic[M]):
+    """Decides for the tracks of one camera's session.
+
+    Args:
+        interval_s: the settled time between two crops of a track.
+    """
+
+    def __init__(self, interval_s: float) -> None:
+        self._interval_s = interval_s
+        self._plans: dict[int, _Plan[M]] = {}
+
+    def offer(self, track: int, moment: Moment[M]) -> Moment[M] | None:
+        """Take note of a moment; returns the one to ask the model about now, if any."""
+        plan = self._plans.setdefault(track, _Plan())
+        best = plan.best
+        if best is None or moment.quality >= best.quality or moment.at - best.at > WINDOW_S:
+            best = plan.best = moment
+        if moment.at < plan.due:
+            return None
+        taken = plan.taken
+        wait = FIRST_INTERVALS_S[taken] if taken < len(FIRST_INTERVALS_S) else self._interval_s
+        plan.taken, plan.due, plan.best = taken + 1, moment.at + min(wait, self._interval_s), None
+        return best
+
+    def keep(self, tracks: set[int]) -> None:
+        """Forget all tracks but these."""
+        for track in self._plans.keys() - tracks:
+            del self._plans[track]
+
+
+class _Plan(Generic[M]):
+    def __init__(self) -> None:
+        self.taken = 0
+        self.due = -math.inf
+        self.best: Moment[M] | None = None
+
+
+def frontality(landmarks: NDArray[np.float32]) -> float:
+    """How far a face looks at the camera: 1 straight, 0 in profile or landmarks without sense.
+
+    Args:
+        landmarks: float32 `[5, 2]`: right eye, left eye, nose tip, mouth corners; any rotation.
+    """
+    (rx, ry), (lx, ly), (nx, ny), (ax, ay), (bx, by) = landmarks.tolist()
+    eyes = math.hypot(lx - rx, ly - ry)
+    if not math.isfinite(eyes) or eyes < 1e-3:
+        return 0.0
+    along_x, along_y = (lx - rx) / eyes, (ly - ry) / eyes
+    nose_x, nose_y = nx - (rx + lx) / 2, ny - (ry + ly) / 2
+    mouth_x, mouth_y = (ax + bx - rx - lx) / 2, (ay + by - ry - ly) / 2
+    yaw = (nose_x * along_x + nose_y * along_y) / eyes
+    down = mouth_y * along_x - mouth_x * along_y
+    if not math.isfinite(down) or down < 1e-3:
+        return 0.0
+    pitch = (nose_y * along_x - nose_x * along_y) / down - _FRONTAL_NOSE
+    turned = (yaw / _PROFILE_YAW) ** 2 + (pitch / _PROFILE_PITCH) ** 2
+    return max(0.0, 1.0 - turned) if math.isfinite(turned) else 0.0
+
+
+def quality(face_px: float, laplacian_variance: float, frontal: float, score: float) -> float:
+    """How much an answer about this sight of a face is worth, 0-1: the product of four.
+
+    Args:
+        face_px: side of the face in source pixels.
+        laplacian_variance: of the face's luma, at a fixed size; grows with sharpness.
+        frontal: of `frontality`.
+        score: the detector's, 0-1.
+    """
+    size = min(1.0, face_px / GOOD_FACE_PX)
+    sharpness = 1.0 - math.exp(-laplacian_variance / SHARP_VARIANCE)
+    return size * sharpness * frontal * score

@@ -1,0 +1,253 @@
+"""The capture service: reads the cameras that the registry names, and says how they are.
+
+The control loop looks at the registry four times a second: which cameras there should be, which of
+them somebody watches, and whether the broker has lost its memory; then cameras given here or added
+at run time are put back. Readers, detector and publisher work in threads of their own and go on
+when the broker is away.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Sequence
+
+import cv2
+import redis
+from prometheus_client import CollectorRegistry
+
+from services.capture.detection import DetectorThread
+from services.capture.ffmpeg_log import adopt_ffmpeg_log
+from services.capture.publisher import PublisherThread
+from services.capture.reader import CameraReader
+from services.capture.settings import CaptureSettings
+from services.capture.source import LOCAL_SCHEMES
+from services.common import streams
+from services.common.broker import BROKER_ERRORS, connect, explain
+from services.common.cameras import (
+    Camera,
+    CameraRegistry,
+    CameraState,
+    CameraStatus,
+    load_cameras,
+    unique,
+)
+from services.common.health import Health, serve_health
+from services.common.metrics import CaptureMetrics
+
+_log = logging.getLogger(__name__)
+
+POLL_S = 0.25
+STATUS_EVERY_S = 1.0
+STOP_S = 8.0  # of the ten seconds that a service has to end
+_PHASE_STEP = 0.618  # golden ratio: any number of cameras is spread evenly over the period
+_STATES: tuple[CameraState, ...] = ("connecting", "live", "stalled", "failed", "stopped")
+
+
+def serve(settings: CaptureSettings, stop: threading.Event, cameras: Sequence[Camera] = ()) -> None:
+    """Run until `stop` is set.
+
+    Args:
+        cameras: to be read from the start, besides those of `settings.cameras_file`.
+
+    Raises:
+        SettingsError: the cameras' file or the broker's URL is wrong.
+        StartError: the health port is taken.
+    """
+    given = list(cameras)
+    if settings.cameras_file is not None:
+        given += load_cameras(settings.cameras_file)
+    broker, publishers = connect(settings.broker), connect(settings.broker)
+    registry = CollectorRegistry()
+    health = Health(needs=("broker",))
+    service = _Capture(
+        settings, unique(given), broker, publishers, CaptureMetrics(registry), health
+    )
+    server = serve_health(health, registry, settings.health_host, settings.health_port)
+    try:
+        service.run(stop)
+    finally:
+        server.shutdown()
+        server.server_close()
+        broker.close()
+        publishers.close()
+
+
+class _Capture:
+    def __init__(
+        self,
+        settings: CaptureSettings,
+        given: list[Camera],
+        broker: redis.Redis,
+        publisher_broker: redis.Redis,
+        metrics: CaptureMetrics,
+        health: Health,
+    ) -> None:
+        self._settings, self._metrics, self._health = settings, metrics, health
+        self._broker, self._registry = broker, CameraRegistry(broker)
+        self._given = {camera.name: camera for camera in given}
+        self._known = dict(self._given)
+        self._boot: bytes | None = None
+        self._readers: dict[str, CameraReader] = {}
+        self._ended: list[CameraReader] = []
+        self._refused: dict[str, CameraStatus] = {}
+        self._said: dict[str, CameraStatus] = {}
+        self._said_at = 0.0
+        self._phase = 0.0
+        self._publisher = PublisherThread(
+            publisher_broker, settings, metrics, self._broker_answered
+        )
+        self._detector = DetectorThread(settings, metrics, self._publisher.put_found)
+
+    def run(self, stop: threading.Event) -> None:
+        cv2.setNumThreads(1)
+        adopt_ffmpeg_log()
+        self._detector.start()
+        self._publisher.start()
+        try:
+            while not stop.is_set():
+                began = time.monotonic()
+                self._health.beat()
+                self._round()
+                stop.wait(max(0.0, began + POLL_S - time.monotonic()))
+        finally:
+            self._end()
+
+    def _round(self) -> None:
+        try:
+            self._known = self._cameras_wanted()
+            self._apply(self._known)
+            watched = self._registry.watched(list(self._readers)) if self._readers else set()
+            for name, reader in self._readers.items():
+                reader.watched = name in watched
+            self._say(self._statuses())
+            self._broker_answered(None)
+        except BROKER_ERRORS as error:
+            self._metrics.broker_errors.inc()
+            self._broker_answered(explain(error))
+            self._apply(self._known)
+            self._statuses()  # the metrics go on
+
+    def _cameras_wanted(self) -> dict[str, Camera]:
+        """The registry's cameras; those known here are put back first if it was lost."""
+        boot: bytes | None = self._broker.get(streams.BOOT_KEY)  # type: ignore[assignment]
+        if boot is None or boot != self._boot:
+            first = self._boot is None
+            there = self._registry.cameras()
+            for name, camera in self._known.items():
+                # At the start the user's own word counts; later, what others have put back.
+                if name not in there or (first and name in self._given):
+                    self._registry.put(camera)
+            self._broker.set(streams.BOOT_KEY, secrets.token_hex(8), nx=True)
+            boot = self._broker.get(streams.BOOT_KEY)  # type: ignore[assignment]
+            if not first:
+                _log.info("the broker was restarted: %d cameras put back", len(self._known))
+            self._boot = boot
+        return self._registry.cameras()
+
+    def _apply(self, wanted: dict[str, Camera]) -> None:
+        """Start and stop readers so that exactly the wanted cameras are read."""
+        self._ended = [reader for reader in self._ended if not reader.join(0.0)]
+        for name in list(self._readers):
+            if wanted.get(name) != self._readers[name].camera:
+                self._stop_reader(name, is_gone=name not in wanted)
+        self._refused = {name: s for name, s in self._refused.items() if name in wanted}
+        for name, camera in wanted.items():
+            if name not in self._readers:
+                self._start_reader(name, camera)
+
+    def _start_reader(self, name: str, camera: Camera) -> None:
+        state, reason = self._why_not(camera)
+        if state is not None:
+            before = self._refused.get(name)
+            if before is None or (before.state, before.reason) != (state, reason):
+                self._refused[name] = CameraStatus(
+                    name=name, state=state, since=time.time(), reason=reason
+                )
+            return
+        self._refused.pop(name, None)
+        self._phase = (self._phase + _PHASE_STEP) % 1.0
+        reader = CameraReader(
+            camera,
+            self._settings,
+            self._metrics,
+            phase=self._phase,
+            on_due=self._detector.announce,
+            on_picture=self._publisher.put_picture,
+        )
+        self._readers[name] = reader
+        _log.info("camera %s: opening %s", name, camera.shown_url())
+        reader.start()
+
+    def _why_not(self, camera: Camera) -> tuple[CameraState | None, str]:
+        scheme = camera.url.get_secret_value().partition(":")[0]
+        if camera.paused:
+            return "stopped", "paused"
+        if (
+            scheme in LOCAL_SCHEMES
+            and not self._settings.allow_local
+            and self._given.get(camera.name) != camera
+        ):
+            return "failed", f"{scheme}:// cameras added at run time need --allow-local true"
+        if len(self._readers) >= self._settings.max_cameras:
+            return "failed", f"this service reads {self._settings.max_cameras} cameras at most"
+        return None, ""
+
+    def _stop_reader(self, name: str, *, is_gone: bool) -> None:
+        reader = self._readers.pop(name)
+        reader.stop()
+        self._detector.forget(reader)
+        self._ended.append(reader)
+        if is_gone:
+            _log.info("camera %s: removed", name)
+            self._publisher.remove(name)
+            self._metrics.forget_camera(name)
+
+    def _statuses(self) -> list[CameraStatus]:
+        statuses = [reader.status() for reader in self._readers.values()]
+        statuses += self._refused.values()
+        for state in _STATES:
+            count = sum(status.state == state for status in statuses)
+            self._metrics.cameras.labels(state).set(count)
+        return statuses
+
+    def _say(self, statuses: list[CameraStatus]) -> None:
+        """Write statuses: all of them each second, changed ones at once."""
+        now = time.monotonic()
+        if now - self._said_at >= STATUS_EVERY_S:
+            self._said_at, due = now, statuses
+        else:
+            due = [s for s in statuses if _changed(self._said.get(s.name), s)]
+        if due:
+            self._registry.put_statuses(due)
+        self._said = {status.name: status for status in statuses}
+
+    def _broker_answered(self, refusal: str | None) -> None:
+        if refusal is None:
+            if self._health.present("broker"):
+                _log.info("the broker answers")
+        elif self._health.missing("broker", refusal):
+            _log.warning("the broker is away: %s; waiting for it", refusal)
+
+    def _end(self) -> None:
+        deadline = time.monotonic() + STOP_S
+        for reader in self._readers.values():
+            reader.stop()
+        self._detector.stop(deadline)
+        self._publisher.stop(deadline)
+        try:
+            self._registry.put_statuses([reader.status() for reader in self._readers.values()])
+        except BROKER_ERRORS:
+            pass  # they lapse by themselves
+        for reader in [*self._readers.values(), *self._ended]:
+            if not reader.join(deadline):
+                _log.info("camera %s: still blocked in a read, left behind", reader.camera.name)
+
+
+def _changed(before: CameraStatus | None, now: CameraStatus) -> bool:
+    return before is None or (
+        (before.state, before.reason, before.width, before.height)
+        != (now.state, now.reason, now.width, now.height)
+    )

@@ -1,0 +1,173 @@
+"""Follows faces from detection to detection. Pure: boxes and their time go in, tracks come out.
+
+Association: best first, by overlap (IoU) of a detection with a track's predicted box, or, for a
+face too fast to overlap, by the distance of the centres. Between detections an alpha-beta filter
+(constant velocity; R. Kalata, "The tracking index", IEEE TAES 20(2), 1984, for the idea) predicts
+the box. Everything is plain Python: with a handful of faces, arrays cost more than they save.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+ALPHA = 0.8  # how far a new box pulls the position; the detector is exact to a pixel or two
+BETA = 0.5  # how far it pulls the velocity
+ALPHA_SIZE = 0.6
+SURE_SCORE = 0.75  # a detection this good makes a track at once, a weaker one needs a second
+MIN_IOU = 0.2
+MAX_DISTANCE = 0.9  # of the centres, in face sizes, for boxes that do not overlap
+MAX_SIZE_RATIO = 1.8
+SHOWN_S = 0.45  # a face not seen for so long is no longer reported …
+KEPT_S = 1.5  # … but keeps its track, if it comes back within this
+COAST_S = 0.4  # a lost face is thought to go on moving for so long
+MAX_TRACKS = 64
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class TrackedFace:
+    """A face being followed. Pixels of the upright frame; times in Unix seconds."""
+
+    track: int
+    x: float  # of the centre
+    y: float
+    w: float
+    h: float
+    vx: float  # pixels a second
+    vy: float
+    score: float
+    first_seen: float
+    seen: float
+    hits: int
+
+    def box_at(self, now: float) -> Box:
+        """Where its box should be now: x, y of the top left corner, width, height."""
+        ahead = min(max(now - self.seen, 0.0), COAST_S)
+        return (
+            self.x + self.vx * ahead - self.w / 2,
+            self.y + self.vy * ahead - self.h / 2,
+            self.w,
+            self.h,
+        )
+
+
+class Tracker:
+    """Keeps the tracks of one camera's session."""
+
+    def __init__(self) -> None:
+        self._tracks: list[TrackedFace] = []
+        self._next_track = 1
+
+    def update(
+        self, boxes: Sequence[Box], scores: Sequence[float], now: float
+    ) -> list[TrackedFace | None]:
+        """Take the faces of one detection.
+
+        Args:
+            boxes: x, y, width, height in pixels of the upright frame.
+            scores: the detector's, 0-1, as many.
+            now: Unix time of the frame, seconds.
+
+        Returns:
+            for each box its track, or None while it is not sure to be a face.
+        """
+        owners = self._associate(boxes, now)
+        tracks: list[TrackedFace] = []
+        answers: list[TrackedFace | None] = []
+        for box, score, owner in zip(boxes, scores, owners, strict=True):
+            face = self._begun(box, score, now) if owner is None else _moved(owner, box, score, now)
+            tracks.append(face)
+            answers.append(face if _is_sure(face) else None)
+        matched = {owner.track for owner in owners if owner is not None}
+        tracks += [
+            face
+            for face in self._tracks
+            if face.track not in matched and _is_sure(face) and now - face.seen <= KEPT_S
+        ]
+        tracks.sort(key=lambda face: face.seen, reverse=True)
+        self._tracks = tracks[:MAX_TRACKS]
+        return answers
+
+    def shown(self, now: float) -> tuple[TrackedFace, ...]:
+        """The tracks to report: sure ones, seen a moment ago."""
+        return tuple(face for face in self._tracks if _is_sure(face) and now - face.seen <= SHOWN_S)
+
+    def kept(self) -> set[int]:
+        """Numbers of all tracks that may still come back."""
+        return {face.track for face in self._tracks}
+
+    def _associate(self, boxes: Sequence[Box], now: float) -> list[TrackedFace | None]:
+        pairs: list[tuple[float, int, TrackedFace]] = []
+        for face in self._tracks:
+            expected = face.box_at(now)
+            for i, box in enumerate(boxes):
+                closeness = _closeness(expected, box)
+                if closeness > 0:
+                    pairs.append((closeness, i, face))
+        pairs.sort(key=lambda pair: pair[0], reverse=True)
+        owners: list[TrackedFace | None] = [None] * len(boxes)
+        taken: set[int] = set()
+        for _, i, face in pairs:
+            if owners[i] is None and face.track not in taken:
+                owners[i] = face
+                taken.add(face.track)
+        return owners
+
+    def _begun(self, box: Box, score: float, now: float) -> TrackedFace:
+        x, y, w, h = box
+        track, self._next_track = self._next_track, self._next_track + 1
+        return TrackedFace(track, x + w / 2, y + h / 2, w, h, 0.0, 0.0, score, now, now, 1)
+
+
+def iou(a: Box, b: Box) -> float:
+    """Intersection over union of two boxes, 0-1."""
+    width = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
+    height = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    both = width * height
+    return both / (a[2] * a[3] + b[2] * b[3] - both)
+
+
+def _closeness(expected: Box, box: Box) -> float:
+    """How well a box fits: 1 + IoU where it overlaps the other, below 1 where near, 0 else."""
+    overlap = iou(expected, box)
+    if overlap >= MIN_IOU:
+        return 1.0 + overlap
+    size, other = math.sqrt(expected[2] * expected[3]), math.sqrt(box[2] * box[3])
+    if size <= 0 or other <= 0 or not 1 / MAX_SIZE_RATIO <= size / other <= MAX_SIZE_RATIO:
+        return 0.0
+    distance = math.hypot(
+        expected[0] + expected[2] / 2 - box[0] - box[2] / 2,
+        expected[1] + expected[3] / 2 - box[1] - box[3] / 2,
+    )
+    return max(0.0, 1.0 - distance / (max(size, other) * MAX_DISTANCE))
+
+
+def _moved(face: TrackedFace, box: Box, score: float, now: float) -> TrackedFace:
+    elapsed = now - face.seen
+    expected = face.box_at(now)
+    off_x = box[0] + box[2] / 2 - expected[0] - expected[2] / 2
+    off_y = box[1] + box[3] / 2 - expected[1] - expected[3] / 2
+    # The first step tells the whole velocity; there is nothing to smooth it with yet.
+    beta = 1.0 if face.hits == 1 else BETA
+    gain = beta / elapsed if elapsed > 0 else 0.0
+    return replace(
+        face,
+        x=expected[0] + expected[2] / 2 + ALPHA * off_x,
+        y=expected[1] + expected[3] / 2 + ALPHA * off_y,
+        w=face.w + ALPHA_SIZE * (box[2] - face.w),
+        h=face.h + ALPHA_SIZE * (box[3] - face.h),
+        vx=face.vx + gain * off_x,
+        vy=face.vy + gain * off_y,
+        score=score,
+        seen=max(now, face.seen),
+        hits=face.hits + 1,
+    )
+
+
+def _is_sure(face: TrackedFace) -> bool:
+    return face.hits > 1 or face.score >= SURE_SCORE
