@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from training.faces import STORE_MARGIN
 
-_FLIP, _COLOUR, _GREY, _LOW_LIGHT = 0.5, 0.8, 0.06, 0.10
-_LOW_RESOLUTION, _BLUR, _NOISE, _JPEG, _HIDE = 0.30, 0.15, 0.25, 0.40, 0.25
+_FLIP, _COLOUR, _GREY, _LOW_LIGHT = 0.5, 0.7, 0.05, 0.05
+_LOW_RESOLUTION, _BLUR, _NOISE, _JPEG, _HIDE = 0.22, 0.12, 0.15, 0.25, 0.15
 
 
 def frame(crop: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:

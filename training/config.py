@@ -48,7 +48,9 @@ class Stage(_Frozen):
 
     epochs: int = Field(ge=1)
     size_px: int = Field(ge=64, le=256)
-    frozen: bool = Field(False, description="only the added layers learn")
+    learns: Literal["all", "late", "added"] = Field(
+        "all", description="every layer, those from an eighth of the size on, or the added ones"
+    )
 
 
 class FitConfig(_Frozen):
@@ -57,7 +59,7 @@ class FitConfig(_Frozen):
     stages: tuple[Stage, ...]
     batch: int = Field(32, ge=1)
     learning_rate: float = Field(8e-4, gt=0, description="at its peak; cosine to zero after warm-up")
-    warmup_epochs: float = Field(1.0, ge=0, description="of the unfrozen stages")
+    warmup_epochs: float = Field(1.0, ge=0, description="counted from the first stage in which the backbone learns")
     weight_decay: float = Field(0.02, ge=0)
     clip_norm: float = Field(5.0, gt=0)
     ema: float = Field(0.999, ge=0, lt=1, description="momentum of the weights' moving average")

@@ -24,6 +24,9 @@ from training.losses import AgeError, AgeLoss, GenderAccuracy, GenderLoss, age_w
 from training.network import BACKBONE, build
 
 STATE_FILE = "state.json"
+# Before it the feature maps are large and cost most of the time; they learn least.
+FIRST_LATE_LAYER = "block_4_expand"
+_ADDED_LEARNING_RATE = 1e-3
 CHECKPOINT = "checkpoint"
 
 
@@ -75,27 +78,34 @@ def plain_batches(
 class CosineWithWarmup(keras.optimizers.schedules.LearningRateSchedule):
     """Linear rise to `peak` over `warmup` steps, then half a cosine down to zero at `total`.
 
+    `start` is added to the step: a stage's fresh optimizer goes on where the last one stopped.
     I. Loshchilov, F. Hutter, "SGDR", ICLR 2017.
     """
 
-    def __init__(self, peak: float, warmup: int, total: int) -> None:
+    def __init__(self, peak: float, warmup: int, total: int, start: int = 0) -> None:
         self._peak, self._warmup, self._total = peak, max(1, warmup), max(2, total)
+        self._start = start
 
     def __call__(self, step: Any) -> Any:
-        step = tf.cast(step, tf.float32)
+        step = tf.cast(step, tf.float32) + self._start
         rise = step / self._warmup
         done = tf.clip_by_value((step - self._warmup) / max(1, self._total - self._warmup), 0.0, 1.0)
         return self._peak * tf.minimum(rise, 0.5 * (1 + tf.cos(np.pi * done)))
 
     def get_config(self) -> dict[str, Any]:
-        return {"peak": self._peak, "warmup": self._warmup, "total": self._total}
+        return {"peak": self._peak, "warmup": self._warmup, "total": self._total, "start": self._start}
 
 
 def compile_for(
-    config: TrainConfig, model: keras.Model, schedule: Any, *, frozen: bool
+    config: TrainConfig, model: keras.Model, schedule: Any, learns: str
 ) -> None:
-    """Freeze or free the backbone and give the model losses, metrics and a fresh optimizer."""
-    model.get_layer(BACKBONE).trainable = not frozen
+    """Choose the layers that learn and give the model losses, metrics and a fresh optimizer."""
+    backbone = model.get_layer(BACKBONE)
+    backbone.trainable = learns != "added"
+    if learns == "late":
+        names = [layer.name for layer in backbone.layers]
+        for layer in backbone.layers[: names.index(FIRST_LATE_LAYER)]:
+            layer.trainable = False
     optimizer = keras.optimizers.AdamW(
         schedule,
         weight_decay=config.fit.weight_decay,
@@ -154,28 +164,18 @@ def fit(
     state = json.loads(state_path.read_text()) if state_path.exists() else {"epoch": 0, "taken_s": 0.0}
     model = build(config.network, weights if state["epoch"] == 0 else None)
     steps = len(train) // config.fit.batch
-    free_epochs = sum(s.epochs for s in config.fit.stages if not s.frozen)
-    epoch, compiled = 0, None
+    epoch, compiled = 0, ""
     best, best_epoch = float("inf"), 0
     for stage in config.fit.stages:
         for _ in range(stage.epochs):
             if epoch < state["epoch"]:
                 epoch += 1
                 continue
-            if compiled != stage.frozen:
-                compiled = stage.frozen
-                schedule = (
-                    1e-3
-                    if stage.frozen
-                    else CosineWithWarmup(
-                        config.fit.learning_rate,
-                        round(config.fit.warmup_epochs * steps),
-                        free_epochs * steps,
-                    )
-                )
-                compile_for(config, model, schedule, frozen=stage.frozen)
+            if compiled != stage.learns:
+                compiled = stage.learns
+                compile_for(config, model, _schedule(config, epoch, stage, steps), compiled)
                 model.optimizer.build(model.trainable_variables)
-                if epoch and state["epoch"] == epoch and state["frozen"] == stage.frozen:
+                if epoch and state["epoch"] == epoch and state.get("learns") == stage.learns:
                     _restore(model, checkpoint)
                 elif epoch and state["epoch"] == epoch:
                     model.load_weights(checkpoint.with_suffix(".weights.h5"))
@@ -184,7 +184,7 @@ def fit(
             record = _one_epoch(config, model, train, validation, epoch, stage)
             state = {
                 "epoch": epoch + 1,
-                "frozen": stage.frozen,
+                "learns": stage.learns,
                 "taken_s": state["taken_s"] + time.monotonic() - started,
             }
             record |= {"epoch": epoch + 1, "size_px": stage.size_px, "taken_s": state["taken_s"]}
@@ -197,16 +197,29 @@ def fit(
             if record["val_loss"] < best:
                 best, best_epoch = record["val_loss"], epoch
             patience = config.fit.early_stop_epochs
-            if patience and epoch - best_epoch >= patience and not stage.frozen:
+            if patience and epoch - best_epoch >= patience and stage.learns != "added":
                 say(f"no gain for {patience} epochs, stopping")
                 break
-    if compiled is None:
-        compile_for(config, model, 0.0, frozen=False)
+    if not compiled:
+        compile_for(config, model, 0.0, config.fit.stages[-1].learns)
         model.optimizer.build(model.trainable_variables)
         _restore(model, checkpoint)
     if model.optimizer.use_ema:
         model.optimizer.finalize_variable_values(model.trainable_variables)
     return model
+
+
+def _schedule(config: TrainConfig, epoch: int, stage: Stage, steps: int) -> Any:
+    """The learning rate from this epoch on; one cosine spans all stages in which the backbone learns."""
+    if stage.learns == "added":
+        return _ADDED_LEARNING_RATE
+    learning = [s.learns != "added" for s in config.fit.stages for _ in range(s.epochs)]
+    return CosineWithWarmup(
+        config.fit.learning_rate,
+        round(config.fit.warmup_epochs * steps),
+        sum(learning) * steps,
+        start=sum(learning[:epoch]) * steps,
+    )
 
 
 def _one_epoch(
