@@ -1,0 +1,124 @@
+"""The embedded model server as a service: gRPC in front, the models folder behind.
+
+Listens at once and answers NOT_FOUND until a model is loaded; a thread polls the folder. On stop
+it takes no new request, finishes those in hand and returns.
+"""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health as grpc_health
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from prometheus_client import CollectorRegistry
+
+from services.common import serving
+from services.common.errors import StartError
+from services.common.health import Health, serve_health
+from services.common.metrics import ModelServerMetrics
+from services.model_server.grpc_service import ModelService
+from services.model_server.model import Model
+from services.model_server.repository import Repository
+from services.model_server.settings import ModelServerSettings
+
+_NEED = "model"
+_DRAIN_S = 8.0
+# Requests wait here for a free inference; beyond these they are told RESOURCE_EXHAUSTED at once.
+_MAX_CONCURRENT = 64
+# Status and health calls must get through while every inference is taken.
+_SPARE_THREADS = 4
+
+
+class ModelServer:
+    """Everything of a running model server; `port` and `health_port` tell where it listens.
+
+    Raises:
+        StartError: an address is taken.
+    """
+
+    def __init__(self, settings: ModelServerSettings) -> None:
+        self._settings = settings
+        registry = CollectorRegistry()
+        metrics = ModelServerMetrics(registry)
+        self.health = Health((_NEED,), beat_deadline_s=60 + 3 * settings.poll_s)
+        self.repository: Repository[Model] = Repository(settings.models_dir, self._load, metrics)
+        self._grpc_health = grpc_health.HealthServicer()
+        self._say_serving(False)
+        workers = settings.inference_threads + _SPARE_THREADS
+        self._server = grpc.server(
+            ThreadPoolExecutor(workers, "rpc"),
+            options=[
+                ("grpc.so_reuseport", 0),  # a taken port is an error, not a second server on it
+                ("grpc.max_receive_message_length", serving.MAX_MESSAGE_BYTES),
+                ("grpc.max_send_message_length", serving.MAX_MESSAGE_BYTES),
+            ],
+            maximum_concurrent_rpcs=_MAX_CONCURRENT,
+        )
+        service = ModelService(self.repository, metrics, settings.max_batch)
+        self._server.add_generic_rpc_handlers(service.handlers())
+        health_pb2_grpc.add_HealthServicer_to_server(self._grpc_health, self._server)
+        self.port = _listen(self._server, settings.host, settings.port)
+        self._http = serve_health(self.health, registry, settings.health_host, settings.health_port)
+        self.health_port = self._http.server_port
+
+    def run(self, stop: threading.Event) -> None:
+        """Answer until `stop` is set; then finish what is in hand."""
+        self._server.start()
+        poller = threading.Thread(target=self._poll, args=(stop,), name="poll", daemon=True)
+        poller.start()
+        stop.wait()
+        self._grpc_health.enter_graceful_shutdown()
+        self._server.stop(_DRAIN_S).wait(_DRAIN_S)
+        self._http.shutdown()
+        self._http.server_close()
+
+    def _load(self, folder: Path) -> Model:
+        settings = self._settings
+        model = Model(folder, streams=settings.inference_threads, precision=settings.precision)
+        model.warm_up(min(settings.warm_up_batch, settings.max_batch))
+        return model
+
+    def _poll(self, stop: threading.Event) -> None:
+        while True:
+            self.repository.poll()
+            self.health.beat()
+            served = self.repository.served()
+            if served:
+                self.health.present(_NEED)
+            else:
+                self.health.missing(_NEED, f"none in {self._settings.models_dir}")
+            self._say_serving(bool(served))
+            if stop.wait(self._settings.poll_s):
+                return
+
+    def _say_serving(self, serving_now: bool) -> None:
+        status: Any = health_pb2.HealthCheckResponse
+        state = status.SERVING if serving_now else status.NOT_SERVING
+        for service in ("", serving.PREDICTION_SERVICE, serving.MODEL_SERVICE):
+            self._grpc_health.set(service, state)
+
+
+def serve(settings: ModelServerSettings, stop: threading.Event) -> None:
+    """Run the model server until `stop` is set.
+
+    Raises:
+        StartError: an address is taken.
+    """
+    ModelServer(settings).run(stop)
+
+
+def _listen(server: Any, host: str, port: int) -> int:
+    try:
+        bound: int = server.add_insecure_port(f"{host}:{port}")
+    except RuntimeError:
+        bound = 0
+    if not bound:
+        raise StartError(
+            f"cannot listen on {host}:{port}: taken or not an address of this machine; "
+            "choose another with --port"
+        )
+    return bound

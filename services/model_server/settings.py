@@ -1,0 +1,43 @@
+"""Settings of the embedded model server."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from services.common.settings import CommonSettings
+
+MODELS_DIR = Path(__file__).resolve().parents[2] / "models"
+
+
+class ModelServerSettings(CommonSettings):
+    """Where the models are, where to listen, how much of the machine to use."""
+
+    section: ClassVar[str] = "model_server"
+
+    models_dir: Path = Field(
+        MODELS_DIR, description="folder of <model>/<version>/saved_model.pb, polled"
+    )
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8500, ge=0, le=65535, description="gRPC port; 0 takes any free one")
+    poll_s: float = Field(
+        2.0, gt=0, le=3600, description="time between looks into the models folder"
+    )
+    inference_threads: int = Field(
+        default_factory=lambda: os.cpu_count() or 1,
+        ge=1,
+        le=256,
+        description="inferences at a time, each on one thread",
+    )
+    precision: Literal["f32", "bf16", "f16"] = Field(
+        "f32", description="arithmetic of the inference; f32 answers as TensorFlow does"
+    )
+    max_batch: int = Field(128, ge=1, le=4096, description="faces in one request at most")
+    warm_up_batch: int = Field(
+        16, ge=1, le=4096, description="batch sizes up to this run before a version is served"
+    )
+    health_host: str = Field("127.0.0.1", description="address of /livez, /readyz and /metrics")
+    health_port: int = Field(9103, ge=0, le=65535, description="their port; 0 takes any free one")

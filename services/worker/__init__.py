@@ -1,0 +1,1 @@
+"""The worker: face crops in, answers of the model server out."""

@@ -1,0 +1,171 @@
+"""The faces streams as a worker reads them: one member of the consumer group, all shards.
+
+Arrivals come out: new ones by `read`, those that a dead worker left by `claim`. The group is made
+where it is missing, so a broker that lost everything is no obstacle.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import time
+from collections.abc import Mapping, Set
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+
+from services.common.streams import WORKER_GROUP, faces_key
+
+# What the broker says when the group, or the stream with it, is not there (any more).
+_NO_GROUP = ("NOGROUP", "UNBLOCKED")
+_GROUP_EXISTS = "BUSYGROUP"
+# Per shard and call; a stream holds hardly more, and the next call takes the rest.
+_CLAIM_MAX = 64
+_PENDING_MAX = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A stream entry as it came, not looked into. `deliveries` counts this one too."""
+
+    stream: str
+    id: bytes
+    fields: Mapping[bytes, bytes]
+    deliveries: int = 1
+
+
+def consumer_name() -> str:
+    """Unique among all workers that ever were: host, process, chance."""
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
+class Inbox:
+    """All shards of the faces streams; every method may raise BROKER_ERRORS.
+
+    Args:
+        consumer: this worker's name in the group.
+        count: entries that one `read` takes at most (a few more with many shards).
+        claim_idle_s: a face that a worker has held for so long is up for taking.
+    """
+
+    def __init__(
+        self,
+        broker: redis.Redis,
+        *,
+        shards: int,
+        consumer: str,
+        count: int,
+        claim_idle_s: float,
+    ) -> None:
+        self._broker, self._consumer = broker, consumer
+        self.streams = [faces_key(shard) for shard in range(shards)]
+        self._count = max(-(-count // shards), min(count, 4))  # COUNT holds for each stream
+        self._claim_idle_ms = int(claim_idle_s * 1000)
+        self._wanted: dict[Any, Any] = dict.fromkeys(self.streams, ">")
+
+    def make_groups(self) -> None:
+        """Have the group on every shard, reading from the stream's beginning."""
+        with self._broker.pipeline(transaction=False) as pipe:
+            for stream in self.streams:
+                pipe.xgroup_create(stream, WORKER_GROUP, "0", mkstream=True)
+            for answer in pipe.execute(raise_on_error=False):
+                if isinstance(answer, Exception) and not str(answer).startswith(_GROUP_EXISTS):
+                    raise answer
+
+    def read(self, block_ms: int) -> list[Arrival]:
+        """New faces; waits for the first one `block_ms` (> 0) at most."""
+        try:
+            answer: Any = self._broker.xreadgroup(
+                WORKER_GROUP, self._consumer, self._wanted, count=self._count, block=block_ms
+            )
+        except redis.ResponseError as error:
+            if not str(error).startswith(_NO_GROUP):
+                raise
+            self.make_groups()
+            return []
+        return [
+            Arrival(stream.decode(), entry, fields or {})
+            for stream, entries in answer
+            for entry, fields in entries
+        ]
+
+    def claim(self, in_hand: Set[tuple[str, bytes]]) -> list[Arrival]:
+        """Faces that somebody took and did not finish, those in our own hand excepted.
+
+        Entries that were trimmed meanwhile are acknowledged and not returned: who trimmed them
+        has counted them.
+        """
+        found: list[Arrival] = []
+        for stream in self.streams:
+            try:
+                answer: Any = self._broker.xautoclaim(
+                    stream,
+                    WORKER_GROUP,
+                    self._consumer,
+                    self._claim_idle_ms,
+                    count=_CLAIM_MAX,
+                )
+            except redis.ResponseError as error:
+                if not str(error).startswith(_NO_GROUP):
+                    raise
+                self.make_groups()
+                continue
+            gone = [entry for entry, fields in answer[1] if fields is None]
+            if gone:
+                self._broker.xack(stream, WORKER_GROUP, *gone)
+            claimed = {
+                entry: fields
+                for entry, fields in answer[1]
+                if fields is not None and (stream, entry) not in in_hand
+            }
+            if claimed:
+                deliveries = self._deliveries(stream, min(claimed), max(claimed))
+                found += [
+                    Arrival(stream, entry, fields, deliveries.get(entry, 1))
+                    for entry, fields in claimed.items()
+                ]
+        return found
+
+    def backlog(self) -> tuple[int, float]:
+        """Faces in the streams, in hand ones included, and the age of the oldest in seconds."""
+        with self._broker.pipeline(transaction=False) as pipe:
+            for stream in self.streams:
+                pipe.xlen(stream)
+                pipe.xrange(stream, count=1)
+            answers: list[Any] = pipe.execute()
+        now_ms = time.time() * 1000
+        # An entry's id begins with the broker's time of its arrival, in milliseconds.
+        ages_ms = [now_ms - int(first[0][0].split(b"-")[0]) for first in answers[1::2] if first]
+        return sum(answers[::2]), max(0.0, max(ages_ms, default=0.0) / 1000)
+
+    def forget_silent(self, idle_s: float) -> int:
+        """Delete workers that hold nothing and have not asked for so long; returns how many."""
+        forgotten = 0
+        for stream in self.streams:
+            try:
+                consumers: Any = self._broker.xinfo_consumers(stream, WORKER_GROUP)
+            except redis.ResponseError:  # no group, so nobody to forget; `read` makes it
+                continue
+            for consumer in consumers:
+                if (
+                    consumer["name"].decode() != self._consumer
+                    and consumer["pending"] == 0
+                    and consumer["idle"] > idle_s * 1000
+                ):
+                    self._broker.xgroup_delconsumer(stream, WORKER_GROUP, consumer["name"])
+                    forgotten += 1
+        return forgotten
+
+    def leave(self) -> None:
+        """Delete ourselves from the group, unless something of ours is left to be claimed."""
+        for stream in self.streams:
+            if not self._deliveries(stream, "-", "+"):
+                self._broker.xgroup_delconsumer(stream, WORKER_GROUP, self._consumer)
+
+    def _deliveries(self, stream: str, first: Any, last: Any) -> dict[bytes, int]:
+        pending: Any = self._broker.xpending_range(
+            stream, WORKER_GROUP, first, last, _PENDING_MAX, self._consumer
+        )
+        return {entry["message_id"]: entry["times_delivered"] for entry in pending}

@@ -1,0 +1,366 @@
+"""The embedded model server over real gRPC, asked with the stubs of the wire subset."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from services.common import serving
+from services.common.errors import StartError
+from services.common.pb.serving import serving_pb2 as pb
+from services.model_server.service import ModelServer
+from tests.fixtures.serving import (
+    put_version,
+    running_model_server,
+    settings_for,
+    wait_until,
+)
+
+FACES = np.zeros((3, 160, 160, 3), np.uint8)
+FACES[0], FACES[1, ..., 1] = 255, 51  # white; a fifth of green; black
+
+
+class Client:
+    """Asks by the official method paths."""
+
+    def __init__(self, port: int) -> None:
+        self.channel = grpc.insecure_channel(f"127.0.0.1:{port}")
+        self._predict = self._method(serving.PREDICT, pb.PredictResponse)
+        self._status = self._method(serving.GET_MODEL_STATUS, pb.GetModelStatusResponse)
+
+    def _method(self, path: str, response: Any) -> Any:
+        return self.channel.unary_unary(
+            path,
+            request_serializer=lambda request: request.SerializeToString(),
+            response_deserializer=response.FromString,
+        )
+
+    def predict(self, request: pb.PredictRequest) -> pb.PredictResponse:
+        response: pb.PredictResponse = self._predict(request, timeout=10)
+        return response
+
+    def refused(self, request: pb.PredictRequest) -> tuple[Any, str]:
+        with pytest.raises(grpc.RpcError) as caught:
+            self.predict(request)
+        return caught.value.code(), caught.value.details()
+
+    def status(self, name: str, version: int | None = None) -> pb.GetModelStatusResponse:
+        request = pb.GetModelStatusRequest()
+        request.model_spec.name = name
+        if version is not None:
+            request.model_spec.version.value = version
+        response: pb.GetModelStatusResponse = self._status(request, timeout=10)
+        return response
+
+
+def request_for(
+    faces: np.ndarray[Any, Any] = FACES, model: str = "age_gender", name: str = "faces"
+) -> pb.PredictRequest:
+    request = pb.PredictRequest()
+    request.model_spec.name = model
+    serving.fill_tensor(request.inputs[name], faces)
+    return request
+
+
+def outputs_of(response: pb.PredictResponse) -> dict[str, Any]:
+    return {k: serving.to_array(v, max_elements=10_000) for k, v in response.outputs.items()}
+
+
+@pytest.fixture
+def models_dir(tmp_path: Path) -> Path:
+    put_version(tmp_path, "age_gender", 1)
+    (tmp_path / "face_detector").mkdir()
+    (tmp_path / "face_detector" / "detector.onnx").write_bytes(b"not for this server")
+    return tmp_path
+
+
+@pytest.fixture
+def server(models_dir: Path) -> Iterator[ModelServer]:
+    with running_model_server(models_dir) as server:
+        wait_until(server.repository.served)
+        yield server
+
+
+@pytest.fixture
+def client(server: ModelServer) -> Iterator[Client]:
+    client = Client(server.port)
+    yield client
+    client.channel.close()
+
+
+def test_a_batch_of_faces_is_answered_by_the_newest_version(client: Client) -> None:
+    response = client.predict(request_for())
+    outputs = outputs_of(response)
+    assert response.model_spec.name == "age_gender"
+    assert response.model_spec.version.value == 1
+    assert response.model_spec.signature_name == "serving_default"
+    np.testing.assert_allclose(outputs["age"], [101, 21, 1], atol=1e-4)
+    np.testing.assert_allclose(outputs["gender"], [1, 0, 0], atol=1e-6)
+    assert outputs["age_distribution"].shape == (3, 111)
+    assert outputs["age_distribution"][1].argmax() == 21
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 7, 16])
+def test_batches_of_any_size_are_answered(client: Client, size: int) -> None:
+    outputs = outputs_of(client.predict(request_for(np.zeros((size, 160, 160, 3), np.uint8))))
+    assert outputs["age"].shape == (size,)
+    assert outputs["age_distribution"].shape == (size, 111)
+
+
+def test_only_the_outputs_of_the_filter_are_sent(client: Client) -> None:
+    request = request_for()
+    request.output_filter.append("gender")
+    assert set(client.predict(request).outputs) == {"gender"}
+
+
+def test_typed_values_are_read_like_tensor_content(client: Client) -> None:
+    request = request_for(FACES[:1])
+    tensor = request.inputs["faces"]
+    tensor.tensor_content = b""
+    tensor.int_val.append(255)  # one value stands for all
+    assert outputs_of(client.predict(request))["age"] == pytest.approx([101], abs=1e-3)
+
+
+def _wrong_model(request: pb.PredictRequest) -> None:
+    request.model_spec.name = "nobody"
+
+
+def _wrong_version(request: pb.PredictRequest) -> None:
+    request.model_spec.version.value = 7
+
+
+def _label(request: pb.PredictRequest) -> None:
+    request.model_spec.version_label = "stable"
+
+
+def _signature(request: pb.PredictRequest) -> None:
+    request.model_spec.signature_name = "other"
+
+
+def _no_spec(request: pb.PredictRequest) -> None:
+    request.ClearField("model_spec")
+
+
+def _no_name(request: pb.PredictRequest) -> None:
+    request.model_spec.name = ""
+
+
+def _no_input(request: pb.PredictRequest) -> None:
+    request.inputs.clear()
+
+
+def _other_name(request: pb.PredictRequest) -> None:
+    request.inputs["pictures"].CopyFrom(request.inputs["faces"])
+    del request.inputs["faces"]
+
+
+def _too_many(request: pb.PredictRequest) -> None:
+    request.inputs["more"].CopyFrom(request.inputs["faces"])
+
+
+def _floats(request: pb.PredictRequest) -> None:
+    request.inputs["faces"].Clear()
+    serving.fill_tensor(request.inputs["faces"], FACES.astype(np.float32))
+
+
+def _strings(request: pb.PredictRequest) -> None:
+    request.inputs["faces"].dtype = pb.DT_STRING
+
+
+def _small(request: pb.PredictRequest) -> None:
+    request.inputs["faces"].Clear()
+    serving.fill_tensor(request.inputs["faces"], FACES[:, :64, :64])
+
+
+def _flat(request: pb.PredictRequest) -> None:
+    request.inputs["faces"].Clear()
+    serving.fill_tensor(request.inputs["faces"], FACES[0])
+
+
+def _short(request: pb.PredictRequest) -> None:
+    tensor = request.inputs["faces"]
+    tensor.tensor_content = tensor.tensor_content[:-1]
+
+
+def _huge(request: pb.PredictRequest) -> None:
+    request.inputs["faces"].tensor_content = b""
+    request.inputs["faces"].tensor_shape.dim[0].size = 1 << 40
+
+
+def _negative(request: pb.PredictRequest) -> None:
+    request.inputs["faces"].tensor_shape.dim[0].size = -3
+
+
+def _unknown_output(request: pb.PredictRequest) -> None:
+    request.output_filter.append("mood")
+
+
+def _twice(request: pb.PredictRequest) -> None:
+    request.output_filter.extend(["age", "age"])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "code", "said"),
+    [
+        (_wrong_model, "NOT_FOUND", "Servable not found for request: Latest(nobody)"),
+        (_wrong_version, "NOT_FOUND", "Servable not found for request: Specific(age_gender, 7)"),
+        (_label, "INVALID_ARGUMENT", "Unrecognized servable version label: stable"),
+        (_signature, "FAILED_PRECONDITION", 'Serving signature key "other" not found.'),
+        (_no_spec, "INVALID_ARGUMENT", "Missing ModelSpec"),
+        (_no_name, "INVALID_ARGUMENT", "no name specified"),
+        (_no_input, "INVALID_ARGUMENT", "Missing but required: {faces}."),
+        (_other_name, "INVALID_ARGUMENT", "alias not found in signature: pictures."),
+        (_too_many, "INVALID_ARGUMENT", "Sent extra: {more}."),
+        (_floats, "INVALID_ARGUMENT", "Expects arg[0] to be uint8 but float is provided"),
+        (_strings, "INVALID_ARGUMENT", "to be uint8 but string is provided"),
+        (_small, "INVALID_ARGUMENT", "shape [?,160,160,3], but has [3,64,64,3]"),
+        (_flat, "INVALID_ARGUMENT", "shape [?,160,160,3], but has [160,160,3]"),
+        (_short, "INVALID_ARGUMENT", "tensor parsing error: faces"),
+        (_huge, "INVALID_ARGUMENT", "is larger than the 128 allowed"),
+        (_negative, "INVALID_ARGUMENT", "no definite shape"),
+        (_unknown_output, "INVALID_ARGUMENT", "alias not found in signature: mood"),
+        (_twice, "INVALID_ARGUMENT", "duplicate output tensor alias: age"),
+    ],
+)
+def test_a_wrong_request_gets_the_code_of_tensorflow_serving(
+    client: Client, spoil: Any, code: str, said: str
+) -> None:
+    request = request_for()
+    spoil(request)
+    refused_with, text = client.refused(request)
+    assert refused_with == grpc.StatusCode[code]
+    assert said in text
+
+
+def test_rubbish_instead_of_a_request_leaves_the_server_well(client: Client) -> None:
+    raw = client.channel.unary_unary(serving.PREDICT)
+    with pytest.raises(grpc.RpcError):
+        raw(b"\xff" * 100, timeout=10)
+    assert len(client.predict(request_for()).outputs) == 4
+
+
+def test_the_state_of_versions_is_told(client: Client) -> None:
+    (status,) = client.status("age_gender").model_version_status
+    assert (status.version, status.state) == (1, pb.ModelVersionStatus.AVAILABLE)
+    for name, version, said in [
+        ("nobody", None, "Could not find any versions of model nobody"),
+        ("face_detector", None, "Could not find any versions of model face_detector"),
+        ("age_gender", 9, "Could not find version 9 of model age_gender"),
+    ]:
+        with pytest.raises(grpc.RpcError, match=said) as caught:
+            client.status(name, version)
+        assert caught.value.code() == grpc.StatusCode.NOT_FOUND
+
+
+def test_a_new_version_takes_over_without_a_lost_request(client: Client, models_dir: Path) -> None:
+    versions: list[int] = []
+    failures: list[BaseException] = []
+    done = threading.Event()
+
+    def ask() -> None:
+        while not done.is_set():
+            try:
+                versions.append(client.predict(request_for()).model_spec.version.value)
+            except grpc.RpcError as error:
+                failures.append(error)
+
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: len(versions) > 20)
+    put_version(models_dir, "age_gender", 2, like=2)
+    wait_until(lambda: versions[-1] == 2)
+    shutil.rmtree(models_dir / "age_gender" / "2")
+    wait_until(lambda: versions[-1] == 1)
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert set(versions) == {1, 2}
+    wait_until(
+        lambda: (
+            {s.version: s.state for s in client.status("age_gender").model_version_status}
+            == {1: pb.ModelVersionStatus.AVAILABLE, 2: pb.ModelVersionStatus.END}
+        )
+    )
+
+
+def test_a_version_that_does_not_load_is_named_once_and_the_old_one_stays(
+    client: Client, server: ModelServer, models_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = models_dir / "age_gender" / "2" / "saved_model.pb"
+    broken.parent.mkdir()
+    broken.write_bytes(b"no model")
+    wait_until(lambda: len(client.status("age_gender").model_version_status) == 2)
+    wait_until(lambda: client.status("age_gender", 2).model_version_status[0].status.error_code)
+    metrics = f"http://127.0.0.1:{server.health_port}/metrics"
+
+    def page() -> str:
+        with urllib.request.urlopen(metrics, timeout=5) as answer:
+            return str(answer.read().decode())
+
+    assert 'facestream_model_server_load_errors_total{model="age_gender"} 1.0' in page()
+    (line,) = [r.getMessage() for r in caplog.records if r.levelname == "ERROR"]
+    assert "version 2" in line
+    assert "cannot be parsed" in line
+    assert "\n" not in line
+    assert client.predict(request_for()).model_spec.version.value == 1
+    shutil.copy(models_dir / "age_gender" / "1" / "saved_model.pb", broken)  # mended in its place
+    wait_until(lambda: client.predict(request_for()).model_spec.version.value == 2)
+
+
+def test_the_server_says_when_it_can_answer(tmp_path: Path) -> None:
+    def ready() -> tuple[int, Any]:
+        try:
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{server.health_port}/readyz", timeout=5
+            ) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            return error.code, json.load(error)
+
+    def grpc_health() -> Any:
+        with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+            request = health_pb2.HealthCheckRequest(service=serving.PREDICTION_SERVICE)
+            return health_pb2_grpc.HealthStub(channel).Check(request, timeout=5).status
+
+    with running_model_server(tmp_path / "not there yet") as server:
+        wait_until(lambda: "none in" in str(ready()[1]))
+        assert ready()[0] == 503
+        assert grpc_health() == health_pb2.HealthCheckResponse.NOT_SERVING
+        put_version(tmp_path / "not there yet", "age_gender", 1)
+        wait_until(lambda: ready()[0] == 200)
+        assert grpc_health() == health_pb2.HealthCheckResponse.SERVING
+
+
+def test_requests_under_way_are_finished_on_stop(models_dir: Path) -> None:
+    faces = np.zeros((128, 160, 160, 3), np.uint8)
+    with running_model_server(models_dir) as server:
+        wait_until(server.repository.served)
+        client = Client(server.port)
+        client.predict(request_for())
+        calls = [client._predict.future(request_for(faces), 10) for _ in range(4)]
+        wait_until(lambda: any(call.done() for call in calls))
+    answered = [call for call in calls if call.code() == grpc.StatusCode.OK]
+    refused = [call for call in calls if call.code() != grpc.StatusCode.OK]
+    # Those not yet accepted are told to go elsewhere at once; none is cut off in the middle.
+    assert answered
+    assert {call.code() for call in refused} <= {grpc.StatusCode.UNAVAILABLE}
+    client.channel.close()
+
+
+def test_a_taken_port_is_one_line(server: ModelServer, models_dir: Path) -> None:
+    with pytest.raises(StartError, match=f"cannot listen on 127.0.0.1:{server.port}") as caught:
+        ModelServer(settings_for(models_dir, port=server.port))
+    assert "\n" not in str(caught.value)
+    assert "--port" in str(caught.value)
