@@ -24,10 +24,13 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from services.common.errors import SettingsError
-from services.common.redaction import remember_url, redact
+from services.common.lifecycle import PARENT_ENV
+from services.common.redaction import redact, remember_url
 
 ENV_PREFIX = "FACESTREAM_"
 CONFIG_ENV = "FACESTREAM_CONFIG"
+CAMERAS_ENV = "FACESTREAM_CAMERAS"  # NAME=URL NAME=URL …: read by the command line, not a setting
+_NOT_SETTINGS = (CONFIG_ENV, CAMERAS_ENV, PARENT_ENV)
 SECTIONS = ("capture", "worker", "annotator", "model_server", "stack")
 
 
@@ -147,7 +150,7 @@ def _from_environ(
     others = tuple(f"{section}_" for section in SECTIONS if section != cls.section)
     shared = list(CommonSettings.model_fields)
     for variable in sorted(environ):
-        if not variable.startswith(ENV_PREFIX) or variable == CONFIG_ENV:
+        if not variable.startswith(ENV_PREFIX) or variable in _NOT_SETTINGS:
             continue
         key = variable.removeprefix(ENV_PREFIX).lower()
         if own and key.startswith(own):

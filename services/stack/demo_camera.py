@@ -1,7 +1,7 @@
 """`facestream demo-camera`: a live RTSP camera for trials, tests and benchmarks.
 
-Plays a clip (drawn from `samples/` on first use, or any H.264 file) in a loop and in real time until
-it is told to stop.
+Plays a clip (drawn from `samples/` on first use, or any H.264 file) in a loop and in real time
+until it is told to stop.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ async def _play(
     clip: Clip, options: DemoCameraOptions, stop: threading.Event, say: Callable[[str], None]
 ) -> None:
     credentials = (options.user, options.password) if options.user else None
-    clips = {path: clip for path in options.paths}
+    clips = dict.fromkeys(options.paths, clip)
     server = RtspServer(clips, options.host, options.port, credentials)
     await server.start()
     try:

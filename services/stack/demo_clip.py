@@ -245,7 +245,8 @@ class _Scene:
         stains = self._random.normal(0, 1.5, (height // 8 + 1, width // 8 + 1)).astype(np.float32)
         plaster = np.asarray(cv2.resize(stains, (width, height), interpolation=cv2.INTER_CUBIC))
         wall = np.array(_WALL, np.float32) * light * shade + plaster[:, :, None]
-        return np.clip(wall, 0, 255).astype(np.uint8)
+        lit: Picture = np.clip(wall, 0, 255).astype(np.uint8)
+        return lit
 
 
 def _paste(canvas: Picture, person: _CutOut, x: float, y: float, height: float) -> None:

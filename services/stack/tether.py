@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> int:
 def _become(parent: int, command: list[str]) -> None:
     import ctypes
 
-    # The signal is the kernel's promise for the time from here on; the check covers the time before.
+    # The signal is the kernel's promise from here on; the check covers the time before.
     if ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) == 0:
         if os.getppid() != parent:
             sys.exit(1)

@@ -1,0 +1,260 @@
+"""The `facestream` command: one thin function per subcommand.
+
+Each imports what it runs only when it is run, so that `--help` needs nothing heavy. Errors are one
+line on standard error; exit codes: 0 done, 1 could not, 2 asked wrongly.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from services.common.errors import FacestreamError, SettingsError
+
+if TYPE_CHECKING:
+    from services.common.cameras import Camera
+    from services.common.settings import CommonSettings
+
+_SERVICES = {
+    "capture": "camera in, faces out",
+    "worker": "faces in, results out",
+    "annotator": "results in, picture out: page, streams and API",
+    "model-server": "TensorFlow Serving's gRPC API on OpenVINO",
+}
+_SETTINGS = {
+    "capture": "CaptureSettings",
+    "worker": "WorkerSettings",
+    "annotator": "AnnotatorSettings",
+    "model-server": "ModelServerSettings",
+}
+
+_OWN_COMMANDS = ("up", "demo-camera", *_SERVICES)
+
+Run = Callable[[argparse.Namespace], int]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    parser = _parser(_asked(arguments))
+    try:
+        namespace = parser.parse_args(arguments)
+        run: Run | None = getattr(namespace, "run", None)
+        if run is None:
+            parser.print_help()
+            return 0
+        return run(namespace)
+    except FacestreamError as error:
+        from services.common.redaction import redact
+
+        print(f"facestream: {redact(str(error))}", file=sys.stderr)
+        return error.exit_code
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] in ("services", "training"):
+            raise
+        print(
+            f"facestream: {error.name} is not installed; see requirements/ for what this "
+            "command needs",
+            file=sys.stderr,
+        )
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _asked(arguments: Sequence[str]) -> str:
+    """The subcommand, so that only its own flags need be known."""
+    return next((argument for argument in arguments if not argument.startswith("-")), "")
+
+
+def _parser(asked: str) -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="facestream",
+        description="Age and gender of every face on a live camera picture, and honest counts.",
+        epilog="facestream COMMAND --help tells a command's flags.",
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    _add_up(commands, asked)
+    for name, text in _SERVICES.items():
+        _add_service(commands, asked, name, text)
+    _add_demo_camera(commands)
+    _add_training(commands, asked)
+    _add_bench(commands, asked)
+    return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+Commands = argparse._SubParsersAction  # the only name that argparse has for it
+
+
+def _add_up(commands: Commands[argparse.ArgumentParser], asked: str) -> None:
+    text = "everything on this machine, by one command"
+    parser = commands.add_parser("up", help=text, description=text[0].upper() + text[1:] + ".")
+    parser.set_defaults(run=_up)
+    if asked != "up":
+        return
+    from services.common.settings import add_flags
+    from services.stack.settings import StackSettings
+
+    parser.add_argument(
+        "--camera",
+        action="append",
+        default=[],
+        metavar="NAME=URL",
+        help="a camera to read; may be repeated; without NAME= it gets a name",
+    )
+    parser.add_argument("--cameras", type=Path, metavar="FILE", help="YAML file of cameras")
+    parser.add_argument("--demo", action="store_true", help="start the demo camera too")
+    parser.add_argument("--verbose", action="store_true", help="show what the parts log")
+    add_flags(parser, StackSettings)
+
+
+def _up(arguments: argparse.Namespace) -> int:
+    from services.common.lifecycle import run_service
+    from services.common.settings import from_arguments
+    from services.stack import up
+    from services.stack.settings import StackSettings
+
+    if arguments.verbose and arguments.log_level is None:
+        arguments.log_level = "info"
+    settings = from_arguments(StackSettings, arguments)
+    cameras = _cameras(arguments.camera)
+    return run_service(
+        "facestream",
+        settings.log_level,
+        lambda stop: up.serve(
+            settings,
+            stop,
+            cameras,
+            demo=arguments.demo,
+            config_file=arguments.config,
+            cameras_file=arguments.cameras,
+        ),
+    )
+
+
+def _add_service(
+    commands: Commands[argparse.ArgumentParser], asked: str, name: str, text: str
+) -> None:
+    parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    parser.set_defaults(run=lambda arguments: _service(name, arguments))
+    if asked != name:
+        return
+    from services.common.settings import add_flags
+
+    if name == "capture":
+        parser.add_argument(
+            "--camera",
+            action="append",
+            default=[],
+            metavar="NAME=URL",
+            help="a camera to read from the start; may be repeated; also FACESTREAM_CAMERAS, "
+            "where other users of the machine cannot see it",
+        )
+    add_flags(parser, _settings_class(name))
+
+
+def _service(name: str, arguments: argparse.Namespace) -> int:
+    from services.common.lifecycle import run_service
+    from services.common.settings import from_arguments
+
+    settings = from_arguments(_settings_class(name), arguments)
+    extra = {"cameras": _cameras(arguments.camera)} if name == "capture" else {}
+    serve = importlib.import_module(f"services.{name.replace('-', '_')}.service").serve
+    return run_service(name, settings.log_level, lambda stop: serve(settings, stop, **extra))
+
+
+def _settings_class(name: str) -> type[CommonSettings]:
+    module = importlib.import_module(f"services.{name.replace('-', '_')}.settings")
+    found: type[CommonSettings] = getattr(module, _SETTINGS[name])
+    return found
+
+
+def _cameras(given: Sequence[str]) -> list[Camera]:
+    """Cameras of the flags and of the environment, which is cleared of them."""
+    from services.common.cameras import Camera, unique
+    from services.common.settings import CAMERAS_ENV
+
+    texts = [*given, *os.environ.pop(CAMERAS_ENV, "").split()]
+    cameras = []
+    for i, text in enumerate(texts, start=1):
+        has_name = "=" in text.partition("://")[0]
+        cameras.append(Camera.parse(text if has_name else f"camera{i}={text}"))
+    return unique(cameras)
+
+
+def _add_demo_camera(commands: Commands[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "demo-camera",
+        help="a live RTSP camera made from samples/, or from a file",
+        description="A live RTSP camera made from samples/, or from any H.264 file, in a loop.",
+    )
+    parser.add_argument("--file", type=Path, metavar="MP4", help="an H.264 file to play instead")
+    parser.add_argument("--host", default="127.0.0.1", help="address (default: 127.0.0.1)")
+    parser.add_argument("--port", type=int, default=8554, help="0 takes any free (default: 8554)")
+    parser.add_argument(
+        "--path",
+        action="append",
+        default=[],
+        help="path of the stream; may be repeated (default: demo)",
+    )
+    parser.add_argument("--user", default="", help="that clients must give")
+    parser.add_argument("--password", default="", help="that clients must give")
+    parser.set_defaults(run=_demo_camera)
+
+
+def _demo_camera(arguments: argparse.Namespace) -> int:
+    from services.common.lifecycle import run_service
+    from services.stack import demo_camera
+
+    if not 0 <= arguments.port <= 65535:
+        raise SettingsError(f"--port {arguments.port}: must be 0 to 65535")
+    options = demo_camera.DemoCameraOptions(
+        file=arguments.file,
+        host=arguments.host,
+        port=arguments.port,
+        paths=tuple(arguments.path) or ("demo",),
+        user=arguments.user,
+        password=arguments.password,
+    )
+
+    def say(line: str) -> None:
+        with contextlib.suppress(OSError):
+            print(line, flush=True)
+
+    return run_service("demo-camera", "info", lambda stop: demo_camera.serve(options, stop, say))
+
+
+def _add_training(commands: Commands[argparse.ArgumentParser], asked: str) -> None:
+    if asked in _OWN_COMMANDS:
+        return
+    _add_commands_of("training.cli", commands)
+
+
+def _add_bench(commands: Commands[argparse.ArgumentParser], asked: str) -> None:
+    if asked in _OWN_COMMANDS:
+        return
+    _add_commands_of("tests.bench.cli", commands)  # in a checkout only
+
+
+def _add_commands_of(module: str, commands: Commands[argparse.ArgumentParser]) -> None:
+    """Have a module add its commands, where it is there."""
+    try:
+        found = importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        found = False
+    if found:
+        importlib.import_module(module).add_commands(commands)

@@ -1,0 +1,73 @@
+"""What the terminal is told of cameras and people: the API's answers in, lines out. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+MAX_PEOPLE_TOLD = 12
+
+
+class News:
+    """Remembers what was said, so that each thing is said once."""
+
+    def __init__(self) -> None:
+        self._states: dict[str, tuple[str, str]] = {}
+        self._people: set[tuple[str, int]] = set()
+        self._told = 0
+
+    @property
+    def wants_people(self) -> bool:
+        """Whether more first results are to be told."""
+        return self._told < MAX_PEOPLE_TOLD
+
+    def of_cameras(self, cameras: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Changes of state; takes `GET /api/cameras`."""
+        lines = []
+        for camera in cameras:
+            name, state, reason = camera["name"], camera["state"], camera.get("reason", "")
+            if self._states.get(name) == (state, reason):
+                continue
+            self._states[name] = (state, reason)
+            lines.append(
+                f"{name}: {state}{_size(camera) if state == 'live' else ''}{_because(reason)}"
+            )
+        for name in self._states.keys() - {camera["name"] for camera in cameras}:
+            del self._states[name]
+            lines.append(f"{name}: removed")
+        return lines
+
+    def of_people(self, camera: str, people: Sequence[Mapping[str, Any]]) -> list[str]:
+        """First results; takes `GET /api/cameras/{name}/people`."""
+        lines = []
+        for person in people:
+            known = (camera, person["track"])
+            if person["age"] is None or known in self._people or not self.wants_people:
+                continue
+            self._people.add(known)
+            self._told += 1
+            lines.append(f"{camera}: {describe(person)}")
+            if not self.wants_people:
+                lines.append("further people are on the page")
+        return lines
+
+
+def describe(person: Mapping[str, Any]) -> str:
+    """`track 3, about 34 (28-40), female 0.97`."""
+    text = f"track {person['track']}, about {person['age']:.0f}"
+    if person.get("age_low") is not None and person.get("age_high") is not None:
+        text += f" ({person['age_low']:.0f}-{person['age_high']:.0f})"
+    female = person.get("female")
+    if female is not None:
+        text += f", female {female:.2f}" if female >= 0.5 else f", male {1 - female:.2f}"
+    return text
+
+
+def _size(camera: Mapping[str, Any]) -> str:
+    if not camera.get("width"):
+        return ""
+    return f", {camera['width']}x{camera['height']}"
+
+
+def _because(reason: str) -> str:
+    return f" ({reason})" if reason else ""

@@ -1,0 +1,259 @@
+"""The parts of a stack: which processes, in what environment, and how each is asked if it is ready.
+
+Everything that a part is told goes through its environment, never its arguments: those any user of
+the machine can read, and camera URLs carry passwords.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from services.common.cameras import Camera
+from services.common.errors import StartError
+from services.common.settings import CAMERAS_ENV, CONFIG_ENV
+from services.model_server.settings import ModelServerSettings
+from services.stack import broker
+from services.stack.settings import EMBEDDED, StackSettings
+
+ROOT = Path(__file__).resolve().parents[2]
+PROBE_TIMEOUT_S = 2.0
+DEMO_NAME = "demo"
+
+_BROKER, _MODEL_SERVER, _DEMO = "broker", "model-server", "demo-camera"
+_LOCAL = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a part says of itself: alive or not, and what it misses (empty: it is ready)."""
+
+    alive: bool
+    missing: str = ""
+
+    @property
+    def ready(self) -> bool:
+        """Alive and missing nothing."""
+        return self.alive and not self.missing
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One process of the stack.
+
+    after: parts that must have been ready before this one is started the first time.
+    last: it is stopped after the others, who need it to finish what is in hand.
+    """
+
+    name: str
+    command: list[str]
+    environment: Mapping[str, str]
+    probe: Callable[[], Answer]
+    after: tuple[str, ...] = ()
+    last: bool = False
+    standard_input: bytes = b""
+
+
+def plan(
+    settings: StackSettings,
+    cameras: list[Camera],
+    folder: Path,
+    *,
+    demo: bool,
+    config_file: Path | None = None,
+    cameras_file: Path | None = None,
+) -> list[Part]:
+    """The parts of this stack, in starting order.
+
+    Args:
+        cameras: to read from the start; `demo` adds the demo camera.
+        folder: private to this stack, for the broker's socket.
+
+    Raises:
+        StartError: a port is taken, there is no model, or no embedded broker for this machine.
+    """
+    _check_port(settings.host, settings.port)
+    common = dict(os.environ) | {
+        "FACESTREAM_LOG_LEVEL": settings.log_level,
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+        "PYTHONUNBUFFERED": "1",
+    }
+    common.pop(CAMERAS_ENV, None)
+    if config_file is not None:
+        common[CONFIG_ENV] = str(config_file.resolve())
+    parts: list[Part] = []
+    gate: tuple[str, ...] = ()
+    common["FACESTREAM_BROKER"] = settings.broker.get_secret_value()
+    if settings.broker.get_secret_value() == EMBEDDED:
+        common["FACESTREAM_BROKER"] = broker.broker_url(folder)
+        gate = (_BROKER,)
+        parts.append(
+            Part(
+                _BROKER,
+                broker.broker_command(),
+                os.environ,
+                lambda: _answer_of_broker(folder),
+                last=True,
+                standard_input=broker.broker_configuration(folder, settings.broker_memory_mb),
+            )
+        )
+    model_server = settings.model_server
+    if model_server == EMBEDDED:
+        _check_model(config_file)
+        port, health_port = _free_port(8500), _free_port(9103)
+        model_server = f"{_LOCAL}:{port}"
+        parts.append(
+            _service(
+                _MODEL_SERVER,
+                common
+                | {
+                    "FACESTREAM_MODEL_SERVER_HOST": _LOCAL,
+                    "FACESTREAM_MODEL_SERVER_PORT": str(port),
+                },
+                health_port,
+                last=True,
+            )
+        )
+    capture_after = gate
+    if demo:
+        port = _free_port(8554)
+        cameras = [*cameras, Camera(name=DEMO_NAME, url=f"rtsp://{_LOCAL}:{port}/demo")]  # type: ignore[arg-type]
+        capture_after = (*gate, _DEMO)
+        parts.append(
+            Part(
+                _DEMO,
+                [sys.executable, "-m", "services", _DEMO, "--host", _LOCAL, "--port", str(port)],
+                common,
+                lambda: _answer_of_rtsp(port),
+            )
+        )
+    capture = common | {
+        CAMERAS_ENV: " ".join(f"{c.name}={c.url.get_secret_value()}" for c in cameras)
+    }
+    if cameras_file is not None:
+        capture["FACESTREAM_CAPTURE_CAMERAS_FILE"] = str(cameras_file.resolve())
+    worker = common | {"FACESTREAM_WORKER_MODEL_SERVER": model_server}
+    annotator = common | {
+        "FACESTREAM_ANNOTATOR_HOST": settings.host,
+        "FACESTREAM_ANNOTATOR_PORT": str(settings.port),
+    }
+    parts += [
+        _service("worker", worker, _free_port(9102), after=gate),
+        Part(
+            "annotator",
+            [sys.executable, "-m", "services", "annotator"],
+            annotator,
+            lambda: _answer_of_health(f"http://{reachable(settings.host)}:{settings.port}"),
+            after=gate,
+        ),
+        _service("capture", capture, _free_port(9101), after=capture_after),
+    ]
+    return parts
+
+
+def reachable(host: str) -> str:
+    """Where this machine itself reaches a server that listens on `host`."""
+    return _LOCAL if host in ("0.0.0.0", "::", "") else host
+
+
+def _service(
+    name: str,
+    environment: Mapping[str, str],
+    health_port: int,
+    *,
+    after: tuple[str, ...] = (),
+    last: bool = False,
+) -> Part:
+    prefix = f"FACESTREAM_{name.upper().replace('-', '_')}_HEALTH_"
+    return Part(
+        name,
+        [sys.executable, "-m", "services", name],
+        {**environment, f"{prefix}HOST": _LOCAL, f"{prefix}PORT": str(health_port)},
+        lambda: _answer_of_health(f"http://{_LOCAL}:{health_port}"),
+        after,
+        last,
+    )
+
+
+def _check_port(host: str, port: int) -> None:
+    try:
+        _bind(host, port)
+    except OSError as error:
+        raise StartError(
+            f"cannot listen on {host}:{port}: {error.strerror}; choose another with --port"
+        ) from None
+
+
+def _check_model(config_file: Path | None) -> None:
+    folder = ModelServerSettings.load(config_file=config_file).models_dir
+    if not any(folder.glob("*/[0-9]*/saved_model.pb")):
+        raise StartError(f"{folder}: holds no model; train and export one, or give --model-server")
+
+
+def _free_port(preferred: int) -> int:
+    try:
+        return _bind(_LOCAL, preferred)
+    except OSError:
+        return _bind(_LOCAL, 0)
+
+
+def _bind(host: str, port: int) -> int:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((host, port))
+        number: int = probe.getsockname()[1]
+        return number
+
+
+def _answer_of_broker(folder: Path) -> Answer:
+    missing = broker.ping(folder)
+    return Answer(not missing, missing)
+
+
+def _answer_of_rtsp(port: int) -> Answer:
+    try:
+        with socket.create_connection((_LOCAL, port), PROBE_TIMEOUT_S) as connection:
+            connection.settimeout(PROBE_TIMEOUT_S)
+            connection.sendall(b"OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n")
+            alive = connection.recv(64).startswith(b"RTSP/1.0 200")
+            return Answer(alive, "" if alive else "gives no answer")
+    except OSError as error:
+        return Answer(False, error.strerror or str(error))
+
+
+def _answer_of_health(base: str) -> Answer:
+    try:
+        _get(f"{base}/readyz")
+        return Answer(True)
+    except urllib.error.HTTPError as error:
+        with error:
+            missing = _missing_of(error.read())
+    except (OSError, ValueError) as error:
+        return Answer(False, str(getattr(error, "reason", error)))
+    try:
+        _get(f"{base}/livez")
+    except (OSError, ValueError):
+        return Answer(False, missing)
+    return Answer(True, missing)
+
+
+def _missing_of(body: bytes) -> str:
+    try:
+        missing = json.loads(body)["missing"]
+        return "; ".join(f"{need}: {why}" for need, why in missing.items()) or "not ready"
+    except (ValueError, KeyError, AttributeError, TypeError):
+        return "not ready"
+
+
+def _get(url: str) -> bytes:
+    with urllib.request.urlopen(url, timeout=PROBE_TIMEOUT_S) as answer:  # noqa: S310  our own
+        body: bytes = answer.read()
+        return body

@@ -1,0 +1,218 @@
+"""`facestream up`: the whole thing on this machine, kept running until it is told to end.
+
+Starts the parts, says when they are ready and where the page is, restarts what dies, and tells of
+cameras and first results. One thread (the main one) starts and ends processes; one asks the parts
+how they are; one reads the API for news.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import signal
+import threading
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from services.common.cameras import Camera
+from services.common.errors import StartError
+from services.common.redaction import redact
+from services.stack.broker import private_folder
+from services.stack.news import News
+from services.stack.parts import Answer, Part, plan, reachable
+from services.stack.processes import PartProcess
+from services.stack.settings import StackSettings
+from services.stack.supervisor import PartState, Step, how_it_ended
+
+_LOOP_S = 0.1
+_PROBE_S, _PROBE_STARTING_S = 2.0, 0.2
+_NEWS_S = 1.0
+_HTTP_TIMEOUT_S = 2.0
+# Together below the deadline after which `run_service` ends this process.
+_STOP_SERVICES_S, _STOP_LAST_S, _KILLED_S = 5.5, 2.5, 1.0
+
+Say = Callable[[str], None]
+
+
+class Terminal:
+    """Lines for the person who started the stack: redacted, one at a time, never an error."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def say(self, line: str) -> None:
+        """Print a line."""
+        with self._lock:
+            try:
+                print(redact(line), flush=True)
+            except OSError:
+                pass  # nobody reads it any more
+
+
+def serve(
+    settings: StackSettings,
+    stop: threading.Event,
+    cameras: list[Camera],
+    *,
+    demo: bool = False,
+    config_file: Path | None = None,
+    cameras_file: Path | None = None,
+) -> None:
+    """Run the stack until `stop` is set.
+
+    Raises:
+        StartError: it cannot start: port taken, no model, a part that cannot start.
+    """
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # a closed terminal; not under nohup
+        signal.signal(signal.SIGHUP, lambda signum, frame: stop.set())
+    say = Terminal().say
+    with private_folder() as folder:
+        parts = plan(
+            settings,
+            cameras,
+            folder,
+            demo=demo,
+            config_file=config_file,
+            cameras_file=cameras_file,
+        )
+        stack = _Stack(parts, settings.ready_timeout_s, say, stop)
+        api = f"http://{reachable(settings.host)}:{settings.port}"
+        threading.Thread(target=_tell_news, args=(api, say, stop), name="news", daemon=True).start()
+        try:
+            stack.run(_address(settings))
+        finally:
+            stop.set()
+            stack.end()
+
+
+class _Stack:
+    """The parts as running processes."""
+
+    def __init__(
+        self, parts: list[Part], ready_timeout_s: float, say: Say, stop: threading.Event
+    ) -> None:
+        self._parts, self._say, self._stop = parts, say, stop
+        self._ready_timeout_s = ready_timeout_s
+        self._states = {part.name: PartState() for part in parts}
+        self._processes = {
+            part.name: PartProcess(
+                part.name, part.command, part.environment, say, part.standard_input
+            )
+            for part in parts
+        }
+        self._answers: queue.SimpleQueue[tuple[str, int | None, Answer]] = queue.SimpleQueue()
+        self._missing: dict[str, str] = {}
+
+    def run(self, address: str) -> None:
+        """Keep the parts running until told to stop."""
+        threading.Thread(target=self._ask, name="probe", daemon=True).start()
+        began_s = time.monotonic()
+        announced = complained = False
+        self._say(f"starting {', '.join(part.name for part in self._parts)}")
+        while not self._stop.wait(_LOOP_S):
+            now_s = time.monotonic()
+            self._take_answers(now_s)
+            for part in self._parts:
+                self._tend(part, now_s)
+            if not announced and all(state.ever_ready for state in self._states.values()):
+                announced = True
+                self._say(f"ready after {now_s - began_s:.1f} s: {address}   (Ctrl-C ends it)")
+            elif not announced and not complained and now_s - began_s > self._ready_timeout_s:
+                complained = True
+                self._say(f"{self._what_is_missing()}; still trying, {address}")
+
+    def end(self) -> None:
+        """End every process: first those that work, then those that they need."""
+        self._say("ending")
+        workers = [self._processes[part.name] for part in self._parts if not part.last]
+        needed = [self._processes[part.name] for part in self._parts if part.last]
+        for group, within_s in ((workers, _STOP_SERVICES_S), (needed, _STOP_LAST_S)):
+            deadline_s = time.monotonic() + within_s
+            for process in group:
+                process.terminate()
+            for process in group:
+                process.wait(deadline_s - time.monotonic())
+                process.kill()
+        for process in (*workers, *needed):
+            process.wait(_KILLED_S)
+
+    def _tend(self, part: Part, now_s: float) -> None:
+        state, process = self._states[part.name], self._processes[part.name]
+        exit_code = process.exit_code()
+        if state.running and exit_code is not None:
+            if state.is_hopeless(exit_code):
+                raise StartError(f"{part.name} cannot start, see above")
+            pause_s = state.died(now_s)
+            self._say(
+                f"{part.name} {how_it_ended(exit_code)}; starting it again in {pause_s:.2g} s"
+            )
+        step = state.step(now_s)
+        if step is Step.KILL:
+            self._say(f"{part.name} gives no sign of life; killing it")
+            process.kill()
+        elif step is Step.START and all(self._states[name].ever_ready for name in part.after):
+            process.start()
+            state.started(now_s)
+
+    def _take_answers(self, now_s: float) -> None:
+        while True:
+            try:
+                name, pid, answer = self._answers.get_nowait()
+            except queue.Empty:
+                return
+            state = self._states[name]
+            if not state.running or pid != self._processes[name].pid:
+                continue  # said by the process before this one
+            self._missing[name] = answer.missing
+            if answer.alive:
+                back = answer.ready and not state.ready and state.restarts > 0
+                state.heard(now_s, ready=answer.ready)
+                if back:
+                    self._say(f"{name} is back")
+
+    def _ask(self) -> None:
+        next_s = dict.fromkeys(self._states, 0.0)
+        while not self._stop.wait(_LOOP_S):
+            for part in self._parts:
+                state, pid = self._states[part.name], self._processes[part.name].pid
+                if not state.running or time.monotonic() < next_s[part.name]:
+                    continue
+                answer = part.probe()
+                self._answers.put((part.name, pid, answer))
+                pause_s = _PROBE_S if answer.ready else _PROBE_STARTING_S
+                next_s[part.name] = time.monotonic() + pause_s
+
+    def _what_is_missing(self) -> str:
+        waiting = [name for name, state in self._states.items() if not state.ever_ready]
+        reasons = ", ".join(f"{name} ({self._missing.get(name) or 'starting'})" for name in waiting)
+        return f"not ready after {self._ready_timeout_s:.0f} s: {reasons}"
+
+
+def _tell_news(api: str, say: Say, stop: threading.Event) -> None:
+    news = News()
+    while not stop.wait(_NEWS_S):
+        try:
+            cameras = _get(f"{api}/api/cameras")
+            lines = news.of_cameras(cameras)
+            for camera in cameras if news.wants_people else []:
+                name = camera["name"]
+                people = _get(f"{api}/api/cameras/{urllib.parse.quote(name)}/people")
+                lines += news.of_people(name, people)
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # the annotator is away, or starting; the supervisor says so
+        for line in lines:
+            say(line)
+
+
+def _get(url: str) -> Any:
+    with urllib.request.urlopen(url, timeout=_HTTP_TIMEOUT_S) as answer:  # noqa: S310  our own
+        return json.load(answer)
+
+
+def _address(settings: StackSettings) -> str:
+    host = "localhost" if settings.host in ("127.0.0.1", "0.0.0.0", "::") else settings.host
+    return f"http://{host}:{settings.port}"
