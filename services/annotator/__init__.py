@@ -1,0 +1,1 @@
+"""Results in, picture out: estimates per track, annotated pictures, the page and its API."""

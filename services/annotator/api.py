@@ -1,0 +1,259 @@
+"""The routes: cameras, people, pictures, events, health, and the page.
+
+Errors are `{"detail": "one line"}`. A camera's URL is never returned with its password.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+from fastapi import FastAPI, HTTPException, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse
+from fastapi.staticfiles import StaticFiles
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from pydantic import BaseModel, ConfigDict, Field
+
+from services.annotator.board import Board, person_json
+from services.annotator.events import Events, Listener
+from services.annotator.guard import Guard
+from services.annotator.intake import Intake
+from services.annotator.mjpeg import CONTENT_TYPE, Channel
+from services.annotator.settings import AnnotatorSettings
+from services.annotator.streaming import Endless
+from services.common import streams
+from services.common.broker import BROKER_ERRORS
+from services.common.cameras import (
+    Camera,
+    CameraRegistry,
+    CameraStatus,
+    Rotation,
+    is_camera_name,
+)
+from services.common.health import Health
+from services.common.redaction import redact
+
+STATIC = Path(__file__).parent / "static"
+_SERVER_BUSY = "too many viewers at once; raise --max-viewers or close some"
+
+T = TypeVar("T")
+
+
+class PersonOut(BaseModel):
+    """One face in view; the estimates are null until sure enough."""
+
+    track: int
+    box: list[int] = Field(description="x, y, width, height in pixels of the frame")
+    seen_s: float = Field(description="how long this face has been followed")
+    age: float | None = Field(description="years")
+    age_low: float | None = Field(description="years; the age lies between these with 80 %")
+    age_high: float | None
+    female: float | None = Field(description="probability")
+    answers: int = Field(description="how many looks at this face were fused")
+
+
+class CameraOut(BaseModel):
+    """A camera as it was asked for."""
+
+    name: str
+    url: str = Field(description="without its password")
+    rotate: Rotation
+    transport: str
+    paused: bool
+
+
+class CameraChange(BaseModel):
+    """What to change about a camera; what is left out stays."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str | None = None
+    rotate: Rotation | None = None
+    paused: bool | None = None
+
+
+def create_app(
+    settings: AnnotatorSettings,
+    board: Board,
+    intake: Intake,
+    events: Events,
+    health: Health,
+    metrics: CollectorRegistry,
+) -> FastAPI:
+    """The application around what is known; it starts nothing."""
+    app = FastAPI(title="facestream", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
+    app.add_middleware(Guard, allowed_hosts=settings.allowed_hosts.split(","))
+    app.add_exception_handler(RequestValidationError, _bad_request)
+    studio = board.studio
+
+    def known(name: str) -> Camera:
+        camera = board.camera(name)
+        if camera is None:
+            raise HTTPException(404, f"there is no camera {redact(name)!r}")
+        return camera
+
+    async def change(work: Callable[[CameraRegistry], T]) -> T:
+        try:
+            return await intake.change(work)
+        except BROKER_ERRORS:
+            raise HTTPException(503, "the broker does not answer; try again shortly") from None
+
+    @app.get("/api/cameras")
+    async def cameras() -> list[CameraStatus]:
+        return board.statuses()
+
+    @app.post("/api/cameras", status_code=201)
+    async def add_camera(camera: Camera) -> CameraOut:
+        await change(lambda registry: _put_new(registry, camera))
+        return _out(camera)
+
+    @app.get("/api/cameras/{name}")
+    async def camera(name: str) -> CameraOut:
+        return _out(known(name))
+
+    @app.patch("/api/cameras/{name}")
+    async def change_camera(name: str, wish: CameraChange) -> CameraOut:
+        before = known(name)
+        changed = wish.model_dump(exclude_none=True)
+        if not is_camera_name(changed.get("name", name)):
+            raise HTTPException(
+                422, "name: use lower-case letters, digits, - and _, 32 at most"
+            )
+        after = before.model_copy(update=changed)
+        await change(lambda registry: _replace(registry, before, after))
+        return _out(after)
+
+    @app.delete("/api/cameras/{name}", status_code=204)
+    async def remove_camera(name: str) -> Response:
+        known(name)
+        if not await change(lambda registry: registry.remove(name)):
+            raise HTTPException(404, f"there is no camera {redact(name)!r}")
+        return Response(status_code=204)
+
+    @app.get("/api/cameras/{name}/people")
+    async def people(name: str) -> list[PersonOut]:
+        known(name)
+        return [PersonOut.model_validate(person_json(p)) for p in board.people(name)]
+
+    @app.get("/cameras/{name}/stream.mjpg", response_class=Response)
+    async def stream(name: str) -> Response:
+        known(name)
+        if studio.full():
+            raise HTTPException(503, _SERVER_BUSY)
+
+        def chunks(channels: list[Channel]):  # type: ignore[no-untyped-def]
+            return studio.stream(channels[0])
+
+        return Endless(
+            studio.watching([name]), chunks, CONTENT_TYPE, settings.viewer_timeout_s
+        )
+
+    @app.get("/api/wall.mjpg", response_class=Response)
+    async def wall(
+        large: str = "", camera: Annotated[list[str] | None, Query()] = None
+    ) -> Response:
+        names = list(dict.fromkeys(camera)) if camera else board.names()
+        for name in names:
+            known(name)
+        if not names:
+            raise HTTPException(404, "there is no camera yet")
+        if studio.full():
+            raise HTTPException(503, _SERVER_BUSY)
+        return Endless(
+            studio.watching(names),
+            lambda channels: studio.wall(channels, large),
+            CONTENT_TYPE,
+            settings.viewer_timeout_s,
+        )
+
+    @app.get("/cameras/{name}/snapshot.jpg", response_class=Response)
+    async def snapshot(name: str) -> Response:
+        known(name)
+        if studio.full():
+            raise HTTPException(503, _SERVER_BUSY)
+        jpeg, own = await studio.snapshot(name, settings.snapshot_deadline_s)
+        return Response(
+            jpeg,
+            200 if own else 503,
+            {"Cache-Control": "no-store", "X-Camera-State": board.status(name).state},
+            "image/jpeg",
+        )
+
+    @app.get("/api/events", response_class=Response)
+    async def event_stream() -> Response:
+        if events.full():
+            raise HTTPException(503, "too many pages are open; raise --max-listeners")
+        return Endless(
+            events.listening(), Listener.messages, "text/event-stream", settings.viewer_timeout_s
+        )
+
+    @app.get("/livez", response_class=JSONResponse)
+    async def livez() -> Response:
+        live, body = health.live()
+        return JSONResponse(body, 200 if live else 503)
+
+    @app.get("/readyz", response_class=JSONResponse)
+    async def readyz() -> Response:
+        ready, body = health.ready()
+        return JSONResponse(body, 200 if ready else 503)
+
+    @app.get("/metrics", response_class=Response)
+    async def metrics_text() -> Response:
+        return Response(generate_latest(metrics), media_type=CONTENT_TYPE_LATEST)
+
+    @app.get("/", response_class=FileResponse)
+    async def page() -> FileResponse:
+        return FileResponse(STATIC / "index.html", headers={"Cache-Control": "no-cache"})
+
+    app.mount("/static", _Static(directory=STATIC))
+    return app
+
+
+class _Static(StaticFiles):
+    """Files that a browser asks for again after an update."""
+
+    def file_response(self, *args: object, **kwargs: object) -> Response:
+        response = super().file_response(*args, **kwargs)  # type: ignore[arg-type]
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
+
+def _out(camera: Camera) -> CameraOut:
+    return CameraOut(
+        name=camera.name,
+        url=camera.shown_url(),
+        rotate=camera.rotate,
+        transport=camera.transport,
+        paused=camera.paused,
+    )
+
+
+def _put_new(registry: CameraRegistry, camera: Camera) -> None:
+    present = registry.cameras()
+    if camera.name in present:
+        raise HTTPException(409, f"there is a camera {camera.name!r} already")
+    if len(present) >= streams.MAX_CAMERAS:
+        raise HTTPException(409, f"{streams.MAX_CAMERAS} cameras are the most; remove one first")
+    registry.put(camera)
+
+
+def _replace(registry: CameraRegistry, before: Camera, after: Camera) -> None:
+    if after.name != before.name:
+        _put_new(registry, after)
+        registry.remove(before.name)
+    else:
+        registry.put(after)
+
+
+async def _bad_request(request: Request, error: Exception) -> Response:
+    """One line that names the field; what was sent is not repeated, it may hold a password."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        return JSONResponse({"detail": "the body is not JSON"}, 422)
+    field = ".".join(str(part) for part in first["loc"][1:]) or "body"
+    message = str(first["msg"]).removeprefix("Value error, ")
+    return JSONResponse({"detail": f"{field}: {redact(message)}"}, 422)

@@ -1,0 +1,164 @@
+"""The annotator as a process: what belongs together, started in order and ended in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+
+import uvicorn
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
+
+from services.annotator.api import create_app
+from services.annotator.board import Board
+from services.annotator.estimate import CommitRule
+from services.annotator.events import Events
+from services.annotator.history import SAMPLE_EVERY_S
+from services.annotator.intake import NEED, Intake
+from services.annotator.mjpeg import NOTICE_EVERY_S, Studio
+from services.annotator.settings import AnnotatorSettings
+from services.common.broker import connect, connect_async
+from services.common.cameras import CameraRegistry
+from services.common.errors import StartError
+from services.common.health import Health
+from services.common.metrics import AnnotatorMetrics
+
+_PEOPLE_EVERY_S = 0.5
+_SYSTEM_EVERY_S = 2.0
+_STOP_POLL_S = 0.1
+_GRACE_S = 3
+_BACKLOG = 128
+# What a slow viewer's connection may hold: more would be pictures of seconds ago.
+_SEND_BUFFER_BYTES = 512 * 1024
+
+
+def serve(settings: AnnotatorSettings, stop: threading.Event) -> None:
+    """Run until `stop` is set.
+
+    Raises:
+        StartError: the port is taken or the host is not this machine's.
+    """
+    with _listen(settings.host, settings.port) as listener:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(_serve(settings, stop, listener))
+
+
+async def _serve(
+    settings: AnnotatorSettings, stop: threading.Event, listener: socket.socket
+) -> None:
+    registry = CollectorRegistry()
+    metrics = AnnotatorMetrics(registry)
+    health = Health((NEED,))
+    events = Events(settings.max_listeners)
+    rule = CommitRule(
+        settings.commit_weight,
+        settings.commit_interval_years,
+        settings.commit_gender_probability,
+    )
+
+    def studio_of(board: Board) -> Studio:
+        return Studio(
+            metrics,
+            settings.jpeg_quality,
+            settings.max_viewers,
+            settings.stale_after_s,
+            board.status,
+        )
+
+    board = Board(rule, settings.forget_after_s, studio_of, events, metrics)
+    calls, reads = connect(settings.broker), connect_async(settings.broker)
+    intake = Intake(reads, CameraRegistry(calls), board, metrics, health)
+    server = _Server(create_app(settings, board, intake, events, health, registry))
+    host, port = listener.getsockname()[:2]
+    logging.info("page and API at http://%s:%d", host, port)
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            running = [
+                tasks.create_task(work)
+                for work in (
+                    intake.keep_fresh(),
+                    intake.follow(),
+                    _every(_PEOPLE_EVERY_S, _plain(board.tell_people)),
+                    _every(_SYSTEM_EVERY_S, _plain(board.tell_system)),
+                    _every(SAMPLE_EVERY_S, _plain(board.tell_history)),
+                    _every(NOTICE_EVERY_S, board.studio.show_notices),
+                )
+            ]
+            web = tasks.create_task(server.serve(sockets=[listener]))
+            while not stop.is_set() and not web.done():
+                await asyncio.sleep(_STOP_POLL_S)
+            events.close()
+            board.studio.close()
+            server.should_exit = True
+            await web
+            for task in running:
+                task.cancel()
+    finally:
+        await reads.aclose()
+        calls.close()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, leaving the signals to who called it."""
+
+    def __init__(self, app: FastAPI) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                log_config=None,
+                log_level="warning",
+                access_log=False,
+                lifespan="off",
+                server_header=False,
+                timeout_graceful_shutdown=_GRACE_S,
+            )
+        )
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield
+
+
+async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        await work()
+        await asyncio.sleep(seconds)
+
+
+def _plain(work: Callable[[], None]) -> Callable[[], Awaitable[None]]:
+    async def call() -> None:
+        work()
+
+    return call
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        raise StartError(f"cannot listen on {host}:{port}: {error.strerror}") from None
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise StartError(
+            f"cannot listen on {host}:{port}: {error.strerror}; choose another port with --port"
+        ) from None
+    return listener
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    try:
+        import uvloop
+    except ImportError:  # not on every platform
+        return asyncio.new_event_loop
+    return uvloop.new_event_loop
