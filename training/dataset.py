@@ -140,8 +140,7 @@ def load_raw(source: Path) -> tuple[list[Picture], DataReport]:
 def folds_digest(pictures: Sequence[Picture]) -> str:
     """SHA-256 over `digest fold age gender` of every picture used: two runs with it had the same data."""
     text = "\n".join(
-        f"{p.digest} {p.fold} {p.age} {p.female}"
-        for p in sorted(pictures, key=lambda p: p.digest)
+        f"{p.digest} {p.fold} {p.age} {p.female}" for p in sorted(pictures, key=lambda p: p.digest)
     )
     return hashlib.sha256(text.encode()).hexdigest()
 

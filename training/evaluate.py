@@ -34,7 +34,9 @@ _CHUNK = 64
 
 RGB = NDArray[np.uint8]
 Cut = Callable[[RGB], "RGB | None"]
+Answering = Callable[[RGB], Answers]
 Say = Callable[[str], None]
+_FLIP = "flip/"
 
 
 def aligned_cut(size_px: int) -> Cut:
@@ -83,17 +85,18 @@ def flip_averaged(plain: Answers, mirrored: Answers) -> Answers:
 
 
 def ask(
-    pictures: Sequence[Picture], cut: Cut, model: ExportedModel, say: Say
-) -> tuple[NDArray[np.bool_], Answers, Answers]:
+    pictures: Sequence[Picture], cut: Cut, answer: Answering, say: Say = lambda line: None
+) -> tuple[NDArray[np.bool_], Answers]:
     """Cut and ask about every picture.
 
+    Args:
+        answer: crops `[n, size, size, 3]` in, answers out, as `ExportedModel.answer`.
+
     Returns:
-        which pictures had a face found, bool `[n]`; the plain and the flip-averaged answers for
-        those, in the pictures' order.
+        which pictures had a face found, bool `[n]`; the answers for those, in the pictures' order.
     """
     found = np.zeros(len(pictures), np.bool_)
-    plain: list[Answers] = []
-    flipped: list[Answers] = []
+    answers: list[Answers] = []
     for start in range(0, len(pictures), _CHUNK):
         crops = []
         for i, picture in enumerate(pictures[start : start + _CHUNK], start):
@@ -102,13 +105,12 @@ def ask(
                 found[i] = True
                 crops.append(crop)
         if crops:
-            batch = np.stack(crops)
-            plain.append(model.answer(batch))
-            flipped.append(flip_averaged(plain[-1], model.answer(batch[:, :, ::-1])))
+            answers.append(answer(np.stack(crops)))
         say(f"{min(start + _CHUNK, len(pictures))}/{len(pictures)} pictures")
-    if not plain:
+    if not answers:
         raise DataError(f"no face found in any of {len(pictures)} pictures")
-    return found, _joined(plain), _joined(flipped)
+    names = answers[0]
+    return found, {name: np.concatenate([part[name] for part in answers]) for name in names}
 
 
 def evaluate(
@@ -146,7 +148,10 @@ def evaluate(
         ("aligned", aligned_cut(model.size_px)),
         ("end_to_end", end_to_end_cut(model.size_px)),
     ):
-        found, plain, flipped = ask(unique, cut, model, lambda line, way=way: say(f"{way}: {line}"))
+        found, answers = ask(
+            unique, cut, _both_views(model), lambda line, way=way: say(f"{way}: {line}")
+        )
+        plain, flipped = _split(answers)
         index = np.cumsum(found) - 1  # where among the answers a found picture's lies
 
         def select(pictures: Sequence[Picture]) -> tuple[Labels, NDArray[np.intp]]:
@@ -178,5 +183,17 @@ def _judged(labels: Labels, plain: Answers, flipped: Answers) -> dict[str, Any]:
     return judged
 
 
-def _joined(parts: Sequence[Answers]) -> Answers:
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+def _both_views(model: ExportedModel) -> Answering:
+    """Answers to each crop, and under `flip/…` the same averaged with its mirror image's."""
+
+    def answer(crops: RGB) -> Answers:
+        plain = model.answer(crops)
+        flipped = flip_averaged(plain, model.answer(crops[:, :, ::-1]))
+        return plain | {_FLIP + name: values for name, values in flipped.items()}
+
+    return answer
+
+
+def _split(answers: Answers) -> tuple[Answers, Answers]:
+    plain = {name: values for name, values in answers.items() if not name.startswith(_FLIP)}
+    return plain, {name: answers[_FLIP + name] for name in plain}

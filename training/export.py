@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from training.network import build
 from training.savedmodel import INFO_FILE, Answers, Calibration, ExportedModel
 
 CARD_FILE = "MODEL_CARD.md"
+Describe = Callable[[ExportedModel], tuple[Mapping[str, Any], str]]
 # Two libraries add the same numbers in a different order; more than this is a different model.
 _TOLERANCE = {"age": 0.02, "age_std": 0.02, "gender": 1e-3, "age_distribution": 1e-3}
 _RANDOM_CROPS = 4
@@ -50,9 +51,7 @@ def load_network(config: NetworkConfig, weights: Path, *, size_px: int) -> keras
     return model
 
 
-def answers_of(
-    logits: Mapping[str, tf.Tensor], calibration: Calibration
-) -> dict[str, tf.Tensor]:
+def answers_of(logits: Mapping[str, tf.Tensor], calibration: Calibration) -> dict[str, tf.Tensor]:
     """The served outputs from the heads' logits."""
     answers = {}
     if "age" in logits:
@@ -89,21 +88,32 @@ def freeze(model: keras.Model, calibration: Calibration) -> tf.Module:
     return module
 
 
+def check_new(destination: Path) -> None:
+    """See that `models/<name>/<version>` may be written.
+
+    Raises:
+        ModelError: it exists, or its last part is no number.
+    """
+    if not destination.name.isdigit():
+        raise ModelError(f"{destination}: the last part must be a version number")
+    if destination.exists():
+        raise ModelError(f"{destination}: exists already; give a new version number")
+
+
 def export(
     model: keras.Model,
     destination: Path,
     calibration: Calibration,
     crops: NDArray[np.uint8],
-    info: Mapping[str, Any],
-    card: str,
+    describe: Describe,
 ) -> Path:
     """Publish a network as `destination`, which is `models/<name>/<version>`.
 
     Args:
         model: from `load_network`.
         crops: uint8 `[n, size_px, size_px, 3]`, real faces on which the two runtimes are compared.
-        info: what `model.json` shall say besides the network's own facts.
-        card: the text of the model card.
+        describe: asked once the exported model has been checked, before it is published; answers
+            what `model.json` shall say besides the network's own facts, and the model card's text.
 
     Returns:
         the folder of the new version.
@@ -111,10 +121,7 @@ def export(
     Raises:
         ModelError: the version exists, its name is no number, or the two runtimes disagree.
     """
-    if not destination.name.isdigit():
-        raise ModelError(f"{destination}: the last part must be a version number")
-    if destination.exists():
-        raise ModelError(f"{destination}: exists already; give a new version number")
+    check_new(destination)
     heads = tuple(model.output)
     partial = destination.with_name(f".{destination.name}.partial-{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
@@ -139,6 +146,8 @@ def export(
             "calibration": asdict(calibration),
             "tensorflow_openvino_max_difference": difference,
         }
+        (partial / INFO_FILE).write_text(json.dumps(facts, indent=2) + "\n")
+        info, card = describe(ExportedModel(partial))
         (partial / INFO_FILE).write_text(json.dumps(facts | dict(info), indent=2) + "\n")
         (partial / CARD_FILE).write_text(card)
         try:
@@ -161,7 +170,9 @@ def _write_warmup(folder: Path, name: str, size_px: int) -> None:
 def _compare(folder: Path, crops: NDArray[np.uint8]) -> dict[str, float]:
     """The largest difference of each answer between TensorFlow and OpenVINO, both from the file."""
     size_px = crops.shape[1]
-    noise = np.random.default_rng(0).integers(0, 256, (_RANDOM_CROPS, size_px, size_px, 3), np.uint8)
+    noise = np.random.default_rng(0).integers(
+        0, 256, (_RANDOM_CROPS, size_px, size_px, 3), np.uint8
+    )
     faces = np.concatenate([crops, noise])
     loaded = tf.saved_model.load(str(folder)).signatures["serving_default"]
     expected: Answers = {k: v.numpy() for k, v in loaded(faces=tf.constant(faces)).items()}

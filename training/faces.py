@@ -66,9 +66,7 @@ def decode(picture: Picture) -> NDArray[np.uint8]:
     return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
 
 
-def best_landmarks(
-    detector: FaceDetector, rgb: NDArray[np.uint8]
-) -> NDArray[np.float32] | None:
+def best_landmarks(detector: FaceDetector, rgb: NDArray[np.uint8]) -> NDArray[np.float32] | None:
     """Landmarks `[5, 2]` of the largest face in the picture's pixels, None if there is none."""
     fitted, back = letterbox(rgb[:, :, ::-1], detector.width, detector.height)
     faces = detector.detect(fitted)

@@ -43,7 +43,9 @@ def newest_version(model: Path) -> Path:
         return model
     versions = [p for p in model.glob("*") if p.name.isdigit() and (p / "saved_model.pb").is_file()]
     if not versions:
-        raise ModelError(f"{model}: no exported model here; give models/<name> or one version of it")
+        raise ModelError(
+            f"{model}: no exported model here; give models/<name> or one version of it"
+        )
     return max(versions, key=lambda p: int(p.name))
 
 

@@ -1,0 +1,163 @@
+"""The training commands: `train`, `evaluate`, `export`.
+
+`facestream` and `python -m training` both build their parsers with `add_commands`. TensorFlow is
+imported by the command that needs it; `evaluate` never does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from services.common.errors import FacestreamError
+
+_IMAGENET, _NO_WEIGHTS = "imagenet", "none"
+_PROGRESS_WIDTH = 78
+
+
+def add_commands(subparsers: Any) -> None:
+    """Add the training commands; each sets `run`, a function from arguments to an exit code."""
+    train = subparsers.add_parser(
+        "train", help="train a network on UTKFace", description="Train, or resume, a network."
+    )
+    train.add_argument("--config", type=Path, required=True, help="training/configs/*.yaml")
+    _add_data(train)
+    train.add_argument("--run", dest="run_dir", type=Path, required=True, help="folder of the run")
+    train.add_argument(
+        "--cache", type=Path, default=Path("runs/cache"), help="aligned faces (default: runs/cache)"
+    )
+    train.add_argument(
+        "--weights",
+        default=_IMAGENET,
+        help="first weights of MobileNetV2: 'imagenet' (downloaded by Keras; the default), "
+        "a local file without top, or 'none'",
+    )
+    train.set_defaults(run=_train)
+
+    evaluate = subparsers.add_parser(
+        "evaluate", help="judge an exported model", description="Judge an exported model."
+    )
+    evaluate.add_argument("--model", type=Path, required=True, help="models/<name>[/<version>]")
+    _add_data(evaluate)
+    _add_folds(evaluate)
+    evaluate.add_argument("--json", type=Path, help="write all figures to this file")
+    evaluate.add_argument("--plot", type=Path, help="write plots to this PNG")
+    evaluate.add_argument(
+        "--robustness",
+        type=Path,
+        metavar="STEM",
+        help="measure also on harmed pictures; writes STEM.json and STEM.png",
+    )
+    _add_faces(evaluate, 600)
+    evaluate.add_argument("--threads", type=int, default=1, help="of the CPU (default: 1)")
+    evaluate.set_defaults(run=_evaluate)
+
+    export = subparsers.add_parser(
+        "export",
+        help="publish a trained network as a SavedModel",
+        description="Calibrate, export, check and judge a finished run; write its model card.",
+    )
+    export.add_argument("--run", dest="run_dir", type=Path, required=True, help="a finished run")
+    export.add_argument("--model", type=Path, required=True, help="models/<name>/<version>, new")
+    _add_data(export)
+    _add_folds(export)
+    _add_faces(export, 0)
+    export.set_defaults(run=_export)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """`python -m training`; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
+    add_commands(parser.add_subparsers(required=True, metavar="COMMAND"))
+    parsed = parser.parse_args(arguments)
+    command: Callable[[argparse.Namespace], int] = parsed.run
+    try:
+        return command(parsed)
+    except FacestreamError as error:
+        print(f"training: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from the last epoch", file=sys.stderr)
+        return 130
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, required=True, help="UTKFace: its folder or tar")
+
+
+def _add_folds(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--folds", default="9", help="like 9 or 0,7-9 (default: 9)")
+
+
+def _add_faces(parser: argparse.ArgumentParser, default: int) -> None:
+    parser.add_argument(
+        "--robustness-faces",
+        type=int,
+        default=default,
+        metavar="N",
+        help=f"faces on which to measure robustness (default: {default})",
+    )
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    from training.config import load_config
+    from training.train import train
+
+    weights = None if arguments.weights == _NO_WEIGHTS else arguments.weights
+    config = load_config(arguments.config)
+    train(config, arguments.data, arguments.run_dir, arguments.cache, weights, _say)
+    return 0
+
+
+def _evaluate(arguments: argparse.Namespace) -> int:
+    from training.dataset import load, parse_folds
+    from training.evaluate import evaluate
+    from training.report import overall_table, plot_evaluation, plot_robustness, robustness_table
+    from training.robustness import robustness
+    from training.savedmodel import ExportedModel, newest_version
+
+    folds = parse_folds(arguments.folds)
+    model = ExportedModel(newest_version(arguments.model), arguments.threads)
+    report = evaluate(model, arguments.data, folds, _progress)
+    if arguments.json:
+        _write(arguments.json, report)
+    if arguments.plot:
+        plot_evaluation(report, arguments.plot)
+    print(overall_table(report))
+    if arguments.robustness:
+        pictures = [p for p in load(arguments.data)[0] if p.fold in folds]
+        rows = robustness(model, pictures[: arguments.robustness_faces], say=_say)
+        _write(arguments.robustness.with_suffix(".json"), rows)
+        plot_robustness(rows, arguments.robustness.with_suffix(".png"))
+        print(robustness_table(rows))
+    return 0
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from training.dataset import parse_folds
+    from training.publish import publish
+
+    folds = parse_folds(arguments.folds)
+    faces = arguments.robustness_faces
+    done = publish(arguments.run_dir, arguments.data, arguments.model, folds, faces, _say)
+    print(f"published {done}")
+    return 0
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _progress(line: str) -> None:
+    """One line that writes over itself, where a person is watching."""
+    if sys.stderr.isatty():
+        print(f"\r{line:<{_PROGRESS_WIDTH}}", end="", file=sys.stderr, flush=True)
+
+
+def _write(path: Path, numbers: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(numbers, indent=1, ensure_ascii=False) + "\n")

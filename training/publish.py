@@ -1,0 +1,112 @@
+"""From a finished run to a published model: calibrate, export, judge, write the card.
+
+A run's folder and the data go in; `models/<name>/<version>/` comes out, with its card; the run's
+folder keeps the evaluation and its plots.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from services.common.errors import DataError
+from training import record
+from training.calibrate import find_calibration
+from training.card import model_card
+from training.config import TrainConfig
+from training.dataset import Picture, load, parse_folds
+from training.evaluate import Say, aligned_cut, ask, evaluate, labels_of
+from training.export import answers_of, check_new, export, load_network
+from training.faces import decode
+from training.report import plot_evaluation, plot_robustness
+from training.robustness import robustness
+from training.savedmodel import Answers, Calibration, ExportedModel
+
+EVALUATION_FILE, ROBUSTNESS_FILE = "evaluation.json", "robustness.json"
+_COMPARED_FACES = 32
+_KEPT_FIGURES = ("n", "age_mae", "gender_accuracy", "interval_coverage")
+
+
+def publish(
+    run: Path,
+    data: Path,
+    destination: Path,
+    folds: Sequence[int],
+    robustness_faces: int = 0,
+    say: Say = print,
+) -> Path:
+    """Export a run as `models/<name>/<version>`; returns that folder.
+
+    Args:
+        data: UTKFace's folder or tar; its held-out share calibrates, its `folds` judge.
+        robustness_faces: on how many faces of `folds` to measure what harm does; 0 measures none.
+
+    Raises:
+        ModelError: the run is unfinished, the version exists, or the runtimes disagree.
+        DataError: the data are missing, or hold none of these folds.
+    """
+    check_new(destination)
+    facts = record.read(run)
+    config = TrainConfig.model_validate(facts["config"])
+    network = load_network(
+        config.network, run / record.WEIGHTS_FILE, size_px=config.network.size_px
+    )
+    pictures, _ = load(data)
+    held_out = _held_out(config, pictures)
+    cut = aligned_cut(config.network.size_px)
+    say(f"calibrating on {len(held_out)} held-out pictures")
+    found, answers = ask(held_out, cut, _uncalibrated(network))
+    calibration = find_calibration(labels_of(held_out).at(found), answers)
+    say(f"temperatures: age {calibration.age_temperature}, gender {calibration.gender_temperature}")
+    crops = np.stack(
+        [crop for p in held_out[:_COMPARED_FACES] if (crop := cut(decode(p))) is not None]
+    )
+
+    def describe(model: ExportedModel) -> tuple[dict[str, Any], str]:
+        judged = evaluate(model, data, folds, say)
+        _keep(run / EVALUATION_FILE, judged)
+        plot_evaluation(judged, run / "evaluation.png")
+        harms = None
+        if robustness_faces:
+            chosen = [p for p in pictures if p.fold in set(folds)][:robustness_faces]
+            harms = robustness(model, chosen, say=say)
+            _keep(run / ROBUSTNESS_FILE, harms)
+            plot_robustness(harms, run / "robustness.png")
+        info = {
+            "commit": facts["commit"],
+            "folds_digest": facts["data"]["digest"],
+            "terms": "non-commercial research only (trained on UTKFace)",
+            "evaluated": {"folds": list(folds)}
+            | {key: judged[key] for key in _KEPT_FIGURES if key in judged},
+        }
+        return info, model_card(facts, judged, asdict(calibration), harms)
+
+    return export(network, destination, calibration, crops, describe)
+
+
+def _held_out(config: TrainConfig, pictures: Sequence[Picture]) -> list[Picture]:
+    folds = set(parse_folds(config.train_folds))
+    chosen = [p for p in pictures if p.fold in folds and p.share < config.validation_share]
+    if not chosen:
+        raise DataError(
+            f"no held-out picture in folds {config.train_folds}: nothing to calibrate on"
+        )
+    return chosen
+
+
+def _uncalibrated(network: Any) -> Callable[[Any], Answers]:
+    def answer(crops: Any) -> Answers:
+        answers = answers_of(network(tf.constant(crops), training=False), Calibration())
+        return {name: value.numpy() for name, value in answers.items()}
+
+    return answer
+
+
+def _keep(path: Path, numbers: Any) -> None:
+    path.write_text(json.dumps(numbers, indent=1, ensure_ascii=False) + "\n")

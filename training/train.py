@@ -1,0 +1,157 @@
+"""One training run from data to record: report, cache, contact sheet, fit, curves.
+
+A config, UTKFace and a run folder go in; the folder then holds everything that the run can tell:
+`record.json`, `config.json`, `data.json`, `contact_sheet.png`, `history.jsonl`, `curves.png`,
+TensorBoard events, checkpoints, and the final weights, from which `training.publish` makes a model.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from services.common.errors import DataError, SettingsError
+from training import record
+from training.config import TrainConfig
+from training.contact_sheet import save_contact_sheet
+from training.dataset import DataReport, Picture, load, parse_folds
+from training.faces import collect
+from training.fit import fit
+from training.report import plot_curves
+
+Say = Callable[[str], None]
+HISTORY_FILE = "history.jsonl"
+
+
+def split(
+    config: TrainConfig, pictures: list[Picture]
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Positions of the pictures to learn from and of those held out of the same folds, by content.
+
+    Raises:
+        DataError: either is empty.
+    """
+    folds = set(parse_folds(config.train_folds))
+    inside = np.array([p.fold in folds for p in pictures])
+    held_out = np.array([p.share < config.validation_share for p in pictures])
+    train, validation = np.flatnonzero(inside & ~held_out), np.flatnonzero(inside & held_out)
+    if len(train) < config.fit.batch or len(validation) == 0:
+        raise DataError(
+            f"folds {config.train_folds} hold {len(train)} pictures to learn from and "
+            f"{len(validation)} to validate with: too few"
+        )
+    return train, validation
+
+
+def train(
+    config: TrainConfig,
+    data: Path,
+    run: Path,
+    cache: Path,
+    weights: str | Path | None,
+    say: Say = print,
+) -> Path:
+    """Run or resume a training; returns the file of the final weights.
+
+    Args:
+        data: UTKFace's folder or tar.
+        run: folder of this run; an unfinished run in it is resumed.
+        cache: folder for aligned faces, shared by runs.
+        weights: the backbone's first weights: `"imagenet"`, a local file, or None for random ones.
+
+    Raises:
+        DataError: the data are missing, empty or too few.
+        SettingsError: the folder holds a run with other settings or other data.
+    """
+    run.mkdir(parents=True, exist_ok=True)
+    pictures, report = load(data)
+    for line in report.lines():
+        say(line)
+    _claim(run, config, report)
+    learn, hold = split(config, pictures)
+    say(f"{len(learn)} pictures to learn from, {len(hold)} held out of the same folds")
+    faces = collect(pictures, cache)
+    say(f"detector found {faces.found.mean():.2%} of the faces; the others keep UTKFace's framing")
+    train_faces, validation_faces = faces.subset(learn), faces.subset(hold)
+    sheet = run / "contact_sheet.png"
+    save_contact_sheet(train_faces, config.network.size_px, config.seed, sheet)
+    say(f"augmented crops to look at: {sheet}")
+    board = _Board(run)
+    model = fit(config, train_faces, validation_faces, run, weights, board.then(say))
+    final = run / record.WEIGHTS_FILE
+    partial = final.with_name("partial.weights.h5")
+    model.save_weights(partial)
+    partial.replace(final)
+    plot_curves(run / HISTORY_FILE, run / "curves.png")
+    history = _history(run)
+    record.write(
+        run,
+        {
+            "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "epochs": len(history),
+            "taken_s": history[-1]["taken_s"],
+            "train_faces": len(train_faces),
+            "validation_faces": len(validation_faces),
+            "last_epoch": history[-1],
+        },
+    )
+    return final
+
+
+def _claim(run: Path, config: TrainConfig, report: DataReport) -> None:
+    """Write down what this run is, or see that the run found here is the same."""
+    wanted = json.loads(config.model_dump_json())
+    path = run / record.CONFIG_FILE
+    if path.exists() and json.loads(path.read_text()) != wanted:
+        raise SettingsError(f"{run}: holds a run with other settings; give another --run folder")
+    known = record.read(run) if (run / record.FILE).exists() else {}
+    if known and known["data"]["digest"] != report.digest:
+        raise SettingsError(f"{run}: holds a run on other data; give another --run folder")
+    path.write_text(json.dumps(wanted, indent=2) + "\n")
+    if not known:
+        gpus = [gpu.name for gpu in tf.config.list_physical_devices("GPU")]
+        record.write(
+            run,
+            {
+                "config": wanted,
+                "commit": record.git_commit(),
+                "machine": record.machine() | {"accelerators": gpus},
+                "data": asdict(report),
+                "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            },
+        )
+
+
+class _Board:
+    """Hands each epoch's numbers to TensorBoard when `fit` reports the epoch."""
+
+    def __init__(self, run: Path) -> None:
+        self._run = run
+        self._writer = tf.summary.create_file_writer(str(run / "tensorboard"))
+
+    def then(self, say: Say) -> Say:
+        def report(line: str) -> None:
+            history = _history(self._run)
+            if history:
+                with self._writer.as_default(step=history[-1]["epoch"]):
+                    for key, value in history[-1].items():
+                        tf.summary.scalar(key, value)
+                self._writer.flush()
+            say(line)
+
+        return report
+
+
+def _history(run: Path) -> list[dict[str, Any]]:
+    path = run / HISTORY_FILE
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text().splitlines()]
