@@ -30,12 +30,16 @@ from services.common.redaction import redact
 LOCAL_SCHEMES = ("file", "device")
 
 _DEFAULT_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
-_PROBE_BYTES = 500_000  # read at most so much to learn what the stream is …
-_ANALYZE_US = 1_000_000  # … or so long; a phone's key frames may be a second apart
+# What the stream is, its first key frame tells the decoder. FFmpeg must not study it before: it
+# would do so for a second, and with `nobuffer` even throw the first key frame away.
+_NO_ANALYSIS = {"analyzeduration": "1", "fpsprobesize": "0"}
+_RTSP_PROBE_BYTES = 32  # the format is known; the least that FFmpeg takes
+_HTTP_PROBE_BYTES = 500_000
 _UDP_REORDER_US = 100_000
 _FALLBACK_FPS = 25.0
 _LATE_FILE_S = 1.0  # a file this far behind is not hurried up but starts its clock again
 _DIAGNOSE_S = 2.0
+_NEARLY = 0.9
 _DEVICE_FORMATS = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}
 # A camera must not make FFmpeg open anything else, such as a playlist that names local files.
 _NETWORK_PROTOCOLS = "rtsp,rtsps,rtp,udp,tcp,tls,http,https,httpproxy,crypto"
@@ -81,6 +85,7 @@ def read_frames(
 
 def _opened(camera: Camera, open_timeout_s: float, read_timeout_s: float) -> InputContainer:
     url, container_format, options = _how_to_open(camera, open_timeout_s)
+    began = time.monotonic()
     try:
         return av.open(
             url,
@@ -90,7 +95,8 @@ def _opened(camera: Camera, open_timeout_s: float, read_timeout_s: float) -> Inp
             timeout=(open_timeout_s, read_timeout_s),
         )
     except (OSError, ValueError, av.FFmpegError) as error:
-        raise CameraError(_why_not_opened(camera, error, open_timeout_s)) from None
+        waited_s = time.monotonic() - began
+        raise CameraError(_why_not_opened(camera, error, waited_s, open_timeout_s)) from None
 
 
 def _how_to_open(camera: Camera, open_timeout_s: float) -> tuple[str, str | None, dict[str, str]]:
@@ -99,23 +105,23 @@ def _how_to_open(camera: Camera, open_timeout_s: float) -> tuple[str, str | None
     parts = urlsplit(url)
     if parts.scheme == "file":
         return unquote(parts.path), None, {}
-    low_latency = {"fflags": "nobuffer", "flags": "low_delay"}
+    low_latency = {"flags": "low_delay"}
     if parts.scheme == "device":
         name = next((f for p, f in _DEVICE_FORMATS.items() if sys.platform.startswith(p)), None)
         return unquote(parts.path), name, low_latency
-    options = low_latency | {
-        "probesize": str(_PROBE_BYTES),
-        "analyzeduration": str(_ANALYZE_US),
-        "protocol_whitelist": _NETWORK_PROTOCOLS,
-    }
+    options = low_latency | _NO_ANALYSIS | {"protocol_whitelist": _NETWORK_PROTOCOLS}
     if parts.scheme in ("rtsp", "rtsps"):
         options |= {
+            "probesize": str(_RTSP_PROBE_BYTES),
             "rtsp_transport": camera.transport,
             "max_delay": str(_UDP_REORDER_US) if camera.transport == "udp" else "0",
             "timeout": str(int(open_timeout_s * 1e6)),
         }
     else:
-        options |= {"rw_timeout": str(int(open_timeout_s * 1e6)), "reconnect": "0"}
+        options |= {
+            "probesize": str(_HTTP_PROBE_BYTES),
+            "rw_timeout": str(int(open_timeout_s * 1e6)),
+        }
     return _with_escaped_password(url), None, options
 
 
@@ -215,31 +221,49 @@ def _paced(
     stop.wait(step_s)
 
 
-def _why_not_opened(camera: Camera, error: Exception, open_timeout_s: float) -> str:
+def _why_not_opened(
+    camera: Camera, error: Exception, waited_s: float, open_timeout_s: float
+) -> str:
     parts = urlsplit(camera.url.get_secret_value())
     if parts.scheme in LOCAL_SCHEMES:
         return _why_not_opened_here(parts.path, error)
-    place = f"{parts.hostname}:{parts.port or _DEFAULT_PORTS[parts.scheme]}"
+    port = parts.port or _DEFAULT_PORTS[parts.scheme]
+    place = f"{parts.hostname}:{port}"
+    answer = _what_it_answered(camera, error)
+    if answer:
+        return f"{place} {answer}"
+    reach = _reach(str(parts.hostname), port)
+    if reach:
+        return f"{place}: {reach}"
+    # FFmpeg reports its own time-out as bad data, as often as not.
+    if waited_s >= open_timeout_s * _NEARLY or isinstance(
+        error, av.error.ExitError | av.error.TimeoutError
+    ):
+        return f"{place} accepts the connection but says nothing for {open_timeout_s:g} s"
+    if isinstance(error, av.error.InvalidDataError) or _plain(error) == "Input/output error":
+        return f"what {place} sends is not a video: check port and path of the URL"
+    return f"{place}: {_plain(error)}"
+
+
+def _what_it_answered(camera: Camera, error: Exception) -> str:
+    """The refusal that a server sent, in words; empty if it sent none."""
+    parts = urlsplit(camera.url.get_secret_value())
     match error:
         case av.error.HTTPUnauthorizedError():
             given = "wrong user or password" if parts.username else "it wants a user and password"
-            return f"{place} refuses: {given}"
+            return f"refuses: {given}"
         case av.error.HTTPForbiddenError():
-            return f"{place} refuses: not allowed for this user"
+            return "refuses: not allowed for this user"
         case av.error.HTTPNotFoundError():
-            return f"{place} has nothing at {parts.path or '/'}: check the path of the URL"
+            return f"has nothing at {redact(parts.path) or '/'}: check the path of the URL"
         case av.error.HTTPError() | av.error.HTTPClientError() | av.error.HTTPServerError():
-            return f"{place} answers with an error: {_plain(error)}"
+            return f"answers with an error: {_plain(error)}"
         case av.error.ConnectionRefusedError():
-            return f"{place} refuses the connection: is the camera's server running?"
-        case av.error.InvalidDataError():
-            return f"what {place} sends is not a video: check port and path of the URL"
-    reach = _reach(str(parts.hostname), parts.port or _DEFAULT_PORTS[parts.scheme])
-    if reach:
-        return f"{place}: {reach}"
-    if isinstance(error, av.error.ExitError | av.error.TimeoutError):
-        return f"{place} accepts the connection but says nothing for {open_timeout_s:g} s"
-    return f"{place}: {_plain(error)}"
+            return "refuses the connection: is the camera's server running?"
+    if _plain(error) == "Protocol not supported":
+        other = "tcp" if camera.transport == "udp" else "udp"
+        return f"does not send over {camera.transport}: try transport {other}"
+    return ""
 
 
 def _reach(host: str, port: int) -> str:

@@ -1,0 +1,82 @@
+"""When a face is asked about, and with which moment."""
+
+import numpy as np
+import pytest
+
+from services.capture.sampling import FIRST_INTERVALS_S, Moment, Sampler, frontality, quality
+from services.common.alignment import TEMPLATE
+
+STEP_S = 0.2
+
+
+def _asked(qualities: list[float], interval_s: float = 1.0) -> list[Moment[int]]:
+    sampler: Sampler[int] = Sampler(interval_s)
+    moments = (Moment(i * STEP_S, q, i) for i, q in enumerate(qualities))
+    return [best for moment in moments if (best := sampler.offer(1, moment))]
+
+
+def test_a_new_face_is_asked_about_at_once() -> None:
+    assert _asked([0.3])[0].sight == 0
+
+
+def test_a_new_face_is_asked_about_sooner_than_an_old_one() -> None:
+    times = [moment.at for moment in _asked([0.5] * 50)]
+    gaps = np.diff(times)
+    assert list(gaps[:2]) == pytest.approx([0.4, 0.4])  # 0.3 and 0.4 s, at the next detection
+    assert gaps[3:].min() == pytest.approx(1.0)
+    assert len(FIRST_INTERVALS_S) == 3
+
+
+def test_the_best_of_the_last_moments_is_taken() -> None:
+    qualities = [0.1] * 30
+    qualities[16] = 0.9
+    assert 16 in [moment.sight for moment in _asked(qualities)]
+
+
+def test_a_moment_too_long_ago_is_not_taken() -> None:
+    # Asked at 0, 0.4, 0.8 and 1.6 s, then at 2.6 s: 1.8 s is out of reach by then.
+    qualities = [0.1] * 14
+    qualities[9] = 0.9
+    assert _asked(qualities)[-1].sight > 9
+
+
+def test_the_settled_rate_is_the_one_that_was_set() -> None:
+    assert len(_asked([0.5] * 51, interval_s=5.0)) == 5  # 10 s: at 0, 0.4, 0.8, 1.6 and 6.6 s
+
+
+def test_a_forgotten_track_starts_over() -> None:
+    sampler: Sampler[int] = Sampler(1.0)
+    assert sampler.offer(1, Moment(0.0, 0.5, 0))
+    sampler.keep({2})
+    assert sampler.offer(1, Moment(0.2, 0.5, 1))
+
+
+def test_a_straight_face_is_frontal_at_any_angle() -> None:
+    angle = np.deg2rad(40)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    upright = TEMPLATE * 100
+    assert frontality(upright) > 0.95
+    assert frontality((upright @ turn.T).astype(np.float32)) == pytest.approx(
+        frontality(upright), abs=1e-4
+    )
+
+
+def test_a_face_in_profile_is_not_frontal() -> None:
+    profile = TEMPLATE * 100
+    profile[2, 0] = profile[1, 0] + 10  # the nose beyond the left eye
+    assert frontality(profile) == 0.0
+
+
+@pytest.mark.parametrize("landmarks", [np.zeros((5, 2)), np.full((5, 2), np.nan)])
+def test_landmarks_without_sense_are_not_frontal(landmarks: np.ndarray) -> None:
+    assert frontality(landmarks.astype(np.float32)) == 0.0
+
+
+def test_quality_grows_with_each_of_its_parts() -> None:
+    base = quality(40, 100, 0.5, 0.7)
+    assert 0 < base < 1
+    assert quality(80, 100, 0.5, 0.7) > base
+    assert quality(40, 300, 0.5, 0.7) > base
+    assert quality(40, 100, 0.9, 0.7) > base
+    assert quality(40, 100, 0.5, 0.9) > base
+    assert quality(4000, 1e9, 1.0, 1.0) <= 1.0
