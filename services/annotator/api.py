@@ -84,7 +84,9 @@ def create_app(
     metrics: CollectorRegistry,
 ) -> FastAPI:
     """The application around what is known; it starts nothing."""
-    app = FastAPI(title="facestream", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
+    app = FastAPI(
+        title="facestream", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json"
+    )
     app.add_middleware(Guard, allowed_hosts=settings.allowed_hosts.split(","))
     app.add_exception_handler(RequestValidationError, _bad_request)
     studio = board.studio
@@ -119,9 +121,7 @@ def create_app(
         before = known(name)
         changed = wish.model_dump(exclude_none=True)
         if not is_camera_name(changed.get("name", name)):
-            raise HTTPException(
-                422, "name: use lower-case letters, digits, - and _, 32 at most"
-            )
+            raise HTTPException(422, "name: use lower-case letters, digits, - and _, 32 at most")
         after = before.model_copy(update=changed)
         await change(lambda registry: _replace(registry, before, after))
         return _out(after)
@@ -147,9 +147,7 @@ def create_app(
         def chunks(channels: list[Channel]):  # type: ignore[no-untyped-def]
             return studio.stream(channels[0])
 
-        return Endless(
-            studio.watching([name]), chunks, CONTENT_TYPE, settings.viewer_timeout_s
-        )
+        return Endless(studio.watching([name]), chunks, CONTENT_TYPE, settings.viewer_timeout_s)
 
     @app.get("/api/wall.mjpg", response_class=Response)
     async def wall(

@@ -96,9 +96,7 @@ class Board:
         self._broker_missing = (reason, since)
         self.tell_cameras()
 
-    def set_cameras(
-        self, cameras: Mapping[str, Camera], statuses: Sequence[CameraStatus]
-    ) -> None:
+    def set_cameras(self, cameras: Mapping[str, Camera], statuses: Sequence[CameraStatus]) -> None:
         """The broker's newest word on which cameras there are and how they do."""
         self._broker_missing = None
         for gone in self._cameras.keys() - cameras.keys():

@@ -166,9 +166,7 @@ class Estimate:
         return round(p, 3) if max(p, 1 - p) >= needed else None
 
 
-def quantiles(
-    probabilities: NDArray[np.float64], shares: tuple[float, ...]
-) -> tuple[float, ...]:
+def quantiles(probabilities: NDArray[np.float64], shares: tuple[float, ...]) -> tuple[float, ...]:
     """Ages below which these shares of the probability lie, years ≥ 0.
 
     Args:

@@ -32,6 +32,7 @@ NOTICE_EVERY_S = 1.0
 # A browser shows a part once the next boundary came, so every part ends with one.
 _CLOSING = b"\r\n" + OPENING
 _MAX_THREADS = 4
+_DOWN_DEADLINE_S = 1.0  # a camera that is down is given little time to prove the opposite
 _SIDE_INTERVAL_S = 0.2  # between two pictures of a camera that is not the large one
 
 
@@ -65,9 +66,13 @@ class Channel:
         self.number += 1
         self.jpeg = jpeg
         self.part = (
-            b"Content-Type: image/jpeg\r\nContent-Length: %d\r\nX-Camera: %s\r\nX-Captured-Us: %d\r\n\r\n"
-            % (len(jpeg), self.camera.encode(), captured_us)
-        ) + jpeg + _CLOSING
+            (
+                b"Content-Type: image/jpeg\r\nContent-Length: %d\r\nX-Camera: %s\r\nX-Captured-Us: %d\r\n\r\n"
+                % (len(jpeg), self.camera.encode(), captured_us)
+            )
+            + jpeg
+            + _CLOSING
+        )
         self.wake()
 
     def wake(self) -> None:
@@ -263,6 +268,8 @@ class Studio:
         """
         with self.watching([camera]) as (channel,):
             asked = channel.frame_number
+            if self._status_of(camera).state != "live":
+                deadline_s = min(deadline_s, _DOWN_DEADLINE_S)
             try:
                 async with asyncio.timeout(deadline_s):
                     while channel.frame_number <= asked and not channel.closed:

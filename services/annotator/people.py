@@ -100,9 +100,7 @@ class CameraPeople:
         """
         distribution = unpack_distribution(result.age_distribution)
         kept = self._keep((result.session, result.track), now_s)
-        kept.estimate.add(
-            distribution, result.age, result.age_std, result.female, result.quality
-        )
+        kept.estimate.add(distribution, result.age, result.age_std, result.female, result.quality)
 
     def in_view(self, now_s: float) -> list[Person]:
         """The people of the newest frame, longest followed first."""
@@ -113,9 +111,7 @@ class CameraPeople:
         for track, box in view.boxes.items():
             kept = self._kept.get((view.session, track))
             seen_s = max(0.0, (view.captured_us - view.first_seen_us[track]) / 1e6)
-            people.append(
-                Person(track, box, seen_s, kept.estimate.shown if kept else Shown())
-            )
+            people.append(Person(track, box, seen_s, kept.estimate.shown if kept else Shown()))
         return sorted(people, key=lambda person: (-person.seen_s, person.track))
 
     def answered_in_view(self) -> bool:

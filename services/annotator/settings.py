@@ -14,8 +14,12 @@ class AnnotatorSettings(CommonSettings):
 
     section: ClassVar[str] = "annotator"
 
-    host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for the whole network")
-    port: int = Field(8080, ge=0, le=65535, description="port of the page and the API; 0 = any free")
+    host: str = Field(
+        "127.0.0.1", description="address to listen on; 0.0.0.0 for the whole network"
+    )
+    port: int = Field(
+        8080, ge=0, le=65535, description="port of the page and the API; 0 = any free"
+    )
     allowed_hosts: str = Field(
         "",
         description="public host names, comma-separated, under which the page may be opened; "

@@ -65,9 +65,7 @@ class Endless(Response):
             async with aclosing(self._chunks(place)) as chunks:  # type: ignore[type-var]
                 async for chunk in chunks:
                     async with asyncio.timeout(self._send_deadline_s):
-                        await send(
-                            {"type": "http.response.body", "body": chunk, "more_body": True}
-                        )
+                        await send({"type": "http.response.body", "body": chunk, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
 
 

@@ -1,0 +1,201 @@
+// The page: events in, tiles, people, charts and health out. Pictures come through the wall.
+
+import { call, cameraPath } from "./api.js";
+import { drawAges, drawFlow } from "./charts.js";
+import { AddDialog, ask } from "./dialogs.js";
+import { drawPeople } from "./people.js";
+import { Wall } from "./wall.js";
+
+const $ = (id) => document.getElementById(id);
+const tiles = new Map();
+const people = new Map();
+let cameras = [];
+let known = false; // whether the first list of cameras has come
+let large = null; // the camera shown large; null = the first, "" = all alike
+
+const wall = new Wall(showPicture);
+const adder = new AddDialog((name) => cameras.find((c) => c.name === name), (name) => { large = name; layOut(); });
+
+function showPicture(name, bitmap) {
+  const tile = tiles.get(name);
+  if (!tile) return;
+  const canvas = tile.querySelector("canvas");
+  if (canvas.width !== bitmap.width || canvas.height !== bitmap.height) {
+    canvas.width = bitmap.width;
+    canvas.height = bitmap.height;
+    canvas.parentElement.style.setProperty("--ratio", `${bitmap.width} / ${bitmap.height}`);
+  }
+  canvas.getContext("2d").drawImage(bitmap, 0, 0);
+  tile.classList.add("drawn");
+}
+
+function toast(text) {
+  $("toast").textContent = text;
+  $("toast").hidden = false;
+  clearTimeout(toast.timer);
+  toast.timer = setTimeout(() => { $("toast").hidden = true; }, 6000);
+}
+
+async function attempt(work) {
+  try {
+    await work();
+  } catch (error) {
+    toast(error.message);
+  }
+}
+
+const ACTIONS = {
+  pause: (c) => attempt(() => call("PATCH", cameraPath(c.name), { paused: !c.paused })),
+  rotate: (c) => attempt(() => call("PATCH", cameraPath(c.name), { rotate: (c.rotate + 90) % 360 })),
+  rename: (c) => ask({
+    title: `Rename ${c.name}`, button: "Rename", input: c.name,
+    work: async (name) => {
+      if (name !== c.name) await call("PATCH", cameraPath(c.name), { name });
+      if (large === c.name) large = name;
+    },
+  }),
+  remove: (c) => ask({
+    title: `Remove ${c.name}?`, text: "Its picture ends for everyone who watches. The camera itself is not touched.",
+    button: "Remove", work: () => call("DELETE", cameraPath(c.name)),
+  }),
+  fullscreen: (c) => attempt(() => tiles.get(c.name).requestFullscreen()),
+};
+
+function makeTile(name) {
+  const tile = $("tile").content.firstElementChild.cloneNode(true);
+  tile.dataset.camera = name;
+  tile.querySelector("h3").textContent = name;
+  tile.querySelector("a").href = `/cameras/${encodeURIComponent(name)}/stream.mjpg`;
+  tile.querySelector(".picture").addEventListener("click", () => {
+    large = largeName() === name && cameras.length > 1 ? "" : name;
+    layOut();
+  });
+  const menu = tile.querySelector("details");
+  menu.querySelector("summary").setAttribute("aria-label", `Menu of ${name}`);
+  menu.addEventListener("click", (event) => {
+    const wish = event.target.dataset.do;
+    if (!wish) return;
+    menu.open = false;
+    ACTIONS[wish]?.(cameras.find((c) => c.name === name));
+  });
+  return tile;
+}
+
+// Menus close when one clicks or tabs away, or presses Escape.
+document.addEventListener("click", (event) => closeMenus(event.target));
+document.addEventListener("focusin", (event) => closeMenus(event.target));
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  const open = document.querySelector(".menu[open]");
+  if (open) {
+    open.open = false;
+    open.querySelector("summary").focus();
+  }
+});
+
+function closeMenus(except) {
+  for (const menu of document.querySelectorAll(".menu[open]")) if (!menu.contains(except)) menu.open = false;
+}
+
+const WORDS = { connecting: "connecting…", stalled: "no picture", failed: "not available", stopped: "paused" };
+
+function factsOf(camera) {
+  if (camera.state === "live") return `${Math.round(camera.fps)} fps · ${camera.width}×${camera.height}`;
+  return camera.reason && camera.state !== "stopped" ? `${WORDS[camera.state]}: ${camera.reason}` : WORDS[camera.state];
+}
+
+function largeName() {
+  if (large === "") return null;
+  return cameras.some((c) => c.name === large) ? large : cameras[0]?.name ?? null;
+}
+
+function layOut() {
+  for (const [name, tile] of tiles) {
+    if (!cameras.some((c) => c.name === name)) {
+      tile.remove();
+      tiles.delete(name);
+      people.delete(name);
+    }
+  }
+  const main = largeName();
+  for (const camera of cameras) {
+    let tile = tiles.get(camera.name);
+    if (!tile) {
+      tile = makeTile(camera.name);
+      tiles.set(camera.name, tile);
+      $("cameras").append(tile);
+    }
+    const isLarge = camera.name === main;
+    const count = people.get(camera.name)?.length ?? 0;
+    tile.dataset.state = camera.state;
+    tile.classList.toggle("large", isLarge);
+    tile.querySelector(".facts").textContent = factsOf(camera);
+    tile.querySelector(".facts").title = factsOf(camera);
+    tile.querySelector(".veil").textContent = camera.state === "live" ? "waiting for the picture…" : factsOf(camera);
+    tile.querySelector("[data-do=pause]").textContent = camera.paused ? "Resume" : "Pause";
+    const seen = count === 1 ? "1 person in view" : `${count} people in view`;
+    tile.querySelector(".picture").setAttribute("aria-label", `${camera.name}: ${factsOf(camera)}, ${seen}. ${isLarge ? "Show all alike" : "Show large"}`);
+  }
+  $("cameras").dataset.view = main === null ? "grid" : "large";
+  $("view").hidden = cameras.length < 2;
+  $("view-text").textContent = main === null ? "Large" : "Grid";
+  $("empty").hidden = !known || cameras.length > 0;
+  wall.show(cameras.map((c) => c.name), main);
+  showPeople();
+}
+
+function showPeople() {
+  const main = largeName();
+  const order = [...cameras].sort((a, b) => (b.name === main) - (a.name === main));
+  drawPeople($("people"), $("people-count"), order.map((c) => ({ camera: c.name, people: people.get(c.name) ?? [] })));
+}
+
+function showSystem(notes) {
+  $("system").replaceChildren(...notes.map((note) => {
+    const item = document.createElement("li");
+    item.dataset.level = note.level;
+    const text = document.createElement("span");
+    text.className = "text";
+    text.textContent = note.text;
+    const dot = document.createElement("span");
+    dot.className = "dot";
+    item.append(dot, text);
+    return item;
+  }));
+  const bad = notes.filter((note) => note.level === "bad").length;
+  const level = notes[0].level;
+  pulse(level, level === "good" ? "All is well" : bad > 1 ? `${bad} things need attention` : level === "bad" ? "One thing needs attention" : "Busy");
+}
+
+function pulse(level, text) {
+  if ($("pulse").dataset.level === level && $("pulse-text").textContent === text) return;
+  $("pulse").dataset.level = level;
+  $("pulse-text").textContent = text;
+}
+
+function listen() {
+  const events = new EventSource("/api/events");
+  const on = (kind, work) => events.addEventListener(kind, (event) => work(JSON.parse(event.data)));
+  on("cameras", (list) => { cameras = list; known = true; layOut(); });
+  on("people", (news) => { people.set(news.camera, news.people); showPeople(); });
+  on("system", showSystem);
+  on("history", (history) => { drawFlow($("flow"), history); drawAges($("ages"), history); });
+  events.onerror = () => {
+    pulse("bad", "Connection lost, trying again…");
+    // A browser gives up for good when the server answers with an error; a wall display must not.
+    if (events.readyState === EventSource.CLOSED) setTimeout(listen, 2000);
+  };
+}
+
+const THEME = "facestream-theme";
+if (localStorage.getItem(THEME)) document.documentElement.dataset.theme = localStorage.getItem(THEME);
+$("theme").addEventListener("click", () => {
+  const dark = getComputedStyle(document.documentElement).colorScheme.includes("dark");
+  document.documentElement.dataset.theme = dark ? "light" : "dark";
+  localStorage.setItem(THEME, dark ? "light" : "dark");
+});
+$("view").addEventListener("click", () => { large = largeName() === null ? null : ""; layOut(); });
+for (const button of [$("add"), ...document.querySelectorAll("[data-add]")]) {
+  button.addEventListener("click", () => adder.open(cameras.map((c) => c.name)));
+}
+listen();

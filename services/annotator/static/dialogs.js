@@ -1,0 +1,139 @@
+// Adding a camera (with the phone apps people use, and a test of the connection), and the two
+// questions: a new name, and whether to remove.
+
+import { call, cameraPath } from "./api.js";
+
+const APPS = [
+  { title: "Phone: IP Webcam (Android)", url: "http://192.168.1.20:8080/video", name: "phone",
+    steps: ["Open IP Webcam and tap “Start server”.", "Type the address at the bottom of its picture, with /video at the end."] },
+  { title: "Phone: DroidCam (Android, iPhone)", url: "http://192.168.1.20:4747/video", name: "phone",
+    steps: ["Open DroidCam; it shows “WiFi IP” and a port.", "Type them as http://IP:PORT/video."] },
+  { title: "Phone: IP Camera Lite (iPhone)", url: "rtsp://admin:admin@192.168.1.20:8554/live", name: "phone",
+    steps: ["Turn on “IP Camera Server”.", "Type the RTSP address it shows, with its user and password in it."] },
+  { title: "Phone: another RTSP app", url: "rtsp://192.168.1.20:8554/live", name: "phone",
+    steps: ["Start the app’s RTSP server and paste the address it shows.", "Phone and this computer must be in the same Wi-Fi."] },
+  { title: "IP camera or recorder (RTSP)", url: "rtsp://user:password@192.168.1.64:554/stream1", name: "camera",
+    steps: ["The address is in the camera’s manual, often under “RTSP” or “ONVIF”.", "A second, smaller stream is enough: faces of 45 pixels are found."] },
+  { title: "Webcam of this computer", url: "device:///dev/video0", name: "webcam", fill: true,
+    steps: ["Works where facestream runs on Linux with the camera plugged in."] },
+  { title: "Something else", url: "rtsp://…", name: "camera",
+    steps: ["rtsp://, http:// (MJPEG), file:///path or device:///dev/video0."] },
+];
+const TEST_S = 20;
+
+const $ = (id) => document.getElementById(id);
+
+for (const dialog of document.querySelectorAll("dialog")) {
+  for (const button of dialog.querySelectorAll("[data-close]")) {
+    button.addEventListener("click", () => dialog.close());
+  }
+}
+
+function tell(place, level, text) {
+  place.dataset.level = level;
+  place.textContent = text;
+}
+
+export class AddDialog {
+  // `statusOf(name)` gives what the events last said of a camera.
+  constructor(statusOf, onAdded) {
+    this.statusOf = statusOf;
+    this.onAdded = onAdded;
+    this.added = null;
+    $("add-app").append(...APPS.map((app, i) => new Option(app.title, i)));
+    $("add-app").addEventListener("change", () => this.choose());
+    $("add-form").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.submit();
+    });
+    $("add-dialog").addEventListener("close", () => { this.added = null; });
+  }
+
+  open(taken) {
+    this.taken = taken;
+    this.added = null;
+    $("add-url").value = "";
+    $("add-rotate").value = "0";
+    $("add-name").value = "";
+    tell($("add-result"), "", "");
+    $("add-submit").disabled = false;
+    $("add-submit").textContent = "Add and test";
+    this.choose();
+    $("add-dialog").showModal();
+    $("add-url").focus();
+  }
+
+  choose() {
+    const app = APPS[$("add-app").value || 0];
+    $("add-steps").replaceChildren(...app.steps.map((step) => {
+      const item = document.createElement("li");
+      item.textContent = step;
+      return item;
+    }));
+    $("add-url").placeholder = app.url;
+    if (app.fill) $("add-url").value = app.url;
+    let name = app.name;
+    for (let i = 2; this.taken.includes(name); i++) name = `${app.name}-${i}`;
+    $("add-name").value = name;
+  }
+
+  async submit() {
+    const camera = { name: $("add-name").value, url: $("add-url").value.trim(), rotate: Number($("add-rotate").value) };
+    $("add-submit").disabled = true;
+    tell($("add-result"), "busy", "Adding…");
+    try {
+      if (this.added) await call("DELETE", cameraPath(this.added)).catch(() => {});
+      this.added = null;
+      await call("POST", "/api/cameras", camera);
+      this.added = camera.name;
+      await this.test(camera.name);
+    } catch (error) {
+      tell($("add-result"), "bad", error.message);
+    }
+    $("add-submit").disabled = false;
+  }
+
+  async test(name) {
+    const end = performance.now() + TEST_S * 1000;
+    while (performance.now() < end && $("add-dialog").open) {
+      const status = this.statusOf(name);
+      if (status?.state === "live") {
+        tell($("add-result"), "good", `Live: ${status.width} × ${status.height}.`);
+        this.onAdded(name);
+        setTimeout(() => $("add-dialog").close(), 900);
+        return;
+      }
+      if (status?.state === "failed" && status.reason) {
+        tell($("add-result"), "bad", `No picture: ${status.reason}. Correct it and try again, or close: it goes on trying.`);
+        $("add-submit").textContent = "Try again";
+        return;
+      }
+      tell($("add-result"), "busy", status?.reason ? `Connecting… ${status.reason}` : "Connecting…");
+      await new Promise((done) => setTimeout(done, 200));
+    }
+    tell($("add-result"), "bad", "No picture yet. Is the app running, and in the same network? It goes on trying.");
+    $("add-submit").textContent = "Try again";
+  }
+}
+
+// One question with a button; `work(input)` throws to keep the dialog open with its message.
+export function ask({ title, text, button, input, work }) {
+  $("ask-title").textContent = title;
+  $("ask-text").textContent = text ?? "";
+  $("ask-label").hidden = input === undefined;
+  $("ask-input").required = input !== undefined;
+  $("ask-input").value = input ?? "";
+  $("ask-submit").textContent = button;
+  tell($("ask-result"), "", "");
+  $("ask-form").onsubmit = async (event) => {
+    event.preventDefault();
+    try {
+      await work($("ask-input").value);
+      $("ask-dialog").close();
+    } catch (error) {
+      tell($("ask-result"), "bad", error.message);
+    }
+  };
+  $("ask-dialog").showModal();
+  if (input !== undefined) $("ask-input").select();
+}

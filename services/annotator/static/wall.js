@@ -1,0 +1,90 @@
+// The pictures of all cameras over one connection: a browser opens six to a server at most, so one
+// stream per camera would leave a page of six cameras unable to do anything else. Parts of a
+// multipart answer come in, `onPicture(camera, bitmap)` goes out. Reading waits for each picture to
+// be decoded, so a slow machine makes the server skip pictures rather than fall behind.
+
+const RETRY_MS = 1000;
+const MAX_HEAD_BYTES = 2000;
+
+export class Wall {
+  constructor(onPicture) {
+    this.onPicture = onPicture;
+    this.wanted = "";
+    this.abort = null;
+    document.addEventListener("visibilitychange", () => this.restart());
+    addEventListener("pagehide", () => this.abort?.abort());
+    addEventListener("pageshow", (event) => event.persisted && this.restart());
+  }
+
+  show(cameras, large) {
+    const query = new URLSearchParams(cameras.map((name) => ["camera", name]));
+    query.set("large", large ?? "");
+    const wanted = cameras.length ? `/api/wall.mjpg?${query}` : "";
+    if (wanted !== this.wanted) {
+      this.wanted = wanted;
+      this.restart();
+    }
+  }
+
+  restart() {
+    this.abort?.abort();
+    this.abort = null;
+    // Nobody looks at a hidden page: without a viewer the whole pipeline stops making pictures.
+    if (!this.wanted || document.hidden) return;
+    this.abort = new AbortController();
+    this.run(this.wanted, this.abort.signal);
+  }
+
+  async run(url, signal) {
+    while (!signal.aborted) {
+      try {
+        const answer = await fetch(url, { signal, cache: "no-store" });
+        if (answer.ok) await this.read(answer.body.getReader(), signal);
+      } catch (error) {
+        if (signal.aborted) return;
+      }
+      await new Promise((done) => setTimeout(done, RETRY_MS));
+    }
+  }
+
+  async read(reader, signal) {
+    const text = new TextDecoder("latin1");
+    let bytes = new Uint8Array(0);
+    while (!signal.aborted) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      const joined = new Uint8Array(bytes.length + value.length);
+      joined.set(bytes);
+      joined.set(value, bytes.length);
+      bytes = joined;
+      for (;;) {
+        const end = endOfHead(bytes);
+        if (end < 0) break;
+        const head = text.decode(bytes.subarray(0, end));
+        const length = Number(/content-length: *(\d+)/i.exec(head)?.[1]);
+        const camera = /x-camera: *(\S+)/i.exec(head)?.[1];
+        if (!(length > 0)) throw new Error("not a picture stream");
+        if (bytes.length < end + length) break;
+        const jpeg = new Blob([bytes.subarray(end, end + length)], { type: "image/jpeg" });
+        bytes = bytes.subarray(end + length);
+        try {
+          const bitmap = await createImageBitmap(jpeg);
+          if (!signal.aborted) this.onPicture(camera, bitmap);
+          bitmap.close();
+        } catch (error) {
+          console.debug("a picture could not be decoded", error);
+        }
+      }
+    }
+  }
+}
+
+function endOfHead(bytes) {
+  for (let i = 3; i < bytes.length; i++) {
+    if (bytes[i] === 10 && bytes[i - 1] === 13 && bytes[i - 2] === 10 && bytes[i - 3] === 13) {
+      return i + 1;
+    }
+    if (i > MAX_HEAD_BYTES) break;
+  }
+  return -1;
+}
