@@ -74,12 +74,10 @@ def _warp(
     matrix = np.hstack([rotation, (target - rotation @ centre)[:, None]])
     return cv2.warpAffine(
         crop, matrix, (size_px, size_px), flags=cv2.INTER_LINEAR, borderMode=border
-    )  # type: ignore[return-value]
+    )
 
 
-def _light_and_colour(
-    view: NDArray[np.uint8], random: np.random.Generator
-) -> NDArray[np.uint8]:
+def _light_and_colour(view: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
     """Gamma, contrast, brightness and white balance by one table a channel; then saturation."""
     levels = np.arange(256, dtype=np.float32) / 255
     gamma = float(np.exp(random.normal(0, 0.25)))
@@ -93,12 +91,10 @@ def _light_and_colour(
     view = cv2.LUT(view, tables)
     saturation = float(np.clip(random.normal(1, 0.25), 0, 1.8))
     grey = cv2.cvtColor(cv2.cvtColor(view, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-    return cv2.addWeighted(view, saturation, grey, 1 - saturation, 0)  # type: ignore[return-value]
+    return cv2.addWeighted(view, saturation, grey, 1 - saturation, 0)
 
 
-def _low_resolution(
-    view: NDArray[np.uint8], random: np.random.Generator
-) -> NDArray[np.uint8]:
+def _low_resolution(view: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
     """As if the face had been 24–110 pixels wide in the frame."""
     side = int(np.exp(random.uniform(np.log(24), np.log(110))))
     if side >= view.shape[0]:
@@ -107,13 +103,13 @@ def _low_resolution(
     if random.random() < 0.5:
         small = _jpeg(small, random)
     up = cv2.INTER_LINEAR if random.random() < 0.7 else cv2.INTER_CUBIC
-    return cv2.resize(small, view.shape[1::-1], interpolation=up)  # type: ignore[return-value]
+    return cv2.resize(small, view.shape[1::-1], interpolation=up)
 
 
 def _blur(view: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
     """Out of focus, or moved along a line while the shutter was open."""
     if random.random() < 0.5:
-        return cv2.GaussianBlur(view, (0, 0), float(random.uniform(0.5, 2.2)))  # type: ignore[return-value]
+        return cv2.GaussianBlur(view, (0, 0), float(random.uniform(0.5, 2.2)))
     length = int(random.integers(3, 10))
     kernel = np.zeros((length, length), np.float32)
     kernel[length // 2] = 1 / length
@@ -121,7 +117,7 @@ def _blur(view: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.ui
         ((length - 1) / 2, (length - 1) / 2), float(random.uniform(0, 180)), 1
     )
     kernel = cv2.warpAffine(kernel, turn, (length, length))
-    return cv2.filter2D(view, -1, kernel / max(float(kernel.sum()), 1e-3))  # type: ignore[return-value]
+    return cv2.filter2D(view, -1, kernel / max(float(kernel.sum()), 1e-3))
 
 
 def _noise(view: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:

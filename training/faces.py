@@ -63,7 +63,7 @@ def decode(picture: Picture) -> NDArray[np.uint8]:
     bgr = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
     if bgr is None:
         raise DataError(f"{picture.name}: not a readable picture; take it out of the data")
-    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
+    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
 
 
 def best_landmarks(detector: FaceDetector, rgb: NDArray[np.uint8]) -> NDArray[np.float32] | None:

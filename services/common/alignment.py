@@ -104,12 +104,10 @@ def align(
         height, width = picture.shape[:2]
         factor = shrink / _MAX_SHRINK
         small = (max(1, round(width / factor)), max(1, round(height / factor)))
-        picture = cv2.resize(picture, small, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
-        landmarks = np.asarray(landmarks, np.float32) * np.float32(
-            [small[0] / width, small[1] / height]
-        )
+        picture = cv2.resize(picture, small, interpolation=cv2.INTER_AREA)
+        landmarks = landmarks * np.array([small[0] / width, small[1] / height], np.float32)
         matrix = similarity_transform(landmarks, size_px, margin)
-    return cv2.warpAffine(  # type: ignore[return-value]
+    return cv2.warpAffine(
         picture,
         matrix,
         (size_px, size_px),

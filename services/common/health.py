@@ -36,7 +36,7 @@ class Health:
     ) -> None:
         self._clock, self._deadline_s = clock, beat_deadline_s
         self._lock = threading.Lock()
-        self._missing = {need: "not reached yet" for need in needs}
+        self._missing = dict.fromkeys(needs, "not reached yet")
         self._beat_at = clock()
 
     def beat(self) -> None:
@@ -62,7 +62,7 @@ class Health:
         return live, {"live": live, "silent_s": round(silent_s, 1)}
 
     def ready(self) -> tuple[bool, dict[str, object]]:
-        """Whether the service can do its work now, and the answer of `/readyz` with what is missing."""
+        """Whether the service can do its work now, and `/readyz`, which says what is missing."""
         with self._lock:
             missing = dict(self._missing)
         ready = not missing and self.live()[0]
@@ -92,7 +92,9 @@ def serve_health(
                 good, body = health.live() if path == "/livez" else health.ready()
                 self._answer(200 if good else 503, json.dumps(body).encode(), "application/json")
             else:
-                self._answer(404, b'{"detail": "try /livez, /readyz or /metrics"}', "application/json")
+                self._answer(
+                    404, b'{"detail": "try /livez, /readyz or /metrics"}', "application/json"
+                )
 
         def _answer(self, status: int, body: bytes, content_type: str) -> None:
             self.send_response(status)

@@ -108,14 +108,19 @@ def unpack_distribution(data: bytes) -> NDArray[np.float32]:
     total = float(values.sum())
     if values.size == 0:
         return values
-    _check(bool(np.isfinite(values).all()) and total > 0 and float(values.min()) >= 0, "age distribution")
+    _check(
+        bool(np.isfinite(values).all()) and total > 0 and float(values.min()) >= 0,
+        "age distribution",
+    )
     return values / np.float32(total)
 
 
 def _parse(fields: Fields, message: M) -> M:
     data = fields.get(MESSAGE_FIELD)
     if data is None:
-        raise MessageError(f"entry has no {MESSAGE_FIELD.decode()!r} field: not written by facestream")
+        raise MessageError(
+            f"entry has no {MESSAGE_FIELD.decode()!r} field: not written by facestream"
+        )
     _check(len(data) <= MAX_MESSAGE_BYTES, "length")
     try:
         message.ParseFromString(data)

@@ -67,12 +67,16 @@ class CaptureMetrics(_Metrics):
         )
         self.reconnects = self._counter("reconnects_total", "Camera reconnections", ("camera",))
         self.detections = self._counter("detections_total", "Detector runs", ("camera",))
-        self.faces_found = self._counter("faces_found_total", "Faces seen by the detector", ("camera",))
+        self.faces_found = self._counter(
+            "faces_found_total", "Faces seen by the detector", ("camera",)
+        )
         self.faces_published = self._counter(
             "faces_published_total", "Face crops sent to the workers", ("camera",)
         )
         self.faces_dropped = self._counter(
-            "faces_dropped_total", "Face crops not sent or pushed out, by reason", ("camera", "reason")
+            "faces_dropped_total",
+            "Face crops not sent or pushed out, by reason",
+            ("camera", "reason"),
         )
         self.tracks = self._gauge("tracks", "Faces being followed", ("camera",))
         self.step = self._seconds("step", "Time of one step", ("step",))
@@ -129,7 +133,7 @@ class ModelServerMetrics(_Metrics):
 
 
 class AnnotatorMetrics(_Metrics):
-    """Results in, picture out. `reason` of a dropped entry: corrupt, foreign, unknown_track, late."""
+    """Results in, picture out. `reason` of what is dropped: corrupt, unknown_track, late."""
 
     service = "annotator"
 

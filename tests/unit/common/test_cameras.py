@@ -47,7 +47,10 @@ def test_cameras_come_from_a_file(tmp_path: Path) -> None:
     ("content", "said"),
     [
         ("cameras: [{name: door, url: 'rtsp://h/', rotat: 90}]", "camera 'door': rotat"),
-        ("cameras: [{name: a, url: 'rtsp://h/'}, {name: a, url: 'rtsp://h/'}]", "'a' is given twice"),
+        (
+            "cameras: [{name: a, url: 'rtsp://h/'}, {name: a, url: 'rtsp://h/'}]",
+            "'a' is given twice",
+        ),
         ("cameras: 3", "list under 'cameras'"),
         ("cameras: [", "not YAML"),
     ],
