@@ -1,0 +1,63 @@
+"""Alive and ready, over HTTP."""
+
+import json
+import urllib.error
+import urllib.request
+
+import pytest
+from prometheus_client import CollectorRegistry, Counter
+
+from services.common.errors import StartError
+from services.common.health import Health, serve_health
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_ready_only_when_nothing_is_missing() -> None:
+    health = Health(("broker",))
+    assert health.ready() == (False, {"ready": False, "missing": {"broker": "not reached yet"}})
+    assert health.present("broker")
+    assert not health.present("broker")
+    assert health.ready()[0]
+    assert health.missing("broker", "redis://a:word@h refused")
+    assert not health.missing("broker", "still")
+    assert health.ready()[1]["missing"] == {"broker": "still"}
+
+
+def test_a_loop_that_hangs_is_not_alive() -> None:
+    clock = Clock()
+    health = Health((), beat_deadline_s=5, clock=clock)
+    clock.now = 4
+    assert health.live()[0]
+    clock.now = 6
+    assert not health.live()[0]
+    assert not health.ready()[0]
+    health.beat()
+    assert health.live()[0]
+
+
+def test_the_answers_come_over_http_and_a_taken_port_is_named() -> None:
+    registry = CollectorRegistry()
+    Counter("facestream_test_total", "a test", registry=registry).inc()
+    health = Health(("broker",))
+    server = serve_health(health, registry, "127.0.0.1", 0)
+    base = f"http://127.0.0.1:{server.server_port}"
+    try:
+        with urllib.request.urlopen(f"{base}/livez", timeout=5) as answer:
+            assert json.load(answer)["live"] is True
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(f"{base}/readyz", timeout=5)
+        assert caught.value.code == 503
+        caught.value.close()
+        with urllib.request.urlopen(f"{base}/metrics", timeout=5) as answer:
+            assert b"facestream_test_total 1.0" in answer.read()
+        with pytest.raises(StartError, match=r"cannot listen on .*in use.*--health-port"):
+            serve_health(health, registry, "127.0.0.1", server.server_port)
+    finally:
+        server.shutdown()
+        server.server_close()

@@ -1,0 +1,50 @@
+"""No password in any text."""
+
+import io
+import logging
+
+import pytest
+
+from services.common.redaction import LogRedaction, redact, remember_url
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("rtsp://ann:word@host/x", "rtsp://ann:***@host/x"),
+        ("rtsp://:word@host/x", "rtsp://:***@host/x"),
+        ("rtsp://ann:a:b@host", "rtsp://ann:***@host"),
+        (
+            "redis://:word@host:6379/0 and rtsp://a:b@c",
+            "redis://:***@host:6379/0 and rtsp://a:***@c",
+        ),
+        (
+            "http://host/video?user=ann&password=word&x=1",
+            "http://host/video?user=ann&password=***&x=1",
+        ),
+        ("rtsp://host/no-password", "rtsp://host/no-password"),
+        ("mail ann@host", "mail ann@host"),
+    ],
+)
+def test_passwords_are_found_by_shape(text: str, shown: str) -> None:
+    assert redact(text) == shown
+
+
+def test_a_remembered_password_is_found_anywhere_and_in_any_spelling() -> None:
+    remember_url("rtsp://ann:p%40ss%20word@host")
+    assert redact("said p@ss word and p%40ss%20word") == "said *** and ***"
+
+
+def test_log_lines_and_tracebacks_are_scrubbed() -> None:
+    out = io.StringIO()
+    handler = logging.StreamHandler(out)
+    handler.addFilter(LogRedaction())
+    logger = logging.Logger("test")
+    logger.addHandler(handler)
+    logger.warning("open %s", "rtsp://ann:word@host")
+    try:
+        raise OSError("rtsp://ann:word@host refused")
+    except OSError:
+        logger.exception("failed")
+    assert "ann:***@host" in out.getvalue()
+    assert "word" not in out.getvalue()
