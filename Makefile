@@ -1,0 +1,76 @@
+# facestream: `make demo` shows it, `make test` tests it. Works with GNU make 3.81 and later.
+# Everything is installed into .venv, from the locked files under requirements/.
+
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+PORT := 8080
+CAMERA :=
+PYTEST_FLAGS :=
+STUBS := services/common/pb
+PROTOS := facestream/v1/messages.proto serving/serving.proto
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint proto proto-check bench setup-demo setup-test clean
+
+help:
+	@echo "make demo                  the whole pipeline on this machine, with a demo camera"
+	@echo "make demo CAMERA=rtsp://…  the same with your camera (PORT=8080 for another port)"
+	@echo "make test                  all tests; what needs missing system packages is skipped"
+	@echo "make lint                  ruff and mypy"
+	@echo "make proto                 generate the stubs of proto/ anew (proto-check: compare only)"
+	@echo "make bench                 CPU, memory and latency of the pipeline and of the plain way"
+	@echo "make clean                 remove .venv and caches"
+
+# The camera's URL goes through the environment: it may carry a password.
+demo: setup-demo
+	@FACESTREAM_CAMERAS="$$CAMERA" exec $(BIN)/facestream up --port $(PORT) $(if $(CAMERA),,--demo)
+
+test: setup-test
+	@$(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+lint: setup-test
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+proto: setup-test
+	@$(BIN)/python -m grpc_tools.protoc -I proto --python_out=$(STUBS) --pyi_out=$(STUBS) $(PROTOS)
+
+proto-check: setup-test
+	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && \
+	$(BIN)/python -m grpc_tools.protoc -I proto --python_out="$$fresh" --pyi_out="$$fresh" $(PROTOS) && \
+	for file in $$(cd "$$fresh" && find . -type f); do \
+		diff -u "$(STUBS)/$$file" "$$fresh/$$file" || { echo "stubs differ: run make proto"; exit 1; }; \
+	done
+
+bench: setup-test
+	@$(BIN)/facestream bench
+
+clean:
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache *.egg-info
+
+setup-demo: $(VENV)/.demo
+setup-test: $(VENV)/.test
+
+$(VENV)/.demo: requirements/demo.txt $(VENV)/.made
+	@echo "installing what the demo needs into $(VENV) (once)"
+	@$(BIN)/python requirements/install.py requirements/demo.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.test: requirements/test.txt $(VENV)/.made
+	@echo "installing what tests and training need into $(VENV) (once; TensorFlow is large)"
+	@$(BIN)/python requirements/install.py requirements/test.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# TensorFlow comes for Python 3.11 to 3.13, so one of these is taken where there is a choice.
+$(VENV)/.made:
+	@for python in $(PYTHON) python3 python3.13 python3.12 python3.11; do \
+		if $$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then \
+			$$python -m venv $(VENV) || { echo "$$python has no venv module: install python3-venv"; exit 1; }; \
+			touch $@; exit 0; \
+		fi; \
+	done; \
+	echo "no Python 3.11 to 3.13 found: install one, or name it: make PYTHON=/path/to/python3"; exit 1
