@@ -122,7 +122,9 @@ def to_array(tensor: pb.TensorProto, max_elements: int) -> NDArray[Any]:
             )
         return np.frombuffer(content, dtype).reshape(shape)
     field = _TYPED_FIELDS.get(tensor.dtype)
-    values = np.array(getattr(tensor, field) if field else [], dtype=dtype)[:count]
+    if field is None:
+        raise ModelError(f"tensor of {dtype_name(tensor.dtype)} has no tensor_content")
+    values = np.array(getattr(tensor, field), dtype=dtype)[:count]
     if values.size < count:
         values = np.concatenate(
             [values, np.full(count - values.size, values[-1] if values.size else 0, dtype)]

@@ -76,17 +76,30 @@ def outputs_of(response: pb.PredictResponse) -> dict[str, Any]:
     return {k: serving.to_array(v, max_elements=10_000) for k, v in response.outputs.items()}
 
 
+def _with_one_model(folder: Path) -> Path:
+    put_version(folder, "age_gender", 1)
+    (folder / "face_detector").mkdir()
+    (folder / "face_detector" / "detector.onnx").write_bytes(b"not for this server")
+    return folder
+
+
 @pytest.fixture
 def models_dir(tmp_path: Path) -> Path:
-    put_version(tmp_path, "age_gender", 1)
-    (tmp_path / "face_detector").mkdir()
-    (tmp_path / "face_detector" / "detector.onnx").write_bytes(b"not for this server")
-    return tmp_path
+    return _with_one_model(tmp_path)
 
 
 @pytest.fixture
-def server(models_dir: Path) -> Iterator[ModelServer]:
+def own_server(models_dir: Path) -> Iterator[ModelServer]:
+    """A server for a test that changes its models."""
     with running_model_server(models_dir) as server:
+        wait_until(server.repository.served)
+        yield server
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelServer]:
+    """A server for all tests that only ask."""
+    with running_model_server(_with_one_model(tmp_path_factory.mktemp("models"))) as server:
         wait_until(server.repository.served)
         yield server
 
@@ -94,6 +107,13 @@ def server(models_dir: Path) -> Iterator[ModelServer]:
 @pytest.fixture
 def client(server: ModelServer) -> Iterator[Client]:
     client = Client(server.port)
+    yield client
+    client.channel.close()
+
+
+@pytest.fixture
+def own_client(own_server: ModelServer) -> Iterator[Client]:
+    client = Client(own_server.port)
     yield client
     client.channel.close()
 
@@ -262,7 +282,9 @@ def test_the_state_of_versions_is_told(client: Client) -> None:
         assert caught.value.code() == grpc.StatusCode.NOT_FOUND
 
 
-def test_a_new_version_takes_over_without_a_lost_request(client: Client, models_dir: Path) -> None:
+def test_a_new_version_takes_over_without_a_lost_request(
+    own_client: Client, models_dir: Path
+) -> None:
     versions: list[int] = []
     failures: list[BaseException] = []
     done = threading.Event()
@@ -270,7 +292,7 @@ def test_a_new_version_takes_over_without_a_lost_request(client: Client, models_
     def ask() -> None:
         while not done.is_set():
             try:
-                versions.append(client.predict(request_for()).model_spec.version.value)
+                versions.append(own_client.predict(request_for()).model_spec.version.value)
             except grpc.RpcError as error:
                 failures.append(error)
 
@@ -289,21 +311,21 @@ def test_a_new_version_takes_over_without_a_lost_request(client: Client, models_
     assert set(versions) == {1, 2}
     wait_until(
         lambda: (
-            {s.version: s.state for s in client.status("age_gender").model_version_status}
+            {s.version: s.state for s in own_client.status("age_gender").model_version_status}
             == {1: pb.ModelVersionStatus.AVAILABLE, 2: pb.ModelVersionStatus.END}
         )
     )
 
 
 def test_a_version_that_does_not_load_is_named_once_and_the_old_one_stays(
-    client: Client, server: ModelServer, models_dir: Path, caplog: pytest.LogCaptureFixture
+    own_client: Client, own_server: ModelServer, models_dir: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     broken = models_dir / "age_gender" / "2" / "saved_model.pb"
     broken.parent.mkdir()
     broken.write_bytes(b"no model")
-    wait_until(lambda: len(client.status("age_gender").model_version_status) == 2)
-    wait_until(lambda: client.status("age_gender", 2).model_version_status[0].status.error_code)
-    metrics = f"http://127.0.0.1:{server.health_port}/metrics"
+    wait_until(lambda: len(own_client.status("age_gender").model_version_status) == 2)
+    wait_until(lambda: own_client.status("age_gender", 2).model_version_status[0].status.error_code)
+    metrics = f"http://127.0.0.1:{own_server.health_port}/metrics"
 
     def page() -> str:
         with urllib.request.urlopen(metrics, timeout=5) as answer:
@@ -314,9 +336,9 @@ def test_a_version_that_does_not_load_is_named_once_and_the_old_one_stays(
     assert "version 2" in line
     assert "cannot be parsed" in line
     assert "\n" not in line
-    assert client.predict(request_for()).model_spec.version.value == 1
+    assert own_client.predict(request_for()).model_spec.version.value == 1
     shutil.copy(models_dir / "age_gender" / "1" / "saved_model.pb", broken)  # mended in its place
-    wait_until(lambda: client.predict(request_for()).model_spec.version.value == 2)
+    wait_until(lambda: own_client.predict(request_for()).model_spec.version.value == 2)
 
 
 def test_the_server_says_when_it_can_answer(tmp_path: Path) -> None:
