@@ -60,7 +60,10 @@ class _Viewer:
 
 @dataclass(eq=False)
 class Channel:
-    """One path: a clip being played to its viewers in real time."""
+    """One path: a clip being played to its viewers in real time.
+
+    start_s: when its first unit was due, on the event loop's (monotonic) clock.
+    """
 
     clip: Clip
     phase_ticks: int = 0
@@ -69,18 +72,19 @@ class Channel:
     first_timestamp: int = field(default_factory=lambda: secrets.randbelow(1 << 31))
     ssrc: int = field(default_factory=lambda: secrets.randbits(32))
     next_show_ticks: int = 0
+    start_s: float = 0.0
 
     async def play(self, udp: asyncio.DatagramTransport) -> None:
         """Send each picture when it is due, until cancelled."""
         clock = asyncio.get_running_loop().time
-        start_s = clock() - self.phase_ticks / CLOCK_HZ
+        self.start_s = clock() - self.phase_ticks / CLOCK_HZ
         count = self.clip.count_at(self.phase_ticks)
         while True:
             unit, due_ticks, show_ticks = self.clip.place(count)
             self.next_show_ticks = show_ticks
-            wait_s = start_s + due_ticks / CLOCK_HZ - clock()
+            wait_s = self.start_s + due_ticks / CLOCK_HZ - clock()
             if wait_s < -MAX_LATE_S:
-                start_s -= wait_s
+                self.start_s -= wait_s
             elif wait_s > 0:
                 await asyncio.sleep(wait_s)
             if self.viewers:
