@@ -100,7 +100,7 @@ class _Parser(argparse.ArgumentParser):
 Commands = argparse._SubParsersAction  # the only name that argparse has for it
 
 
-def _add_up(commands: Commands[argparse.ArgumentParser], asked: str) -> None:
+def _add_up(commands: Commands[_Parser], asked: str) -> None:
     text = "everything on this machine, by one command"
     parser = commands.add_parser("up", help=text, description=text[0].upper() + text[1:] + ".")
     parser.set_defaults(run=_up)
@@ -146,9 +146,7 @@ def _up(arguments: argparse.Namespace) -> int:
     )
 
 
-def _add_service(
-    commands: Commands[argparse.ArgumentParser], asked: str, name: str, text: str
-) -> None:
+def _add_service(commands: Commands[_Parser], asked: str, name: str, text: str) -> None:
     parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
     parser.set_defaults(run=lambda arguments: _service(name, arguments))
     if asked != name:
@@ -196,7 +194,7 @@ def _cameras(given: Sequence[str]) -> list[Camera]:
     return unique(cameras)
 
 
-def _add_demo_camera(commands: Commands[argparse.ArgumentParser]) -> None:
+def _add_demo_camera(commands: Commands[_Parser]) -> None:
     parser = commands.add_parser(
         "demo-camera",
         help="a live RTSP camera made from samples/, or from a file",
@@ -238,19 +236,19 @@ def _demo_camera(arguments: argparse.Namespace) -> int:
     return run_service("demo-camera", "info", lambda stop: demo_camera.serve(options, stop, say))
 
 
-def _add_training(commands: Commands[argparse.ArgumentParser], asked: str) -> None:
+def _add_training(commands: Commands[_Parser], asked: str) -> None:
     if asked in _OWN_COMMANDS:
         return
     _add_commands_of("training.cli", commands)
 
 
-def _add_bench(commands: Commands[argparse.ArgumentParser], asked: str) -> None:
+def _add_bench(commands: Commands[_Parser], asked: str) -> None:
     if asked in _OWN_COMMANDS:
         return
     _add_commands_of("tests.bench.cli", commands)  # in a checkout only
 
 
-def _add_commands_of(module: str, commands: Commands[argparse.ArgumentParser]) -> None:
+def _add_commands_of(module: str, commands: Commands[_Parser]) -> None:
     """Have a module add its commands, where it is there."""
     try:
         found = importlib.util.find_spec(module) is not None

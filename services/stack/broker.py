@@ -21,6 +21,7 @@ from services.common.errors import StartError
 from services.stack import tether
 
 SOCKET_NAME = "broker.sock"
+CHATTER = ("Reading config", "Memory overcommit", "signal-handler", "ready to exit")
 _FOLDER = re.compile(r"^facestream-(\d+)-")
 _PING_TIMEOUT_S = 1.0
 # The kernel's limit on a unix socket's path is 104 bytes on macOS, 108 on Linux.

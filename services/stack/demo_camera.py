@@ -71,7 +71,7 @@ async def _play(
     await server.start()
     try:
         for path in options.paths:
-            say(f"demo camera: rtsp://{options.host}:{server.port}/{path}")
+            say(f"playing at rtsp://{options.host}:{server.port}/{path}")
         while not stop.is_set():
             await asyncio.sleep(_STOP_POLL_S)
     finally:
@@ -86,5 +86,5 @@ class _Progress:
 
     def __call__(self, share: float) -> None:
         if share >= self._next:
-            self._say(f"demo camera: drawing its clip, this once: {share:.0%}")
+            self._say(f"drawing its clip, this once: {share:.0%}")
             self._next += _PROGRESS_STEP

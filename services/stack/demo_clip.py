@@ -33,11 +33,11 @@ _SHAKE_PX, _SWAY_HZ, _TREMOR_HZ = 7.0, 0.35, 1.7
 _BELOW_PX = 24  # photographs end below the picture, whatever the hand and the walk do
 _FEATHER = 0.14  # of a picture's width, so that no frame shows around it
 _WALL = (168, 176, 180)  # BGR
-_SENSOR_NOISE = 2.0  # grey levels, standard deviation
+_SENSOR_NOISE = 1.5  # grey levels, standard deviation
 _NOISE_MEAN = 5.0  # so that the noise needs no sign
 _NOISE_ROOM = 64  # rows by which the noise field is taller than the picture
-_QUALITY = "24"  # x264 CRF
-_RECIPE = 3  # to be raised when the drawing changes, so that cached clips are made anew
+_QUALITY = "25"  # x264 CRF
+_RECIPE = 4  # to be raised when the drawing changes, so that cached clips are made anew
 
 Picture = NDArray[np.uint8]
 
@@ -147,7 +147,7 @@ def render(path: Path, progress: Callable[[float], None], samples: Path = SAMPLE
             "libx264",
             rate=FPS,
             options={
-                "preset": "superfast",
+                "preset": "ultrafast",
                 "tune": "zerolatency",
                 "profile": "baseline",
                 "crf": _QUALITY,

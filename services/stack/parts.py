@@ -50,6 +50,7 @@ class Part:
 
     after: parts that must have been ready before this one is started the first time.
     last: it is stopped after the others, who need it to finish what is in hand.
+    chatter: lines with one of these words in them are of no use to anybody.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Part:
     after: tuple[str, ...] = ()
     last: bool = False
     standard_input: bytes = b""
+    chatter: tuple[str, ...] = ()
 
 
 def plan(
@@ -102,6 +104,7 @@ def plan(
                 lambda: _answer_of_broker(folder),
                 last=True,
                 standard_input=broker.broker_configuration(folder, settings.broker_memory_mb),
+                chatter=broker.CHATTER,
             )
         )
     model_server = settings.model_server

@@ -28,6 +28,7 @@ class PartProcess:
         command, environment: of the process; secrets belong into the environment.
         say: is given each line of its output.
         standard_input: what it may read.
+        chatter: lines that contain one of these are not passed on.
     """
 
     def __init__(
@@ -37,9 +38,11 @@ class PartProcess:
         environment: Mapping[str, str],
         say: Callable[[str], None],
         standard_input: bytes = b"",
+        chatter: tuple[str, ...] = (),
     ) -> None:
         self.name = name
         self._command, self._say, self._input = command, say, standard_input
+        self._chatter = chatter
         self._environment = {**environment, PARENT_ENV: str(os.getpid())}
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -107,5 +110,5 @@ class PartProcess:
         with pipe:
             for raw in iter(lambda: pipe.readline(MAX_LINE_BYTES), b""):
                 line = raw.decode("utf-8", "replace").rstrip()
-                if line:
+                if line and not any(word in line for word in self._chatter):
                     self._say(line if self.name in line else f"{self.name}: {line}")

@@ -15,6 +15,7 @@ FIRST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 15.0
 STEADY_S = 20.0  # having run so long, a part's earlier deaths are forgotten
 SILENT_LIMIT_S = 30.0  # not alive by its own word for so long: it is stuck
+START_LIMIT_S = 300.0  # the same before it was ready the first time, on a slow machine
 
 
 class Step(Enum):
@@ -68,7 +69,8 @@ class PartState:
         """What to do with it now."""
         if not self.running:
             return Step.START if now_s >= self._due_s else Step.NOTHING
-        if now_s - self._heard_s > SILENT_LIMIT_S:
+        limit_s = SILENT_LIMIT_S if self.ever_ready else START_LIMIT_S
+        if now_s - self._heard_s > limit_s:
             return Step.KILL
         return Step.NOTHING
 

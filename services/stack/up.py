@@ -100,7 +100,7 @@ class _Stack:
         self._states = {part.name: PartState() for part in parts}
         self._processes = {
             part.name: PartProcess(
-                part.name, part.command, part.environment, say, part.standard_input
+                part.name, part.command, part.environment, say, part.standard_input, part.chatter
             )
             for part in parts
         }
