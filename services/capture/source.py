@@ -40,6 +40,7 @@ _FALLBACK_FPS = 25.0
 _LATE_FILE_S = 1.0  # a file this far behind is not hurried up but starts its clock again
 _DIAGNOSE_S = 2.0
 _NEARLY = 0.9
+_VAGUE = "Input/output error"  # what FFmpeg says of anything
 _DEVICE_FORMATS = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}
 # A camera must not make FFmpeg open anything else, such as a playlist that names local files.
 _NETWORK_PROTOCOLS = "rtsp,rtsps,rtp,udp,tcp,tls,http,https,httpproxy,crypto"
@@ -171,7 +172,8 @@ def _decoded(
         except (av.error.ExitError, av.error.TimeoutError):
             raise CameraError(f"nothing came for {read_timeout_s:g} s") from None
         except (OSError, av.FFmpegError) as error:
-            raise CameraError(f"reading broke off: {_plain(error)}") from None
+            detail = "" if _plain(error) == _VAGUE else f": {_plain(error)}"
+            raise CameraError(f"the connection broke off{detail}") from None
         received_us = now_us()
         try:
             frames = packet.decode()
@@ -240,7 +242,7 @@ def _why_not_opened(
         error, av.error.ExitError | av.error.TimeoutError
     ):
         return f"{place} accepts the connection but says nothing for {open_timeout_s:g} s"
-    if isinstance(error, av.error.InvalidDataError) or _plain(error) == "Input/output error":
+    if isinstance(error, av.error.InvalidDataError) or _plain(error) == _VAGUE:
         return f"what {place} sends is not a video: check port and path of the URL"
     return f"{place}: {_plain(error)}"
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -127,8 +128,8 @@ class _Stream:
         self.read()
 
     def read(self) -> list[dict[bytes, bytes]]:
-        answer = self._client.xread({self._key: self._last}, count=1000)
-        entries = answer[0][1] if answer else []  # type: ignore[index]
+        answer: Any = self._client.xread({self._key: self._last}, count=1000)
+        entries = answer[0][1] if answer else []
         if entries:
             self._last = entries[-1][0]
         return [fields for _, fields in entries]
@@ -161,7 +162,8 @@ def test_a_camera_gives_tracks_and_face_crops(broker_url: str, rtsp: str) -> Non
     assert {t.track for frame, _ in decoded for t in frame.tracks} == {1, 2}
     assert len({frame.session for frame, _ in decoded}) == 1
 
-    faces = [decode_face(fields) for _, fields in client.xrange(streams.faces_key(0))]
+    entries: Any = client.xrange(streams.faces_key(0))
+    faces = [decode_face(fields) for _, fields in entries]
     assert {face.track for face, _ in faces} == {1, 2}
     for face, crop in faces:
         assert simplejpeg.decode_jpeg(crop).shape == (160, 160, 3)
@@ -214,7 +216,7 @@ def test_every_face_is_counted_once(
 
         def is_settled() -> bool:
             before = added[0]
-            added[0] = client.xinfo_stream(key)["entries-added"]  # type: ignore[index]
+            added[0] = client.xinfo_stream(key)["entries-added"]
             time.sleep(0.3)
             return added[0] == before
 

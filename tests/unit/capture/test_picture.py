@@ -21,7 +21,7 @@ Picture = NDArray[np.uint8]
 
 @pytest.fixture(scope="module")
 def rgb() -> Picture:
-    picture = cv2.imread(str(SAMPLE))[:, :, ::-1]
+    picture = simplejpeg.decode_jpeg(SAMPLE.read_bytes())
     return np.ascontiguousarray(picture[:384, :512])
 
 
