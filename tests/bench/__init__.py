@@ -1,0 +1,1 @@
+"""`facestream bench`: this pipeline and the plain way on the same clip and machine."""

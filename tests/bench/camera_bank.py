@@ -1,0 +1,60 @@
+"""Any number of live cameras that play one numbered clip, and know when each picture was due."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from pathlib import Path
+
+from services.stack.h264_clip import CLOCK_HZ, Clip
+from services.stack.rtsp_server import RtspServer
+
+_START_TIMEOUT_S = 10.0
+
+
+class CameraBank:
+    """An RTSP server in a thread of this process; a context manager.
+
+    Its own cost is this process's, so it stays out of what is measured.
+    """
+
+    def __init__(self, clip: Path, cameras: int) -> None:
+        self._clip = Clip.load(clip)
+        self.names = [f"camera{i}" for i in range(cameras)]
+        self._server = RtspServer(dict.fromkeys(self.names, self._clip), port=0)
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="cameras", daemon=True)
+
+    def __enter__(self) -> CameraBank:
+        self._thread.start()
+        if not self._ready.wait(_START_TIMEOUT_S):
+            raise TimeoutError("the cameras did not start")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(_START_TIMEOUT_S)
+
+    def url(self, name: str) -> str:
+        """The RTSP address of a camera."""
+        return f"rtsp://127.0.0.1:{self._server.port}/{name}"
+
+    def age_s(self, name: str, number: int) -> float:
+        """How long ago the picture with this number was last due to be sent."""
+        channel = self._server.channel(name)
+        if channel is None or number >= len(self._clip.units):
+            raise KeyError(name)
+        since_start_s = time.monotonic() - channel.start_s
+        due_s = self._clip.units[number].send_ticks / CLOCK_HZ
+        return (since_start_s - due_s) % (self._clip.duration_ticks / CLOCK_HZ)
+
+    def _run(self) -> None:
+        asyncio.run(self._serve())
+
+    async def _serve(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        await self._server.start()
+        self._ready.set()
+        await self._stop.wait()
+        await self._server.close()
