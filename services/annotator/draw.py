@@ -14,9 +14,11 @@ from functools import lru_cache
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from services.annotator.estimate import Shown
 from services.annotator.picture import Planes
+from services.annotator.text import Bgr, put_text, text_box
 
 Box = tuple[float, float, float, float]
 Yuv = tuple[int, int, int]
@@ -43,7 +45,7 @@ class Label:
 
     box: Box
     texts: tuple[str, ...]
-    bgr: tuple[int, int, int]
+    bgr: Bgr
 
 
 def label(box: Box, shown: Shown) -> Label:
@@ -95,7 +97,7 @@ def _place(
 ) -> Rectangle:
     """Above the box, else below, else inside at its top; the first that hides no other label."""
     width, height = size
-    left, top, box_width, box_height = box
+    left, top, _, box_height = box
     x = min(max(0, left - line), max(0, _even(width - plate.width - 1)))
     above, below = top - line - plate.height, top + box_height + line
     candidates = [
@@ -160,12 +162,11 @@ def _paste(picture: Planes, plate: Planes, spot: Rectangle) -> None:
 
 
 @lru_cache(maxsize=512)
-def _plate(text: str, text_px: int, bgr: tuple[int, int, int]) -> Planes:
+def _plate(text: str, text_px: int, bgr: Bgr) -> Planes:
     """The label as a small picture of even size."""
-    font = _font()
     # Every plate is as high as the tallest text, so that labels do not jump.
-    _, top, _, text_height = _text_box("0(g", font, text_px)
-    left, _, text_width, _ = _text_box(text, font, text_px)
+    _, top, _, text_height = text_box("0(g", text_px, _TEXT_WEIGHT)
+    left, _, text_width, _ = text_box(text, text_px, _TEXT_WEIGHT)
     pad, bar = max(2, text_px // 3), max(2, text_px // 6)
     width = _even(bar + 2 * pad + text_width + 1)
     height = _even(text_height + pad + 1)
@@ -173,16 +174,11 @@ def _plate(text: str, text_px: int, bgr: tuple[int, int, int]) -> Planes:
     plate[:] = _PLATE_BGR
     plate[:, :bar] = bgr
     origin = (bar + pad - left, (height - text_height) // 2 - top)
-    cv2.putText(plate, text, origin, _TEXT_BGR, font, text_px, _TEXT_WEIGHT)
+    put_text(plate, text, origin, _TEXT_BGR, text_px, _TEXT_WEIGHT)
     return to_planes(plate)
 
 
-def _text_box(text: str, font: object, text_px: int) -> Rectangle:
-    left, top, width, height = cv2.getTextSize((0, 0), text, (0, 0), font, text_px, _TEXT_WEIGHT)
-    return left, top, width, height
-
-
-def to_planes(bgr: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Planes:
+def to_planes(bgr: NDArray[np.uint8]) -> Planes:
     """Planes of a BGR picture uint8 `[h, w, 3]`, h and w even; full range, as in a JPEG."""
     ycc = cv2.cvtColor(bgr, cv2.COLOR_BGR2YCrCb)
     half = (bgr.shape[1] // 2, bgr.shape[0] // 2)
@@ -194,15 +190,9 @@ def to_planes(bgr: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Planes:
 
 
 @lru_cache(maxsize=16)
-def _yuv(bgr: tuple[int, int, int]) -> Yuv:
-    y, v, u = cv2.cvtColor(np.uint8([[bgr]]), cv2.COLOR_BGR2YCrCb)[0, 0]
+def _yuv(bgr: Bgr) -> Yuv:
+    y, v, u = cv2.cvtColor(np.array([[bgr]], np.uint8), cv2.COLOR_BGR2YCrCb)[0, 0]
     return int(y), int(u), int(v)
-
-
-@lru_cache(maxsize=1)
-def _font() -> object:
-    cv2.setNumThreads(1)
-    return cv2.FontFace("sans")
 
 
 def _even(x: float) -> int:

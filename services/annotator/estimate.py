@@ -88,8 +88,8 @@ class Estimate:
         """Take one answer in.
 
         Args:
-            distribution: probability of each whole year from 0, float32 `[bins]`; where it is empty,
-                a normal one of `age` and `age_std` stands in.
+            distribution: probability of each whole year from 0, float32 `[bins]`; for an empty
+                one the normal distribution of `age` and `age_std` stands in.
             age: years.
             age_std: years.
             female: probability, NaN where the model has no gender head.

@@ -131,7 +131,7 @@ class Intake:
 
     async def _newest(self, key: bytes) -> bytes:
         """Where to read on from: what `$` means, but held fast between two reads."""
-        newest: Sequence[Entry] = await self._client.xrevrange(key, count=1)
+        newest: Any = await self._client.xrevrange(key, count=1)
         return newest[0][0] if newest else b"0-0"
 
     def _take(self, key: bytes, entries: Sequence[Entry]) -> None:

@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from services.annotator import picture
 from services.annotator.draw import Label, draw
@@ -54,6 +55,7 @@ class Channel:
         self.frame_number = 0  # of the newest picture that is no notice
         self.jpeg = b""
         self.part = b""
+        self.outdated = 0  # number of the last picture from before somebody began to watch
         self.viewers = 0
         self.closed = False
         self.waiting: Job | None = None
@@ -65,15 +67,17 @@ class Channel:
         """Put a picture into the slot and wake everyone who waits."""
         self.number += 1
         self.jpeg = jpeg
-        self.part = (
-            (
-                b"Content-Type: image/jpeg\r\nContent-Length: %d\r\nX-Camera: %s\r\nX-Captured-Us: %d\r\n\r\n"
-                % (len(jpeg), self.camera.encode(), captured_us)
-            )
-            + jpeg
-            + _CLOSING
+        head = (
+            f"Content-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n"
+            f"X-Camera: {self.camera}\r\nX-Captured-Us: {captured_us}\r\n\r\n"
         )
+        self.part = b"".join((head.encode(), jpeg, _CLOSING))
         self.wake()
+
+    def forget(self) -> None:
+        """Keep no picture that nobody looks at."""
+        self.jpeg = self.part = b""
+        self.waiting = None
 
     def wake(self) -> None:
         """Let everyone who waits look again."""
@@ -172,6 +176,7 @@ class Studio:
             if channel.viewers == 0:
                 # Frames come a moment after the first viewer; until then there is no stall.
                 channel.fresh_at_s = self._clock()
+                channel.outdated = channel.number
                 self.first_viewer.set()
             self._count(channel, 1)
         try:
@@ -180,6 +185,8 @@ class Studio:
             self._viewers -= 1
             for channel in channels:
                 self._count(channel, -1)
+                if channel.viewers == 0:
+                    channel.forget()
 
     def offer(self, camera: str, job: Job) -> None:
         """A frame to draw; an older one that still waits is dropped for it."""
@@ -206,15 +213,13 @@ class Studio:
             grace_s = self._stale_after_s if status.state == "live" else NOTICE_EVERY_S / 2
             if silent_s < grace_s:
                 continue
-            jpeg = await self._in_thread(lambda status=status: notice(status, time.time()))
+            jpeg = await self._in_thread(partial(notice, status, time.time()))
             channel.publish(jpeg, now_us())
             self._wake_walls()
 
     async def stream(self, channel: Channel) -> AsyncIterator[bytes]:
         """Parts of a multipart answer, one a picture, until the channel is closed."""
-        seen = channel.number
-        if self._clock() - channel.fresh_at_s < self._stale_after_s:
-            seen = max(0, seen - 1)  # a picture that is fresh need not be waited for
+        seen = max(channel.outdated, channel.number - 1)
         first = True
         while True:
             await channel.newer(seen)
@@ -233,7 +238,7 @@ class Studio:
         Browsers open six connections to a server at most: one stream a camera would leave a page
         with six cameras unable to do anything else. The `large` one comes at its full rate.
         """
-        seen = {channel.camera: 0 for channel in channels}
+        seen = {channel.camera: channel.outdated for channel in channels}
         next_s = dict.fromkeys(seen, 0.0)
         opening = OPENING
         while True:
@@ -279,7 +284,7 @@ class Studio:
             if channel.frame_number > asked:
                 return channel.jpeg, True
             status = self._status_of(camera)
-            return await self._in_thread(lambda: notice(status, time.time())), False
+            return await self._in_thread(partial(notice, status, time.time())), False
 
     def _count(self, channel: Channel, change: int) -> None:
         channel.viewers += change
@@ -291,11 +296,13 @@ class Studio:
             while (job := channel.waiting) is not None and not channel.closed:
                 channel.waiting = None
                 try:
-                    jpeg = await self._in_thread(lambda job=job: self._annotated(job))
+                    jpeg = await self._in_thread(partial(self._annotated, job))
                 except PictureError as error:
                     self._metrics.frames_dropped.labels(channel.camera, "corrupt").inc()
                     logging.debug("%s: %s", channel.camera, error)
                     continue
+                if channel.viewers == 0:
+                    return
                 channel.fresh_at_s = self._clock()
                 channel.frame_number = channel.number + 1
                 channel.publish(jpeg, job.captured_us)

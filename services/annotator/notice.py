@@ -12,13 +12,14 @@ import numpy as np
 
 from services.annotator.draw import to_planes
 from services.annotator.picture import encode
+from services.annotator.text import Bgr, put_text, text_box
 from services.common.cameras import CameraState, CameraStatus
 
 DEFAULT_SIZE = (1280, 720)
 _BACKGROUND_BGR = (40, 32, 26)
 _TITLE_BGR = (255, 255, 255)
 _TEXT_BGR = (205, 196, 188)
-_DOT_BGR: dict[CameraState, tuple[int, int, int]] = {
+_DOT_BGR: dict[CameraState, Bgr] = {
     "connecting": (233, 180, 86),
     "live": (233, 180, 86),
     "stalled": (0, 159, 230),
@@ -70,20 +71,19 @@ def notice(status: CameraStatus, now: float) -> bytes:
     x, y = margin + title_px, height // 2 - title_px
     centre = (margin + title_px // 3, y - title_px // 3)
     cv2.circle(picture, centre, title_px // 4, _DOT_BGR[status.state], -1, cv2.LINE_AA)
-    font = cv2.FontFace("sans")
-    cv2.putText(picture, status.name, (x, y), _TITLE_BGR, font, title_px, 600)
-    lines = [words(status, now), *_wrapped(status.reason, width - x - margin, text_px, font)]
+    put_text(picture, status.name, (x, y), _TITLE_BGR, title_px, 600)
+    lines = [words(status, now), *_wrapped(status.reason, width - x - margin, text_px)]
     for i, line in enumerate(lines):
         at = (x, y + title_px // 2 + (i + 1) * round(text_px * 1.5))
-        cv2.putText(picture, line, at, _TEXT_BGR, font, text_px, 400)
+        put_text(picture, line, at, _TEXT_BGR, text_px, 400)
     return encode(to_planes(picture), _QUALITY)
 
 
-def _wrapped(text: str, width: int, text_px: int, font: object) -> list[str]:
+def _wrapped(text: str, width: int, text_px: int) -> list[str]:
     lines: list[str] = []
     for word in text.split():
         longer = f"{lines[-1]} {word}" if lines else word
-        if lines and cv2.getTextSize((0, 0), longer, (0, 0), font, text_px, 400)[2] <= width:
+        if lines and text_box(longer, text_px, 400)[2] <= width:
             lines[-1] = longer
         else:
             lines.append(word)

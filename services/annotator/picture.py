@@ -14,7 +14,7 @@ import av
 import numpy as np
 import simplejpeg
 from av.video.codeccontext import VideoCodecContext
-from av.video.frame import VideoFrame
+from av.video.plane import VideoPlane
 from numpy.typing import NDArray
 
 from services.common.errors import PictureError
@@ -62,16 +62,13 @@ def decode(jpeg: bytes) -> Planes:
         PictureError: corrupt or truncated.
     """
     try:
-        frame = cast(VideoFrame, _decoder().decode(av.Packet(jpeg))[0])
+        frame = _decoder().decode(av.Packet(jpeg))[0]
         if frame.format.name != _FORMAT:
             frame = frame.reformat(format=_FORMAT)
     except (av.FFmpegError, ValueError, IndexError) as error:
         _decoders.__dict__.clear()  # nothing of a bad picture may show in the next one
         raise PictureError(f"a frame's picture cannot be decoded: {error}") from None
-    y, u, v = (
-        np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
-        for plane in frame.planes
-    )
+    y, u, v = (_writable(plane) for plane in frame.planes)
     return Planes(y, u, v)
 
 
@@ -85,11 +82,16 @@ def encode(picture: Planes, quality: int) -> bytes:
     )
 
 
+def _writable(plane: VideoPlane) -> Plane:
+    lines = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
+    return lines[: plane.height, : plane.width]
+
+
 def _decoder() -> VideoCodecContext:
-    decoder = getattr(_decoders, "decoder", None)
+    decoder: VideoCodecContext | None = getattr(_decoders, "decoder", None)
     if decoder is None:
-        decoder = cast(VideoCodecContext, av.CodecContext.create("mjpeg", "r"))
+        decoder = av.CodecContext.create("mjpeg", "r")
         decoder.thread_count = 1
         decoder.options = {"err_detect": "explode", "max_pixels": _MAX_PIXELS}
         _decoders.decoder = decoder
-    return cast(VideoCodecContext, decoder)
+    return decoder

@@ -42,9 +42,11 @@ def serve(settings: AnnotatorSettings, stop: threading.Event) -> None:
     Raises:
         StartError: the port is taken or the host is not this machine's.
     """
-    with _listen(settings.host, settings.port) as listener:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(_serve(settings, stop, listener))
+    with (
+        _listen(settings.host, settings.port) as listener,
+        asyncio.Runner(loop_factory=_loop_factory()) as runner,
+    ):
+        runner.run(_serve(settings, stop, listener))
 
 
 async def _serve(

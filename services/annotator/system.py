@@ -44,12 +44,8 @@ def notes(facts: Facts, now: float) -> list[Note]:
         now: Unix time in seconds.
     """
     if facts.broker_missing is not None:
-        return [
-            Note(
-                "bad",
-                f"The broker does not answer, so nothing can be shown. {_cap(facts.broker_missing)}.",
-            )
-        ]
+        why = _cap(facts.broker_missing)
+        return [Note("bad", f"The broker does not answer, so nothing can be shown. {why}.")]
     found = [_camera(status, now) for status in facts.cameras if status.state != "live"]
     overdue_s = facts.unanswered_for_s
     if overdue_s is not None and overdue_s > ANSWER_OVERDUE_S:

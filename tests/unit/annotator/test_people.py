@@ -1,0 +1,159 @@
+"""Tracks joined with answers, in whatever order and however late they come."""
+
+from __future__ import annotations
+
+import pytest
+
+from services.annotator.estimate import CommitRule, Shown
+from services.annotator.people import MAX_KEPT, CameraPeople
+from services.common.errors import MessageError
+from services.common.messages import Frame, Result, Track
+
+RULE = CommitRule(weight=0.0, interval_years=100, gender_probability=0.6)
+FIRST_SEEN_US = 1_000_000
+
+
+def frame(tracks: list[int], at_s: float = 2.0, session: int = 1) -> Frame:
+    return Frame(
+        camera="door",
+        session=session,
+        captured_us=int(at_s * 1e6),
+        width=1280,
+        height=720,
+        tracks=[
+            Track(track=t, x=10 * t, y=20, w=30, h=40, first_seen_us=FIRST_SEEN_US) for t in tracks
+        ],
+    )
+
+
+def result(track: int, session: int = 1, age: float = 30) -> Result:
+    return Result(
+        camera="door", session=session, track=track, age=age, age_std=5, female=0.9, quality=0.8
+    )
+
+
+def people() -> CameraPeople:
+    return CameraPeople(RULE, forget_after_s=10)
+
+
+def test_a_track_without_an_answer_is_in_view_without_an_estimate() -> None:
+    door = people()
+    door.see(frame([1]), 0.0)
+    (person,) = door.in_view(0.1)
+    assert person.box == (10, 20, 30, 40)
+    assert person.seen_s == pytest.approx(1.0)
+    assert person.shown == Shown()
+
+
+def test_an_answer_finds_its_track() -> None:
+    door = people()
+    door.see(frame([1, 2]), 0.0)
+    door.answer(result(2), 0.1)
+    shown = {person.track: person.shown for person in door.in_view(0.2)}
+    assert shown[1].answers == 0
+    assert shown[2].answers == 1
+    assert shown[2].age == pytest.approx(30, abs=0.5)
+
+
+def test_an_answer_that_is_there_before_its_track_waits_for_it() -> None:
+    door = people()
+    door.answer(result(5), 0.0)
+    assert door.in_view(0.1) == []
+    door.see(frame([5]), 0.2)
+    assert door.in_view(0.3)[0].shown.answers == 1
+    assert door.forget(0.4) == 0
+
+
+def test_a_late_answer_still_counts_when_the_track_comes_back() -> None:
+    door = people()
+    door.see(frame([1]), 0.0)
+    door.see(frame([]), 1.0)
+    door.answer(result(1), 2.0)
+    assert door.in_view(2.0) == []
+    door.see(frame([1]), 3.0)
+    assert door.in_view(3.0)[0].shown.answers == 1
+
+
+def test_the_same_track_number_of_another_session_is_another_person() -> None:
+    door = people()
+    door.see(frame([1]), 0.0)
+    door.answer(result(1, session=1), 0.1)
+    door.see(frame([1], session=2), 0.2)
+    assert door.in_view(0.3)[0].shown.answers == 0
+    door.answer(result(1, session=1), 0.4)
+    assert door.in_view(0.5)[0].shown.answers == 0
+
+
+def test_a_frame_that_is_older_than_the_last_does_not_turn_back_the_view() -> None:
+    door = people()
+    door.see(frame([1, 2], at_s=5.0), 0.0)
+    door.see(frame([1], at_s=4.0), 0.1)
+    assert len(door.in_view(0.2)) == 2
+
+
+def test_nobody_is_in_view_of_a_camera_that_fell_silent() -> None:
+    door = people()
+    door.see(frame([1]), 0.0)
+    assert door.in_view(1.9)
+    assert door.in_view(2.1) == []
+
+
+def test_the_one_who_is_here_longest_comes_first() -> None:
+    door = people()
+    door.see(
+        Frame(
+            session=1,
+            captured_us=10_000_000,
+            tracks=[
+                Track(track=1, w=1, h=1, first_seen_us=9_000_000),
+                Track(track=2, w=1, h=1, first_seen_us=1_000_000),
+            ],
+        ),
+        0.0,
+    )
+    assert [person.track for person in door.in_view(0.0)] == [2, 1]
+
+
+def test_a_track_that_went_is_forgotten_and_told_once() -> None:
+    gone: list[Shown] = []
+    door = CameraPeople(RULE, forget_after_s=10, on_forgotten=gone.append)
+    door.see(frame([1]), 0.0)
+    door.answer(result(1), 0.1)
+    assert door.forget(9.0) == 0
+    assert gone == []
+    door.forget(11.0)
+    door.forget(12.0)
+    assert [shown.answers for shown in gone] == [1]
+
+
+def test_answers_that_never_met_their_track_are_counted() -> None:
+    door = people()
+    door.answer(result(77), 0.0)
+    door.answer(result(77), 0.1)
+    assert door.forget(5.0) == 0
+    assert door.forget(11.0) == 2
+    assert door.forget(12.0) == 0
+
+
+def test_a_flood_of_tracks_does_not_grow_memory_without_end() -> None:
+    door = people()
+    for track in range(3 * MAX_KEPT):
+        door.answer(result(track), track * 0.001)
+    assert door.forget(1.6) == 2 * MAX_KEPT
+    door.see(frame([3 * MAX_KEPT - 1]), 2.0)
+    assert door.in_view(2.0)[0].shown.answers == 1
+
+
+def test_a_corrupt_distribution_is_refused() -> None:
+    broken = result(1)
+    broken.age_distribution = b"\x00"
+    with pytest.raises(MessageError, match="age distribution"):
+        people().answer(broken, 0.0)
+
+
+def test_it_is_known_whether_anyone_in_view_was_answered() -> None:
+    door = people()
+    door.see(frame([1]), 0.0)
+    assert not door.answered_in_view()
+    door.answer(result(1), 0.1)
+    assert door.answered_in_view()
