@@ -42,7 +42,8 @@ class News:
         lines = []
         for person in people:
             known = (camera, person["track"])
-            if person["age"] is None or known in self._people or not self.wants_people:
+            sure = person["age"] is not None or person["female"] is not None
+            if not sure or known in self._people or not self.wants_people:
                 continue
             self._people.add(known)
             self._told += 1
@@ -54,10 +55,10 @@ class News:
 
 def describe(person: Mapping[str, Any]) -> str:
     """`track 3, about 34 (28-40), female 0.97`."""
-    text = f"track {person['track']}, about {person['age']:.0f}"
-    if person.get("age_low") is not None and person.get("age_high") is not None:
-        text += f" ({person['age_low']:.0f}-{person['age_high']:.0f})"
-    female = person.get("female")
+    text = f"track {person['track']}"
+    if person["age"] is not None:
+        text += f", about {person['age']:.0f} ({person['age_low']:.0f}-{person['age_high']:.0f})"
+    female = person["female"]
     if female is not None:
         text += f", female {female:.2f}" if female >= 0.5 else f", male {1 - female:.2f}"
     return text

@@ -107,11 +107,11 @@ def plan(
                 chatter=broker.CHATTER,
             )
         )
-    model_server = settings.model_server
+    model_server, worker_after = settings.model_server, gate
     if model_server == EMBEDDED:
         _check_model(config_file)
         port, health_port = _free_port(8500), _free_port(9103)
-        model_server = f"{_LOCAL}:{port}"
+        model_server, worker_after = f"{_LOCAL}:{port}", (*gate, _MODEL_SERVER)
         parts.append(
             _service(
                 _MODEL_SERVER,
@@ -148,7 +148,7 @@ def plan(
         "FACESTREAM_ANNOTATOR_PORT": str(settings.port),
     }
     parts += [
-        _service("worker", worker, _free_port(9102), after=gate),
+        _service("worker", worker, _free_port(9102), after=worker_after),
         Part(
             "annotator",
             [sys.executable, "-m", "services", "annotator"],
