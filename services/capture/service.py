@@ -1,14 +1,15 @@
 """The capture service: reads the cameras that the registry names, and says how they are.
 
-The control loop looks at the registry four times a second: which cameras there should be, which of
-them somebody watches, and whether the broker has lost its memory; then cameras given here or added
-at run time are put back. Readers, detector and publisher work in threads of their own and go on
+The control loop looks several times a second which cameras there should be, which of them somebody
+watches, and whether the broker has lost its memory; then cameras given here or added at run time
+are put back. Readers, detector and publisher work in threads of their own and go on
 when the broker is away.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import secrets
 import threading
 import time
@@ -40,6 +41,7 @@ from services.common.metrics import CaptureMetrics
 _log = logging.getLogger(__name__)
 
 POLL_S = 0.25
+REGISTRY_EVERY_S = 0.5  # reading all cameras costs more than asking who watches
 STATUS_EVERY_S = 1.0
 STOP_S = 8.0  # of the ten seconds that a service has to end
 _PHASE_STEP = 0.618  # golden ratio: any number of cameras is spread evenly over the period
@@ -94,7 +96,7 @@ class _Capture:
         self._ended: list[CameraReader] = []
         self._refused: dict[str, CameraStatus] = {}
         self._said: dict[str, CameraStatus] = {}
-        self._said_at = 0.0
+        self._said_at = self._read_at = -math.inf
         self._phase = 0.0
         self._publisher = PublisherThread(
             publisher_broker, settings, metrics, self._broker_answered
@@ -117,8 +119,10 @@ class _Capture:
 
     def _round(self) -> None:
         try:
-            self._known = self._cameras_wanted()
-            self._apply(self._known)
+            if time.monotonic() - self._read_at >= REGISTRY_EVERY_S:
+                self._known = self._cameras_wanted()
+                self._apply(self._known)
+                self._read_at = time.monotonic()
             watched = self._registry.watched(list(self._readers)) if self._readers else set()
             for name, reader in self._readers.items():
                 reader.watched = name in watched
@@ -127,6 +131,7 @@ class _Capture:
         except BROKER_ERRORS as error:
             self._metrics.broker_errors.inc()
             self._broker_answered(explain(error))
+            self._read_at = -math.inf
             self._apply(self._known)
             self._statuses()  # the metrics go on
 

@@ -1,0 +1,68 @@
+"""From a frame to tracks and crops, on a real picture."""
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import simplejpeg
+
+from services.capture.finder import FaceFinder
+from services.capture.settings import CaptureSettings
+from services.common.cameras import Rotation
+from services.common.detector import FaceDetector
+
+SAMPLE = Path(__file__).parents[3] / "samples" / "astronaut.jpg"
+STEP_US = 200_000
+
+
+@pytest.fixture(scope="module")
+def detector() -> FaceDetector:
+    return FaceDetector(320, 320)
+
+
+def _finder(detector: FaceDetector, rotate: Rotation = 0, **changes: object) -> FaceFinder:
+    settings = CaptureSettings.model_validate(changes)
+    return FaceFinder(settings, rotate, lambda width, height: detector)
+
+
+def _frame(turns: int = 0, shift: int = 0) -> av.VideoFrame:
+    picture = simplejpeg.decode_jpeg(SAMPLE.read_bytes())[:480, :480]
+    picture = np.ascontiguousarray(np.rot90(np.roll(picture, shift, axis=1), turns))
+    return av.VideoFrame.from_ndarray(picture, "rgb24").reformat(format="yuv420p")
+
+
+def test_a_new_face_gives_a_track_and_a_crop_at_once(detector: FaceDetector) -> None:
+    found = _finder(detector).find(_frame(), 1_000_000)
+    assert (found.width, found.height, found.found) == (480, 480, 1)
+    (face,) = found.faces
+    x, y, w, h = face.box_at(1.0)
+    assert 150 < x < x + w < 300
+    assert 40 < y < y + h < 200
+    (crop,) = found.crops
+    assert (crop.track, crop.captured_us) == (face.track, 1_000_000)
+    assert 0.3 < crop.quality <= 1
+    assert simplejpeg.decode_jpeg(crop.jpeg).shape == (160, 160, 3)
+
+
+def test_the_same_face_is_found_whichever_way_the_camera_is_held(detector: FaceDetector) -> None:
+    upright = _finder(detector).find(_frame(), 0).faces[0]
+    for rotate in (90, 180, 270):
+        found = _finder(detector, rotate=rotate).find(_frame(turns=rotate // 90), 0)  # type: ignore[arg-type]
+        (face,) = found.faces
+        assert abs(face.x - upright.x) < 4
+        assert abs(face.y - upright.y) < 4
+
+
+def test_a_face_that_stays_is_asked_about_now_and_then(detector: FaceDetector) -> None:
+    finder = _finder(detector)
+    finds = [finder.find(_frame(shift=2 * i), i * STEP_US) for i in range(20)]
+    assert {face.track for found in finds for face in found.faces} == {1}
+    assert [i for i, found in enumerate(finds) if found.crops] == [0, 2, 4, 8, 13, 18]
+
+
+def test_a_face_too_small_is_followed_but_not_asked_about(detector: FaceDetector) -> None:
+    found = _finder(detector, min_face_px=300).find(_frame(), 0)
+    assert len(found.faces) == 1
+    assert found.crops == ()
+    assert found.lost_crops == 0

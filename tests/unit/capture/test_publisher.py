@@ -1,0 +1,133 @@
+"""Handing things to a broker that may be away."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import redis
+from prometheus_client import CollectorRegistry
+
+from services.capture.finder import Found, FoundCrop
+from services.capture.publisher import MAX_WAITING, PublisherThread
+from services.capture.reader import CameraReader, CapturedFrame
+from services.capture.settings import CaptureSettings
+from services.common import streams
+from services.common.cameras import Camera
+from services.common.metrics import CaptureMetrics
+
+FRAME = CapturedFrame(
+    av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), "rgb24"), 7, 3, 1_000_000
+)
+FOUND = Found(64, 64, 1, (), (FoundCrop(1, 1_000_000, 0.5, b"\xff\xd8jpeg"),), 0)
+
+
+class _Bench:
+    def __init__(self, url: str) -> None:
+        self.client = redis.Redis.from_url(url)
+        self.metrics = CaptureMetrics(CollectorRegistry())
+        self.refusals: list[str | None] = []
+        self.publisher = PublisherThread(
+            redis.Redis.from_url(url), CaptureSettings(), self.metrics, self.refusals.append
+        )
+        self.reader = CameraReader(
+            Camera.parse("door=rtsp://host/live"),
+            CaptureSettings(),
+            self.metrics,
+            phase=0.0,
+            on_due=lambda reader: None,
+            on_picture=self.publisher.put_picture,
+        )
+
+    def count(self, name: str, **labels: str) -> float:
+        full = f"facestream_capture_{name}_total"
+        value = self.metrics.registry.get_sample_value(full, {"camera": "door", **labels})
+        return value or 0.0
+
+
+def _until(holds: Callable[[], object]) -> None:
+    end = time.monotonic() + 5
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+@pytest.fixture
+def bench(broker_url: str) -> _Bench:
+    return _Bench(broker_url)
+
+
+def test_what_waits_is_sent_before_it_ends(bench: _Bench) -> None:
+    for _ in range(5):
+        bench.publisher.put_found(bench.reader, FRAME, FOUND)
+    bench.publisher.start()
+    bench.publisher.stop(time.monotonic() + 5)
+    assert bench.client.xlen(streams.frames_key("door")) == 5
+    assert bench.client.xlen(streams.faces_key(0)) == 5
+    assert bench.count("faces_published") == 5
+
+
+def test_what_waits_is_bounded_and_counted(bench: _Bench) -> None:
+    for _ in range(MAX_WAITING):  # two entries each
+        bench.publisher.put_found(bench.reader, FRAME, FOUND)
+    dropped = bench.count("faces_dropped", reason="broker")
+    assert dropped == MAX_WAITING / 2
+    bench.publisher.start()
+    bench.publisher.stop(time.monotonic() + 5)
+    assert bench.count("faces_published") + dropped == MAX_WAITING
+
+
+def test_only_the_newest_picture_of_a_camera_waits(bench: _Bench) -> None:
+    for _ in range(3):
+        bench.publisher.put_picture(bench.reader, FRAME)
+    assert bench.count("frames_dropped", reason="publisher") == 2
+    bench.publisher.start()
+    _until(lambda: bench.count("frames_published") == 1)
+    bench.publisher.stop(time.monotonic() + 5)
+
+
+def test_frames_are_capped(bench: _Bench) -> None:
+    bench.publisher.start()
+    for _ in range(3 * streams.FRAMES_CAP):
+        bench.publisher.put_found(bench.reader, FRAME, FOUND)
+    bench.publisher.stop(time.monotonic() + 5)
+    assert bench.client.xlen(streams.frames_key("door")) == streams.FRAMES_CAP
+
+
+def test_a_refused_entry_is_counted_and_the_others_go_through(bench: _Bench) -> None:
+    bench.client.set(streams.faces_key(0), "not a stream")
+    bench.publisher.start()
+    bench.publisher.put_found(bench.reader, FRAME, FOUND)
+    _until(lambda: bench.refusals)
+    bench.publisher.stop(time.monotonic() + 5)
+    assert "WRONGTYPE" in str(bench.refusals[0])
+    assert bench.count("faces_dropped", reason="broker") == 1
+    assert bench.client.xlen(streams.frames_key("door")) == 1
+
+
+def test_without_a_broker_everything_is_counted_and_nothing_waits(tmp_path: Path) -> None:
+    bench = _Bench(f"unix://{tmp_path}/nobody.sock")
+    bench.publisher.start()
+    for _ in range(3):
+        bench.publisher.put_found(bench.reader, FRAME, FOUND)
+    bench.publisher.stop(time.monotonic() + 5)
+    assert bench.refusals
+    assert bench.refusals[0]
+    assert bench.count("faces_dropped", reason="broker") == 3
+    assert bench.count("frames_dropped", reason="broker") == 3
+
+
+def test_nothing_of_a_removed_camera_is_left(bench: _Bench) -> None:
+    bench.publisher.start()
+    bench.publisher.put_found(bench.reader, FRAME, FOUND)
+    _until(lambda: bench.client.exists(streams.frames_key("door")))
+    bench.reader.stop()
+    bench.publisher.remove("door")
+    bench.publisher.put_found(bench.reader, FRAME, FOUND)
+    _until(lambda: not bench.client.exists(streams.frames_key("door")))
+    bench.publisher.stop(time.monotonic() + 5)
+    assert not bench.client.exists(streams.frames_key("door"))
