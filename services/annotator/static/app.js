@@ -126,15 +126,12 @@ function layOut() {
       $("cameras").append(tile);
     }
     const isLarge = camera.name === main;
-    const count = people.get(camera.name)?.length ?? 0;
     tile.dataset.state = camera.state;
     tile.classList.toggle("large", isLarge);
     tile.querySelector(".facts").textContent = factsOf(camera);
     tile.querySelector(".facts").title = factsOf(camera);
     tile.querySelector(".veil").textContent = camera.state === "live" ? "waiting for the picture…" : factsOf(camera);
     tile.querySelector("[data-do=pause]").textContent = camera.paused ? "Resume" : "Pause";
-    const seen = count === 1 ? "1 person in view" : `${count} people in view`;
-    tile.querySelector(".picture").setAttribute("aria-label", `${camera.name}: ${factsOf(camera)}, ${seen}. ${isLarge ? "Show all alike" : "Show large"}`);
   }
   $("cameras").dataset.view = main === null ? "grid" : "large";
   $("view").hidden = cameras.length < 2;
@@ -144,9 +141,18 @@ function layOut() {
   showPeople();
 }
 
+function describe(camera, isLarge) {
+  const count = people.get(camera.name)?.length ?? 0;
+  const seen = count === 1 ? "1 person in view" : `${count} people in view`;
+  const picture = tiles.get(camera.name).querySelector(".picture");
+  const words = `${camera.name}: ${factsOf(camera)}, ${seen}. ${isLarge ? "Show all alike" : "Show large"}`;
+  if (picture.getAttribute("aria-label") !== words) picture.setAttribute("aria-label", words);
+}
+
 function showPeople() {
   const main = largeName();
   const order = [...cameras].sort((a, b) => (b.name === main) - (a.name === main));
+  for (const camera of cameras) describe(camera, camera.name === main);
   drawPeople($("people"), $("people-count"), order.map((c) => ({ camera: c.name, people: people.get(c.name) ?? [] })));
 }
 
