@@ -47,8 +47,9 @@ def test_a_new_face_gives_a_track_and_a_crop_at_once(detector: FaceDetector) -> 
 
 def test_the_same_face_is_found_whichever_way_the_camera_is_held(detector: FaceDetector) -> None:
     upright = _finder(detector).find(_frame(), 0).faces[0]
-    for rotate in (90, 180, 270):
-        found = _finder(detector, rotate=rotate).find(_frame(turns=rotate // 90), 0)  # type: ignore[arg-type]
+    turned: tuple[Rotation, ...] = (90, 180, 270)
+    for rotate in turned:
+        found = _finder(detector, rotate=rotate).find(_frame(turns=rotate // 90), 0)
         (face,) = found.faces
         assert abs(face.x - upright.x) < 4
         assert abs(face.y - upright.y) < 4
