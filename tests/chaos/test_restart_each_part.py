@@ -68,3 +68,14 @@ def test_picture_and_results_come_back_after_a_part_was_killed(stack: Stack, par
     after = stack.parts()
     assert {name for name in PARTS if after[name] != before[name]} == {part}
     assert f"{part} was killed by signal 9; starting it again" in stack.output
+
+
+@pytest.mark.chaos
+def test_nothing_is_left_when_the_supervisor_itself_was_killed(stack: Stack) -> None:
+    parts = stack.parts()
+    assert set(parts) == set(PARTS)
+
+    os.kill(stack.process.pid, signal.SIGKILL)
+    stack.process.wait(5)
+
+    wait_for(lambda: not stack.left(parts), "all parts gone", 15)

@@ -1,0 +1,124 @@
+"""The demo camera's RTSP server, read as capture reads it: FFmpeg through PyAV."""
+
+from __future__ import annotations
+
+import itertools
+import socket
+import time
+from collections.abc import Iterator
+
+import av
+import av.error
+import pytest
+
+from services.common.errors import StartError
+from services.stack.h264_clip import CLOCK_HZ, Clip, Unit
+from services.stack.rtsp_server import MAX_UNSENT_BYTES, RtspServer, running
+from tests.fixtures.stack import make_clip, wait_for
+
+FPS = 15
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Clip:
+    return Clip.load(make_clip(tmp_path_factory.mktemp("clip") / "clip.mp4", seconds=2, fps=FPS))
+
+
+@pytest.fixture(scope="module")
+def server(clip: Clip) -> Iterator[RtspServer]:
+    with running(RtspServer({"demo": clip, "side/door": clip}, port=0)) as started:
+        yield started
+
+
+def open_camera(url: str, transport: str = "tcp") -> av.container.InputContainer:
+    at_once = {"fflags": "nobuffer", "analyzeduration": "0", "probesize": "32"}
+    return av.open(url, options={"rtsp_transport": transport, "timeout": "5000000", **at_once})
+
+
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+def test_pictures_come_whole_and_in_real_time(server: RtspServer, transport: str) -> None:
+    with open_camera(f"rtsp://127.0.0.1:{server.port}/demo", transport) as camera:
+        pictures = camera.decode(video=0)
+        first = next(pictures)
+        assert (first.width, first.height) == (128, 96)
+        began_s = time.monotonic()
+        assert sum(1 for _ in itertools.islice(pictures, FPS)) == FPS
+        assert time.monotonic() - began_s == pytest.approx(1.0, abs=0.5)
+
+
+def test_time_goes_on_across_the_loop(server: RtspServer) -> None:
+    with open_camera(f"rtsp://127.0.0.1:{server.port}/demo") as camera:
+        times = [
+            float(packet.pts * packet.time_base)
+            for packet in itertools.islice(camera.demux(video=0), 3 * FPS)
+            if packet.pts is not None
+        ]
+    steps = [after - before for before, after in itertools.pairwise(times)]
+    assert len(times) > 2.5 * FPS  # more than the clip's length
+    assert all(step == pytest.approx(1 / FPS, abs=0.001) for step in steps)
+
+
+def test_twelve_viewers_of_two_paths_all_get_pictures(server: RtspServer) -> None:
+    urls = [
+        f"rtsp://127.0.0.1:{server.port}/{path}" for path in ("demo", "side/door") for _ in range(6)
+    ]
+    cameras = [open_camera(url) for url in urls]
+    try:
+        for camera in cameras:
+            assert sum(1 for _ in itertools.islice(camera.decode(video=0), 5)) == 5
+    finally:
+        for camera in cameras:
+            camera.close()
+
+
+@pytest.mark.parametrize(
+    ("userinfo", "admitted"), [("", False), ("u:wrong@", False), ("u:p%3Aw@", True)]
+)
+def test_only_the_right_password_is_admitted(clip: Clip, userinfo: str, admitted: bool) -> None:
+    with running(RtspServer({"demo": clip}, port=0, credentials=("u", "p:w"))) as locked:
+        url = f"rtsp://{userinfo}127.0.0.1:{locked.port}/demo"
+        if admitted:
+            with open_camera(url) as camera:
+                assert next(camera.decode(video=0)).width == 128
+        else:
+            with pytest.raises(av.error.HTTPUnauthorizedError):
+                open_camera(url)
+
+
+def test_an_unknown_path_is_not_found(server: RtspServer) -> None:
+    with pytest.raises(av.error.HTTPNotFoundError):
+        open_camera(f"rtsp://127.0.0.1:{server.port}/other")
+
+
+def test_rubbish_is_refused_and_the_others_go_on(server: RtspServer) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), 5) as client:
+        client.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        assert client.recv(100).startswith(b"RTSP/1.0 400")
+    with open_camera(f"rtsp://127.0.0.1:{server.port}/demo") as camera:
+        assert next(camera.decode(video=0)).width == 128
+
+
+def test_a_viewer_that_does_not_read_loses_pictures_and_is_not_queued_for() -> None:
+    step, payloads = CLOCK_HZ // 50, (bytes(1400),) * 500
+    units = tuple(Unit(i * step, i * step, True, payloads) for i in range(10))
+    heavy = Clip(units, 10 * step, 64, 64, b"sps0", b"pps0")  # 35 MB a second
+    with running(RtspServer({"demo": heavy}, port=0)) as server:
+        url = f"rtsp://127.0.0.1:{server.port}/demo"
+        with socket.create_connection(("127.0.0.1", server.port), 5) as client:
+            offer = "Transport: RTP/AVP/TCP;interleaved=0-1\r\n"
+            for cseq, (method, extra) in enumerate([("SETUP", offer), ("PLAY", "")], start=1):
+                client.sendall(f"{method} {url} RTSP/1.0\r\nCSeq: {cseq}\r\n{extra}\r\n".encode())
+                assert client.recv(4096).startswith(b"RTSP/1.0 200")
+            channel = server.channel("demo")
+            assert channel is not None
+            viewer = next(iter(wait_for(lambda: channel.viewers, "a viewer")))
+            wait_for(lambda: viewer.pictures_lost > 5, "pictures lost", 15)
+            queued = viewer.writer.transport.get_write_buffer_size()
+        assert queued <= MAX_UNSENT_BYTES + 1420 * len(payloads)
+        wait_for(lambda: not channel.viewers, "the viewer gone")
+
+
+def test_a_taken_port_is_told(server: RtspServer, clip: Clip) -> None:
+    second = RtspServer({"demo": clip}, port=server.port)
+    with pytest.raises(StartError, match=f"127.0.0.1:{server.port}"), running(second):
+        pass

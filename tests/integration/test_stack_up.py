@@ -1,0 +1,89 @@
+"""`facestream up` with real processes: what it shows, hides, and leaves behind."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from services.stack.h264_clip import Clip
+from services.stack.rtsp_server import RtspServer, running
+from tests.fixtures.stack import Stack, make_clip, processes, running_stack, wait_for
+
+PASSWORD = "s3cr3t-pass"
+
+
+def folders_of(stack: Stack) -> list[Path]:
+    return list(Path("/tmp").glob(f"facestream-{stack.process.pid}-*"))
+
+
+def test_a_camera_with_a_password_is_read_and_its_password_is_nowhere(tmp_path: Path) -> None:
+    clip = Clip.load(make_clip(tmp_path / "clip.mp4"))
+    server = RtspServer({"door": clip}, port=0, credentials=("admin", PASSWORD))
+    with running(server):
+        url = f"rtsp://admin:{PASSWORD}@127.0.0.1:{server.port}/door"
+        with running_stack(
+            "--verbose",
+            cache=tmp_path,
+            environment={"FACESTREAM_CAMERAS": f"door={url}", "TMPDIR": "/tmp"},
+        ) as stack:
+            wait_for(lambda: "door: live, 128x96" in stack.output, "the camera live")
+            parts = stack.parts()
+            assert {"broker", "capture", "worker", "annotator", "model-server"} == set(parts)
+            assert not any(PASSWORD in command for _, _, command in processes())
+            assert stack.get("/api/cameras")[0]["name"] == "door"
+
+            assert stack.end() == 0
+
+            assert stack.left(parts) == []
+            assert folders_of(stack) == []
+            assert PASSWORD not in stack.output
+
+
+def test_a_taken_port_is_one_line(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        stack = Stack("--port", str(port), cache=tmp_path)
+        assert stack.wait_ended(30) == 1
+    assert len(stack.lines) == 1
+    assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in stack.output
+
+
+def test_no_model_is_one_line(tmp_path: Path) -> None:
+    environment = {"FACESTREAM_MODEL_SERVER_MODELS_DIR": str(tmp_path)}
+    stack = Stack(cache=tmp_path, environment=environment)
+    assert stack.wait_ended(30) == 1
+    assert stack.lines == [
+        f"facestream: {tmp_path}: holds no model; train and export one, or give --model-server"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--camera", "Door=rtsp://h/1"], "facestream: camera 'Door': name:"),
+        (["--camera", "a=rtsp://h/1", "--camera", "a=rtsp://h/2"], "camera 'a' is given twice"),
+        (["--camera", "ftp://u:verysecret@h/1"], "facestream: camera 'camera1': url:"),
+    ],
+)
+def test_a_wrong_camera_is_one_line(tmp_path: Path, arguments: list[str], line: str) -> None:
+    stack = Stack(*arguments, cache=tmp_path)
+    assert stack.wait_ended(30) == 2
+    assert len(stack.lines) == 1
+    assert line in stack.output
+    assert "verysecret" not in stack.output
+
+
+def test_a_part_that_cannot_start_ends_the_stack(tmp_path: Path) -> None:
+    environment = {"FACESTREAM_CAPTURE_DETECT_HZ": "fast"}
+    stack = Stack(cache=tmp_path, environment=environment)
+    assert stack.wait_ended(60) == 1
+    assert "FACESTREAM_CAPTURE_DETECT_HZ" in stack.output
+    assert "capture cannot start, see above" in stack.output
+    assert not subprocess.run(
+        ["pgrep", "-P", str(stack.process.pid)], capture_output=True, check=False
+    ).stdout
