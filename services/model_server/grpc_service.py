@@ -119,7 +119,7 @@ class ModelService:
             for status in self._repository.statuses(name, version):
                 found = response.model_version_status.add(
                     version=status.version,
-                    state=status.state.value,  # type: ignore[arg-type]
+                    state=status.state.value,
                 )
                 if status.error:
                     found.status.error_code = _LOAD_FAILED

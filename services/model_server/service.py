@@ -19,6 +19,7 @@ from prometheus_client import CollectorRegistry
 from services.common import serving
 from services.common.errors import StartError
 from services.common.health import Health, serve_health
+from services.common.memory import give_back_free_pages, keep_large_buffers
 from services.common.metrics import ModelServerMetrics
 from services.model_server.grpc_service import ModelService
 from services.model_server.model import Model
@@ -80,6 +81,7 @@ class ModelServer:
         settings = self._settings
         model = Model(folder, streams=settings.inference_threads, precision=settings.precision)
         model.warm_up(min(settings.warm_up_batch, settings.max_batch))
+        give_back_free_pages()  # compiling takes several times the model's size
         return model
 
     def _poll(self, stop: threading.Event) -> None:
@@ -108,6 +110,7 @@ def serve(settings: ModelServerSettings, stop: threading.Event) -> None:
     Raises:
         StartError: an address is taken.
     """
+    keep_large_buffers()
     ModelServer(settings).run(stop)
 
 

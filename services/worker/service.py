@@ -20,6 +20,7 @@ from prometheus_client import CollectorRegistry
 from services.common.broker import BROKER_ERRORS, MAX_BLOCK_MS, connect, explain
 from services.common.errors import ModelError
 from services.common.health import Health, serve_health
+from services.common.memory import keep_large_buffers
 from services.common.metrics import WorkerMetrics
 from services.worker.batcher import Batcher
 from services.worker.drops import Drops
@@ -265,4 +266,5 @@ def serve(settings: WorkerSettings, stop: threading.Event) -> None:
         StartError: the health port is taken.
         SettingsError: the broker's URL is not one.
     """
+    keep_large_buffers()
     Worker(settings).run(stop)

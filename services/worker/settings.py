@@ -28,7 +28,7 @@ class WorkerSettings(CommonSettings):
     deadline_s: float = Field(
         2.0, gt=0, le=60, description="age at which a face is dropped as stale"
     )
-    rpc_timeout_s: float = Field(1.0, gt=0, le=60, description="limit of one request")
+    rpc_timeout_s: float = Field(2.0, gt=0, le=8, description="limit of one request")
     shards: int = Field(
         DEFAULT_SHARDS, ge=1, le=256, description="faces streams to read; as capture has it"
     )

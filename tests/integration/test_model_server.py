@@ -345,18 +345,18 @@ def test_the_server_says_when_it_can_answer(tmp_path: Path) -> None:
     def ready() -> tuple[int, Any]:
         try:
             with urllib.request.urlopen(
-                f"http://127.0.0.1:{server.health_port}/readyz", timeout=5
+                f"http://127.0.0.1:{late.health_port}/readyz", timeout=5
             ) as answer:
                 return answer.status, json.load(answer)
         except urllib.error.HTTPError as error:
             return error.code, json.load(error)
 
     def grpc_health() -> Any:
-        with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        with grpc.insecure_channel(f"127.0.0.1:{late.port}") as channel:
             request = health_pb2.HealthCheckRequest(service=serving.PREDICTION_SERVICE)
             return health_pb2_grpc.HealthStub(channel).Check(request, timeout=5).status
 
-    with running_model_server(tmp_path / "not there yet") as server:
+    with running_model_server(tmp_path / "not there yet") as late:
         wait_until(lambda: "none in" in str(ready()[1]))
         assert ready()[0] == 503
         assert grpc_health() == health_pb2.HealthCheckResponse.NOT_SERVING
