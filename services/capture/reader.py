@@ -76,6 +76,7 @@ class CameraReader:
         self._on_due, self._on_picture = on_due, on_picture
         self._stop = threading.Event()
         self._life = CameraLife(camera.name, settings.stall_s, time.time(), random.random)
+        self._said = ""  # the failure last logged; repeated ones are not
         self._frames = 0
         self._counted = 0
         self._detect_every_s = 1.0 / settings.detect_hz
@@ -125,7 +126,9 @@ class CameraReader:
             if self._stop.is_set():
                 return
             wait_s = self._life.failed(time.time(), reason)
-            _log.info("camera %s: %s; again in %.1f s", self.camera.name, reason, wait_s)
+            level = logging.DEBUG if reason == self._said else logging.INFO
+            _log.log(level, "camera %s: %s; again in %.1f s", self.camera.name, reason, wait_s)
+            self._said = reason
             if not self._stop.wait(wait_s):
                 self._metrics.reconnects.labels(self.camera.name).inc()
 
@@ -154,6 +157,7 @@ class CameraReader:
         if self.camera.rotate in (90, 270):
             width, height = height, width
         _log.info("camera %s: live, %d×%d", self.camera.name, width, height)
+        self._said = ""
         self._life.first_frame(time.time(), width, height)
 
     def _keep(self, frame: SourceFrame, session: int, seq: int) -> None:

@@ -98,6 +98,8 @@ class _Capture:
         self._said: dict[str, CameraStatus] = {}
         self._said_at = self._read_at = -math.inf
         self._phase = 0.0
+        self._broker_lock = threading.Lock()
+        self._broker_answers: bool | None = None
         self._publisher = PublisherThread(
             publisher_broker, settings, metrics, self._broker_answered
         )
@@ -230,11 +232,18 @@ class _Capture:
         self._said = {status.name: status for status in statuses}
 
     def _broker_answered(self, refusal: str | None) -> None:
+        """Note whether the broker took the last call; says so in the log when that changes."""
+        with self._broker_lock:
+            changed = self._broker_answers is not (refusal is None)
+            self._broker_answers = refusal is None
         if refusal is None:
-            if self._health.present("broker"):
+            self._health.present("broker")
+            if changed:
                 _log.info("the broker answers")
-        elif self._health.missing("broker", refusal):
-            _log.warning("the broker is away: %s; waiting for it", refusal)
+        else:
+            self._health.missing("broker", refusal)
+            if changed:
+                _log.warning("the broker is away: %s; waiting for it", refusal)
 
     def _end(self) -> None:
         deadline = time.monotonic() + STOP_S

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import threading
 import time
@@ -338,6 +339,22 @@ def test_a_broken_camera_does_not_disturb_the_others(broker_url: str, rtsp: str)
             for fields in _Stream(client, streams.frames_key("door")).collect(1.0)
         ]
     assert len(frames) >= 3
+
+
+def test_what_stays_away_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    broken = _camera("broken", "rtsp://127.0.0.1:9/nothing")
+
+    def count(words: str) -> int:
+        return sum(words in record.getMessage() for record in caplog.records)
+
+    with (
+        caplog.at_level(logging.DEBUG, "services.capture"),
+        _capture(_settings(f"unix://{tmp_path}/nobody.sock"), broken),
+    ):
+        _until(lambda: count("refuses the connection") >= 2, "the camera was tried again")
+    aloud = [r.getMessage() for r in caplog.records if r.levelno >= logging.INFO]
+    assert sum("broker is away" in line for line in aloud) == 1
+    assert sum("refuses the connection" in line for line in aloud) == 1
 
 
 def _free_port() -> int:
