@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import redis
 import simplejpeg
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 from pydantic import SecretStr
 
 from services.annotator.service import serve
@@ -28,7 +29,6 @@ if CHROMIUM is None:
     if os.environ.get("CI") == "true":
         raise RuntimeError("chromium is missing: install it (Debian: apt-get install chromium)")
     pytest.skip("chromium is not installed", allow_module_level=True)
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 SIZES = {"desk": (1366, 768), "phone": (390, 844)}
 DEADLINE_MS = 15_000
@@ -124,22 +124,22 @@ def world(broker_url: str) -> Iterator[World]:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[playwright.Browser]:
-    with playwright.sync_playwright() as driver:
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as driver:
         launched = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield launched
         launched.close()
 
 
-Open = Callable[[str], "playwright.Page"]
+Open = Callable[[str], Page]
 
 
 @pytest.fixture
-def visit(browser: playwright.Browser, world: World) -> Iterator[Open]:
+def visit(browser: Browser, world: World) -> Iterator[Open]:
     """Opens the page at a size; fails the test for any error in it or request elsewhere."""
     contexts, troubles = [], []
 
-    def visit(size: str) -> playwright.Page:
+    def visit(size: str) -> Page:
         width, height = SIZES[size]
         context = browser.new_context(viewport={"width": width, "height": height})
         context.set_default_timeout(DEADLINE_MS)
@@ -187,13 +187,11 @@ def test_the_live_picture_and_who_is_in_it_are_shown(world: World, visit: Open, 
     assert canvas is not None
     first = canvas.evaluate(BRIGHTNESS)
     page.wait_for_function(f"c => ({BRIGHTNESS})(c) !== {first}", arg=canvas)
-    playwright.expect(page.locator(".person .age")).to_have_text("34")
-    playwright.expect(page.locator(".person .who")).to_have_text(re.compile(r"Female · 9\d % sure"))
-    playwright.expect(page.locator(".person .sure")).to_have_text(
-        re.compile(r"between (29|30|31) and 3[789]")
-    )
-    playwright.expect(page.locator("#pulse-text")).to_have_text("All is well")
-    playwright.expect(page.locator("#flow svg")).to_have_attribute("role", "img")
+    expect(page.locator(".person .age")).to_have_text("34")
+    expect(page.locator(".person .who")).to_have_text(re.compile(r"Female · 9\d % sure"))
+    expect(page.locator(".person .sure")).to_have_text(re.compile(r"between (29|30|31) and 3[789]"))
+    expect(page.locator("#pulse-text")).to_have_text("All is well")
+    expect(page.locator("#flow svg")).to_have_attribute("role", "img")
     wide = page.evaluate("document.documentElement.scrollWidth")
     assert wide <= SIZES[size][0], "nothing sticks out sideways"
 
@@ -220,7 +218,7 @@ def test_a_camera_that_cannot_be_reached_says_why_and_can_be_corrected(
     page.click("#add")
     page.fill("#add-url", "rtsp://10.0.0.5/live")
     page.click("#add-submit")
-    playwright.expect(page.locator("#add-result")).to_contain_text("wrong user or password")
+    expect(page.locator("#add-result")).to_contain_text("wrong user or password")
     world.failing.clear()
     page.fill("#add-url", "rtsp://u:pass1234@10.0.0.5/live")
     page.click("#add-submit")
@@ -233,7 +231,7 @@ def test_a_wrong_address_is_explained_where_it_was_typed(world: World, visit: Op
     page.click("#add")
     page.fill("#add-url", "gopher://10.0.0.5/live")
     page.click("#add-submit")
-    playwright.expect(page.locator("#add-result")).to_contain_text("scheme must be one of")
+    expect(page.locator("#add-result")).to_contain_text("scheme must be one of")
     assert world.registry.cameras() == {}
 
 
@@ -309,12 +307,13 @@ def test_everything_that_can_be_pressed_has_a_name_for_screen_readers(
     world.add("door")
     page = visit("desk")
     page.wait_for_selector(".tile.drawn")
-    playwright.expect(page.locator(".picture")).to_have_attribute(
+    expect(page.locator(".picture")).to_have_attribute(
         "aria-label", "door: 10 fps · 320×240, 1 person in view. Show all alike"
     )
     page.click("#add")
     nameless = page.evaluate(
-        """[...document.querySelectorAll('button, summary, input, select, a')].filter(e => e.checkVisibility() &&
+        """[...document.querySelectorAll('button, summary, input, select, a')]
+          .filter(e => e.checkVisibility() &&
           !(e.getAttribute('aria-label') || e.textContent.trim() || e.closest('label')))
           .map(e => e.outerHTML)"""
     )
