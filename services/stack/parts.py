@@ -127,7 +127,7 @@ def plan(
     capture_after = gate
     if demo:
         port = _free_port(8554)
-        cameras = [*cameras, Camera(name=DEMO_NAME, url=f"rtsp://{_LOCAL}:{port}/demo")]  # type: ignore[arg-type]
+        cameras = [*cameras, Camera(name=DEMO_NAME, url=f"rtsp://{_LOCAL}:{port}/demo")]
         capture_after = (*gate, _DEMO)
         parts.append(
             Part(

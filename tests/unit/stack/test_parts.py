@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+from pydantic import SecretStr
+
+from services.common.cameras import Camera
+from services.common.errors import StartError
+from services.common.health import Health, serve_health
+from services.stack import parts
+from services.stack.parts import Answer, Part, plan
+from services.stack.settings import StackSettings
+from tests.fixtures.stack import MODELS, free_port
+
+CAMERA = Camera.parse("door=rtsp://admin:hidden-word@10.0.0.9/1")
+
+
+def planned(settings: StackSettings, folder: Path, *, demo: bool = False) -> dict[str, Part]:
+    return {part.name: part for part in plan(settings, [CAMERA], folder, demo=demo)}
+
+
+@pytest.fixture
+def settings(monkeypatch: pytest.MonkeyPatch) -> StackSettings:
+    monkeypatch.setenv("FACESTREAM_MODEL_SERVER_MODELS_DIR", str(MODELS))
+    return StackSettings(port=free_port())
+
+
+def test_passwords_are_in_no_argument_and_only_where_they_are_needed(
+    settings: StackSettings, tmp_path: Path
+) -> None:
+    found = planned(settings, tmp_path)
+    for name, part in found.items():
+        assert "hidden-word" not in " ".join(part.command)
+        holds = any("hidden-word" in value for value in part.environment.values())
+        assert holds == (name == "capture")
+
+
+def test_only_what_is_not_given_is_started(settings: StackSettings, tmp_path: Path) -> None:
+    assert set(planned(settings, tmp_path, demo=True)) == {
+        "broker", "model-server", "demo-camera", "worker", "annotator", "capture",
+    }  # fmt: skip
+    given = settings.model_copy(
+        update={"broker": SecretStr("redis://b:6379/0"), "model_server": "m:8500"}
+    )
+    found = planned(given, tmp_path)
+    assert set(found) == {"worker", "annotator", "capture"}
+    assert found["worker"].environment["FACESTREAM_BROKER"] == "redis://b:6379/0"
+    assert found["worker"].environment["FACESTREAM_WORKER_MODEL_SERVER"] == "m:8500"
+
+
+def test_services_find_each_other(settings: StackSettings, tmp_path: Path) -> None:
+    found = planned(settings, tmp_path, demo=True)
+    port = found["model-server"].environment["FACESTREAM_MODEL_SERVER_PORT"]
+    assert found["worker"].environment["FACESTREAM_WORKER_MODEL_SERVER"] == f"127.0.0.1:{port}"
+    assert {found[name].environment["FACESTREAM_BROKER"] for name in ("worker", "capture")} == {
+        f"unix://{tmp_path}/broker.sock"
+    }
+    assert "demo=rtsp://127.0.0.1:" in found["capture"].environment["FACESTREAM_CAMERAS"]
+    assert found["capture"].after == ("broker", "demo-camera")
+
+
+def test_no_model_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FACESTREAM_MODEL_SERVER_MODELS_DIR", str(tmp_path))
+    with pytest.raises(StartError, match="holds no model"):
+        planned(StackSettings(port=free_port()), tmp_path)
+
+
+@pytest.fixture
+def health() -> Iterator[tuple[Health, str]]:
+    state = Health(("broker",))
+    server = serve_health(state, CollectorRegistry(), "127.0.0.1", 0)
+    yield state, f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_service_is_asked_what_it_misses(health: tuple[Health, str]) -> None:
+    state, base = health
+    state.missing("broker", "connection refused")
+    assert parts._answer_of_health(base) == Answer(True, "broker: connection refused")
+    state.present("broker")
+    assert parts._answer_of_health(base) == Answer(True)
+
+
+def test_a_stuck_service_is_not_alive() -> None:
+    class Stuck(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(503)
+            self.end_headers()
+            self.wfile.write(json.dumps({"missing": {}}).encode())
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Stuck) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        answer = parts._answer_of_health(f"http://127.0.0.1:{server.server_port}")
+        server.shutdown()
+    assert not answer.alive
+
+
+def test_an_absent_service_is_not_alive() -> None:
+    assert not parts._answer_of_health(f"http://127.0.0.1:{free_port()}").alive
+    assert not parts._answer_of_rtsp(free_port()).alive
