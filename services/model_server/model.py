@@ -21,6 +21,11 @@ from services.common.errors import ModelError
 
 SAVED_MODEL = "saved_model.pb"
 
+# A batch runs in slices of this many rows. Measured with MobileNetV2 at 160 px: the same CPU for a
+# face from 2 to 16 rows at a time, but the memory of an inference grows with them (13 MB at 4 rows,
+# 80 MB at 16, for each stream), and so does what is kept prepared for each number of rows.
+SLICE = 4
+
 
 @dataclass(frozen=True, slots=True)
 class Port:
@@ -66,20 +71,21 @@ class Model:
         self.input = inputs[0]
         self.outputs = {port.name: port for port in map(_port, compiled.outputs)}
         self._index = {name: i for i, name in enumerate(self.outputs)}
-        self._requests: queue.LifoQueue[Any] = queue.LifoQueue()
+        self._requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for _ in range(streams):
             self._requests.put(compiled.create_infer_request())
 
-    def warm_up(self, max_batch: int) -> None:
-        """Run every batch size up to `max_batch`, so that no request pays for preparing it.
+    def warm_up(self) -> None:
+        """Run every slice size on every stream, so that no request pays for preparing it.
 
         Raises:
             ModelError: it loads but does not run.
         """
         sides = [side or 1 for side in self.input.shape[1:]]
-        batch = np.zeros([max_batch, *sides], self.input.dtype)
-        for size in range(max_batch, 0, -1):
-            self.infer(batch[:size], list(self.outputs), timeout_s=None)
+        batch = np.zeros([SLICE, *sides], self.input.dtype)
+        for size in range(SLICE, 0, -1):
+            for _ in range(self._requests.qsize()):
+                self.infer(batch[:size], list(self.outputs), timeout_s=None)
 
     def infer(
         self, batch: NDArray[Any], wanted: Sequence[str], timeout_s: float | None
@@ -100,10 +106,12 @@ class Model:
         except queue.Empty:
             raise TimeoutError from None
         try:
-            request.infer([batch], share_inputs=True)
-            return {
-                name: request.get_output_tensor(self._index[name]).data.copy() for name in wanted
-            }
+            parts: dict[str, list[NDArray[Any]]] = {name: [] for name in wanted}
+            for start in range(0, len(batch), SLICE):
+                request.infer([batch[start : start + SLICE]], share_inputs=True)
+                for name, part in parts.items():
+                    part.append(request.get_output_tensor(self._index[name]).data.copy())
+            return {name: np.concatenate(part) for name, part in parts.items()}
         except Exception as error:
             raise ModelError(f"inference failed: {_first_line(error)}") from None
         finally:

@@ -80,7 +80,7 @@ class ModelServer:
     def _load(self, folder: Path) -> Model:
         settings = self._settings
         model = Model(folder, streams=settings.inference_threads, precision=settings.precision)
-        model.warm_up(min(settings.warm_up_batch, settings.max_batch))
+        model.warm_up()
         give_back_free_pages()  # compiling takes several times the model's size
         return model
 

@@ -36,8 +36,5 @@ class ModelServerSettings(CommonSettings):
         "f32", description="arithmetic of the inference; f32 answers as TensorFlow does"
     )
     max_batch: int = Field(128, ge=1, le=4096, description="faces in one request at most")
-    warm_up_batch: int = Field(
-        16, ge=1, le=4096, description="batch sizes up to this run before a version is served"
-    )
     health_host: str = Field("127.0.0.1", description="address of /livez, /readyz and /metrics")
     health_port: int = Field(9103, ge=0, le=65535, description="their port; 0 takes any free one")

@@ -137,6 +137,14 @@ def test_batches_of_any_size_are_answered(client: Client, size: int) -> None:
     assert outputs["age_distribution"].shape == (size, 111)
 
 
+def test_faces_of_a_large_batch_keep_their_order(client: Client) -> None:
+    faces = np.zeros((11, 160, 160, 3), np.uint8)
+    faces[..., 1] = (np.arange(11) * 20)[:, None, None]
+    outputs = outputs_of(client.predict(request_for(faces)))
+    np.testing.assert_allclose(outputs["age"], np.arange(11) * 2000 / 255 + 1, atol=1e-3)
+    assert (outputs["age_distribution"].argmax(axis=1) == outputs["age"].round()).all()
+
+
 def test_only_the_outputs_of_the_filter_are_sent(client: Client) -> None:
     request = request_for()
     request.output_filter.append("gender")
