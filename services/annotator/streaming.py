@@ -1,12 +1,15 @@
 """Answers that never end by themselves: picture streams and event streams.
 
 Plain ASGI rather than Starlette's StreamingResponse: one `send` a picture, no task group, and a
-deadline on each `send`, so that a viewer that reads nothing does not hold its place for ever.
+deadline on each `send`, so that a viewer that reads nothing does not hold its place for ever. The
+deadline is looked at from time to time: a timer for each picture of each viewer would cost more
+than the sending.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, aclosing
 from typing import TypeVar
@@ -38,6 +41,7 @@ class Endless(Response):
         self._place = place
         self._chunks = chunks
         self._send_deadline_s = send_deadline_s
+        self._sending_since_s: float | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send(
@@ -49,24 +53,33 @@ class Endless(Response):
         pump = asyncio.create_task(self._pump(send))
         gone = asyncio.create_task(_gone(receive))
         try:
-            await asyncio.wait((pump, gone), return_when=asyncio.FIRST_COMPLETED)
+            ended: set[asyncio.Task[None]] = set()
+            while not ended and not self._stuck():
+                ended, _ = await asyncio.wait(
+                    (pump, gone),
+                    timeout=self._send_deadline_s / 4,
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
         finally:
             pump.cancel()
             gone.cancel()
             results = await asyncio.gather(pump, gone, return_exceptions=True)
         for result in results:
-            if isinstance(result, Exception) and not isinstance(result, (TimeoutError, OSError)):
+            if isinstance(result, Exception) and not isinstance(result, OSError):
                 raise result
 
     async def _pump(self, send: Send) -> None:
-        # Returning unfinished makes the server close the connection, which is what tells a viewer
-        # that there is no more.
         with self._place as place:
             async with aclosing(self._chunks(place)) as chunks:  # type: ignore[type-var]
                 async for chunk in chunks:
-                    async with asyncio.timeout(self._send_deadline_s):
-                        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                    self._sending_since_s = time.monotonic()
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                    self._sending_since_s = None
         await send({"type": "http.response.body", "body": b""})
+
+    def _stuck(self) -> bool:
+        since_s = self._sending_since_s
+        return since_s is not None and time.monotonic() - since_s > self._send_deadline_s
 
 
 async def _gone(receive: Receive) -> None:
