@@ -6,7 +6,7 @@ A run's record and an evaluation go in; `MODEL_CARD.md` comes out as text. After
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from training.report import group_table, overall_table, robustness_table
@@ -35,8 +35,8 @@ Input `faces`: uint8 RGB `[N, {size}, {size}, 3]`, cut by `services.common.align
 
 ## How good it is
 On folds {folds} of UTKFace, {n} pictures that it has not learned from (fold = first 8 hexadecimal
-digits of the file's MD5, modulo 10). Learned from folds {train_folds}, of which {share:.0%} by content
-were held out for calibration. Single forward pass unless it says otherwise.
+digits of the file's MD5, modulo 10). Learned from folds {train_folds}, of which {share:.0%}, by
+content, were held out for calibration. Single forward pass unless it says otherwise.
 
 {overall}
 
@@ -68,7 +68,7 @@ def model_card(
     record: Mapping[str, Any],
     evaluation: Mapping[str, Any],
     calibration: Mapping[str, float],
-    robustness: list[Mapping[str, Any]] | None = None,
+    robustness: Sequence[Mapping[str, Any]] | None = None,
 ) -> str:
     """The card as Markdown.
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from services.common.errors import DataError
 
-# age_gender_race_datetime, then any spelling of the suffix ("….jpg.chip.jpg", ".jpg", "jpg.chip.jpg").
+# age_gender_race_datetime, then any spelling of the suffix (".jpg.chip.jpg", "jpg.chip.jpg", …).
 _NAME = re.compile(r"^(\d{1,3})_([01])_([0-4])_(\d+)\s*\.?(?:jpg|jpeg|png)[^/]*$", re.IGNORECASE)
 _SUFFIXES = (".jpg", ".jpeg", ".png")
 MAX_AGE = 116
@@ -28,7 +28,7 @@ FOLDS = 10
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One labelled face picture. `female` is 0 or 1, `age` in years, `digest` the MD5 of its bytes."""
+    """One labelled face picture: `female` is 0 or 1, `age` in years, `digest` its bytes' MD5."""
 
     name: str
     digest: str
@@ -68,7 +68,8 @@ class DataReport:
             f"files {self.files}, used {self.used}",
             f"faulty names {len(self.faulty_names)} (left out): "
             + (", ".join(sorted(self.faulty_names)) or "none"),
-            f"identical pictures: {self.duplicate_groups} groups, {self.duplicates_merged} copies merged, "
+            f"identical pictures: {self.duplicate_groups} groups, "
+            f"{self.duplicates_merged} copies merged, "
             f"{self.conflicting_groups} groups with conflicting labels "
             f"({self.conflicts_dropped} pictures of them dropped)",
             "folds " + ", ".join(f"{k}: {v}" for k, v in sorted(self.per_fold.items())),
@@ -82,7 +83,7 @@ def fold_of(digest: str) -> int:
 
 
 def parse_name(name: str) -> tuple[int, int, int] | None:
-    """Age, gender (1 = female) and ethnicity of an official UTKFace file name, or None if faulty."""
+    """Age, gender (1 = female) and ethnicity of a UTKFace file name, or None if faulty."""
     match = _NAME.match(name)
     if match is None or int(match[1]) > MAX_AGE:
         return None
@@ -131,14 +132,15 @@ def load_raw(source: Path) -> tuple[list[Picture], DataReport]:
         raise DataError(f"{source}: no pictures found; give UTKFace's folder or tar")
     if not pictures:
         raise DataError(
-            f"{source}: none of {report.files} pictures has a UTKFace name (age_gender_race_date.jpg)"
+            f"{source}: none of {report.files} pictures has a UTKFace name "
+            "(age_gender_race_date.jpg)"
         )
     pictures.sort(key=lambda p: (p.digest, p.name))
     return pictures, report
 
 
 def folds_digest(pictures: Sequence[Picture]) -> str:
-    """SHA-256 over `digest fold age gender` of every picture used: two runs with it had the same data."""
+    """SHA-256 over `digest fold age gender` of every picture: equal means the same data."""
     text = "\n".join(
         f"{p.digest} {p.fold} {p.age} {p.female}" for p in sorted(pictures, key=lambda p: p.digest)
     )

@@ -40,7 +40,7 @@ _FLIP = "flip/"
 
 
 def aligned_cut(size_px: int) -> Cut:
-    """Cuts by landmarks found close up; where none are found the picture's own framing is trusted."""
+    """Cuts by landmarks found close up; where none are found the picture's framing is trusted."""
     detector = FaceDetector(DETECT_PX, DETECT_PX)
 
     def cut(rgb: RGB) -> RGB:
@@ -74,13 +74,15 @@ def labels_of(pictures: Sequence[Picture]) -> Labels:
 
 
 def flip_averaged(plain: Answers, mirrored: Answers) -> Answers:
-    """The mean of the answers to a crop and to its mirror image; the age from the mean distribution."""
-    mean = {name: (plain[name] + mirrored[name]) / 2 for name in plain}
+    """The mean of the answers to crop and mirror image; age from the mean distribution."""
+    half = np.float32(0.5)
+    mean: Answers = {name: half * (plain[name] + mirrored[name]) for name in plain}
     if "age_distribution" in mean:
-        years = np.arange(mean["age_distribution"].shape[-1], dtype=np.float32)
-        mean["age"] = mean["age_distribution"] @ years
-        deviation = (years - mean["age"][:, None]) ** 2
-        mean["age_std"] = np.sqrt((mean["age_distribution"] * deviation).sum(axis=-1))
+        distribution = mean["age_distribution"]
+        years = np.arange(distribution.shape[-1], dtype=np.float32)
+        mean["age"] = distribution @ years
+        variance = (distribution * (years - mean["age"][:, None]) ** 2).sum(axis=-1)
+        mean["age_std"] = np.sqrt(variance).astype(np.float32)
     return mean
 
 
@@ -93,7 +95,8 @@ def ask(
         answer: crops `[n, size, size, 3]` in, answers out, as `ExportedModel.answer`.
 
     Returns:
-        which pictures had a face found, bool `[n]`; the answers for those, in the pictures' order.
+        which pictures had a face found, bool `[n]`; the answers for those, in the
+        pictures' order, empty where none was found.
     """
     found = np.zeros(len(pictures), np.bool_)
     answers: list[Answers] = []
@@ -107,9 +110,7 @@ def ask(
         if crops:
             answers.append(answer(np.stack(crops)))
         say(f"{min(start + _CHUNK, len(pictures))}/{len(pictures)} pictures")
-    if not answers:
-        raise DataError(f"no face found in any of {len(pictures)} pictures")
-    names = answers[0]
+    names = answers[0] if answers else ()
     return found, {name: np.concatenate([part[name] for part in answers]) for name in names}
 
 
@@ -138,7 +139,7 @@ def evaluate(
     unique = list({p.digest: p for p in raw}.values())
     position = {p.digest: i for i, p in enumerate(unique)}
     report: dict[str, Any] = {
-        "model": model.info() | {"path": str(model.path), "input_size_px": model.size_px},
+        "model": dict(model.info()) | {"path": str(model.path), "input_size_px": model.size_px},
         "data": data.name,
         "folds": list(folds),
         "folds_digest": folds_digest(believed),
@@ -148,9 +149,8 @@ def evaluate(
         ("aligned", aligned_cut(model.size_px)),
         ("end_to_end", end_to_end_cut(model.size_px)),
     ):
-        found, answers = ask(
-            unique, cut, _both_views(model), lambda line, way=way: say(f"{way}: {line}")
-        )
+        say(f"asking about {len(unique)} pictures, {way.replace('_', ' ')}")
+        found, answers = ask(unique, cut, _both_views(model), say)
         plain, flipped = _split(answers)
         index = np.cumsum(found) - 1  # where among the answers a found picture's lies
 

@@ -53,7 +53,7 @@ def load_network(config: NetworkConfig, weights: Path, *, size_px: int) -> keras
 
 def answers_of(logits: Mapping[str, tf.Tensor], calibration: Calibration) -> dict[str, tf.Tensor]:
     """The served outputs from the heads' logits."""
-    answers = {}
+    answers: dict[str, tf.Tensor] = {}
     if "age" in logits:
         distribution = tf.nn.softmax(logits["age"] / calibration.age_temperature)
         years = tf.range(distribution.shape[-1], dtype=tf.float32)
@@ -70,14 +70,14 @@ def freeze(model: keras.Model, calibration: Calibration) -> tf.Module:
     size_px = model.input_shape[1]
     faces = tf.TensorSpec((None, size_px, size_px, 3), tf.uint8, name="faces")
 
-    @tf.function(input_signature=[faces])
+    @tf.function(input_signature=[faces])  # type: ignore[untyped-decorator]
     def answer(faces: tf.Tensor) -> dict[str, tf.Tensor]:
         return answers_of(model(faces, training=False), calibration)
 
     names = warmup.output_names(tuple(model.output))
     frozen = convert_variables_to_constants_v2(answer.get_concrete_function())
 
-    @tf.function(input_signature=[faces])
+    @tf.function(input_signature=[faces])  # type: ignore[untyped-decorator]
     def serve(faces: tf.Tensor) -> dict[str, tf.Tensor]:
         # A frozen function answers a flat list, in the order of the sorted names.
         flat = tf.nest.flatten(frozen(faces))

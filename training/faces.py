@@ -78,11 +78,11 @@ def best_landmarks(detector: FaceDetector, rgb: NDArray[np.uint8]) -> NDArray[np
 
 def framed_landmarks(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Where the landmarks lie if the picture is already framed as the template is."""
-    return TEMPLATE * np.float32([rgb.shape[1], rgb.shape[0]])
+    return TEMPLATE * np.array([rgb.shape[1], rgb.shape[0]], np.float32)
 
 
 def collect(pictures: Sequence[Picture], cache_dir: Path) -> FaceSet:
-    """Find and cut the face of every picture; the crops are kept in `cache_dir`, keyed by content."""
+    """Find and cut the face of every picture; the crops stay in `cache_dir`, keyed by content."""
     cache_dir.mkdir(parents=True, exist_ok=True)
     stem = cache_dir / f"faces_{folds_digest(pictures)[:16]}_{STORE_PX}"
     crops_path, found_path = stem.with_suffix(".npy"), stem.with_suffix(".found.npy")

@@ -83,7 +83,7 @@ def figures(labels: Labels, answers: Answers) -> dict[str, float | int]:
 
 
 def area_under_curve(positive: NDArray[np.bool_], score: NDArray[np.floating]) -> float:
-    """Chance that a positive scores above a negative (ties count half): Mann and Whitney's U / n₁n₀."""
+    """Chance that a positive scores above a negative, ties half: Mann and Whitney's U / n₁n₀."""
     _, rank_of, counts = np.unique(score, return_inverse=True, return_counts=True)
     ranks = (np.cumsum(counts) - (counts - 1) / 2)[rank_of]  # mean rank of equal scores, from 1
     n_positive, n = int(positive.sum()), len(positive)
@@ -123,7 +123,8 @@ def expected_calibration_error(
 ) -> float:
     """Mean |said − was| over the bins of `reliability`, weighted by their size.
 
-    M. P. Naeini et al., "Obtaining well calibrated probabilities using Bayesian binning", AAAI 2015.
+    M. P. Naeini et al., "Obtaining well calibrated probabilities using Bayesian binning", AAAI
+    2015.
     """
     rows = reliability(positive, probability)
     return sum(row["n"] * abs(row["said"] - row["was"]) for row in rows) / len(positive)

@@ -72,7 +72,7 @@ def publish(
         judged = evaluate(model, data, folds, say)
         _keep(run / EVALUATION_FILE, judged)
         plot_evaluation(judged, run / "evaluation.png")
-        harms = None
+        harms: list[dict[str, Any]] | None = None
         if robustness_faces:
             chosen = [p for p in pictures if p.fold in set(folds)][:robustness_faces]
             harms = robustness(model, chosen, say=say)

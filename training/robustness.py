@@ -1,8 +1,9 @@
 """How the error grows when the picture gets worse: the same faces, small, dark, blurred, squeezed.
 
-UTKFace pictures go in; for each kind and strength of harm the figures come out. A harmed picture is
-laid into a camera's frame at its own size, so the detector meets a small face as small as it is, and
-all that follows (missed faces, landmarks off by a pixel, enlarged crops) is part of the figure.
+UTKFace pictures go in; for each kind and strength of harm the figures come out. A harmed picture
+is laid into a camera's frame at its own size, so the detector meets a small face as small as it
+is, and all that follows (missed faces, landmarks off by a pixel, enlarged crops) is part of the
+figures.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def smaller(face_px: int) -> Callable[[RGB], RGB]:
     def apply(rgb: RGB) -> RGB:
         scale = face_px / (FACE_SHARE * rgb.shape[1])
         size = (max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale)))
-        return cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
+        return cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
 
     return apply
 
@@ -53,7 +54,7 @@ def smaller(face_px: int) -> Callable[[RGB], RGB]:
 def lit(gain: float, gamma: float = 1.0) -> Callable[[RGB], RGB]:
     """Brightness times `gain`, after `gamma` on 0–1; what exceeds white is clipped."""
     table = np.clip((np.arange(256) / 255) ** gamma * gain * 255, 0, 255).astype(np.uint8)
-    return lambda rgb: cv2.LUT(rgb, table)  # type: ignore[return-value]
+    return lambda rgb: cv2.LUT(rgb, table)
 
 
 def half_lit(dark: float) -> Callable[[RGB], RGB]:
@@ -78,13 +79,13 @@ def tinted(red: float, blue: float) -> Callable[[RGB], RGB]:
 
 def blurred(sigma_px: float) -> Callable[[RGB], RGB]:
     """Out of focus: Gaussian of `sigma_px` on a 200-pixel picture."""
-    return lambda rgb: cv2.GaussianBlur(rgb, (0, 0), sigma_px)  # type: ignore[return-value]
+    return lambda rgb: cv2.GaussianBlur(rgb, (0, 0), sigma_px)
 
 
 def dragged(length_px: int) -> Callable[[RGB], RGB]:
     """Moved sideways by `length_px` while the shutter was open."""
     kernel = np.full((1, length_px), 1 / length_px, np.float32)
-    return lambda rgb: cv2.filter2D(rgb, -1, kernel)  # type: ignore[return-value]
+    return lambda rgb: cv2.filter2D(rgb, -1, kernel)
 
 
 def noisy(sigma: float) -> Callable[[RGB], RGB]:
@@ -110,7 +111,7 @@ def turned(angle_deg: float) -> Callable[[RGB], RGB]:
     def apply(rgb: RGB) -> RGB:
         height, width = rgb.shape[:2]
         matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle_deg, 1.0)
-        return cv2.warpAffine(rgb, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE)  # type: ignore[return-value]
+        return cv2.warpAffine(rgb, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE)
 
     return apply
 

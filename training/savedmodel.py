@@ -87,7 +87,7 @@ class ExportedModel:
         return json.loads(path.read_text()) if path.is_file() else {}
 
     def answer(self, crops: NDArray[np.uint8]) -> Answers:
-        """Answers for uint8 RGB crops `[n, size_px, size_px, 3]`: float32 `[n]` or `[n, bins]` each."""
+        """Answers for RGB uint8 `[n, size_px, size_px, 3]`: float32 `[n]` or `[n, bins]` each."""
         parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in self._outputs}
         for start in range(0, len(crops), _BATCH):
             self._request.infer([np.ascontiguousarray(crops[start : start + _BATCH])])

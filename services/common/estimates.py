@@ -33,9 +33,7 @@ def quantile(distribution: NDArray[np.floating], level: float) -> NDArray[np.flo
     wanted = level * cumulative[..., -1:]
     at = np.argmax(cumulative >= wanted, axis=-1)[..., None]  # first year that reaches the level
     reached = np.take_along_axis(cumulative, at, axis=-1)
-    before = np.where(
-        at > 0, np.take_along_axis(cumulative, np.maximum(at - 1, 0), axis=-1), 0.0
-    )
+    before = np.where(at > 0, np.take_along_axis(cumulative, np.maximum(at - 1, 0), axis=-1), 0.0)
     inside = (wanted - before) / np.maximum(reached - before, np.finfo(np.float64).tiny)
     years = at - 0.5 + np.clip(inside, 0.0, 1.0)
     return np.maximum(years[..., 0], 0.0).astype(np.float32)

@@ -1,0 +1,182 @@
+"""The whole way from pictures to a published model, on a tiny set: train, resume, export, judge."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
+
+from services.common.errors import DataError, ModelError, SettingsError
+from tests.fixtures.utkface import write_utkface
+from training import record
+from training.config import TrainConfig
+from training.network import build
+from training.publish import publish
+from training.savedmodel import ExportedModel, newest_version
+from training.train import train
+from training.warmup import FILE as WARMUP_FILE
+
+pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config:UserWarning")
+PICTURES = 72
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _eager() -> Iterator[None]:
+    """Building the training step's graph takes longer than the few steps that are made here."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+class _Killed(Exception):
+    pass
+
+
+def _config(**network: object) -> TrainConfig:
+    return TrainConfig.model_validate(
+        {
+            "train_folds": "0-7",
+            "validation_share": 0.2,
+            "network": {"size_px": 64, "alpha": 0.1, "dense_units": 16, **network},
+            "fit": {"batch": 24, "ema": 0.9, "stages": [{"epochs": 2, "size_px": 64}]},
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_utkface(tmp_path_factory.mktemp("utkface"), PICTURES)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, data: Path, cache: Path) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "unbroken"
+    train(_config(), data, folder, cache, None, lambda line: None)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def published(run: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    destination = tmp_path_factory.mktemp("models") / "age_gender" / "1"
+    return publish(run, data, destination, (8, 9), robustness_faces=4, say=lambda line: None)
+
+
+def _weights(run: Path, name: str) -> list[np.ndarray]:
+    model = build(_config().network, None)
+    model.load_weights(run / name)
+    return [variable.numpy() for variable in model.trainable_variables]
+
+
+def test_a_run_keeps_a_record_that_tells_everything(run: Path) -> None:
+    kept = record.read(run)
+    assert kept["epochs"] == 2
+    assert kept["taken_s"] > 0
+    assert kept["machine"]["processor"]
+    assert kept["config"]["seed"] == 1
+    assert kept["data"]["files"] == PICTURES
+    assert kept["commit"]
+    history = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in history] == [1, 2]
+    for name in ("contact_sheet.png", "curves.png"):
+        assert (run / name).stat().st_size > 1000
+    assert list((run / "tensorboard").iterdir())
+
+
+def test_a_checkpoint_keeps_the_weights_that_learn_and_the_end_their_average(run: Path) -> None:
+    learning = _weights(run, "checkpoint.weights.h5")
+    averaged = _weights(run, record.WEIGHTS_FILE)
+    assert any(not np.array_equal(a, b) for a, b in zip(learning, averaged, strict=True))
+
+
+def test_a_killed_run_goes_on_to_the_same_weights(
+    run: Path, data: Path, cache: Path, tmp_path: Path
+) -> None:
+    def die_after_first_epoch(line: str) -> None:
+        if line.startswith("epoch 1/"):
+            raise _Killed
+
+    with pytest.raises(_Killed):
+        train(_config(), data, tmp_path, cache, None, die_after_first_epoch)
+    assert not (tmp_path / record.WEIGHTS_FILE).exists()
+    train(_config(), data, tmp_path, cache, None, lambda line: None)
+    unbroken, resumed = _weights(run, record.WEIGHTS_FILE), _weights(tmp_path, record.WEIGHTS_FILE)
+    for expected, actual in zip(unbroken, resumed, strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-6)
+
+
+def test_a_run_folder_is_not_reused_for_other_settings(run: Path, data: Path, cache: Path) -> None:
+    with pytest.raises(SettingsError, match="other settings"):
+        train(_config(dense_units=8), data, run, cache, None, lambda line: None)
+
+
+def test_too_few_pictures_are_refused(cache: Path, tmp_path: Path) -> None:
+    few = write_utkface(tmp_path / "few", 3)
+    with pytest.raises(DataError, match="too few"):
+        train(_config(), few, tmp_path / "run", cache, None, lambda line: None)
+
+
+def test_the_published_model_answers_as_its_signature_says(published: Path) -> None:
+    loaded = tf.saved_model.load(str(published))
+    assert set(loaded.signatures) == {"serving_default"}
+    assert not loaded.variables
+    faces = np.zeros((3, 64, 64, 3), np.uint8)
+    answers = loaded.signatures["serving_default"](faces=tf.constant(faces))
+    shapes = {name: tuple(value.shape) for name, value in answers.items()}
+    assert shapes == {"age": (3,), "age_std": (3,), "gender": (3,), "age_distribution": (3, 111)}
+    years = np.arange(111)
+    np.testing.assert_allclose(answers["age_distribution"].numpy().sum(axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(
+        answers["age"].numpy(), answers["age_distribution"].numpy() @ years, rtol=1e-4
+    )
+    on_openvino = ExportedModel(published).answer(faces)
+    for name, value in answers.items():
+        np.testing.assert_allclose(on_openvino[name], value.numpy(), atol=1e-2, rtol=1e-3)
+
+
+def test_a_version_is_never_overwritten(published: Path, run: Path, data: Path) -> None:
+    before = (published / "saved_model.pb").read_bytes()
+    with pytest.raises(ModelError, match="exists already"):
+        publish(run, data, published, (8, 9), say=lambda line: None)
+    assert (published / "saved_model.pb").read_bytes() == before
+
+
+def test_nothing_is_left_beside_a_published_version(published: Path) -> None:
+    assert [p.name for p in published.parent.iterdir()] == [published.name]
+    assert newest_version(published.parent) == published
+
+
+def test_the_card_names_terms_figures_groups_limits_and_commit(published: Path, run: Path) -> None:
+    card = (published / "MODEL_CARD.md").read_text()
+    info = json.loads((published / "model.json").read_text())
+    evaluation = json.loads((run / "evaluation.json").read_text())
+    assert "non-commercial research only" in card
+    assert f"{evaluation['age_mae']:.3f}" in card
+    for part in ("ethnicity: Asian", "## Limits", record.read(run)["commit"], "face width, px"):
+        assert part in card
+    assert info["input_size_px"] == 64
+    assert info["margin"] == 0
+    assert info["calibration"]["age_temperature"] > 0
+
+
+def test_warm_up_requests_are_what_the_official_server_reads(published: Path) -> None:
+    records = tf.data.TFRecordDataset(str(published / WARMUP_FILE))
+    logs = [PredictionLog.FromString(r.numpy()) for r in records]
+    assert [log.WhichOneof("log_type") for log in logs] == ["predict_log"] * len(logs)
+    model = tf.saved_model.load(str(published)).signatures["serving_default"]
+    for log in logs:
+        request = log.predict_log.request
+        assert request.model_spec.name == "age_gender"
+        faces = tf.make_ndarray(request.inputs["faces"])
+        assert faces.dtype == np.uint8
+        assert faces.shape[1:] == (64, 64, 3)
+        assert model(faces=tf.constant(faces))["age"].shape == faces.shape[0]
