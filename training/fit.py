@@ -36,9 +36,7 @@ def labels_of(config: TrainConfig, faces: FaceSet, at: Any) -> dict[str, Any]:
     return {head: both[head] for head in config.network.heads}
 
 
-def epoch_batches(
-    config: TrainConfig, faces: FaceSet, epoch: int, size_px: int
-) -> tf.data.Dataset:
+def epoch_batches(config: TrainConfig, faces: FaceSet, epoch: int, size_px: int) -> tf.data.Dataset:
     """One epoch of augmented batches: `(crops uint8, labels, weights)`, the same for the same seed."""
     order = np.random.default_rng([config.seed, epoch]).permutation(len(faces)).astype(np.int64)
     batch = config.fit.batch
@@ -70,9 +68,9 @@ def plain_batches(
 ) -> tf.data.Dataset:
     """Unaugmented batches in order: `(crops uint8, labels)`."""
     crops = np.stack([frame(crop, size_px) for crop in faces.crops])
-    return tf.data.Dataset.from_tensor_slices(
-        (crops, labels_of(config, faces, slice(None)))
-    ).batch(batch)
+    return tf.data.Dataset.from_tensor_slices((crops, labels_of(config, faces, slice(None)))).batch(
+        batch
+    )
 
 
 class CosineWithWarmup(keras.optimizers.schedules.LearningRateSchedule):
@@ -89,16 +87,21 @@ class CosineWithWarmup(keras.optimizers.schedules.LearningRateSchedule):
     def __call__(self, step: Any) -> Any:
         step = tf.cast(step, tf.float32) + self._start
         rise = step / self._warmup
-        done = tf.clip_by_value((step - self._warmup) / max(1, self._total - self._warmup), 0.0, 1.0)
+        done = tf.clip_by_value(
+            (step - self._warmup) / max(1, self._total - self._warmup), 0.0, 1.0
+        )
         return self._peak * tf.minimum(rise, 0.5 * (1 + tf.cos(np.pi * done)))
 
     def get_config(self) -> dict[str, Any]:
-        return {"peak": self._peak, "warmup": self._warmup, "total": self._total, "start": self._start}
+        return {
+            "peak": self._peak,
+            "warmup": self._warmup,
+            "total": self._total,
+            "start": self._start,
+        }
 
 
-def compile_for(
-    config: TrainConfig, model: keras.Model, schedule: Any, learns: str
-) -> None:
+def compile_for(config: TrainConfig, model: keras.Model, schedule: Any, learns: str) -> None:
     """Choose the layers that learn and give the model losses, metrics and a fresh optimizer."""
     backbone = model.get_layer(BACKBONE)
     backbone.trainable = learns != "added"
@@ -124,6 +127,20 @@ def compile_for(
         metrics={head: metrics[head] for head in heads},
         jit_compile=False,  # XLA on a CPU is an order of magnitude slower here
     )
+
+
+class _OwnWeights(keras.callbacks.Callback):
+    """Undoes what Keras does at the end of every `fit`: put the moving average into the model.
+
+    The next epoch must go on from the weights that learn, not from their average.
+    """
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self._own = [v.numpy() for v in self.model.trainable_variables]
+
+    def on_train_end(self, logs: Any = None) -> None:
+        for variable, value in zip(self.model.trainable_variables, self._own, strict=True):
+            variable.assign(value)
 
 
 class _Averaged:
@@ -161,7 +178,9 @@ def fit(
         keras.mixed_precision.set_global_policy("mixed_float16")
     keras.utils.set_random_seed(config.seed)
     state_path, checkpoint = run_dir / STATE_FILE, run_dir / CHECKPOINT
-    state = json.loads(state_path.read_text()) if state_path.exists() else {"epoch": 0, "taken_s": 0.0}
+    state = (
+        json.loads(state_path.read_text()) if state_path.exists() else {"epoch": 0, "taken_s": 0.0}
+    )
     model = build(config.network, weights if state["epoch"] == 0 else None)
     steps = len(train) // config.fit.batch
     epoch, compiled = 0, ""
@@ -210,15 +229,24 @@ def fit(
 
 
 def _schedule(config: TrainConfig, epoch: int, stage: Stage, steps: int) -> Any:
-    """The learning rate from this epoch on; one cosine spans all stages in which the backbone learns."""
+    """The learning rate of the stage that this epoch lies in, by the optimizer's own steps.
+
+    One cosine spans all stages in which the backbone learns. An optimizer lives from one change of
+    `learns` to the next, and a resumed one brings its steps along: what is added to them is what
+    came before its first epoch, wherever in its life it is resumed.
+    """
     if stage.learns == "added":
         return _ADDED_LEARNING_RATE
-    learning = [s.learns != "added" for s in config.fit.stages for _ in range(s.epochs)]
+    learns = [s.learns for s in config.fit.stages for _ in range(s.epochs)]
+    first = epoch
+    while first > 0 and learns[first - 1] == stage.learns:
+        first -= 1
+    learning = [which != "added" for which in learns]
     return CosineWithWarmup(
         config.fit.learning_rate,
         round(config.fit.warmup_epochs * steps),
         sum(learning) * steps,
-        start=sum(learning[:epoch]) * steps,
+        start=sum(learning[:first]) * steps,
     )
 
 
@@ -231,7 +259,11 @@ def _one_epoch(
     stage: Stage,
 ) -> dict[str, float]:
     history = model.fit(
-        epoch_batches(config, train, epoch, stage.size_px), epochs=1, verbose=0, shuffle=False
+        epoch_batches(config, train, epoch, stage.size_px),
+        epochs=1,
+        verbose=0,
+        shuffle=False,
+        callbacks=[_OwnWeights()],
     )
     with _Averaged(model):
         scores = model.evaluate(
@@ -266,7 +298,14 @@ def _restore(model: keras.Model, checkpoint: Path) -> None:
 
 def _line(record: dict[str, float], epochs: int) -> str:
     parts = [f"epoch {record['epoch']}/{epochs}", f"{record['size_px']} px"]
-    for key in ("loss", "val_loss", "val_age_mae", "val_mae", "val_gender_accuracy", "val_accuracy"):
+    for key in (
+        "loss",
+        "val_loss",
+        "val_age_mae",
+        "val_mae",
+        "val_gender_accuracy",
+        "val_accuracy",
+    ):
         if key in record:
             parts.append(f"{key} {record[key]:.4f}")
     return ", ".join([*parts, f"{record['taken_s'] / 60:.1f} min"])

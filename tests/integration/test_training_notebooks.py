@@ -53,7 +53,12 @@ def test_the_notebook_that_trains_publishes_a_model(
     config.write_text(_TINY_RUN)
     data = write_utkface(tmp_path / "data", 60)
     said = _run(
-        NOTEBOOKS / "train.ipynb", tmp_path, monkeypatch, DATA=data, TRAIN_CONFIG=config, WEIGHTS="none"
+        NOTEBOOKS / "train.ipynb",
+        tmp_path,
+        monkeypatch,
+        DATA=data,
+        TRAIN_CONFIG=config,
+        WEIGHTS="none",
     )
     assert "# Age and gender of a face" in said
     assert (tmp_path / "out/models/age_gender/1/saved_model.pb").exists()
