@@ -35,7 +35,7 @@ _SETTINGS = {
     "model-server": "ModelServerSettings",
 }
 
-_OWN_COMMANDS = ("up", "demo-camera", *_SERVICES)
+_OWN_COMMANDS = ("up", "demo-camera", "predict", *_SERVICES)
 
 Run = Callable[[argparse.Namespace], int]
 
@@ -43,8 +43,8 @@ Run = Callable[[argparse.Namespace], int]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    parser = _parser(_asked(arguments))
     try:
+        parser = _parser(_asked(arguments))
         namespace = parser.parse_args(arguments)
         run: Run | None = getattr(namespace, "run", None)
         if run is None:
@@ -85,6 +85,7 @@ def _parser(asked: str) -> argparse.ArgumentParser:
     for name, text in _SERVICES.items():
         _add_service(commands, asked, name, text)
     _add_demo_camera(commands)
+    _add_predict(commands, asked)
     _add_training(commands, asked)
     _add_bench(commands, asked)
     return parser
@@ -236,6 +237,13 @@ def _demo_camera(arguments: argparse.Namespace) -> int:
     return run_service("demo-camera", "info", lambda stop: demo_camera.serve(options, stop, say))
 
 
+def _add_predict(commands: Commands[_Parser], asked: str) -> None:
+    if asked == "predict":
+        _add_commands_of("services.predict.cli", commands)
+    else:  # the package is heavy to import
+        commands.add_parser("predict", help="age and gender of the faces in pictures and videos")
+
+
 def _add_training(commands: Commands[_Parser], asked: str) -> None:
     if asked in _OWN_COMMANDS:
         return
@@ -252,7 +260,9 @@ def _add_commands_of(module: str, commands: Commands[_Parser]) -> None:
     """Have a module add its commands, where it is there."""
     try:
         found = importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise  # it is there, but something that it needs is not
         found = False
     if found:
         importlib.import_module(module).add_commands(commands)
