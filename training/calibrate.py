@@ -43,6 +43,22 @@ def find_calibration(labels: Labels, answers: Answers) -> Calibration:
     return Calibration(round(age, 4), round(gender, 4))
 
 
+def calibrated(answers: Answers, calibration: Calibration) -> Answers:
+    """What the model will answer at these temperatures, from its answers at 1."""
+    changed = dict(answers)
+    if "age_distribution" in answers:
+        distribution = sharpen(answers["age_distribution"], calibration.age_temperature)
+        years = np.arange(distribution.shape[-1], dtype=np.float32)
+        changed["age_distribution"] = distribution
+        changed["age"] = distribution @ years
+        variance = (distribution * (years - changed["age"][:, None]) ** 2).sum(axis=-1)
+        changed["age_std"] = np.sqrt(variance).astype(np.float32)
+    if "gender" in answers:
+        soft = soften(answers["gender"], calibration.gender_temperature)
+        changed["gender"] = soft.astype(np.float32)
+    return changed
+
+
 def _age_temperature(age: NDArray[np.float32], distribution: NDArray[np.floating]) -> float:
     """By halving: a warmer distribution is wider, so its interval holds more often."""
     low, high = _LOWEST, _HIGHEST

@@ -17,13 +17,14 @@ import tensorflow as tf
 
 from services.common.errors import DataError
 from training import record
-from training.calibrate import find_calibration
+from training.calibrate import calibrated, find_calibration
 from training.card import model_card
 from training.config import TrainConfig
 from training.dataset import Picture, load, parse_folds
 from training.evaluate import Say, aligned_cut, ask, evaluate, labels_of
 from training.export import answers_of, check_new, export, load_network
 from training.faces import decode
+from training.metrics import figures
 from training.report import plot_evaluation, plot_robustness
 from training.robustness import robustness
 from training.savedmodel import Answers, Calibration, ExportedModel
@@ -64,6 +65,9 @@ def publish(
     found, answers = ask(held_out, cut, _uncalibrated(network))
     calibration = find_calibration(labels_of(held_out).at(found), answers)
     say(f"temperatures: age {calibration.age_temperature}, gender {calibration.gender_temperature}")
+    before = figures(labels_of(held_out).at(found), answers)
+    after = figures(labels_of(held_out).at(found), calibrated(answers, calibration))
+    record.write(run, {"calibration": asdict(calibration) | {"before": before, "after": after}})
     crops = np.stack(
         [crop for p in held_out[:_COMPARED_FACES] if (crop := cut(decode(p))) is not None]
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from services.common.errors import DataError, ModelError, SettingsError
@@ -127,7 +128,10 @@ def test_too_few_pictures_are_refused(cache: Path, tmp_path: Path) -> None:
 def test_the_published_model_answers_as_its_signature_says(published: Path) -> None:
     loaded = tf.saved_model.load(str(published))
     assert set(loaded.signatures) == {"serving_default"}
-    assert b"ReadVariableOp" not in (published / "saved_model.pb").read_bytes()
+    saved = SavedModel.FromString((published / "saved_model.pb").read_bytes())
+    graph = saved.meta_graphs[0].graph_def
+    nodes = [*graph.node, *(n for f in graph.library.function for n in f.node_def)]
+    assert not {"VarHandleOp", "ReadVariableOp"} & {node.op for node in nodes}
     faces = np.zeros((3, 64, 64, 3), np.uint8)
     answers = loaded.signatures["serving_default"](faces=tf.constant(faces))
     shapes = {name: tuple(value.shape) for name, value in answers.items()}
@@ -165,6 +169,16 @@ def test_the_card_names_terms_figures_groups_limits_and_commit(published: Path, 
     assert info["input_size_px"] == 64
     assert info["margin"] == 0
     assert info["calibration"]["age_temperature"] > 0
+
+
+def test_calibration_on_the_held_out_share_is_recorded_before_and_after(
+    published: Path, run: Path
+) -> None:
+    kept = record.read(run)["calibration"]
+    assert kept["before"]["n"] == kept["after"]["n"] == record.read(run)["validation_faces"]
+    assert abs(kept["after"]["interval_coverage"] - 0.8) <= abs(
+        kept["before"]["interval_coverage"] - 0.8
+    )
 
 
 def test_warm_up_requests_are_what_the_official_server_reads(published: Path) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.calibrate import find_calibration, sharpen, soften
+from training.calibrate import calibrated, find_calibration, sharpen, soften
 from training.metrics import Labels, coverage
-from training.savedmodel import Answers
+from training.savedmodel import Answers, Calibration
 
 
 def _honest(n: int = 1200) -> tuple[Labels, np.ndarray, np.ndarray]:
@@ -39,3 +39,14 @@ def test_a_temperature_makes_the_interval_hold(wrong: float) -> None:
 def test_a_head_that_is_not_there_is_left_alone() -> None:
     labels, distribution, _ = _honest(200)
     assert find_calibration(labels, {"age_distribution": distribution}).gender_temperature == 1
+
+
+def test_what_the_export_will_answer_is_foretold() -> None:
+    distribution = np.array([[0.1, 0.8, 0.1], [0.5, 0.25, 0.25]], np.float32)
+    said: Answers = {"age_distribution": distribution, "gender": np.array([0.9, 0.5], np.float32)}
+    cold = calibrated(said, Calibration(age_temperature=0.5, gender_temperature=2.0))
+    squares = distribution**2
+    expected = squares / squares.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(cold["age_distribution"], expected, rtol=1e-5)
+    np.testing.assert_allclose(cold["age"], expected @ np.arange(3), rtol=1e-5)
+    assert cold["gender"] == pytest.approx([0.75, 0.5])
