@@ -1,0 +1,30 @@
+"""Tell the running stack of the demo camera, once; runs in a container beside it.
+
+Usage: `python add_demo_camera.py http://annotator:8080 demo rtsp://demo-camera:8554/demo`.
+"""
+
+import json
+import sys
+import urllib.error
+import urllib.request
+
+_ALREADY_THERE = 409
+
+
+def add(page: str, name: str, url: str) -> None:
+    """POST a camera; one of that name that is there already is as good."""
+    request = urllib.request.Request(  # noqa: S310  an address of the compose file
+        f"{page}/api/cameras",
+        json.dumps({"name": name, "url": url}).encode(),
+        {"Content-Type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=10):  # noqa: S310
+            pass
+    except urllib.error.HTTPError as error:
+        if error.code != _ALREADY_THERE:
+            raise
+
+
+if __name__ == "__main__":
+    add(*sys.argv[1:])

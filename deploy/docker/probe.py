@@ -1,0 +1,24 @@
+"""Exit 0 if a service on this machine answers a request with 200, else 1; for container health checks.
+
+Usage: `python -I -S probe.py PORT "GET /readyz HTTP/1.0"`; for an RTSP server `"OPTIONS * RTSP/1.0"`.
+Imports nothing but sockets: it runs every few seconds in every container, for a hundredth of a second.
+"""
+
+import socket
+import sys
+
+TIMEOUT_S = 3.0
+
+
+def answers(port: int, request: str) -> bool:
+    """Whether the answer's status is 200."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), TIMEOUT_S) as connection:
+            connection.sendall(f"{request}\r\nCSeq: 1\r\n\r\n".encode())
+            return b" 200 " in connection.recv(64).partition(b"\r\n")[0] + b" "
+    except OSError:
+        return False
+
+
+if __name__ == "__main__":
+    sys.exit(0 if answers(int(sys.argv[1]), sys.argv[2]) else 1)
