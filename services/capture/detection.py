@@ -109,8 +109,11 @@ class DetectorThread:
         found = finder.find(frame.video, frame.captured_us)
         reader.tracks = SessionTracks(frame.session, found.faces)
         name = reader.camera.name
-        self._metrics.detections.labels(name).inc()
-        self._metrics.faces_found.labels(name).inc(found.found)
+        if found.is_still:
+            self._metrics.detections_spared.labels(name).inc()
+        else:
+            self._metrics.detections.labels(name).inc()
+            self._metrics.faces_found.labels(name).inc(found.found)
         self._metrics.tracks.labels(name).set(len(found.faces))
         self._metrics.faces_dropped.labels(name, "encode").inc(found.lost_crops)
         self._on_found(reader, frame, found)

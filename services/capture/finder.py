@@ -16,6 +16,7 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
+from services.capture.motion import MotionGate
 from services.capture.picture import (
     Picture,
     detector_input,
@@ -50,6 +51,7 @@ class Found:
     width: int
     height: int
     found: int  # faces that the detector saw
+    is_still: bool  # nothing had changed: these are the faces of the last search
     faces: tuple[TrackedFace, ...]
     crops: tuple[FoundCrop, ...]
     lost_crops: int  # could not be cut or encoded
@@ -60,6 +62,20 @@ class _Sight:
     picture: Picture
     captured_us: int
     landmarks: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class _Sightings:
+    """What a search saw, in pixels of the upright picture; one entry a face in each."""
+
+    boxes: list[Box]
+    scores: list[float]
+    landmarks: NDArray[np.float32]
+
+    def only(self, keep: list[int]) -> _Sightings:
+        return _Sightings(
+            [self.boxes[i] for i in keep], [self.scores[i] for i in keep], self.landmarks[keep]
+        )
 
 
 class FaceFinder:
@@ -77,6 +93,8 @@ class FaceFinder:
     ) -> None:
         self._settings, self._rotate, self._detectors = settings, rotate, detectors
         self._tracker = Tracker()
+        self._motion = MotionGate()
+        self._last = _Sightings([], [], np.empty((0, 5, 2), np.float32))
         self._sampler: Sampler[_Sight] = Sampler(settings.sample_interval_s)
 
     def find(self, frame: av.VideoFrame, captured_us: int) -> Found:
@@ -86,15 +104,13 @@ class FaceFinder:
             PictureError: the frame's pixel format cannot be converted.
         """
         picture = picture_of(frame, self._rotate)
-        detector = self._detectors(picture.width, picture.height)
-        canvas, (scale_x, scale_y) = detector_input(picture, detector.width, detector.height)
-        found = detector.detect(canvas)
-        scale = np.array([scale_x, scale_y], np.float32)
-        boxes: list[Box] = [tuple(box) for box in (found.boxes * np.tile(scale, 2)).tolist()]
-        scores: list[float] = found.scores.tolist()
-        landmarks = found.landmarks * scale
         now = captured_us / 1e6
+        is_still = self._motion.is_still(picture.y, now)
+        seen = self._last if is_still else self._search(picture)
+        boxes, scores, landmarks = seen.boxes, seen.scores, seen.landmarks
         owners = self._tracker.update(boxes, scores, now)
+        # What is not yet sure to be a face must be found by a second search, not by this one.
+        self._last = seen.only([i for i, face in enumerate(owners) if face is not None])
         chosen: list[tuple[int, Moment[_Sight]]] = []
         for box, score, points, face in zip(boxes, scores, landmarks, owners, strict=True):
             if face is None:
@@ -113,10 +129,19 @@ class FaceFinder:
             picture.width,
             picture.height,
             len(boxes),
+            is_still,
             self._tracker.shown(now),
             good,
             len(crops) - len(good),
         )
+
+    def _search(self, picture: Picture) -> _Sightings:
+        detector = self._detectors(picture.width, picture.height)
+        canvas, (scale_x, scale_y) = detector_input(picture, detector.width, detector.height)
+        found = detector.detect(canvas)
+        scale = np.array([scale_x, scale_y], np.float32)
+        boxes: list[Box] = [tuple(box) for box in (found.boxes * np.tile(scale, 2)).tolist()]
+        return _Sightings(boxes, found.scores.tolist(), found.landmarks * scale)
 
     def _quality(
         self, picture: Picture, box: Box, score: float, landmarks: NDArray[np.float32]

@@ -8,7 +8,7 @@ from typing import ClassVar
 from pydantic import Field, field_validator
 
 from services.common.settings import CommonSettings
-from services.common.streams import DEFAULT_SHARDS, MAX_CAMERAS
+from services.common.streams import CROP_PX, DEFAULT_SHARDS, MAX_CAMERAS
 
 _DETECTOR_STEP_PX = 32  # the detector's coarsest stride
 
@@ -53,7 +53,7 @@ class CaptureSettings(CommonSettings):
     min_frontality: float = Field(
         0.15, ge=0, le=1, description="do not ask for a face turned further away (0-1)"
     )
-    crop_size_px: int = Field(160, ge=32, le=512, description="side of a face crop")
+    crop_size_px: int = Field(CROP_PX, ge=32, le=512, description="side of a face crop")
     crop_jpeg_quality: int = Field(90, ge=1, le=100, description="JPEG quality of face crops")
     shards: int = Field(
         DEFAULT_SHARDS, ge=1, le=256, description="face streams; the same for capture and workers"

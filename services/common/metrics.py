@@ -51,7 +51,11 @@ class _Metrics:
 
 
 class CaptureMetrics(_Metrics):
-    """Camera in, faces out. `reason` of a dropped face: overflow, broker, encode."""
+    """Camera in, faces out.
+
+    `reason` of a dropped face: overflow, broker, encode; of a frame: corrupt, detector (too many
+    are due), publisher, broker, format, error.
+    """
 
     service = "capture"
 
@@ -67,6 +71,9 @@ class CaptureMetrics(_Metrics):
         )
         self.reconnects = self._counter("reconnects_total", "Camera reconnections", ("camera",))
         self.detections = self._counter("detections_total", "Detector runs", ("camera",))
+        self.detections_spared = self._counter(
+            "detections_spared_total", "Detections not needed: nothing had changed", ("camera",)
+        )
         self.faces_found = self._counter(
             "faces_found_total", "Faces seen by the detector", ("camera",)
         )
@@ -84,7 +91,7 @@ class CaptureMetrics(_Metrics):
 
 
 class WorkerMetrics(_Metrics):
-    """Crops in, results out. `reason` of a dropped face: stale, corrupt, foreign, dead, trimmed."""
+    """Crops in, results out. `reason` of a dropped face: stale, corrupt, foreign, dead, broker."""
 
     service = "worker"
 

@@ -26,6 +26,8 @@ RESULTS_CAP = 256
 FACES_CAP = 256  # per shard
 DEAD_CAP = 1000
 
+CROP_PX = 128  # side of a face crop: what the exported networks take
+
 STATUS_TTL_S = 10.0  # a camera's status is rewritten every second by who reads it
 WATCHED_TTL_S = 3.0
 MAX_CAMERAS = 256

@@ -7,7 +7,7 @@ from typing import ClassVar
 from pydantic import Field, field_validator, model_validator
 
 from services.common.settings import CommonSettings
-from services.common.streams import DEFAULT_SHARDS
+from services.common.streams import CROP_PX, DEFAULT_SHARDS
 
 
 class WorkerSettings(CommonSettings):
@@ -19,7 +19,7 @@ class WorkerSettings(CommonSettings):
     models: tuple[str, ...] = Field(
         ("age_gender",), description="models whose outputs together make an answer, by comma"
     )
-    input_px: int = Field(160, ge=16, le=1024, description="side of the models' square input")
+    input_px: int = Field(CROP_PX, ge=16, le=1024, description="side of the models' square input")
     batch_max: int = Field(16, ge=1, le=128, description="faces in one request at most")
     batch_wait_ms: float = Field(
         8.0, ge=0, le=1000, description="how long the first face of a batch waits for others"

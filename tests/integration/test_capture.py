@@ -167,7 +167,7 @@ def test_a_camera_gives_tracks_and_face_crops(broker_url: str, rtsp: str) -> Non
     faces = [decode_face(fields) for _, fields in entries]
     assert {face.track for face, _ in faces} == {1, 2}
     for face, crop in faces:
-        assert simplejpeg.decode_jpeg(crop).shape == (160, 160, 3)
+        assert simplejpeg.decode_jpeg(crop).shape == (streams.CROP_PX, streams.CROP_PX, 3)
         assert 0 < face.quality <= 1
         assert began_us < face.captured_us <= face.published_us
 

@@ -26,7 +26,7 @@ from tests.fixtures.serving import (
     wait_until,
 )
 
-FACES = np.zeros((3, 160, 160, 3), np.uint8)
+FACES = np.zeros((3, 128, 128, 3), np.uint8)
 FACES[0], FACES[1, ..., 1] = 255, 51  # white; a fifth of green; black
 
 
@@ -132,13 +132,13 @@ def test_a_batch_of_faces_is_answered_by_the_newest_version(client: Client) -> N
 
 @pytest.mark.parametrize("size", [0, 1, 2, 7, 16])
 def test_batches_of_any_size_are_answered(client: Client, size: int) -> None:
-    outputs = outputs_of(client.predict(request_for(np.zeros((size, 160, 160, 3), np.uint8))))
+    outputs = outputs_of(client.predict(request_for(np.zeros((size, 128, 128, 3), np.uint8))))
     assert outputs["age"].shape == (size,)
     assert outputs["age_distribution"].shape == (size, 111)
 
 
 def test_faces_of_a_large_batch_keep_their_order(client: Client) -> None:
-    faces = np.zeros((11, 160, 160, 3), np.uint8)
+    faces = np.zeros((11, 128, 128, 3), np.uint8)
     faces[..., 1] = (np.arange(11) * 20)[:, None, None]
     outputs = outputs_of(client.predict(request_for(faces)))
     np.testing.assert_allclose(outputs["age"], np.arange(11) * 2000 / 255 + 1, atol=1e-3)
@@ -251,8 +251,8 @@ def _twice(request: pb.PredictRequest) -> None:
         (_too_many, "INVALID_ARGUMENT", "Sent extra: {more}."),
         (_floats, "INVALID_ARGUMENT", "Expects arg[0] to be uint8 but float is provided"),
         (_strings, "INVALID_ARGUMENT", "to be uint8 but string is provided"),
-        (_small, "INVALID_ARGUMENT", "shape [?,160,160,3], but has [3,64,64,3]"),
-        (_flat, "INVALID_ARGUMENT", "shape [?,160,160,3], but has [160,160,3]"),
+        (_small, "INVALID_ARGUMENT", "shape [?,128,128,3], but has [3,64,64,3]"),
+        (_flat, "INVALID_ARGUMENT", "shape [?,128,128,3], but has [128,128,3]"),
         (_short, "INVALID_ARGUMENT", "tensor parsing error: faces"),
         (_huge, "INVALID_ARGUMENT", "is larger than the 128 allowed"),
         (_negative, "INVALID_ARGUMENT", "no definite shape"),
@@ -374,7 +374,7 @@ def test_the_server_says_when_it_can_answer(tmp_path: Path) -> None:
 
 
 def test_requests_under_way_are_finished_on_stop(models_dir: Path) -> None:
-    faces = np.zeros((128, 160, 160, 3), np.uint8)
+    faces = np.zeros((128, 128, 128, 3), np.uint8)
     with running_model_server(models_dir) as server:
         wait_until(server.repository.served)
         client = Client(server.port)

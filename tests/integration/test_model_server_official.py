@@ -58,7 +58,7 @@ def channel(server: ModelServer) -> Iterator[Any]:
 
 
 def some_faces(n: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    return np.random.default_rng(n).integers(0, 256, (n, 160, 160, 3), dtype=np.uint8)
+    return np.random.default_rng(n).integers(0, 256, (n, 128, 128, 3), dtype=np.uint8)
 
 
 def official_request(faces: np.ndarray[Any, Any]) -> Any:

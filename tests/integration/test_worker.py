@@ -48,7 +48,7 @@ from tests.fixtures.serving import put_version, running_model_server, wait_until
 CAMERA = "door"
 
 
-def crop(red: int = 0, green: int = 0, size_px: int = 160) -> bytes:
+def crop(red: int = 0, green: int = 0, size_px: int = 128) -> bytes:
     picture = np.zeros((size_px, size_px, 3), np.uint8)
     picture[..., 0], picture[..., 1] = red, green
     jpeg: bytes = simplejpeg.encode_jpeg(picture, 95, "RGB", "444")
@@ -64,7 +64,7 @@ def face(track: int, *, camera: str = CAMERA, age_s: float = 0.0) -> Face:
         captured_us=at,
         published_us=at,
         quality=0.75,
-        size_px=160,
+        size_px=128,
     )
 
 

@@ -23,7 +23,7 @@ from services.common.metrics import CaptureMetrics
 FRAME = CapturedFrame(
     av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), "rgb24"), 7, 3, 1_000_000
 )
-FOUND = Found(64, 64, 1, (), (FoundCrop(1, 1_000_000, 0.5, b"\xff\xd8jpeg"),), 0)
+FOUND = Found(64, 64, 1, False, (), (FoundCrop(1, 1_000_000, 0.5, b"\xff\xd8jpeg"),), 0)
 
 
 class _Bench:
