@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from services.common.estimates import INTERVAL_LEVEL, central_interval
+from services.common.estimates import INTERVAL_LEVEL, central_interval, moments
 from training.metrics import Labels, log_loss
 from training.savedmodel import Answers, Calibration
 
@@ -48,11 +48,8 @@ def calibrated(answers: Answers, calibration: Calibration) -> Answers:
     changed = dict(answers)
     if "age_distribution" in answers:
         distribution = sharpen(answers["age_distribution"], calibration.age_temperature)
-        years = np.arange(distribution.shape[-1], dtype=np.float32)
         changed["age_distribution"] = distribution
-        changed["age"] = distribution @ years
-        variance = (distribution * (years - changed["age"][:, None]) ** 2).sum(axis=-1)
-        changed["age_std"] = np.sqrt(variance).astype(np.float32)
+        changed["age"], changed["age_std"] = moments(distribution)
     if "gender" in answers:
         soft = soften(answers["gender"], calibration.gender_temperature)
         changed["gender"] = soft.astype(np.float32)

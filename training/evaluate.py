@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from services.common.alignment import align
 from services.common.detector import FaceDetector
 from services.common.errors import DataError
+from services.common.estimates import moments
 from training.dataset import Picture, folds_digest, load, load_raw
 from training.faces import DETECT_PX, best_landmarks, decode, framed_landmarks
 from training.metrics import Labels, at, by_group, coverage, figures, reliability
@@ -78,11 +79,7 @@ def flip_averaged(plain: Answers, mirrored: Answers) -> Answers:
     half = np.float32(0.5)
     mean: Answers = {name: half * (plain[name] + mirrored[name]) for name in plain}
     if "age_distribution" in mean:
-        distribution = mean["age_distribution"]
-        years = np.arange(distribution.shape[-1], dtype=np.float32)
-        mean["age"] = distribution @ years
-        variance = (distribution * (years - mean["age"][:, None]) ** 2).sum(axis=-1)
-        mean["age_std"] = np.sqrt(variance).astype(np.float32)
+        mean["age"], mean["age_std"] = moments(mean["age_distribution"])
     return mean
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -167,11 +167,12 @@ def fit(
     run_dir: Path,
     weights: str | Path | None,
     say: Callable[[str], None] = print,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> keras.Model:
     """Train to the end of the last stage; the model comes back with its averaged weights.
 
     `run_dir` receives `history.jsonl` (a line an epoch) and a checkpoint after each epoch; a run
-    found unfinished there is resumed.
+    found unfinished there is resumed. `callbacks` see each epoch as a `Model.fit` of its own.
     """
     cv2.setNumThreads(1)
     if config.fit.mixed_precision:
@@ -200,7 +201,7 @@ def fit(
                     model.load_weights(checkpoint.with_suffix(".weights.h5"))
             started = time.monotonic()
             _seed_dropout(model, config.seed, epoch)
-            record = _one_epoch(config, model, train, validation, epoch, stage)
+            record = _one_epoch(config, model, train, validation, epoch, stage, callbacks)
             state = {
                 "epoch": epoch + 1,
                 "learns": stage.learns,
@@ -257,13 +258,14 @@ def _one_epoch(
     validation: FaceSet,
     epoch: int,
     stage: Stage,
+    callbacks: Sequence[keras.callbacks.Callback],
 ) -> dict[str, float]:
     history = model.fit(
         epoch_batches(config, train, epoch, stage.size_px),
         epochs=1,
         verbose=0,
         shuffle=False,
-        callbacks=[_OwnWeights()],
+        callbacks=[_OwnWeights(), *callbacks],
     )
     with _Averaged(model):
         scores = model.evaluate(

@@ -8,12 +8,14 @@ TensorBoard events, checkpoints, and the final weights, from which `training.pub
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
@@ -29,6 +31,7 @@ from training.report import plot_curves
 
 Say = Callable[[str], None]
 HISTORY_FILE = "history.jsonl"
+_BAR, _LINE = 30, 78
 
 
 def split(
@@ -85,7 +88,8 @@ def train(
     save_contact_sheet(train_faces, config.network.size_px, config.seed, sheet)
     say(f"augmented crops to look at: {sheet}")
     board = _Board(run)
-    model = fit(config, train_faces, validation_faces, run, weights, board.then(say))
+    watching = [_Progress()] if sys.stderr.isatty() else []
+    model = fit(config, train_faces, validation_faces, run, weights, board.then(say), watching)
     final = run / record.WEIGHTS_FILE
     partial = final.with_name("partial.weights.h5")
     model.save_weights(partial)
@@ -128,6 +132,21 @@ def _claim(run: Path, config: TrainConfig, report: DataReport) -> None:
                 "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             },
         )
+
+
+class _Progress(keras.callbacks.Callback):  # type: ignore[misc]
+    """One line that writes over itself: how far the epoch is, and how long it will still take."""
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._started = time.monotonic()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        done, steps = batch + 1, self.params.get("steps") or 0
+        left = (time.monotonic() - self._started) / done * (steps - done)
+        filled = "█" * (_BAR * done // max(steps, 1))
+        text = f"{filled:<{_BAR}} {done}/{steps}, {left / 60:.1f} min left, loss {logs['loss']:.3f}"
+        end = "\n" if done == steps else ""
+        print(f"\r{text:<{_LINE}}", end=end, file=sys.stderr, flush=True)
 
 
 class _Board:

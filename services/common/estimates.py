@@ -11,6 +11,17 @@ from numpy.typing import NDArray
 INTERVAL_LEVEL = 0.8
 
 
+def moments(
+    distribution: NDArray[np.floating],
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Expected age Σ i·pᵢ and standard deviation, years, of `[..., bins]` that sum to 1."""
+    p = np.asarray(distribution, np.float64)
+    years = np.arange(p.shape[-1])
+    age = p @ years
+    variance = (p * (years - age[..., None]) ** 2).sum(axis=-1)
+    return age.astype(np.float32), np.sqrt(variance).astype(np.float32)
+
+
 def quantile(distribution: NDArray[np.floating], level: float) -> NDArray[np.float32]:
     """The age below which a share `level` of the distribution lies, in years.
 

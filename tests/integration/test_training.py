@@ -17,9 +17,10 @@ from services.common.errors import DataError, ModelError, SettingsError
 from tests.fixtures.utkface import write_utkface
 from training import record
 from training.config import TrainConfig
+from training.export import export
 from training.network import build
 from training.publish import publish
-from training.savedmodel import ExportedModel, newest_version
+from training.savedmodel import Calibration, ExportedModel, newest_version
 from training.train import train
 from training.warmup import FILE as WARMUP_FILE
 
@@ -193,3 +194,25 @@ def test_warm_up_requests_are_what_the_official_server_reads(published: Path) ->
         assert faces.dtype == np.uint8
         assert faces.shape[1:] == (64, 64, 3)
         assert model(faces=tf.constant(faces))["age"].shape == faces.shape[0]
+
+
+def test_a_network_of_one_head_is_also_served_under_its_name(tmp_path: Path) -> None:
+    model = build(_config(heads=["gender"]).network, None, size_px=64)
+    crops = np.zeros((1, 64, 64, 3), np.uint8)
+    done = export(model, tmp_path / "gender" / "3", Calibration(), crops, lambda _: ({}, "card"))
+    loaded = tf.saved_model.load(str(done))
+    assert set(loaded.signatures) == {"serving_default", "gender"}
+    assert set(loaded.signatures["gender"](faces=tf.constant(crops))) == {"gender"}
+
+
+def test_nothing_is_published_where_the_runtimes_disagree(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        ExportedModel, "answer", lambda self, crops: {"gender": np.full(len(crops), 9, np.float32)}
+    )
+    model = build(_config(heads=["gender"]).network, None, size_px=64)
+    crops = np.zeros((1, 64, 64, 3), np.uint8)
+    with pytest.raises(ModelError, match="disagree, nothing published"):
+        export(model, tmp_path / "gender" / "1", Calibration(), crops, lambda _: ({}, "card"))
+    assert not list((tmp_path / "gender").iterdir())

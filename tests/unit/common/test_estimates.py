@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from services.common.estimates import central_interval, quantile
+from services.common.estimates import central_interval, moments, quantile
 
 
 def test_a_year_stands_for_the_half_years_around_it() -> None:
@@ -29,6 +29,14 @@ def test_many_distributions_at_once_need_not_be_normalised() -> None:
     ages = np.arange(111)
     distributions = 3 * np.exp(-0.5 * ((ages - np.array([[20.0], [60.0]])) / 4) ** 2)
     np.testing.assert_allclose(quantile(distributions, 0.5), [20, 60], atol=0.02)
+
+
+def test_moments_of_two_years() -> None:
+    half_each = np.zeros((1, 111))
+    half_each[0, [20, 40]] = 0.5
+    age, deviation = moments(half_each)
+    assert age == pytest.approx([30])
+    assert deviation == pytest.approx([10])
 
 
 def test_no_age_lies_below_birth() -> None:
