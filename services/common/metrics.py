@@ -7,7 +7,7 @@ below, `model` by the models folder. A service imports the class that is its own
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 _LATENCY_BUCKETS_S = (
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1, 2, 5, 10,
@@ -16,12 +16,13 @@ _BATCH_BUCKETS = (1, 2, 4, 6, 8, 12, 16, 24, 32)
 
 
 class _Metrics:
-    """Counters, gauges and histograms of one service on one registry."""
+    """Counters, gauges and histograms of one service on one registry; CPU and memory too."""
 
     service = ""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
+        ProcessCollector(registry=registry)  # process_*; on Linux only
 
     def _counter(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
         return Counter(f"facestream_{self.service}_{name}", text, labels, registry=self.registry)

@@ -1,6 +1,7 @@
 """One naming rule, and nothing kept of a camera that is gone."""
 
 import re
+import sys
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
@@ -19,7 +20,9 @@ ALL = (
 def test_every_name_follows_the_rule(cls: type) -> None:
     registry = CollectorRegistry()
     cls(registry)
-    for metric in registry.collect():
+    own = [metric for metric in registry.collect() if not metric.name.startswith("process_")]
+    assert own
+    for metric in own:
         assert re.fullmatch(rf"facestream_{cls.service}_[a-z0-9_]+", metric.name), metric.name  # type: ignore[attr-defined]
         assert metric.documentation
 
@@ -34,3 +37,11 @@ def test_a_removed_camera_leaves_no_series() -> None:
     text = generate_latest(registry).decode()
     assert "door" not in text
     assert "till" in text
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="read from /proc")
+def test_every_service_tells_its_cpu_time_and_memory() -> None:
+    registry = CollectorRegistry()
+    metrics.WorkerMetrics(registry)
+    assert (registry.get_sample_value("process_cpu_seconds_total") or 0) > 0
+    assert (registry.get_sample_value("process_resident_memory_bytes") or 0) > 1e6
