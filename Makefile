@@ -11,7 +11,7 @@ STUBS := services/common/pb
 PROTOS := facestream/v1/messages.proto serving/serving.proto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint proto proto-check bench setup-demo setup-test clean
+.PHONY: help demo test lint proto proto-check bench up down logs setup-demo setup-test clean
 
 help:
 	@echo "make demo                  the whole pipeline on this machine, with a demo camera"
@@ -20,6 +20,9 @@ help:
 	@echo "make lint                  ruff and mypy"
 	@echo "make proto                 generate the stubs of proto/ anew (proto-check: compare only)"
 	@echo "make bench                 CPU, memory and latency of the pipeline and of the plain way"
+	@echo "make up                    the whole stack in containers (docker compose); docs/install.md"
+	@echo "make up DEMO=1 WITH=openvino WORKERS=2    with the demo camera, our model server, 2 workers"
+	@echo "make down                  stop it (make logs: follow what it says)"
 	@echo "make clean                 remove .venv and caches"
 
 # The camera's URL goes through the environment: it may carry a password.
@@ -46,6 +49,21 @@ proto-check: setup-test
 
 bench: setup-test
 	@$(BIN)/facestream bench
+
+# WITH=gpu or WITH=openvino adds that compose file; give it to down and logs too.
+COMPOSE = docker compose -f docker-compose.yml $(if $(WITH),-f compose.$(WITH).yml) $(if $(DEMO),--profile demo)
+
+up:
+	@deploy/prepare.sh
+	@$(COMPOSE) up --detach --build $(if $(WORKERS),--scale worker=$(WORKERS))
+	@echo "page: http://localhost:$${PAGE_PORT:-8080}   Grafana: http://localhost:$${GRAFANA_PORT:-3000}" \
+		"(user admin, password in deploy/secrets/grafana-password)"
+
+down:
+	@$(COMPOSE) --profile demo down --remove-orphans
+
+logs:
+	@$(COMPOSE) --profile demo logs --follow --tail 100
 
 clean:
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache *.egg-info

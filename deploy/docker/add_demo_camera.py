@@ -12,7 +12,7 @@ _ALREADY_THERE = 409
 
 
 def add(page: str, name: str, url: str) -> None:
-    """POST a camera; one of that name that is there already is as good."""
+    """POST a camera; one of that name that is there already is as good; else exit 1."""
     request = urllib.request.Request(  # noqa: S310  an address of the compose file
         f"{page}/api/cameras",
         json.dumps({"name": name, "url": url}).encode(),
@@ -22,8 +22,9 @@ def add(page: str, name: str, url: str) -> None:
         with urllib.request.urlopen(request, timeout=10):  # noqa: S310
             pass
     except urllib.error.HTTPError as error:
-        if error.code != _ALREADY_THERE:
-            raise
+        detail = error.read().decode(errors="replace")
+        if error.code != _ALREADY_THERE or "already" not in detail:
+            sys.exit(f"{page}: {error.code}: {detail}")
 
 
 if __name__ == "__main__":

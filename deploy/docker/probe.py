@@ -1,7 +1,7 @@
-"""Exit 0 if a service on this machine answers a request with 200, else 1; for container health checks.
+"""Health check of a container: exit 0 if the service in it answers a request with 200, else 1.
 
-Usage: `python -I -S probe.py PORT "GET /readyz HTTP/1.0"`; for an RTSP server `"OPTIONS * RTSP/1.0"`.
-Imports nothing but sockets: it runs every few seconds in every container, for a hundredth of a second.
+Usage: `python -I -S probe.py PORT "GET /readyz HTTP/1.0"`; for RTSP `"OPTIONS * RTSP/1.0"`.
+Imports nothing but sockets: it runs every few seconds in every container.
 """
 
 import socket
