@@ -1,4 +1,4 @@
-"""Writes the Grafana dashboards: `python deploy/grafana/dashboards.py`.
+"""Writes the Grafana dashboards: `python deploy/grafana/make_dashboards.py`.
 
 A dashboard is a list of panels, a panel a title and its queries; places, ids and everything that
 Grafana wants besides follow from these. The JSON files are committed; a test holds them to this

@@ -1,0 +1,117 @@
+"""The dashboards are what the script writes, and ask for nothing that nobody exports."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import promql_parser
+import pytest
+import yaml
+from prometheus_client import CollectorRegistry
+
+from deploy.grafana import make_dashboards
+from services.common import metrics
+from tests.fixtures.deploy import DEPLOY
+
+# Of the Redis exporter and of Prometheus itself; the integration test sees them alive.
+OTHERS = {"up", "redis_up", "redis_memory_used_bytes", "redis_memory_max_bytes"}
+PROCESS = {"process_cpu_seconds_total", "process_resident_memory_bytes"}
+
+
+def rules() -> list[dict[str, Any]]:
+    files = ("recording.yml", "alerts.yml")
+    texts = [(DEPLOY / "prometheus" / "rules" / name).read_text() for name in files]
+    return [r for text in texts for group in yaml.safe_load(text)["groups"] for r in group["rules"]]
+
+
+def exported() -> set[str]:
+    """The name of every series that a service can export, and of every recorded one."""
+    names = set(OTHERS | PROCESS)
+    for cls in (
+        metrics.CaptureMetrics,
+        metrics.WorkerMetrics,
+        metrics.ModelServerMetrics,
+        metrics.AnnotatorMetrics,
+    ):
+        registry = CollectorRegistry()
+        cls(registry)
+        for metric in registry.collect():
+            if metric.type == "counter":
+                names.add(f"{metric.name}_total")
+            elif metric.type == "histogram":
+                names |= {f"{metric.name}_{part}" for part in ("bucket", "sum", "count")}
+            else:
+                names.add(metric.name)
+    return names | {rule["record"] for rule in rules() if "record" in rule}
+
+
+def asked(node: Any) -> Iterator[str]:
+    """The names of the series in a parsed query."""
+    if isinstance(node, promql_parser.VectorSelector):
+        if node.name:
+            yield node.name
+    elif isinstance(node, promql_parser.MatrixSelector):
+        yield from asked(node.vector_selector)
+    elif isinstance(node, promql_parser.Call):
+        for argument in node.args:
+            yield from asked(argument)
+    else:
+        for part in ("expr", "lhs", "rhs"):
+            if (inner := getattr(node, part, None)) is not None:
+                yield from asked(inner)
+
+
+def parsed(query: str) -> Any:
+    return promql_parser.parse(query.replace("$__rate_interval", "1m"))
+
+
+@pytest.mark.parametrize("name", ["overview.json", "camera.json", "audience.json"])
+def test_the_committed_dashboards_are_those_of_the_script(name: str) -> None:
+    committed = (DEPLOY / "grafana" / "dashboards" / name).read_text()
+    assert committed == make_dashboards.dashboards()[name], (
+        "run python deploy/grafana/make_dashboards.py"
+    )
+
+
+def test_every_query_of_every_panel_asks_for_series_that_exist() -> None:
+    known, seen = exported(), set()
+    for text in make_dashboards.dashboards().values():
+        for panel in json.loads(text)["panels"]:
+            assert panel["targets"], panel["title"]
+            for target in panel["targets"]:
+                names = set(asked(parsed(target["expr"])))
+                assert names, target["expr"]
+                assert names <= known, f"{panel['title']}: {names - known}"
+                seen |= names
+    assert {"facestream_worker_rpc_seconds_bucket", "redis_memory_max_bytes"} <= seen
+
+
+def test_every_rule_asks_for_series_that_exist() -> None:
+    known = exported()
+    for rule in rules():
+        missing = set(asked(parsed(rule["expr"]))) - known
+        assert not missing, f"{rule}: {missing}"
+
+
+def test_the_broker_errors_of_each_service_match_the_alert() -> None:
+    (rule,) = [rule for rule in rules() if rule.get("alert") == "BrokerErrors"]
+    pattern = re.search(r'__name__=~"([^"]+)"', rule["expr"])
+    assert pattern
+    matched = {name for name in exported() if re.fullmatch(pattern[1], name)}
+    assert {name.split("_")[1] for name in matched} == {"capture", "worker", "annotator"}
+
+
+def test_panels_lie_side_by_side_and_within_the_width() -> None:
+    for text in make_dashboards.dashboards().values():
+        places = [panel["gridPos"] for panel in json.loads(text)["panels"]]
+        cells = {
+            (x, y)
+            for p in places
+            for x in range(p["x"], p["x"] + p["w"])
+            for y in range(p["y"], p["y"] + p["h"])
+        }
+        assert len(cells) == sum(p["w"] * p["h"] for p in places)
+        assert all(p["x"] + p["w"] <= 24 for p in places)

@@ -1,0 +1,119 @@
+"""The Dockerfile: clean, complete, and its health check answers as the service does."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from services.common.health import Health, serve_health
+from tests.fixtures.deploy import DEPLOY, ROOT, run, tool
+
+DOCKERFILE = DEPLOY / "docker" / "Dockerfile"
+PROBE = DEPLOY / "docker" / "probe.py"
+MODULES = {
+    "worker": "services.worker.service",
+    "capture": "services.capture.service",
+    "annotator": "services.annotator.service",
+    "model-server": "services.model_server.service",
+    "demo-camera": "services.stack.demo_camera",
+}
+
+
+def stages() -> dict[str, list[str]]:
+    """The instructions of each stage, continued lines joined."""
+    found: dict[str, list[str]] = {}
+    name = ""
+    for line in DOCKERFILE.read_text().replace("\\\n", " ").splitlines():
+        if match := re.match(r"FROM (\S+) AS (\S+)", line):
+            name = match[2]
+            found[name] = [line]
+        elif name and line and not line.startswith("#"):
+            found[name].append(line)
+    return found
+
+
+def test_hadolint_finds_nothing() -> None:
+    run(tool("hadolint"), str(DOCKERFILE))
+
+
+@pytest.mark.parametrize("target", MODULES)
+def test_each_image_says_who_it_runs_as_and_how_it_is(target: str) -> None:
+    made = stages()
+    own = made["service"] + made[target]
+    assert "USER 10001:10001" in own
+    assert sum(line.startswith("HEALTHCHECK") for line in own) == 1
+    assert sum(line.startswith("CMD [") for line in own) == 1
+    assert not any(line.startswith("RUN") for line in own), "nothing is installed in a last stage"
+    assert f"COPY --from={target}-packages /opt/venv /opt/venv" in own
+    (listed,) = re.findall(r"COPY (requirements/\S+)", "\n".join(made[f"{target}-packages"]))
+    assert "--hash=sha256:" in (ROOT / listed).read_text()
+
+
+def test_everything_copied_is_sent_to_the_builder() -> None:
+    rules = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line]
+    sent = [line[1:] for line in rules if line.startswith("!")]
+    copied = [
+        source
+        for lines in stages().values()
+        for line in lines
+        if line.startswith("COPY ") and "--from" not in line
+        for source in line.split()[1:-1]
+    ]
+    assert copied
+    for source in copied:
+        assert (ROOT / source).exists(), source
+        assert any(Path(source).match(rule) or source.startswith(rule) for rule in sent), source
+
+
+@pytest.mark.parametrize("target", MODULES)
+def test_the_code_in_each_image_is_all_that_its_service_imports(
+    target: str, tmp_path: Path
+) -> None:
+    made = stages()
+    for line in made["service"] + made[target]:
+        if line.startswith("COPY --from=code"):
+            *sources, destination = line.split()[2:]
+            for source in sources:
+                if source.endswith("__pycache__"):
+                    continue
+                inside, outside = source.removeprefix("/app/"), destination.removeprefix("/app/")
+                if (ROOT / inside).is_dir():
+                    skip = shutil.ignore_patterns("__pycache__")
+                    shutil.copytree(ROOT / inside, tmp_path / outside, ignore=skip)
+                else:
+                    (tmp_path / outside).mkdir(parents=True, exist_ok=True)
+                    shutil.copy(ROOT / inside, tmp_path / outside)
+    script = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import services.cli, {MODULES[target]}"
+        f" as own; assert own.__file__.startswith({str(tmp_path)!r}), own.__file__"
+    )
+    environment = {"PYTHONDONTWRITEBYTECODE": "1", "PATH": "/usr/bin:/bin"}
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def probe(port: int, request: str) -> int:
+    return subprocess.run([sys.executable, "-I", "-S", str(PROBE), str(port), request]).returncode
+
+
+def test_the_probe_tells_ready_from_not_ready_and_from_gone() -> None:
+    health = Health(("broker",))
+    server = serve_health(health, CollectorRegistry(), "127.0.0.1", 0)
+    try:
+        assert probe(server.server_port, "GET /readyz HTTP/1.0") == 1
+        assert probe(server.server_port, "GET /livez HTTP/1.0") == 0
+        health.present("broker")
+        assert probe(server.server_port, "GET /readyz HTTP/1.0") == 0
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert probe(server.server_port, "GET /readyz HTTP/1.0") == 1

@@ -1,0 +1,60 @@
+"""TensorFlow Serving's files, read by its own messages where these can be had."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from google.protobuf import text_format
+
+from tests.fixtures.deploy import DEPLOY, ROOT, compose
+
+SERVING = DEPLOY / "serving"
+
+
+def test_models_config_serves_one_model_under_the_labels_stable_and_canary() -> None:
+    from tensorflow_serving.config import model_server_config_pb2
+
+    text = (SERVING / "models.config").read_text()
+    config = text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
+    (model,) = config.model_config_list.config
+    assert (model.name, model.base_path) == ("age_gender", "/models/age_gender")
+    assert model.model_platform == "tensorflow"
+    assert set(model.version_labels) == {"stable", "canary"}
+    versions = set(model.model_version_policy.specific.versions)
+    assert set(model.version_labels.values()) <= versions
+    published = {
+        int(folder.name) for folder in (ROOT / "models" / model.name).glob("*") if folder.is_dir()
+    }
+    assert not published or versions <= published
+
+
+@pytest.mark.parametrize("name", ["batching.config", "batching-gpu.config", "monitoring.config"])
+def test_the_other_files_hold_nothing_but_known_fields(name: str) -> None:
+    lines = [line for line in (SERVING / name).read_text().splitlines() if not line.startswith("#")]
+    if name == "monitoring.config":
+        assert [line.split(":")[0].strip() for line in lines] == [
+            "prometheus_config {",
+            "enable",
+            "path",
+            "}",
+        ]
+        return
+    known = {
+        "max_batch_size",
+        "batch_timeout_micros",
+        "max_enqueued_batches",
+        "num_batch_threads",
+    }
+    for line in lines:
+        match = re.fullmatch(r"(\w+) \{ value: \d+ \}", line)
+        assert match, line
+        assert match[1] in known
+
+
+@pytest.mark.parametrize("extra", [(), ("compose.gpu.yml",)], ids="+".join)
+def test_every_file_that_the_command_names_is_there(extra: tuple[str, ...]) -> None:
+    command = compose(*extra)["services"]["tf-serving"]["command"]
+    named = [flag.split("=/etc/serving/")[1] for flag in command if "=/etc/serving/" in flag]
+    assert len(named) == 3
+    assert all((SERVING / name).is_file() for name in named)
