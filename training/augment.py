@@ -32,7 +32,7 @@ def augment(
         size_px,
         angle_deg=float(random.normal(0, 7)),
         scale=float(np.clip(scale, 0.82, 1.22)),
-        shift=tuple(random.normal(0, 0.025, 2)),  # type: ignore[arg-type]
+        shift=tuple(random.normal(0, 0.025, 2)),
         aspect=float(np.exp(random.normal(0, 0.03))),
         flip=bool(random.random() < _FLIP),
         border=cv2.BORDER_REPLICATE if random.random() < 0.7 else cv2.BORDER_CONSTANT,
@@ -86,8 +86,8 @@ def _light_and_colour(view: NDArray[np.uint8], random: np.random.Generator) -> N
     if random.random() < _LOW_LIGHT:
         gain *= float(random.uniform(0.25, 0.6))
     balance = np.exp(random.normal(0, 0.06, 3))
-    tables = ((levels**gamma)[:, None] - 0.5) * gain + 0.5 * min(gain, 1.0) + offset
-    tables = np.clip(tables * balance * 255, 0, 255).astype(np.uint8)[None]
+    curve = ((levels**gamma)[:, None] - 0.5) * gain + 0.5 * min(gain, 1.0) + offset
+    tables = np.clip(curve * balance * 255, 0, 255).astype(np.uint8)[None]
     view = cv2.LUT(view, tables)
     saturation = float(np.clip(random.normal(1, 0.25), 0, 1.8))
     grey = cv2.cvtColor(cv2.cvtColor(view, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)

@@ -8,15 +8,25 @@ ICML 2017). Pure numpy.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from services.common.estimates import INTERVAL_LEVEL, central_interval, moments
+from services.common.savedmodel import Answers
 from training.metrics import Labels, log_loss
-from training.savedmodel import Answers, Calibration
 
 _LOWEST, _HIGHEST, _STEPS = 0.25, 4.0, 40
 _TINY = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Temperatures that divide the logits before softmax and sigmoid; 1 changes nothing."""
+
+    age_temperature: float = 1.0
+    gender_temperature: float = 1.0
 
 
 def sharpen(distribution: NDArray[np.floating], temperature: float) -> NDArray[np.float32]:

@@ -114,11 +114,11 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
+    from services.common.savedmodel import ExportedModel, newest_version
     from training.dataset import load, parse_folds
     from training.evaluate import evaluate
     from training.report import overall_table, plot_evaluation, plot_robustness, robustness_table
     from training.robustness import robustness
-    from training.savedmodel import ExportedModel, newest_version
 
     folds = parse_folds(arguments.folds)
     model = ExportedModel(newest_version(arguments.model), arguments.threads)

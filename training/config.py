@@ -31,7 +31,9 @@ class NetworkConfig(_Frozen):
 class LossConfig(_Frozen):
     """How an answer is judged while it learns."""
 
-    age_distribution: float = Field(1.0, description="weight of the cross-entropy to the soft label")
+    age_distribution: float = Field(
+        1.0, description="weight of the cross-entropy to the soft label"
+    )
     age_expectation: float = Field(0.2, description="weight of |expected age − age|, per year")
     gender: float = Field(1.5, description="weight of the gender cross-entropy")
     label_sigma_base: float = Field(0.8, description="soft label's width at birth, years")
@@ -58,8 +60,12 @@ class FitConfig(_Frozen):
 
     stages: tuple[Stage, ...]
     batch: int = Field(32, ge=1)
-    learning_rate: float = Field(8e-4, gt=0, description="at its peak; cosine to zero after warm-up")
-    warmup_epochs: float = Field(1.0, ge=0, description="counted from the first stage in which the backbone learns")
+    learning_rate: float = Field(
+        8e-4, gt=0, description="at its peak; cosine to zero after warm-up"
+    )
+    warmup_epochs: float = Field(
+        1.0, ge=0, description="counted from the first stage in which the backbone learns"
+    )
     weight_decay: float = Field(0.02, ge=0)
     clip_norm: float = Field(5.0, gt=0)
     ema: float = Field(0.999, ge=0, lt=1, description="momentum of the weights' moving average")

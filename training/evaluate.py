@@ -23,10 +23,10 @@ from services.common.alignment import align
 from services.common.detector import FaceDetector
 from services.common.errors import DataError
 from services.common.estimates import moments
+from services.common.savedmodel import Answers, ExportedModel
 from training.dataset import Picture, folds_digest, load, load_raw
 from training.faces import DETECT_PX, best_landmarks, decode, framed_landmarks
 from training.metrics import Labels, at, by_group, coverage, figures, reliability
-from training.savedmodel import Answers, ExportedModel
 
 # What capture does with a face; tests hold these against its settings.
 CROP_QUALITY = 90

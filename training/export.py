@@ -23,10 +23,11 @@ from numpy.typing import NDArray
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from services.common.errors import ModelError
+from services.common.savedmodel import INFO_FILE, Answers, ExportedModel
 from training import warmup
+from training.calibrate import Calibration
 from training.config import NetworkConfig
 from training.network import build
-from training.savedmodel import INFO_FILE, Answers, Calibration, ExportedModel
 
 CARD_FILE = "MODEL_CARD.md"
 Describe = Callable[[ExportedModel], tuple[Mapping[str, Any], str]]

@@ -17,17 +17,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from training import checkpoint
 from training.augment import augment, frame
 from training.config import Stage, TrainConfig
 from training.faces import FaceSet
 from training.losses import AgeError, AgeLoss, GenderAccuracy, GenderLoss, age_weights
 from training.network import BACKBONE, build
 
-STATE_FILE = "state.json"
+HISTORY_FILE = "history.jsonl"
 # Before it the feature maps are large and cost most of the time; they learn least.
 FIRST_LATE_LAYER = "block_4_expand"
 _ADDED_LEARNING_RATE = 1e-3
-CHECKPOINT = "checkpoint"
 
 
 def labels_of(config: TrainConfig, faces: FaceSet, at: Any) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def labels_of(config: TrainConfig, faces: FaceSet, at: Any) -> dict[str, Any]:
 
 
 def epoch_batches(config: TrainConfig, faces: FaceSet, epoch: int, size_px: int) -> tf.data.Dataset:
-    """One epoch of augmented batches: `(crops uint8, labels, weights)`, the same for the same seed."""
+    """One epoch of augmented batches: `(crops uint8, labels, weights)`; a seed tells them all."""
     order = np.random.default_rng([config.seed, epoch]).permutation(len(faces)).astype(np.int64)
     batch = config.fit.batch
     order = order[: len(order) // batch * batch]
@@ -178,55 +178,65 @@ def fit(
     if config.fit.mixed_precision:
         keras.mixed_precision.set_global_policy("mixed_float16")
     keras.utils.set_random_seed(config.seed)
-    state_path, checkpoint = run_dir / STATE_FILE, run_dir / CHECKPOINT
-    state = (
-        json.loads(state_path.read_text()) if state_path.exists() else {"epoch": 0, "taken_s": 0.0}
-    )
-    model = build(config.network, weights if state["epoch"] == 0 else None)
+    progress = checkpoint.read_progress(run_dir)
+    resumed = progress
+    history = run_dir / HISTORY_FILE
+    _forget_after(history, progress.epoch)
+    model = build(config.network, weights if progress.epoch == 0 else None)
     steps = len(train) // config.fit.batch
-    epoch, compiled = 0, ""
-    best, best_epoch = float("inf"), 0
-    for stage in config.fit.stages:
-        for _ in range(stage.epochs):
-            if epoch < state["epoch"]:
-                epoch += 1
-                continue
-            if compiled != stage.learns:
-                compiled = stage.learns
-                compile_for(config, model, _schedule(config, epoch, stage, steps), compiled)
-                model.optimizer.build(model.trainable_variables)
-                if epoch and state["epoch"] == epoch and state.get("learns") == stage.learns:
-                    _restore(model, checkpoint)
-                elif epoch and state["epoch"] == epoch:
-                    model.load_weights(checkpoint.with_suffix(".weights.h5"))
-            started = time.monotonic()
-            _seed_dropout(model, config.seed, epoch)
-            record = _one_epoch(config, model, train, validation, epoch, stage, callbacks)
-            state = {
-                "epoch": epoch + 1,
-                "learns": stage.learns,
-                "taken_s": state["taken_s"] + time.monotonic() - started,
-            }
-            record |= {"epoch": epoch + 1, "size_px": stage.size_px, "taken_s": state["taken_s"]}
-            _save(model, checkpoint)
-            with (run_dir / "history.jsonl").open("a") as file:
-                file.write(json.dumps(record) + "\n")
-            state_path.write_text(json.dumps(state))
-            say(_line(record, config.epochs))
-            epoch += 1
-            if record["val_loss"] < best:
-                best, best_epoch = record["val_loss"], epoch
-            patience = config.fit.early_stop_epochs
-            if patience and epoch - best_epoch >= patience and stage.learns != "added":
-                say(f"no gain for {patience} epochs, stopping")
-                break
+    plan = [stage for stage in config.fit.stages for _ in range(stage.epochs)]
+    compiled = ""
+    for epoch in range(progress.epoch, len(plan)):
+        stage = plan[epoch]
+        if _has_stalled(config, progress):
+            say(f"no gain for {config.fit.early_stop_epochs} epochs, stopping")
+            break
+        if compiled != stage.learns:
+            compiled = stage.learns
+            compile_for(config, model, _schedule(config, epoch, stage, steps), compiled)
+            model.optimizer.build(model.trainable_variables)
+            if epoch == resumed.epoch and epoch > 0:
+                same_optimizer = resumed.learns == stage.learns
+                bring_back = checkpoint.load if same_optimizer else checkpoint.load_weights
+                bring_back(model, run_dir, resumed)
+        started = time.monotonic()
+        _seed_dropout(model, config.seed, epoch)
+        record = _one_epoch(config, model, train, validation, epoch, stage, callbacks)
+        taken_s = progress.taken_s + time.monotonic() - started
+        record |= {"epoch": epoch + 1, "size_px": stage.size_px, "taken_s": taken_s}
+        gained = record["val_loss"] < progress.best_loss
+        progress = checkpoint.Progress(
+            epoch=epoch + 1,
+            learns=stage.learns,
+            taken_s=taken_s,
+            best_loss=record["val_loss"] if gained else progress.best_loss,
+            best_epoch=epoch + 1 if gained else progress.best_epoch,
+        )
+        with history.open("a") as file:
+            file.write(json.dumps(record) + "\n")
+        checkpoint.save(model, run_dir, progress)
+        say(_line(record, len(plan)))
     if not compiled:
-        compile_for(config, model, 0.0, config.fit.stages[-1].learns)
+        compile_for(config, model, 0.0, plan[progress.epoch - 1].learns)
         model.optimizer.build(model.trainable_variables)
-        _restore(model, checkpoint)
+        checkpoint.load(model, run_dir, progress)
     if model.optimizer.use_ema:
         model.optimizer.finalize_variable_values(model.trainable_variables)
     return model
+
+
+def _forget_after(history: Path, epoch: int) -> None:
+    """Drop the line of an epoch that was told but, the run being killed, not kept."""
+    if history.exists():
+        lines = history.read_text().splitlines(keepends=True)
+        history.write_text("".join(lines[:epoch]))
+
+
+def _has_stalled(config: TrainConfig, progress: checkpoint.Progress) -> bool:
+    """Whether the full network has learnt for some epochs without gain on the validation faces."""
+    patience = config.fit.early_stop_epochs
+    learning = progress.learns not in ("", "added")
+    return bool(patience) and learning and progress.epoch - progress.best_epoch >= patience
 
 
 def _schedule(config: TrainConfig, epoch: int, stage: Stage, steps: int) -> Any:
@@ -279,23 +289,6 @@ def _seed_dropout(model: keras.Model, seed: int, epoch: int) -> None:
     for i, layer in enumerate(model.layers):
         if isinstance(layer, keras.layers.Dropout):
             layer.seed_generator.state.assign([seed * 1000 + i, epoch])
-
-
-def _save(model: keras.Model, checkpoint: Path) -> None:
-    partial = checkpoint.with_suffix(".partial.weights.h5")
-    model.save_weights(partial)
-    partial.replace(checkpoint.with_suffix(".weights.h5"))
-    variables = {f"v{i}": v.numpy() for i, v in enumerate(model.optimizer.variables)}
-    partial = checkpoint.with_suffix(".partial.npz")
-    np.savez(partial, **variables)
-    partial.replace(checkpoint.with_suffix(".optimizer.npz"))
-
-
-def _restore(model: keras.Model, checkpoint: Path) -> None:
-    model.load_weights(checkpoint.with_suffix(".weights.h5"))
-    with np.load(checkpoint.with_suffix(".optimizer.npz")) as saved:
-        for i, variable in enumerate(model.optimizer.variables):
-            variable.assign(saved[f"v{i}"])
 
 
 def _line(record: dict[str, float], epochs: int) -> str:

@@ -84,7 +84,7 @@ def _gender_right(y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras
 
 
 def age_weights(age: NDArray[np.float32], power: float) -> NDArray[np.float32]:
-    """Weight of each face, mean 1: rare ages count more, by frequency (smoothed ±2 years) to `power`."""
+    """Weight of each face, mean 1: (1 / frequency of its age, smoothed ±2 years) to `power`."""
     counts = np.bincount(age.astype(int), minlength=int(age.max()) + 5).astype(np.float64)
     smooth = np.convolve(counts, np.ones(5) / 5, mode="same") + 1
     weights = smooth[age.astype(int)] ** -power

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.common.estimates import INTERVAL_LEVEL, central_interval
+from services.common.savedmodel import Answers
 from training.dataset import ETHNICITIES, GENDERS
-from training.savedmodel import Answers
 
 ADULT_AGE = 15  # from here on a face says its gender; the issue of small children is told apart
 CUMULATIVE_SCORE_YEARS = 5

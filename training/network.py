@@ -34,7 +34,9 @@ class Normalise(layers.Layer):
         return input_shape
 
 
-def build(config: NetworkConfig, weights: str | Path | None, *, size_px: int | None = None) -> keras.Model:
+def build(
+    config: NetworkConfig, weights: str | Path | None, *, size_px: int | None = None
+) -> keras.Model:
     """The network as it learns: outputs are logits, `age` `[n, max_age + 1]` and `gender` `[n]`.
 
     Args:

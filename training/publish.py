@@ -16,8 +16,9 @@ import numpy as np
 import tensorflow as tf
 
 from services.common.errors import DataError
+from services.common.savedmodel import Answers, ExportedModel
 from training import record
-from training.calibrate import calibrated, find_calibration
+from training.calibrate import Calibration, calibrated, find_calibration
 from training.card import model_card
 from training.config import TrainConfig
 from training.dataset import Picture, load, parse_folds
@@ -27,7 +28,6 @@ from training.faces import decode
 from training.metrics import figures
 from training.report import plot_evaluation, plot_robustness
 from training.robustness import robustness
-from training.savedmodel import Answers, Calibration, ExportedModel
 
 EVALUATION_FILE, ROBUSTNESS_FILE = "evaluation.json", "robustness.json"
 _COMPARED_FACES = 32

@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 from services.common.alignment import align
 from services.common.detector import FaceDetector
+from services.common.savedmodel import ExportedModel
 from training.dataset import Picture
 from training.evaluate import CAPTURE_DETECTOR_PX, CROP_QUALITY, Say, ask, labels_of
 from training.faces import best_landmarks
 from training.metrics import figures
-from training.savedmodel import ExportedModel
 
 RGB = NDArray[np.uint8]
 _GREY = 110

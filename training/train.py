@@ -26,11 +26,10 @@ from training.config import TrainConfig
 from training.contact_sheet import save_contact_sheet
 from training.dataset import DataReport, Picture, load, parse_folds
 from training.faces import collect
-from training.fit import fit
+from training.fit import HISTORY_FILE, fit
 from training.report import plot_curves
 
 Say = Callable[[str], None]
-HISTORY_FILE = "history.jsonl"
 _BAR, _LINE = 30, 78
 
 
@@ -134,7 +133,7 @@ def _claim(run: Path, config: TrainConfig, report: DataReport) -> None:
         )
 
 
-class _Progress(keras.callbacks.Callback):  # type: ignore[misc]
+class _Progress(keras.callbacks.Callback):
     """One line that writes over itself: how far the epoch is, and how long it will still take."""
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:

@@ -20,8 +20,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from services.common.estimates import central_interval
+
 MAX_AGE_YEARS = 110
-INTERVAL = 0.80  # probability inside [age_low, age_high]
 CORRELATION = 0.7  # of the errors of two answers about one track
 # One answer that calls an age impossible must not veto it for good.
 UNIFORM_SHARE = 0.01
@@ -124,13 +125,13 @@ class Estimate:
     def _commit(self) -> Shown:
         if self._sum_q < self._rule.weight:
             return Shown(answers=self._answers)
-        low, middle, high = quantiles(
-            self.pooled_ages(), ((1 - INTERVAL) / 2, 0.5, (1 + INTERVAL) / 2)
-        )
+        ages = self.pooled_ages()
+        low, high = (float(side) for side in central_interval(ages))
+        age = min(max(float(ages @ _AGES), low), high)
         female = self._committed_female(self.pooled_female())
-        age, age_low, age_high = self._committed_age(middle, low, high)
+        age_shown, age_low, age_high = self._committed_age(age, low, high)
         return Shown(
-            age=age,
+            age=age_shown,
             age_low=age_low,
             age_high=age_high,
             female=female,
@@ -164,19 +165,6 @@ class Estimate:
         if before is not None and (before >= 0.5) == (p >= 0.5):
             needed = max(0.5, needed - PROBABILITY_SLACK)
         return round(p, 3) if max(p, 1 - p) >= needed else None
-
-
-def quantiles(probabilities: NDArray[np.float64], shares: tuple[float, ...]) -> tuple[float, ...]:
-    """Ages below which these shares of the probability lie, years ≥ 0.
-
-    Args:
-        probabilities: of each whole year from 0, `[bins]`, sum 1. Year a stands for the ages
-            a − ½ to a + ½, evenly, so that quantiles move smoothly.
-        shares: each between 0 and 1.
-    """
-    edges = np.arange(len(probabilities) + 1) - 0.5
-    cumulative = np.concatenate(([0.0], np.cumsum(probabilities)))
-    return tuple(max(0.0, float(x)) for x in np.interp(shares, cumulative, edges))
 
 
 def _on_our_ages(

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from services.common.errors import StartError
+from services.common.savedmodel import MODELS_DIR, newest_version
 from services.stack.demo_camera import cache_folder
 from services.stack.demo_clip import ensure_clip
 from services.stack.parts import ROOT
@@ -55,7 +56,7 @@ FULL = Extent(rounds=3, window_s=24.0, stream_counts=(4, 8, 12, 16, 20, 24), str
 
 def measure(extent: Extent, clip: Path | None, model: Path | None, say: Say) -> Figures:
     """All figures of one run; the shape is that of the JSON file, every value a list of rounds."""
-    model = model or newest_model()
+    model = newest_version(model or MODELS_DIR / "age_gender")
     source = clip or ensure_clip(cache_folder(), lambda share: None)
     with tempfile.TemporaryDirectory(prefix="facestream-bench-") as name:
         folder = Path(name)
@@ -70,18 +71,6 @@ def measure(extent: Extent, clip: Path | None, model: Path | None, say: Say) -> 
             rounds.append(ours | _plain(numbered, model, extent.window_s))
         streams = _streams(numbered, folder, extent, say)
     return _gather(rounds) | {"streams_720p15": streams, "clip": source.name}
-
-
-def newest_model() -> Path:
-    """The newest version of `age_gender` in `models/`.
-
-    Raises:
-        StartError: there is none.
-    """
-    versions = sorted((ROOT / "models" / "age_gender").glob("[0-9]*"), key=lambda p: int(p.name))
-    if not versions:
-        raise StartError("models/age_gender holds no version; train and export one first")
-    return versions[-1]
 
 
 def _ours(clip: Path, folder: Path, window_s: float) -> Figures:

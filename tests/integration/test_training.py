@@ -14,13 +14,15 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from services.common.errors import DataError, ModelError, SettingsError
+from services.common.savedmodel import ExportedModel, newest_version
 from tests.fixtures.utkface import write_utkface
 from training import record
+from training.calibrate import Calibration
+from training.checkpoint import read_progress, weights_file
 from training.config import TrainConfig
 from training.export import export
 from training.network import build
 from training.publish import publish
-from training.savedmodel import Calibration, ExportedModel, newest_version
 from training.train import train
 from training.warmup import FILE as WARMUP_FILE
 
@@ -98,7 +100,7 @@ def test_a_run_keeps_a_record_that_tells_everything(run: Path) -> None:
 
 
 def test_a_checkpoint_keeps_the_weights_that_learn_and_the_end_their_average(run: Path) -> None:
-    learning = _weights(run, "checkpoint.weights.h5")
+    learning = _weights(run, weights_file(run, read_progress(run)).name)
     averaged = _weights(run, record.WEIGHTS_FILE)
     assert any(not np.array_equal(a, b) for a, b in zip(learning, averaged, strict=True))
 

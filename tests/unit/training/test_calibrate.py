@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.calibrate import calibrated, find_calibration, sharpen, soften
+from services.common.savedmodel import Answers
+from training.calibrate import Calibration, calibrated, find_calibration, sharpen, soften
 from training.metrics import Labels, coverage
-from training.savedmodel import Answers, Calibration
 
 
 def _honest(n: int = 1200) -> tuple[Labels, np.ndarray, np.ndarray]:

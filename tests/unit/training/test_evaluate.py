@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from services.common.errors import DataError
+from services.common.savedmodel import ExportedModel
 from tests.fixtures.utkface import write_utkface
 from training.cli import main
 from training.dataset import load
 from training.evaluate import ask, end_to_end_cut, evaluate, flip_averaged
 from training.report import plot_evaluation
-from training.savedmodel import ExportedModel
 
 MODEL = Path(__file__).resolve().parents[2] / "fixtures" / "models" / "age_gender" / "1"
 ALL_FOLDS = tuple(range(10))

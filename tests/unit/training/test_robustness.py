@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from services.common.detector import FaceDetector
+from services.common.savedmodel import ExportedModel
 from tests.fixtures.utkface import write_utkface
 from training.dataset import Picture, load
 from training.faces import decode
 from training.report import plot_robustness, robustness_table
 from training.robustness import HARMS, Harm, in_frame, lit, robustness, smaller
-from training.savedmodel import ExportedModel
 
 MODEL = Path(__file__).resolve().parents[2] / "fixtures" / "models" / "age_gender" / "1"
 

@@ -1,13 +1,12 @@
-"""An exported model, run on OpenVINO: crops in, answers out. Needs no TensorFlow.
+"""An exported model in this process, on OpenVINO: crops in, answers out. Needs no TensorFlow.
 
-What evaluates a model here reads the very file that is served.
+`facestream predict` and the evaluation use it; they read the very file that is served.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +16,10 @@ from numpy.typing import NDArray
 
 from services.common.errors import ModelError
 
+MODELS_DIR = Path(__file__).resolve().parents[2] / "models"
 INFO_FILE = "model.json"
 Answers = dict[str, NDArray[np.float32]]
 _BATCH = 16
-
-
-@dataclass(frozen=True, slots=True)
-class Calibration:
-    """Temperatures by which the logits are divided before softmax and sigmoid; 1 changes nothing.
-
-    C. Guo et al., "On calibration of modern neural networks", ICML 2017.
-    """
-
-    age_temperature: float = 1.0
-    gender_temperature: float = 1.0
 
 
 def newest_version(model: Path) -> Path:

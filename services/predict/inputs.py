@@ -1,0 +1,74 @@
+"""What the user named, as pictures one after the other: files, folders, globs, frames of videos."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from services.common.errors import PictureError
+from services.predict.predictor import read_picture
+
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+VIDEOS = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v")
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One picture: where it is from, and its name in answers (a video's frame has its time)."""
+
+    path: Path
+    name: str
+    picture: NDArray[np.uint8]
+
+
+def find(named: Sequence[str]) -> list[Path]:
+    """Files meant by paths, folders (searched through) and globs, in order, each once.
+
+    Raises:
+        PictureError: a name fits nothing.
+    """
+    files: dict[Path, None] = {}
+    for text in named:
+        path = Path(text)
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in PICTURES + VIDEOS)
+            if not inside:
+                raise PictureError(f"{text}: no picture or video in this folder")
+            files.update(dict.fromkeys(inside))
+        elif path.exists():
+            files[path] = None
+        elif matches := sorted(glob.glob(text, recursive=True)):
+            files.update(dict.fromkeys(Path(m) for m in matches if Path(m).is_file()))
+        else:
+            raise PictureError(f"{text}: no such file, folder or pattern")
+    return list(files)
+
+
+def read(path: Path, every_s: float) -> Iterator[Input]:
+    """The picture of a file, or a video's frames `every_s` seconds apart.
+
+    Raises:
+        PictureError: it cannot be read.
+    """
+    if path.suffix.lower() not in VIDEOS:
+        yield Input(path, str(path), read_picture(path))
+        return
+    try:
+        with av.open(str(path)) as video:
+            if not video.streams.video:
+                raise PictureError(f"{path}: holds no video")
+            due_s = 0.0
+            for frame in video.decode(video.streams.video[0]):
+                at_s = frame.time or 0.0
+                if at_s >= due_s:
+                    due_s = at_s + every_s
+                    picture = np.asarray(frame.to_ndarray(format="bgr24"), np.uint8)
+                    yield Input(path, f"{path}@{at_s:.2f}s", picture)
+    except av.error.FFmpegError as error:
+        raise PictureError(f"{path}: cannot be read as a video: {error.strerror}") from None

@@ -1,0 +1,144 @@
+"""One picture in, its faces out: detector, alignment and network in this process.
+
+The same three steps as in the live pipeline, with the same code and the same exported model.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from services.common.alignment import align
+from services.common.detector import FaceDetector, letterbox
+from services.common.errors import PictureError
+from services.common.estimates import central_interval
+from services.common.savedmodel import MODELS_DIR, ExportedModel, newest_version
+
+_STEP_PX = 32  # the detector's sides are multiples of it
+_MAX_DETECTORS = 6  # compiled ones kept, by the shape of the picture
+MAX_SIDE_PX = 16_384
+
+
+@dataclass(frozen=True, slots=True)
+class FacePrediction:
+    """One face of a picture.
+
+    box: x, y, width, height in pixels; score: the detector's, 0–1; age: years, expected; age_low,
+    age_high: years, the middle 80 % of what the model holds possible; female: probability, 0–1.
+    What the model has no head for is None.
+    """
+
+    box: tuple[float, float, float, float]
+    score: float
+    age: float | None
+    age_low: float | None
+    age_high: float | None
+    female: float | None
+
+
+class Predictor:
+    """Reads faces; not thread-safe, one thread of CPU.
+
+    Args:
+        model: folder of an exported model or of one of its versions.
+        detect_px: pictures are reduced to this longest side to look for faces; smaller is faster
+            and misses small faces (below about 1/30 of that side).
+        min_score: detector's confidence (0–1) from which on a face counts.
+
+    Raises:
+        ModelError: there is no model, or it does not load.
+    """
+
+    def __init__(
+        self,
+        model: Path = MODELS_DIR / "age_gender",
+        *,
+        detect_px: int = 640,
+        min_score: float = 0.6,
+    ) -> None:
+        cv2.setNumThreads(1)
+        self._model = ExportedModel(newest_version(model))
+        self._detect_px, self._min_score = detect_px, min_score
+        self._detectors: OrderedDict[tuple[int, int], FaceDetector] = OrderedDict()
+
+    def faces_in_file(self, path: str | Path) -> list[FacePrediction]:
+        """Faces of a picture file, best first.
+
+        Raises:
+            PictureError: it cannot be read.
+        """
+        return self.faces(read_picture(Path(path)))
+
+    def faces(self, picture: NDArray[np.uint8]) -> list[FacePrediction]:
+        """Faces of a BGR picture, uint8 `[height, width, 3]`, best first."""
+        height, width = picture.shape[:2]
+        scale = min(1.0, self._detect_px / max(width, height))
+        detector = self._detector(round(width * scale), round(height * scale))
+        if scale == 1.0:
+            fitted, back = _padded(picture, detector.width, detector.height), 1.0
+        else:
+            fitted, back = letterbox(picture, detector.width, detector.height)
+        found = detector.detect(fitted).moved(back)
+        if len(found) == 0:
+            return []
+        size = self._model.size_px
+        crops = np.stack([align(picture, landmarks, size) for landmarks in found.landmarks])
+        answers = self._model.answer(np.ascontiguousarray(crops[..., ::-1]))
+        age, female = answers.get("age"), answers.get("gender")
+        low = high = None
+        if "age_distribution" in answers:
+            low, high = central_interval(answers["age_distribution"])
+        return [
+            FacePrediction(
+                box=tuple(float(v) for v in found.boxes[i]),  # type: ignore[arg-type]
+                score=float(found.scores[i]),
+                age=None if age is None else float(age[i]),
+                age_low=None if low is None else float(low[i]),
+                age_high=None if high is None else float(high[i]),
+                female=None if female is None else float(female[i]),
+            )
+            for i in range(len(found))
+        ]
+
+    def _detector(self, width: int, height: int) -> FaceDetector:
+        """A detector that holds a picture of this size; those last used are kept."""
+        size = (-(-width // _STEP_PX) * _STEP_PX, -(-height // _STEP_PX) * _STEP_PX)
+        if size not in self._detectors:
+            self._detectors[size] = FaceDetector(*size, min_score=self._min_score)
+            while len(self._detectors) > _MAX_DETECTORS:
+                self._detectors.popitem(last=False)
+        self._detectors.move_to_end(size)
+        return self._detectors[size]
+
+
+def read_picture(path: Path) -> NDArray[np.uint8]:
+    """A picture file as BGR uint8 `[height, width, 3]`, turned upright as its EXIF says.
+
+    Raises:
+        PictureError: missing, unreadable, not a picture, or larger than `MAX_SIDE_PX` on a side.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise PictureError(f"{path}: {error.strerror}") from None
+    try:
+        picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    except cv2.error:
+        picture = None
+    if picture is None:
+        raise PictureError(f"{path}: not a picture, or damaged")
+    if max(picture.shape[:2]) > MAX_SIDE_PX:
+        raise PictureError(f"{path}: larger than {MAX_SIDE_PX} pixels on a side")
+    return picture
+
+
+def _padded(picture: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+    if picture.shape[:2] == (height, width):
+        return picture
+    right, bottom = width - picture.shape[1], height - picture.shape[0]
+    return cv2.copyMakeBorder(picture, 0, bottom, 0, right, cv2.BORDER_CONSTANT)

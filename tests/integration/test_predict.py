@@ -1,0 +1,81 @@
+"""`facestream predict` on real pictures with the real detector and model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from services.cli import main
+from services.predict import Predictor
+
+SAMPLES = Path(__file__).resolve().parents[2] / "samples"
+
+
+def lines_of(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_known_people_are_guessed_plausibly() -> None:
+    predictor = Predictor()
+    astronaut = predictor.faces_in_file(SAMPLES / "astronaut.jpg")
+    assert len(astronaut) == 1
+    assert astronaut[0].female is not None
+    assert astronaut[0].female > 0.5
+    assert astronaut[0].age is not None
+    assert 20 < astronaut[0].age < 60
+
+
+def test_a_folder_and_a_bad_file_in_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "good.jpg").write_bytes((SAMPLES / "astronaut.jpg").read_bytes())
+    (tmp_path / "bad.jpg").write_bytes(b"\xff\xd8 cut")
+    cv2.imwrite(str(tmp_path / "empty.png"), np.full((100, 100, 3), 128, np.uint8))
+    code = main(["predict", str(tmp_path), "--json", "--out", str(tmp_path / "out")])
+    captured = capsys.readouterr()
+    records = [json.loads(line) for line in captured.out.splitlines()]
+    assert code == 1
+    assert {Path(str(r["path"])).name: r["box"] is None for r in records} == {
+        "empty.png": True,
+        "good.jpg": False,
+    }
+    assert "bad.jpg" in captured.err
+    assert (tmp_path / "out" / "good.jpg").exists()
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_a_turned_phone_picture_is_read_upright(tmp_path: Path, orientation: int) -> None:
+    picture = cv2.imread(str(SAMPLES / "astronaut.jpg"))
+    turns = {3: cv2.ROTATE_180, 6: cv2.ROTATE_90_COUNTERCLOCKWISE, 8: cv2.ROTATE_90_CLOCKWISE}
+    stored = cv2.rotate(picture, turns[orientation]) if orientation in turns else picture
+    jpeg = cv2.imencode(".jpg", stored)[1].tobytes()
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0" + bytes([orientation, 0, 0])
+    exif += b"\0\0\0\0"
+    segment = b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif
+    file = tmp_path / "turned.jpg"
+    file.write_bytes(jpeg[:2] + segment + jpeg[2:])
+    faces = Predictor().faces_in_file(file)
+    upright = Predictor().faces_in_file(SAMPLES / "astronaut.jpg")
+    assert faces[0].box == pytest.approx(upright[0].box, abs=8)
+
+
+def test_a_video_gives_its_frames(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import av
+
+    picture = cv2.resize(cv2.imread(str(SAMPLES / "astronaut.jpg")), (320, 320))
+    clip = tmp_path / "clip.mp4"
+    with av.open(str(clip), "w") as output:
+        stream = output.add_stream("libx264", rate=10)
+        stream.width = stream.height = 320
+        for _ in range(20):
+            output.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "bgr24")))
+        output.mux(stream.encode(None))
+    assert main(["predict", str(clip), "--json", "--every-s", "0.5"]) == 0
+    assert len(lines_of(capsys)) == 4
+
+
+def test_a_name_that_fits_nothing_is_said_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", "nowhere/*.jpg"]) == 1
+    assert capsys.readouterr().err == "facestream: nowhere/*.jpg: no such file, folder or pattern\n"
