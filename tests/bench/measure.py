@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 
 from services.common.errors import StartError
@@ -101,6 +102,8 @@ def _ours(clip: Path, folder: Path, window_s: float) -> Figures:
             "per_extra_viewer": (_per_frame(crowded) - _per_frame(watched)) / _EXTRA_VIEWERS,
             "unwatched_by_service": _by_service(unwatched),
             "watched_by_service": _by_service(watched),
+            "steps": _by_step(watched),
+            "floor": _decoding(clip),
         },
         "cpu_ms_per_face": 1000 * answering_s / faces if faces else None,
         "faces_per_frame": faces / _frames(unwatched),
@@ -187,6 +190,25 @@ def _per_frame(window: Reading) -> float:
 
 def _by_service(window: Reading) -> dict[str, float]:
     return {name: 1000 * cpu_s / _frames(window) for name, cpu_s in window.cpu_s.items()}
+
+
+def _by_step(window: Reading) -> dict[str, float]:
+    """Time per camera frame of each step that the services time themselves, ms of wall clock."""
+    sums = {k: v for k, v in window.metrics.items() if "_step_seconds_sum:" in k}
+    return {
+        f"{name.split('_')[1]} {name.split(':')[1]}": 1000 * seconds / _frames(window)
+        for name, seconds in sums.items()
+    }
+
+
+def _decoding(clip: Path) -> float:
+    """CPU of decoding alone, ms per frame: below this nothing can go that looks at every frame."""
+    with av.open(str(clip)) as container:
+        stream = container.streams.video[0]
+        stream.codec_context.thread_count = 1
+        started = time.thread_time()
+        count = sum(1 for _ in container.decode(stream))
+        return 1000 * (time.thread_time() - started) / count
 
 
 def _percentiles(name: str, seconds: list[float]) -> dict[str, float | None]:

@@ -37,6 +37,7 @@ def table(figures: Figures) -> str:
         ("CPU per camera frame, nobody watching", _spread(cpu["unwatched"], "ms")),
         ("CPU per camera frame, watched", _spread(cpu["watched"], "ms")),
         ("CPU per camera frame and further viewer", _spread(cpu["per_extra_viewer"], "ms")),
+        ("CPU of decoding one frame, the floor", _spread(cpu["floor"], "ms")),
         ("CPU per camera frame, the plain way", _spread(figures["plain"], "ms")),
         ("the plain way / watched", f"{_ratio(figures, 'watched'):.1f} ×"),
         ("the plain way / nobody watching", f"{_ratio(figures, 'unwatched'):.1f} ×"),
@@ -58,6 +59,8 @@ def table(figures: Figures) -> str:
     for kind in ("unwatched", "watched"):
         for service, values in cpu[f"{kind}_by_service"].items():
             rows.append((f"of that, {kind}: {service}", _spread(values, "ms")))
+    for step, values in cpu["steps"].items():
+        rows.append((f"time per camera frame, watched, of {step}", _spread(values, "ms")))
     lines = ["| figure | median (lowest to highest) |", "|---|---|"]
     return "\n".join([*lines, *(f"| {a} | {b} |" for a, b in rows), "", f"On {machine()['cpu']}."])
 

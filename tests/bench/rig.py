@@ -32,7 +32,8 @@ SERVICES = ("broker", "model-server", "capture", "worker", "annotator")
 class Reading:
     """The state of the counters at one moment.
 
-    cpu_s: CPU seconds of each process so far; metrics: name to the sum over its labels.
+    cpu_s: CPU seconds of each process so far; metrics: name to the sum over its labels, but for
+    `name:step` where it has steps.
     """
 
     at_s: float
@@ -108,7 +109,9 @@ class Rig:
         for base in self._metric_addresses():
             for family in text_string_to_metric_families(_get(f"{base}/metrics")):
                 for sample in family.samples:
-                    metrics[sample.name] = metrics.get(sample.name, 0.0) + sample.value
+                    step = sample.labels.get("step")
+                    name = f"{sample.name}:{step}" if step else sample.name
+                    metrics[name] = metrics.get(name, 0.0) + sample.value
         return Reading(
             time.monotonic(), {n: self._cpu_s(p) for n, p in self._processes.items()}, metrics
         )
