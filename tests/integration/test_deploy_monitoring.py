@@ -1,0 +1,207 @@
+"""The broker's, Prometheus' and Grafana's files against a live stack: its broker runs with our
+configuration and users, and every query of every dashboard gets an answer."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import math
+import subprocess
+import sys
+import threading
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.fixtures.deploy import DEPLOY, tool
+from tests.fixtures.stack import Stack, free_port, running_stack, wait_for
+
+HEALTH_PORTS = {
+    "capture": "FACESTREAM_CAPTURE_HEALTH_PORT",
+    "worker": "FACESTREAM_WORKER_HEALTH_PORT",
+    "model-server": "FACESTREAM_MODEL_SERVER_HEALTH_PORT",
+}
+NOT_HERE = {"tf-serving"}  # its program is not to be had as a package
+
+
+@dataclass
+class Monitored:
+    """A stack that somebody watches, and the Prometheus that asks it."""
+
+    stack: Stack
+    prometheus: str
+
+    def ask(self, path: str, **fields: str) -> Any:
+        """The data of an answer of Prometheus' API, or None while it does not answer."""
+        url = f"{self.prometheus}/api/v1/{path}?{urllib.parse.urlencode(fields)}"
+        try:
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                return json.load(answer)["data"]
+        except OSError:
+            return None
+
+    def has_data(self, query: str) -> bool:
+        """Whether a query gives at least one figure."""
+        found = (self.ask("query", query=query) or {"result": []})["result"]
+        return any(math.isfinite(float(series["value"][1])) for series in found)
+
+
+@contextlib.contextmanager
+def started(*command: str) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@contextlib.contextmanager
+def broker(folder: Path) -> Iterator[int]:
+    """Redis with our configuration and users, and its exporter; gives the exporter's port."""
+    subprocess.run(["sh", str(DEPLOY / "prepare.sh"), str(folder)], check=True)
+    secrets, port, exporter_port = folder / "deploy" / "secrets", free_port(), free_port()
+    here = f"127.0.0.1:{port}"
+    for file in ("facestream.yaml", "redis-exporter.json"):
+        text = (secrets / file).read_text().replace("redis:6379", here)
+        (secrets / file).write_text(text)
+    configuration = (DEPLOY / "redis" / "redis.conf").read_text()
+    (folder / "redis.conf").write_text(configuration.replace("/run/secrets", str(secrets)))
+    redis_server = (str(folder / "redis.conf"), "--port", str(port), "--bind", "127.0.0.1")
+    exporter = ("-redis.addr", f"redis://{here}", "-redis.user", "metrics")
+    exporter += ("-redis.password-file", str(secrets / "redis-exporter.json"))
+    exporter += ("-web.listen-address", f"127.0.0.1:{exporter_port}")
+    with (
+        started(tool("redis-server"), *redis_server),
+        started(tool("prometheus-redis-exporter"), *exporter),
+    ):
+        yield exporter_port
+
+
+def environment_of(pid: int) -> dict[str, str]:
+    raw = Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
+    return dict(line.split("=", 1) for line in raw if "=" in line)
+
+
+@contextlib.contextmanager
+def viewer(port: int) -> Iterator[None]:
+    """Somebody who looks at the demo camera's picture."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request("GET", "/cameras/demo/stream.mjpg")
+    answer = connection.getresponse()
+    stop = threading.Event()
+
+    def look() -> None:
+        with contextlib.suppress(OSError, http.client.HTTPException, ValueError):
+            while not stop.is_set() and answer.read1(65536):
+                pass
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(10)
+        connection.close()
+
+
+@pytest.fixture(scope="module")
+def monitored(
+    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[Monitored]:
+    if sys.platform != "linux":
+        pytest.skip("reads the parts' ports and figures from /proc")
+    folder = tmp_path_factory.mktemp("monitored")
+    cache = Path(pytestconfig.cache.mkdir("demo")) if pytestconfig.cache else folder
+    with contextlib.ExitStack() as ends:
+        exporter_port = ends.enter_context(broker(folder))
+        environment = {"FACESTREAM_CONFIG": str(folder / "deploy" / "secrets" / "facestream.yaml")}
+        stack = ends.enter_context(running_stack("--demo", cache=cache, environment=environment))
+        assert "broker" not in stack.parts()
+        targets = {"annotator": stack.port, "redis": exporter_port}
+        for name, variable in HEALTH_PORTS.items():
+            targets[name] = int(environment_of(stack.parts()[name])[variable])
+        port = free_port()
+        config = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
+        config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+        config["rule_files"] = [str(DEPLOY / "prometheus" / "rules" / "*.yml")]
+        jobs = [j for j in config["scrape_configs"] if j["job_name"] not in NOT_HERE]
+        for job in jobs:
+            if job.pop("dns_sd_configs", None):
+                job["static_configs"] = [{"targets": [f"127.0.0.1:{targets[job['job_name']]}"]}]
+            else:
+                job["static_configs"] = [{"targets": [f"127.0.0.1:{port}"]}]
+        config["scrape_configs"] = jobs
+        (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
+        flags = [
+            f"--config.file={folder / 'prometheus.yml'}",
+            f"--storage.tsdb.path={folder / 'series'}",
+            f"--web.listen-address=127.0.0.1:{port}",
+        ]
+        ends.enter_context(started(tool("prometheus"), *flags))
+        ends.enter_context(viewer(stack.port))
+        yield Monitored(stack, f"http://127.0.0.1:{port}")
+
+
+def queries() -> Iterator[tuple[str, str]]:
+    """Every panel's name and query, as Grafana would send it for a short look."""
+    for file in sorted((DEPLOY / "grafana" / "dashboards").glob("*.json")):
+        for panel in json.loads(file.read_text())["panels"]:
+            for target in panel["targets"]:
+                query = target["expr"].replace("$__rate_interval", "20s").replace("$camera", ".+")
+                assert "$" not in query
+                yield f"{file.stem}: {panel['title']}", query
+
+
+def test_every_panel_of_every_dashboard_shows_data(monitored: Monitored) -> None:
+    left = dict.fromkeys(queries())
+
+    def all_answered() -> bool:
+        for asked in [asked for asked in left if monitored.has_data(asked[1])]:
+            del left[asked]
+        return not left
+
+    try:
+        wait_for(all_answered, "data for every query", 45)
+    except AssertionError:
+        pytest.fail("no data for " + "\n".join(f"{title}: {query}" for title, query in left))
+
+
+def test_every_target_answers_every_rule_is_sound_and_nothing_is_wrong(
+    monitored: Monitored,
+) -> None:
+    def all_up() -> bool:
+        active = (monitored.ask("targets") or {"activeTargets": []})["activeTargets"]
+        return bool(active) and all(target["health"] == "up" for target in active)
+
+    wait_for(all_up, "every target up")
+    groups = monitored.ask("rules")["groups"]
+    rules = [rule for group in groups for rule in group["rules"]]
+    assert len(rules) > 20
+    assert {rule["health"] for rule in rules} == {"ok"}, [r for r in rules if r["health"] != "ok"]
+    assert [rule["name"] for rule in rules if rule.get("state") == "firing"] == []
+
+
+def test_the_broker_gives_our_services_no_more_than_they_need(monitored: Monitored) -> None:
+    import redis
+
+    worker = environment_of(monitored.stack.parts()["worker"])
+    url = worker["FACESTREAM_BROKER"]
+    with redis.Redis.from_url(url) as client:
+        assert client.set("facestream:trial", "1", ex=5)
+        for refused in (("FLUSHALL",), ("CONFIG", "GET", "*"), ("GET", "other"), ("KEYS", "*")):
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                client.execute_command(*refused)
+    with (
+        pytest.raises(redis.AuthenticationError),
+        redis.Redis.from_url(f"redis://{url.split('@')[1]}") as anybody,
+    ):
+        anybody.ping()
