@@ -75,9 +75,11 @@ def broker(folder: Path) -> Iterator[int]:
     configuration = (DEPLOY / "redis" / "redis.conf").read_text()
     (folder / "redis.conf").write_text(configuration.replace("/run/secrets", str(secrets)))
     redis_server = (str(folder / "redis.conf"), "--port", str(port), "--bind", "127.0.0.1")
-    exporter = ("-redis.addr", f"redis://{here}", "-redis.user", "metrics")
-    exporter += ("-redis.password-file", str(secrets / "redis-exporter.json"))
-    exporter += ("-web.listen-address", f"127.0.0.1:{exporter_port}")
+    exporter = [
+        *("-redis.addr", f"redis://{here}", "-redis.user", "metrics"),
+        *("-redis.password-file", str(secrets / "redis-exporter.json")),
+        *("-web.listen-address", f"127.0.0.1:{exporter_port}"),
+    ]
     with (
         started(tool("redis-server"), *redis_server),
         started(tool("prometheus-redis-exporter"), *exporter),
