@@ -50,8 +50,10 @@ proto-check: setup-test
 bench: setup-test
 	@$(BIN)/facestream bench
 
-# WITH=gpu or WITH=openvino adds that compose file; give it to down and logs too.
-COMPOSE = docker compose -f docker-compose.yml $(if $(WITH),-f compose.$(WITH).yml) $(if $(DEMO),--profile demo)
+# WITH=gpu or WITH=openvino adds that compose file; give it to down and logs too. Changes of your own
+# go into docker-compose.override.yml.
+COMPOSE = docker compose -f docker-compose.yml $(if $(WITH),-f compose.$(WITH).yml) \
+	$(patsubst %,-f %,$(wildcard docker-compose.override.yml)) $(if $(DEMO),--profile demo)
 
 up:
 	@deploy/prepare.sh

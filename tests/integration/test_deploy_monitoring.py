@@ -207,3 +207,16 @@ def test_the_broker_gives_our_services_no_more_than_they_need(monitored: Monitor
         redis.Redis.from_url(f"redis://{url.split('@')[1]}") as anybody,
     ):
         anybody.ping()
+
+
+def test_the_demo_camera_is_told_to_the_stack_once_and_again(monitored: Monitored) -> None:
+    script = str(DEPLOY / "docker" / "add_demo_camera.py")
+    page, camera = f"http://127.0.0.1:{monitored.stack.port}", "rtsp://127.0.0.1:1/demo"
+
+    def add(name: str) -> int:
+        return subprocess.run([sys.executable, script, page, name, camera]).returncode
+
+    assert add("second") == 0
+    assert add("second") == 0
+    assert [c["name"] for c in monitored.stack.get("/api/cameras")] == ["demo", "second"]
+    assert add("Not A Name") != 0

@@ -1,0 +1,127 @@
+"""The manifests: strictly valid, and each object speaks of others that exist."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import kubernetes_validate  # type: ignore[import-untyped]
+import pytest
+import yaml
+
+from services.common.settings import CONFIG_ENV
+from tests.fixtures.deploy import DEPLOY, run, tool
+from tests.unit.deploy.test_compose import SETTINGS
+
+VERSIONS = ("1.30", "1.33")
+MADE = ("base", "overlays/openvino")
+SECRET_KEYS = {"facestream.yaml", "redis-users.acl", "cameras.yaml"}  # base/kustomization.yaml
+
+
+@lru_cache
+def objects(folder: str) -> list[dict[str, Any]]:
+    text = run(tool("kubectl"), "kustomize", str(DEPLOY / "k8s" / folder))
+    return list(yaml.safe_load_all(text))
+
+
+def of_kind(folder: str, kind: str) -> list[dict[str, Any]]:
+    return [found for found in objects(folder) if found["kind"] == kind]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("folder", MADE)
+def test_every_object_is_strictly_valid(folder: str, version: str) -> None:
+    for found in objects(folder):
+        kubernetes_validate.validate(found, version, strict=True)
+
+
+@pytest.mark.parametrize("folder", MADE)
+def test_every_pod_is_bounded_probed_and_without_rights(folder: str) -> None:
+    deployments = of_kind(folder, "Deployment")
+    assert len(deployments) == 5
+    for deployment in deployments:
+        pod = deployment["spec"]["template"]["spec"]
+        (container,) = pod["containers"]
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["automountServiceAccountToken"] is False
+        assert container["securityContext"]["readOnlyRootFilesystem"] is True
+        assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+        assert {"livenessProbe", "readinessProbe"} <= set(container)
+        assert container["resources"]["limits"]["memory"]
+        assert ":" in container["image"]
+        ports = {port["name"] for port in container["ports"]}
+        for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+            asked = container.get(probe, {})
+            port = asked.get("httpGet", asked.get("tcpSocket", {})).get("port")
+            assert port is None or port in ports
+
+
+@pytest.mark.parametrize("folder", MADE)
+def test_every_selector_finds_pods_and_every_scaler_its_deployment(folder: str) -> None:
+    deployments = of_kind(folder, "Deployment")
+    apps = {d["spec"]["template"]["metadata"]["labels"]["app"] for d in deployments}
+    for service in of_kind(folder, "Service"):
+        assert service["spec"]["selector"]["app"] in apps
+    for budget in of_kind(folder, "PodDisruptionBudget"):
+        assert budget["spec"]["selector"]["matchLabels"]["app"] in apps
+    for scaler in of_kind(folder, "HorizontalPodAutoscaler"):
+        names = [d["metadata"]["name"] for d in deployments]
+        assert scaler["spec"]["scaleTargetRef"]["name"] in names
+    for policy in of_kind(folder, "NetworkPolicy"):
+        assert policy["spec"]["podSelector"].get("matchLabels", {}).get("app", "worker") in apps
+
+
+@pytest.mark.parametrize("folder", MADE)
+def test_who_may_talk_to_whom_is_open_at_both_ends(folder: str) -> None:
+    into: set[tuple[str, str, int]] = set()
+    out: set[tuple[str, str, int]] = set()
+    for policy in of_kind(folder, "NetworkPolicy"):
+        own = policy["spec"]["podSelector"].get("matchLabels", {}).get("app", "*")
+        for way, side in (("ingress", "from"), ("egress", "to")):
+            for rule in policy["spec"].get(way, ()):
+                for peer in rule.get(side, ()):
+                    if "podSelector" in peer:
+                        other = peer["podSelector"]["matchLabels"]["app"]
+                        port = rule["ports"][0]["port"]
+                        if way == "ingress":
+                            into.add((other, own, port))
+                        else:
+                            out.add((own, other, port))
+    assert into == out
+    assert into == {
+        ("capture", "redis", 6379),
+        ("worker", "redis", 6379),
+        ("annotator", "redis", 6379),
+        ("worker", "model-server", 8500),
+    }
+
+
+@pytest.mark.parametrize("folder", MADE)
+def test_every_variable_is_a_setting_and_every_secret_is_one_that_is_made(folder: str) -> None:
+    for deployment in of_kind(folder, "Deployment"):
+        name, pod = deployment["metadata"]["name"], deployment["spec"]["template"]["spec"]
+        environment = {
+            entry["name"]: entry["value"]
+            for entry in pod["containers"][0].get("env", ())
+            if entry["name"] != CONFIG_ENV
+        }
+        if name in SETTINGS:
+            SETTINGS[name].load(environ=environment)
+        for volume in pod["volumes"]:
+            for item in volume.get("secret", {}).get("items", ()):
+                assert item["key"] in SECRET_KEYS
+        annotations = deployment["spec"]["template"]["metadata"].get("annotations", {})
+        if name != "redis":
+            ports = {port["containerPort"] for port in pod["containers"][0]["ports"]}
+            assert int(annotations["prometheus.io/port"]) in ports
+
+
+def test_the_overlay_swaps_the_model_server_and_nothing_else() -> None:
+    def names(folder: str) -> set[tuple[str, str]]:
+        return {(found["kind"], found["metadata"]["name"]) for found in objects(folder)}
+
+    assert names("base") - names("overlays/openvino") == {
+        ("Deployment", "tf-serving"),
+        ("ConfigMap", "serving"),
+    }
+    assert names("overlays/openvino") - names("base") == {("Deployment", "model-server")}
