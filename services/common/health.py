@@ -1,7 +1,8 @@
 """Is this process alive, and can it do its work? `/livez`, `/readyz` and `/metrics` over HTTP.
 
-`Health` is fed by the service: `beat` from its main loop, `missing`/`present` for what it needs.
-`serve_health` answers from a thread; the annotator mounts the same answers in its own web server.
+`Health` is fed by the service: `beat` from its main loop, and a `Need` for each thing it cannot do
+without, which also says in the log when that comes and goes. `serve_health` answers from a thread;
+the annotator mounts the same answers in its own web server.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from services.common.errors import StartError
 from services.common.redaction import redact
+
+_log = logging.getLogger(__name__)
 
 
 class Health:
@@ -67,6 +70,42 @@ class Health:
             missing = dict(self._missing)
         ready = not missing and self.live()[0]
         return ready, {"ready": ready, "missing": missing}
+
+
+class Need:
+    """Something a service cannot do without, such as the broker. Thread-safe.
+
+    Feeds the health, and logs once when it comes or goes, however often it is reported.
+
+    Args:
+        health: of the service.
+        name: the same as among the health's `needs`.
+    """
+
+    def __init__(self, health: Health, name: str) -> None:
+        self._health, self._name = health, name
+        self._lock = threading.Lock()
+        self._is_up: bool | None = None
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it worked when it was last tried; False before that."""
+        return bool(self._is_up)
+
+    def report(self, failure: str | None) -> None:
+        """It worked (None), or why it did not, in one line."""
+        is_up = failure is None
+        with self._lock:
+            is_news = self._is_up is not is_up
+            self._is_up = is_up
+            if failure is None:
+                self._health.present(self._name)
+                if is_news:
+                    _log.info("the %s answers", self._name)
+            else:
+                self._health.missing(self._name, failure)
+                if is_news:
+                    _log.warning("the %s is away: %s; waiting for it", self._name, failure)
 
 
 def serve_health(

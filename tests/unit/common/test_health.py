@@ -1,6 +1,8 @@
 """Alive and ready, over HTTP."""
 
 import json
+import logging
+import threading
 import urllib.error
 import urllib.request
 
@@ -8,7 +10,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter
 
 from services.common.errors import StartError
-from services.common.health import Health, serve_health
+from services.common.health import Health, Need, serve_health
 
 
 class Clock:
@@ -39,6 +41,45 @@ def test_a_loop_that_hangs_is_not_alive() -> None:
     assert not health.ready()[0]
     health.beat()
     assert health.live()[0]
+
+
+def test_a_need_is_told_to_the_health_and_its_coming_and_going_once_to_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    health = Health(("broker",))
+    need = Need(health, "broker")
+    assert not need.is_up
+    with caplog.at_level(logging.INFO):
+        for failure in ("refused", "refused", "timed out"):
+            need.report(failure)
+            assert not need.is_up
+        assert health.ready()[1]["missing"] == {"broker": "timed out"}
+        for _ in range(3):
+            need.report(None)
+            assert need.is_up
+        assert health.ready()[0]
+        need.report("gone")
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("WARNING", "the broker is away: refused; waiting for it"),
+        ("INFO", "the broker answers"),
+        ("WARNING", "the broker is away: gone; waiting for it"),
+    ]
+
+
+def test_a_need_that_many_threads_report_is_news_once(caplog: pytest.LogCaptureFixture) -> None:
+    need = Need(Health(("broker",)), "broker")
+    together = threading.Barrier(8)
+
+    def report() -> None:
+        together.wait(5)
+        need.report("refused")
+
+    threads = [threading.Thread(target=report) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(5)
+    assert len(caplog.records) == 1
 
 
 def test_the_answers_come_over_http_and_a_taken_port_is_named() -> None:
