@@ -9,28 +9,35 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
 import redis
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from services.common import streams
 from services.common.errors import SettingsError
 from services.common.redaction import redact, remember_url
+from services.common.yaml_file import read_yaml
 
 CameraState = Literal["connecting", "live", "stalled", "failed", "stopped"]
+STATES: tuple[CameraState, ...] = get_args(CameraState)
 Rotation = Literal[0, 90, 180, 270]
 SCHEMES = ("rtsp", "rtsps", "http", "https", "file", "device")
+LOCAL_SCHEMES = ("file", "device")  # of this machine: no host, no password
 
-_NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,31}$")
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
+_NOT_A_URL = (
+    "not a URL that can be read; in a password write # as %23, / as %2F, ? as %3F; "
+    "a port is at most 65535"
+)
 
 
 def is_camera_name(name: str) -> bool:
     """Lower-case letters, digits, `-` and `_`; starts with a letter or digit; 32 at most."""
-    return _NAME.match(name) is not None
+    return _NAME.fullmatch(name) is not None
 
 
 class Camera(BaseModel):
@@ -60,15 +67,17 @@ class Camera(BaseModel):
         try:
             parts = urlsplit(text)
             parts.port  # noqa: B018  raises on a port that is no number
-        except ValueError as error:
-            raise ValueError(f"not a URL: {error}") from None
+        except ValueError:  # its text may quote the password
+            raise ValueError(_NOT_A_URL) from None
         if parts.scheme not in SCHEMES:
             raise ValueError(f"scheme must be one of {', '.join(SCHEMES)}")
-        if parts.scheme in ("file", "device"):
+        if parts.scheme in LOCAL_SCHEMES:
             if not parts.path:
                 raise ValueError(f"write it as {parts.scheme}:///path")
         elif not parts.hostname:
             raise ValueError("names no host")
+        elif "#" in text:  # means nothing in a camera's address: it is part of a password
+            raise ValueError(_NOT_A_URL)
         remember_url(text)
         return url
 
@@ -82,6 +91,8 @@ class Camera(BaseModel):
         name, equals, url = text.partition("=")
         if not equals or "://" in name:
             raise SettingsError(f"camera {redact(text)!r}: write it as NAME=URL")
+        if ":" in name or "@" in name:  # an address without its scheme; it may hold a password
+            raise SettingsError("a camera has no NAME: write it as NAME=URL")
         return _validated({"name": name, "url": url}, f"camera {name!r}")
 
     def shown_url(self) -> str:
@@ -113,12 +124,7 @@ def load_cameras(path: Path) -> list[Camera]:
     Raises:
         SettingsError: unreadable, or a camera is wrong; names the file and the camera.
     """
-    try:
-        document = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise SettingsError(f"{path}: {error.strerror}") from None
-    except yaml.YAMLError as error:
-        raise SettingsError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    document = read_yaml(path)
     entries = document.get("cameras") if isinstance(document, dict) else None
     if not isinstance(entries, list):
         raise SettingsError(f"{path}: must hold a list under 'cameras'")
@@ -187,9 +193,9 @@ class CameraRegistry:
                 )
             pipe.execute()
 
-    def statuses(self) -> list[CameraStatus]:
-        """The state of every camera, by name; one that nobody reads is `connecting`."""
-        names = sorted(self.cameras())
+    def statuses(self, names: Iterable[str] | None = None) -> list[CameraStatus]:
+        """The state of these cameras, else of all, by name; one nobody reads is `connecting`."""
+        names = sorted(self.cameras() if names is None else names)
         with self._broker.pipeline(transaction=False) as pipe:
             for name in names:
                 pipe.get(streams.status_key(name))

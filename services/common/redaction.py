@@ -13,9 +13,15 @@ import threading
 from urllib.parse import quote, unquote, urlsplit
 
 STARS = "***"
-_USERINFO = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://)(?P<info>[^/\s'\"<>]*)@", re.IGNORECASE)
+# Up to the last `@`, as a password may hold `@`, `/` or `#` where it was not escaped.
+_USERINFO = re.compile(
+    r"(?P<scheme>[a-z][a-z0-9+.-]*://)(?P<info>(?:(?!://)[^\s'\"<>])*)@", re.IGNORECASE
+)
+# Cameras have it after `?`, `&`, `/` or `_`: rtsp://h/user=admin_password=word_channel=1
 _QUERY = re.compile(
-    r"(?P<key>\b(?:password|passwd|pwd|pass|token|secret|api_?key)=)[^&\s'\"<>]+", re.IGNORECASE
+    r"(?P<key>(?<![a-z0-9])(?:password|passwd|pwd|pass|pw|loginpas|token|secret|api_?key)=)"
+    r"[^&\s'\"<>]+",
+    re.IGNORECASE,
 )
 _MIN_SECRET = 4  # a shorter one would blank out ordinary words; its URL is caught by shape
 _MAX_SECRETS = 4096

@@ -20,17 +20,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from services.common.errors import SettingsError
 from services.common.lifecycle import PARENT_ENV
 from services.common.redaction import redact, remember_url
+from services.common.yaml_file import read_yaml
 
 ENV_PREFIX = "FACESTREAM_"
 CONFIG_ENV = "FACESTREAM_CONFIG"
 CAMERAS_ENV = "FACESTREAM_CAMERAS"  # NAME=URL NAME=URL …: read by the command line, not a setting
 _NOT_SETTINGS = (CONFIG_ENV, CAMERAS_ENV, PARENT_ENV)
+_LISTENS = {"health_host": "host", "health_port": "port"}
 SECTIONS = ("capture", "worker", "annotator", "model_server", "stack")
 
 
@@ -85,15 +86,22 @@ S = TypeVar("S", bound=CommonSettings)
 
 
 def add_flags(parser: argparse.ArgumentParser, cls: type[CommonSettings]) -> None:
-    """A `--flag` for every field of a settings class, with its help and default."""
+    """A `--flag` for every field of a settings class, with its help and default.
+
+    `--host` and `--port` are where the service listens, on every service: one that listens for its
+    health alone takes them for `--health-host` and `--health-port`.
+    """
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings file (YAML)")
     for name, field in cls.model_fields.items():
         default = field.get_default(call_default_factory=True)
         if isinstance(default, SecretStr):
             default = redact(default.get_secret_value())
         text = f"{field.description or ''} (default: {default})"
+        spellings = ["--" + name.replace("_", "-")]
+        if name in _LISTENS and _LISTENS[name] not in cls.model_fields:
+            spellings.append("--" + _LISTENS[name])
         parser.add_argument(
-            "--" + name.replace("_", "-"),
+            *spellings,
             dest=name,
             metavar=name.rsplit("_", 1)[-1].upper(),
             help=text.replace("%", "%%"),
@@ -113,12 +121,7 @@ def nearest(key: str, known: Sequence[str]) -> str:
 
 
 def _from_file(cls: type[CommonSettings], path: Path) -> dict[str, tuple[Any, str]]:
-    try:
-        document = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise SettingsError(f"{path}: {error.strerror}") from None
-    except yaml.YAMLError as error:
-        raise SettingsError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    document = read_yaml(path)
     if document is None:
         return {}
     if not isinstance(document, dict):
@@ -127,6 +130,8 @@ def _from_file(cls: type[CommonSettings], path: Path) -> dict[str, tuple[Any, st
     found: dict[str, tuple[Any, str]] = {}
     for key, value in document.items():
         if key in SECTIONS:
+            if not isinstance(value, dict | None):
+                raise SettingsError(f"{path}: {key}: must hold keys and values")
             if key == cls.section:
                 for inner, inner_value in (value or {}).items():
                     _check_known(f"{key}.{inner}", inner, list(cls.model_fields), path)

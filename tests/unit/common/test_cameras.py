@@ -24,6 +24,7 @@ def test_a_password_is_shown_to_nobody_but_the_broker() -> None:
         ("door=gopher://host", "scheme must be one of"),
         ("door=rtsp:///live", "names no host"),
         ("door=rtsp://host:port/", "not a URL"),
+        ("door\n=rtsp://host/live", "lower-case"),
         ("door=file://", "file:///path"),
     ],
 )
@@ -31,6 +32,25 @@ def test_a_wrong_camera_is_refused_in_one_line(text: str, said: str) -> None:
     with pytest.raises(SettingsError, match=said) as caught:
         Camera.parse(text)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "door=rtsp://ann:Secret#1@host/live",
+        "door=rtsp://ann:12#Secret@host/live",
+        "door=rtsp://ann:Secret/1@host/live",
+        "door=rtsp://ann:Secret?1@host/live",
+        "door=rtsp://ann:[Secret@host/live",
+        "rtsp://ann:Secret/1@host/live",
+        "ann:Secret=1@host/live",
+    ],
+)
+def test_a_password_that_breaks_its_url_is_not_quoted(text: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Camera.parse(text)
+    assert "Secret" not in str(caught.value)
+    assert any(hint in str(caught.value) for hint in ("# as %23", "NAME=URL"))
 
 
 def test_cameras_come_from_a_file(tmp_path: Path) -> None:
@@ -52,14 +72,20 @@ def test_cameras_come_from_a_file(tmp_path: Path) -> None:
             "'a' is given twice",
         ),
         ("cameras: 3", "list under 'cameras'"),
-        ("cameras: [", "not YAML"),
+        ("cameras: [", "line 1, column 11: not YAML"),
+        ("cameras: \xff", "not text in UTF-8"),
+        ("cameras: 2024-99-99", "not YAML"),
+        ("cameras:\n - url: 'rtsp://ann:Secret'1@h/'", "line 2, column 28: not YAML"),
+        ("cameras:\n - url: rtsp://ann:Secret: 1@h/", "line 2, column 26: not YAML"),
     ],
 )
 def test_a_wrong_camera_file_names_the_place(tmp_path: Path, content: str, said: str) -> None:
     file = tmp_path / "cameras.yaml"
-    file.write_text(content)
-    with pytest.raises(SettingsError, match=said):
+    file.write_bytes(content.encode("latin-1"))
+    with pytest.raises(SettingsError, match=said) as caught:
         load_cameras(file)
+    assert "Secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_the_registry_keeps_cameras_and_states(broker_url: str) -> None:

@@ -69,20 +69,49 @@ def test_variables_of_other_services_are_let_be() -> None:
         ("captur: {}", "did you mean 'capture'"),
         ("- 1", "keys and values"),
         ("a: [", "not YAML"),
+        ("capture: 5", "capture: must hold keys and values"),
+        ("worker: [1]", "worker: must hold keys and values"),
+        ("broker: \xff", "not text in UTF-8"),
+        ("broker: redis://:hidden: word@h/\n", "line 1, column 24: not YAML"),
     ],
 )
 def test_a_wrong_file_is_named(tmp_path: Path, content: str, said: str) -> None:
     file = tmp_path / "facestream.yaml"
-    file.write_text(content)
+    file.write_bytes(content.encode("latin-1"))
     with pytest.raises(SettingsError, match=said) as caught:
         DemoSettings.load(environ={}, config_file=file)
     assert str(file) in str(caught.value)
+    assert "hidden" not in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="No such file"):
         DemoSettings.load(environ={}, config_file=tmp_path / "none.yaml")
+
+
+class ListeningSettings(DemoSettings):
+    health_host: str = Field("127.0.0.1", description="address of the health")
+    health_port: int = Field(9101, description="its port")
+
+
+class ServingSettings(ListeningSettings):
+    host: str = Field("127.0.0.1", description="address of the service itself")
+    port: int = Field(8500, description="its port")
+
+
+@pytest.mark.parametrize(
+    ("cls", "field"), [(ListeningSettings, "health_port"), (ServingSettings, "port")]
+)
+def test_host_and_port_are_where_a_service_listens(
+    cls: type[CommonSettings], field: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("FACESTREAM_CONFIG", raising=False)
+    parser = argparse.ArgumentParser()
+    add_flags(parser, cls)
+    settings = from_arguments(cls, parser.parse_args(["--host", "0.0.0.0", "--port", "7"]))
+    assert getattr(settings, field) == 7
+    assert getattr(settings, field.replace("port", "host")) == "0.0.0.0"
 
 
 def test_every_setting_is_a_flag(monkeypatch: pytest.MonkeyPatch) -> None:
