@@ -13,13 +13,13 @@ class News:
 
     def __init__(self) -> None:
         self._states: dict[str, tuple[str, str]] = {}
+        # Track numbers begin at random each time a camera is opened, so that none comes again.
         self._people: set[tuple[str, int]] = set()
-        self._told = 0
 
     @property
     def wants_people(self) -> bool:
         """Whether more first results are to be told."""
-        return self._told < MAX_PEOPLE_TOLD
+        return len(self._people) < MAX_PEOPLE_TOLD
 
     def of_cameras(self, cameras: Sequence[Mapping[str, Any]]) -> list[str]:
         """Changes of state; takes `GET /api/cameras`."""
@@ -46,22 +46,22 @@ class News:
             if not sure or known in self._people or not self.wants_people:
                 continue
             self._people.add(known)
-            self._told += 1
-            lines.append(f"{camera}: {describe(person)}")
+            lines.append(f"{camera}: person {len(self._people)}, {describe(person)}")
             if not self.wants_people:
                 lines.append("further people are on the page")
         return lines
 
 
 def describe(person: Mapping[str, Any]) -> str:
-    """`track 3, about 34 (28-40), female 0.97`."""
-    text = f"track {person['track']}"
+    """`about 34 (28-40), female 0.97`, or the one of both that is known."""
+    known = []
     if person["age"] is not None:
-        text += f", about {person['age']:.0f} ({person['age_low']:.0f}-{person['age_high']:.0f})"
+        low, high = person["age_low"], person["age_high"]
+        known.append(f"about {person['age']:.0f} ({low:.0f}-{high:.0f})")
     female = person["female"]
     if female is not None:
-        text += f", female {female:.2f}" if female >= 0.5 else f", male {1 - female:.2f}"
-    return text
+        known.append(f"female {female:.2f}" if female >= 0.5 else f"male {1 - female:.2f}")
+    return ", ".join(known)
 
 
 def _size(camera: Mapping[str, Any]) -> str:

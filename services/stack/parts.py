@@ -6,6 +6,7 @@ the machine can read, and camera URLs carry passwords.
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import socket
@@ -16,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.common.cameras import Camera
+from services.common.cameras import Camera, unique
 from services.common.errors import StartError
 from services.common.settings import CAMERAS_ENV, CONFIG_ENV
 from services.model_server.settings import ModelServerSettings
@@ -29,6 +30,8 @@ DEMO_NAME = "demo"
 
 _BROKER, _MODEL_SERVER, _DEMO = "broker", "model-server", "demo-camera"
 _LOCAL = "127.0.0.1"
+# IncompleteRead and its kin, of a server that dies while it answers, are no OSErrors.
+_NO_ANSWER = (OSError, http.client.HTTPException, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,7 @@ def plan(
 
     Raises:
         StartError: a port is taken, there is no model, or no embedded broker for this machine.
+        SettingsError: a camera has the demo camera's name.
     """
     _check_port(settings.host, settings.port)
     common = dict(os.environ) | {
@@ -127,7 +131,7 @@ def plan(
     capture_after = gate
     if demo:
         port = _free_port(8554)
-        cameras = [*cameras, Camera(name=DEMO_NAME, url=f"rtsp://{_LOCAL}:{port}/demo")]
+        cameras = unique([*cameras, Camera(name=DEMO_NAME, url=f"rtsp://{_LOCAL}:{port}/demo")])
         capture_after = (*gate, _DEMO)
         parts.append(
             Part(
@@ -233,18 +237,16 @@ def _answer_of_rtsp(port: int) -> Answer:
 
 
 def _answer_of_health(base: str) -> Answer:
+    missing = ""
     try:
-        _get(f"{base}/readyz")
-        return Answer(True)
-    except urllib.error.HTTPError as error:
-        with error:
-            missing = _missing_of(error.read())
-    except (OSError, ValueError) as error:
-        return Answer(False, str(getattr(error, "reason", error)))
-    try:
-        _get(f"{base}/livez")
-    except (OSError, ValueError):
-        return Answer(False, missing)
+        try:
+            _get(f"{base}/readyz")
+        except urllib.error.HTTPError as error:
+            with error:
+                missing = _missing_of(error.read())
+            _get(f"{base}/livez")
+    except _NO_ANSWER as error:
+        return Answer(False, missing or str(getattr(error, "reason", error)) or "gives no answer")
     return Answer(True, missing)
 
 

@@ -7,6 +7,7 @@ how they are; one reads the API for news.
 
 from __future__ import annotations
 
+import http.client
 import json
 import queue
 import signal
@@ -181,7 +182,10 @@ class _Stack:
                 state, pid = self._states[part.name], self._processes[part.name].pid
                 if not state.running or time.monotonic() < next_s[part.name]:
                     continue
-                answer = part.probe()
+                try:
+                    answer = part.probe()
+                except Exception as error:  # were this thread to end, every part would seem stuck
+                    answer = Answer(False, f"{type(error).__name__}: {error}")
                 self._answers.put((part.name, pid, answer))
                 pause_s = _PROBE_S if answer.ready else _PROBE_STARTING_S
                 next_s[part.name] = time.monotonic() + pause_s
@@ -202,7 +206,7 @@ def _tell_news(api: str, say: Say, stop: threading.Event) -> None:
                 name = camera["name"]
                 people = _get(f"{api}/api/cameras/{urllib.parse.quote(name)}/people")
                 lines += news.of_people(name, people)
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
             continue  # the annotator is away, or starting; the supervisor says so
         for line in lines:
             say(line)

@@ -26,9 +26,18 @@ def test_a_state_is_told_when_it_changes() -> None:
 def test_a_person_is_told_once_when_something_is_sure() -> None:
     news = News()
     assert news.of_people("door", [person(3, None, None)]) == []
-    told = "door: track 3, about 34 (28-40), female 0.97"
-    assert news.of_people("door", [person(3)]) == [told]
-    assert news.of_people("door", [person(3)]) == []
+    told = "door: person 1, about 34 (28-40), female 0.97"
+    assert news.of_people("door", [person(70_003)]) == [told]
+    assert news.of_people("door", [person(70_003)]) == []
+
+
+def test_people_of_a_camera_that_came_back_are_new_people() -> None:
+    news = News()
+    news.of_people("door", [person(70_003)])
+    news.of_cameras([camera("stalled")])
+    news.of_cameras([camera("live")])
+    lines = news.of_people("door", [person(912_001)])
+    assert lines == ["door: person 2, about 34 (28-40), female 0.97"]
 
 
 def test_only_the_first_people_are_told() -> None:
@@ -39,5 +48,5 @@ def test_only_the_first_people_are_told() -> None:
 
 
 def test_what_is_not_sure_is_left_out() -> None:
-    assert describe(person(1, None, 0.1)) == "track 1, male 0.90"
-    assert describe(person(2, 50.0, None)) == "track 2, about 50 (44-56)"
+    assert describe(person(1, None, 0.1)) == "male 0.90"
+    assert describe(person(2, 50.0, None)) == "about 50 (44-56)"

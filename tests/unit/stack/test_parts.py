@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -11,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
 from services.common.cameras import Camera
-from services.common.errors import StartError
+from services.common.errors import SettingsError, StartError
 from services.common.health import Health, serve_health
 from services.stack import parts
 from services.stack.parts import Answer, Part, plan
@@ -65,6 +66,21 @@ def test_services_find_each_other(settings: StackSettings, tmp_path: Path) -> No
     assert found["capture"].after == ("broker", "demo-camera")
 
 
+def test_a_file_of_cameras_is_captures_to_read(
+    settings: StackSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = plan(settings, [], tmp_path, demo=False, cameras_file=Path("cameras.yaml"))
+    told = {part.name: part.environment.get("FACESTREAM_CAPTURE_CAMERAS_FILE") for part in found}
+    assert told.pop("capture") == os.fspath(tmp_path / "cameras.yaml")
+    assert set(told.values()) == {None}
+
+
+def test_a_camera_named_as_the_demo_camera_is_told(settings: StackSettings, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="'demo' is given twice"):
+        plan(settings, [Camera.parse("demo=rtsp://h/1")], tmp_path, demo=True)
+
+
 def test_no_model_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FACESTREAM_MODEL_SERVER_MODELS_DIR", str(tmp_path))
     with pytest.raises(StartError, match="holds no model"):
@@ -103,6 +119,27 @@ def test_a_stuck_service_is_not_alive() -> None:
         answer = parts._answer_of_health(f"http://127.0.0.1:{server.server_port}")
         server.shutdown()
     assert not answer.alive
+
+
+@pytest.mark.parametrize("status", [200, 503])
+def test_a_service_that_dies_while_it_answers_is_not_alive(status: int) -> None:
+    class Dying(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            self.wfile.write(b"{")
+            self.close_connection = True
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Dying) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        answer = parts._answer_of_health(f"http://127.0.0.1:{server.server_port}")
+        server.shutdown()
+    assert not answer.alive
+    assert "IncompleteRead" in answer.missing
 
 
 def test_an_absent_service_is_not_alive() -> None:
