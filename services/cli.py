@@ -1,7 +1,9 @@
 """The `facestream` command: one thin function per subcommand.
 
 Each imports what it runs only when it is run, so that `--help` needs nothing heavy. Errors are one
-line on standard error; exit codes: 0 done, 1 could not, 2 asked wrongly.
+line on standard error; exit codes: 0 done, 1 could not, 2 asked wrongly. Ctrl-C is how a service is
+told to end: 0. Of a command that has an end of its own it leaves the work undone: 1, so that a
+script does not go on as if it were done.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ _SETTINGS = {
     "model-server": "ModelServerSettings",
 }
 
+_CHECKOUT = Path(__file__).resolve().parents[1]
 _OWN_COMMANDS = ("up", "demo-camera", "predict", *_SERVICES)
 
 Run = Callable[[argparse.Namespace], int]
@@ -57,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"facestream: {redact(str(error))}", file=sys.stderr)
         return error.exit_code
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.split(".")[0] in ("services", "training"):
+        if error.name is None or error.name.split(".")[0] in ("services", "training", "tests"):
             raise
         print(
             f"facestream: {error.name} is not installed; see requirements/ for what this "
@@ -66,7 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 1
     except KeyboardInterrupt:
-        return 130
+        print("facestream: interrupted", file=sys.stderr)
+        return 1
 
 
 def _asked(arguments: Sequence[str]) -> str:
@@ -95,7 +99,9 @@ class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+        from services.common.redaction import redact
+
+        self.exit(2, f"{self.prog}: {redact(message)}; see {self.prog} --help\n")
 
 
 Commands = argparse._SubParsersAction  # the only name that argparse has for it
@@ -124,6 +130,7 @@ def _add_up(commands: Commands[_Parser], asked: str) -> None:
 
 
 def _up(arguments: argparse.Namespace) -> int:
+    from services.common.cameras import load_cameras, unique
     from services.common.lifecycle import run_service
     from services.common.settings import from_arguments
     from services.stack import up
@@ -133,6 +140,8 @@ def _up(arguments: argparse.Namespace) -> int:
         arguments.log_level = "info"
     settings = from_arguments(StackSettings, arguments)
     cameras = _cameras(arguments.camera)
+    if arguments.cameras is not None:  # capture reads it; here a mistake is told before any start
+        unique([*cameras, *load_cameras(arguments.cameras)])
     return run_service(
         "facestream",
         settings.log_level,
@@ -183,7 +192,11 @@ def _settings_class(name: str) -> type[CommonSettings]:
 
 
 def _cameras(given: Sequence[str]) -> list[Camera]:
-    """Cameras of the flags and of the environment, which is cleared of them."""
+    """Cameras of the flags and of the environment, which is cleared of them.
+
+    Raises:
+        SettingsError: one is malformed, or a name stands twice.
+    """
     from services.common.cameras import Camera, unique
     from services.common.settings import CAMERAS_ENV
 
@@ -251,9 +264,12 @@ def _add_training(commands: Commands[_Parser], asked: str) -> None:
 
 
 def _add_bench(commands: Commands[_Parser], asked: str) -> None:
-    if asked in _OWN_COMMANDS:
+    """Only where this is a checkout; the installed command finds no folder `tests` by itself."""
+    if asked in _OWN_COMMANDS or not (_CHECKOUT / "tests" / "bench" / "cli.py").is_file():
         return
-    _add_commands_of("tests.bench.cli", commands)  # in a checkout only
+    if str(_CHECKOUT) not in sys.path:
+        sys.path.insert(0, str(_CHECKOUT))  # before any other package of the name `tests`
+    _add_commands_of("tests.bench.cli", commands)
 
 
 def _add_commands_of(module: str, commands: Commands[_Parser]) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from services import cli
+from services.common import lifecycle
 from services.common.errors import SettingsError
+from services.stack import up
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = ("up", "capture", "worker", "annotator", "model-server", "demo-camera")
@@ -55,6 +58,10 @@ def test_help_needs_nothing_heavy() -> None:
         (["demo-camera", "--port", "99999"], "--port 99999: must be 0 to 65535"),
         (["demo-camera", "--user", "u"], "both a user and a password"),
         (["capture", "--camera", "x=nowhere"], "camera 'x': url:"),
+        (["up", "--camra", "door=rtsp://u:hidden@h/x"], "--camra door=rtsp://u:***@h/x"),
+        (["rtsp://u:hidden@h/x"], "invalid choice: 'rtsp://u:***@h/x'"),
+        (["up", "--camera", "x=rtsp://u:hid#den@h/x"], "camera 'x': url: "),
+        (["up", "--cameras", "/no/such.yaml"], "/no/such.yaml: No such file"),
     ],
 )
 def test_what_is_asked_wrongly_is_one_line_and_code_2(arguments: list[str], said: str) -> None:
@@ -62,6 +69,55 @@ def test_what_is_asked_wrongly_is_one_line_and_code_2(arguments: list[str], said
     assert code == 2
     assert said in output
     assert len(output.splitlines()) == 1
+    assert not any(secret in output for secret in ("hidden", "hid#den"))
+
+
+def test_cameras_of_a_file_may_not_repeat_those_given(tmp_path: Path) -> None:
+    file = tmp_path / "cameras.yaml"
+    file.write_text("cameras: [{name: door, url: 'rtsp://h/1'}]\n")
+    code, output = facestream("up", "--cameras", str(file), "--camera", "door=rtsp://h/2")
+    assert (code, output) == (2, "facestream: camera 'door' is given twice\n")
+
+
+def test_a_file_of_cameras_reaches_the_stack(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "cameras.yaml"
+    file.write_text("cameras: [{name: door, url: 'rtsp://h/1'}]\n")
+    given: list[object] = []
+    monkeypatch.setattr(up, "serve", lambda *_, cameras_file, **__: given.append(cameras_file))
+    monkeypatch.setattr(lifecycle, "run_service", lambda name, level, main: main(None))
+    cli.main(["up", "--cameras", str(file)])
+    assert given == [file]
+
+
+def test_the_installed_command_finds_the_benchmark_of_its_checkout(tmp_path: Path) -> None:
+    # As an editable installation has it: the packages are found, the folder they lie in is not.
+    for package in ("services", "training"):
+        (tmp_path / package).symlink_to(ROOT / package)
+    script = "import sys; from services.cli import main; sys.exit(main(['bench', '--help']))"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", script],
+        cwd="/",
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "--quick" in done.stdout
+
+
+def test_a_ctrl_c_leaves_work_undone_and_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_demo_camera", interrupted)
+    assert cli.main(["demo-camera"]) == 1
+    assert capsys.readouterr().err == "facestream: interrupted\n"
 
 
 def test_what_cannot_be_done_is_one_line_and_code_1(tmp_path: Path) -> None:
