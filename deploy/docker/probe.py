@@ -15,7 +15,11 @@ def answers(port: int, request: str) -> bool:
     try:
         with socket.create_connection(("127.0.0.1", port), TIMEOUT_S) as connection:
             connection.sendall(f"{request}\r\nCSeq: 1\r\n\r\n".encode())
-            return b" 200 " in connection.recv(64).partition(b"\r\n")[0] + b" "
+            connection.shutdown(socket.SHUT_WR)
+            answer = b""
+            while part := connection.recv(4096):  # to its end: hanging up early is an error there
+                answer += part
+            return b" 200 " in answer.partition(b"\r\n")[0] + b" "
     except OSError:
         return False
 

@@ -146,7 +146,7 @@ def serve_health(
             logging.debug("health: " + format, *args)
 
     try:
-        server = ThreadingHTTPServer((host, port), Handler)
+        server = _Server((host, port), Handler)
     except OSError as error:
         raise StartError(
             f"cannot listen on {host}:{port}: {error.strerror}; choose another with --health-port"
@@ -154,3 +154,10 @@ def serve_health(
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, name="health", daemon=True).start()
     return server
+
+
+class _Server(ThreadingHTTPServer):
+    """Whoever asked and hung up before the answer is no matter for standard error."""
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        logging.debug("health: a request failed", exc_info=True)

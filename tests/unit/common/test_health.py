@@ -102,3 +102,15 @@ def test_the_answers_come_over_http_and_a_taken_port_is_named() -> None:
     finally:
         server.shutdown()
         server.server_close()
+
+
+def test_a_client_that_hangs_up_leaves_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    server = serve_health(Health(()), CollectorRegistry(), "127.0.0.1", 0)
+    try:
+        raise ConnectionResetError
+    except ConnectionResetError:
+        server.handle_error(None, ("127.0.0.1", 1))  # type: ignore[arg-type]
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert capsys.readouterr().err == ""

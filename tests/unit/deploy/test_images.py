@@ -6,13 +6,17 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from services.common.health import Health, serve_health
+from services.stack.h264_clip import Clip
+from services.stack.rtsp_server import RtspServer, running
 from tests.fixtures.deploy import DEPLOY, ROOT, run, tool
+from tests.fixtures.stack import make_clip
 
 DOCKERFILE = DEPLOY / "docker" / "Dockerfile"
 PROBE = DEPLOY / "docker" / "probe.py"
@@ -117,3 +121,12 @@ def test_the_probe_tells_ready_from_not_ready_and_from_gone() -> None:
         server.shutdown()
         server.server_close()
     assert probe(server.server_port, "GET /readyz HTTP/1.0") == 1
+
+
+def test_the_probe_tells_whether_an_rtsp_server_answers(tmp_path: Path) -> None:
+    clip = Clip.load(make_clip(tmp_path / "clip.mp4", seconds=0.5))
+    with running(RtspServer({"demo": clip}, port=0)) as server:
+        began_s = time.monotonic()
+        assert probe(server.port, "OPTIONS * RTSP/1.0") == 0
+        assert time.monotonic() - began_s < 2
+        assert probe(server.port, "NONSENSE") == 1
