@@ -103,6 +103,14 @@ def create_app(
         except BROKER_ERRORS:
             raise HTTPException(503, "the broker does not answer; try again shortly") from None
 
+    def known_for_sure(name: str) -> Camera:
+        camera = known(name)
+        if intake.awaits_cameras:
+            raise HTTPException(
+                503, "the broker was restarted, its cameras are not back yet; try again shortly"
+            )
+        return camera
+
     @app.get("/api/cameras")
     async def cameras() -> list[CameraStatus]:
         return board.statuses()
@@ -118,7 +126,7 @@ def create_app(
 
     @app.patch("/api/cameras/{name}")
     async def change_camera(name: str, wish: CameraChange) -> CameraOut:
-        before = known(name)
+        before = known_for_sure(name)
         changed = wish.model_dump(exclude_none=True)
         if not is_camera_name(changed.get("name", name)):
             raise HTTPException(422, "name: use lower-case letters, digits, - and _, 32 at most")
@@ -128,7 +136,7 @@ def create_app(
 
     @app.delete("/api/cameras/{name}", status_code=204)
     async def remove_camera(name: str) -> Response:
-        known(name)
+        known_for_sure(name)
         if not await change(lambda registry: registry.remove(name)):
             raise HTTPException(404, f"there is no camera {redact(name)!r}")
         return Response(status_code=204)

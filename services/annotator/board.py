@@ -68,6 +68,10 @@ class Board:
         """All cameras."""
         return list(self._cameras)
 
+    def cameras(self) -> dict[str, Camera]:
+        """All cameras by name, as the user asked for them."""
+        return dict(self._cameras)
+
     def camera(self, name: str) -> Camera | None:
         """What the user asked for; None where there is no such camera."""
         return self._cameras.get(name)
@@ -138,7 +142,9 @@ class Board:
         people = self._people.get(name)
         if people is None:
             return
-        people.answer(result, self._clock())
+        if not people.answer(result, self._clock()):
+            self._metrics.results_dropped.labels("repeated").inc()
+            return
         self._unanswered_since_s = None
         latency_s = max(0, now_us() - result.captured_us) / 1e6
         self._latencies_s.append(latency_s)

@@ -60,16 +60,32 @@ class Shown:
     answers: int = 0
 
 
+@dataclass
+class _Weight:
+    """The qualities of the answers to one question, age or gender."""
+
+    total: float = 0.0
+    squares: float = 0.0
+
+    def add(self, quality: float) -> None:
+        self.total += quality
+        self.squares += quality * quality
+
+    def effective(self) -> float:
+        """How many independent answers they are worth."""
+        n = self.total**2 / self.squares
+        return n / (1 + (n - 1) * CORRELATION)
+
+
 class Estimate:
     """The answers about one track, fused."""
 
     def __init__(self, rule: CommitRule) -> None:
         self._rule = rule
         self._answers = 0
-        self._sum_q = 0.0
-        self._sum_q2 = 0.0
+        self._age_weight = _Weight()
         self._sum_log = np.zeros(MAX_AGE_YEARS + 1)
-        self._gender_q = 0.0
+        self._gender_weight = _Weight()
         self._sum_odds = 0.0
         self._shown = Shown()
 
@@ -91,56 +107,52 @@ class Estimate:
         Args:
             distribution: probability of each whole year from 0, float32 `[bins]`; for an empty
                 one the normal distribution of `age` and `age_std` stands in.
-            age: years.
+            age: years, NaN where the model has no age head.
             age_std: years.
             female: probability, NaN where the model has no gender head.
             quality: of the crop, 0-1.
         """
         q = min(max(quality, MIN_QUALITY), 1.0)
         self._answers += 1
-        self._sum_q += q
-        self._sum_q2 += q * q
-        self._sum_log += q * np.log(_on_our_ages(distribution, age, age_std))
+        if not math.isnan(age):
+            self._age_weight.add(q)
+            self._sum_log += q * np.log(_on_our_ages(distribution, age, age_std))
         if not math.isnan(female):
-            self._gender_q += q
+            self._gender_weight.add(q)
             self._sum_odds += q * _log_odds(female)
         self._shown = self._commit()
 
     def pooled_ages(self) -> NDArray[np.float64]:
-        """Probability of each whole year 0-110, float64 `[111]`; needs one answer at least."""
-        log_p = self._sum_log * (self._effective_answers() / self._sum_q)
+        """Probability of each whole year 0-110, float64 `[111]`; needs one answer with an age."""
+        weight = self._age_weight
+        log_p = self._sum_log * (weight.effective() / weight.total)
         p: NDArray[np.float64] = np.exp(log_p - log_p.max())
-        return p / p.sum()
+        p /= p.sum()
+        return p
 
     def pooled_female(self) -> float:
         """Probability of female, 0-1; 0.5 where nothing is known."""
-        if self._gender_q == 0:
+        weight = self._gender_weight
+        if weight.total == 0:
             return 0.5
-        return 1 / (1 + math.exp(-self._sum_odds * self._effective_answers() / self._gender_q))
-
-    def _effective_answers(self) -> float:
-        n = self._sum_q**2 / self._sum_q2
-        return n / (1 + (n - 1) * CORRELATION)
+        return 1 / (1 + math.exp(-self._sum_odds * weight.effective() / weight.total))
 
     def _commit(self) -> Shown:
-        if self._sum_q < self._rule.weight:
-            return Shown(answers=self._answers)
-        ages = self.pooled_ages()
-        low, high = (float(side) for side in central_interval(ages))
-        age = min(max(float(ages @ _AGES), low), high)
-        female = self._committed_female(self.pooled_female())
-        age_shown, age_low, age_high = self._committed_age(age, low, high)
+        age, age_low, age_high = self._committed_age()
         return Shown(
-            age=age_shown,
+            age=age,
             age_low=age_low,
             age_high=age_high,
-            female=female,
+            female=self._committed_female(),
             answers=self._answers,
         )
 
-    def _committed_age(
-        self, age: float, low: float, high: float
-    ) -> tuple[float | None, float | None, float | None]:
+    def _committed_age(self) -> tuple[float | None, float | None, float | None]:
+        if not self._is_heard(self._age_weight):
+            return None, None, None
+        ages = self.pooled_ages()
+        low, high = (float(side) for side in central_interval(ages))
+        age = min(max(float(ages @ _AGES), low), high)
         before = self._shown
         limit = self._rule.interval_years
         if before.age is not None:
@@ -157,14 +169,18 @@ class Estimate:
             return round(age, 1), round(low, 1), round(high, 1)
         return before.age, before.age_low, before.age_high
 
-    def _committed_female(self, p: float) -> float | None:
-        if self._gender_q == 0:
+    def _committed_female(self) -> float | None:
+        if not self._is_heard(self._gender_weight):
             return None
+        p = self.pooled_female()
         needed = self._rule.gender_probability
         before = self._shown.female
         if before is not None and (before >= 0.5) == (p >= 0.5):
             needed = max(0.5, needed - PROBABILITY_SLACK)
         return round(p, 3) if max(p, 1 - p) >= needed else None
+
+    def _is_heard(self, weight: _Weight) -> bool:
+        return weight.total > 0 and weight.total >= self._rule.weight
 
 
 def _on_our_ages(

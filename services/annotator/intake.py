@@ -2,25 +2,29 @@
 
 One blocking XREAD follows the frames and results of all cameras; beside it the registry is asked
 twice a second which cameras there are and how they do, and told which are watched. A broker that
-goes away is waited for; a corrupt entry is counted and passed over.
+goes away is waited for, and results are read on from where reading ended; what was lost meanwhile,
+and a corrupt entry, is counted and passed over. A broker that came back empty gives its cameras
+back when capture has written them anew; until then those known stay, with their viewers.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import redis
 import redis.asyncio
 
 from services.annotator.board import Board
+from services.annotator.cursor import ABSENT, Cursor, StreamState
 from services.common import streams
-from services.common.broker import BROKER_ERRORS, explain
-from services.common.cameras import CameraRegistry
+from services.common.broker import BROKER_ERRORS, Entry, by_stream, explain
+from services.common.cameras import Camera, CameraRegistry, CameraStatus
 from services.common.errors import MessageError
-from services.common.health import Health
+from services.common.health import Health, Need
 from services.common.messages import decode_frame, decode_result
 from services.common.metrics import AnnotatorMetrics
 
@@ -28,35 +32,47 @@ REFRESH_EVERY_S = 0.5
 RETRY_S = 0.5
 BLOCK_MS = 400  # so that a new camera is read within half a second of being known
 MAX_ENTRIES = 64  # per stream and read
+CHECK_EVERY_S = 10.0
 NEED = "broker"
 
 T = TypeVar("T")
-Entry = tuple[bytes, dict[bytes, bytes] | None]
 
 
 class Intake:
     """Reads the broker into the board.
 
     Args:
-        client: for the blocking reads, used by nobody else.
-        registry: cameras in the broker; called in a thread.
+        reads: for the blocking reads, used by nobody else.
+        calls: for everything else; called in a thread.
     """
 
     def __init__(
         self,
-        client: redis.asyncio.Redis,
-        registry: CameraRegistry,
+        reads: redis.asyncio.Redis,
+        calls: redis.Redis,
         board: Board,
         metrics: AnnotatorMetrics,
         health: Health,
     ) -> None:
-        self._client = client
-        self._registry = registry
+        self._reads = reads
+        self._calls = calls
+        self._registry = CameraRegistry(calls)
         self._board = board
         self._metrics = metrics
         self._health = health
-        self._cursors: dict[bytes, bytes] = {}  # stream -> id of the last entry read
-        self._sources: dict[bytes, tuple[str, Callable[[str, dict[bytes, bytes]], None]]] = {}
+        self._need = Need(health, NEED)
+        self._refreshing = asyncio.Lock()
+        self._boot: bytes | None = None
+        self._awaits_cameras = False
+        self._names: dict[bytes, str] = {}  # of both kinds of streams -> camera
+        self._frames_at: dict[bytes, bytes] = {}  # stream -> id of the last entry read
+        self._results_at: dict[bytes, Cursor] = {}
+        self._check_at_s = float("-inf")
+
+    @property
+    def awaits_cameras(self) -> bool:
+        """The broker came back empty and capture has not put its cameras back yet."""
+        return self._awaits_cameras
 
     async def follow(self) -> None:
         """Read frames and results for ever."""
@@ -67,7 +83,8 @@ class Intake:
                 await self._read_once()
             except BROKER_ERRORS as error:
                 self._lost(error)
-                self._cursors.clear()  # a broker that comes back may number its entries anew
+                self._frames_at.clear()  # a frame is of its moment, a result is not
+                self._check_at_s = float("-inf")
                 await asyncio.sleep(RETRY_S)
 
     async def keep_fresh(self) -> None:
@@ -84,21 +101,15 @@ class Intake:
 
     async def refresh(self) -> None:
         """Ask the broker for the cameras now."""
-        watched = self._board.studio.watched()
-
-        def ask() -> tuple[Any, Any]:
-            for name in watched:
-                self._registry.watch(name)
-            return self._registry.cameras(), self._registry.statuses()
-
-        try:
-            cameras, statuses = await asyncio.to_thread(ask)
-        except BROKER_ERRORS as error:
-            self._lost(error)
-            return
-        if self._health.present(NEED):
-            logging.info("broker reached")
-        self._board.set_cameras(cameras, statuses)
+        async with self._refreshing:  # an older answer must not overwrite a newer one
+            watched, known = self._board.studio.watched(), self._board.cameras()
+            try:
+                cameras, statuses = await asyncio.to_thread(self._ask, watched, known)
+            except BROKER_ERRORS as error:
+                self._lost(error)
+                return
+            self._need.report(None)
+            self._board.set_cameras(cameras, statuses)
 
     async def change(self, work: Callable[[CameraRegistry], T]) -> T:
         """Change the registry and see the change at once; raises `BROKER_ERRORS`."""
@@ -106,41 +117,98 @@ class Intake:
         await self.refresh()
         return answer
 
+    def _ask(
+        self, watched: Sequence[str], known: dict[str, Camera]
+    ) -> tuple[dict[str, Camera], list[CameraStatus]]:
+        for name in watched:
+            self._registry.watch(name)
+        boot = self._boot_id()
+        cameras = self._registry.cameras()
+        # Asked twice: the broker may be restarted between two questions.
+        is_whole = boot == self._boot_id() and (boot is not None or self._boot is None)
+        if is_whole:
+            self._boot = boot
+        else:
+            cameras = known | cameras
+        self._awaits_cameras = not is_whole
+        return cameras, self._registry.statuses(cameras)
+
+    def _boot_id(self) -> bytes | None:
+        """Changes with every restart of the broker; None until capture has seen to its cameras."""
+        boot: bytes | None = self._calls.get(streams.BOOT_KEY)  # type: ignore[assignment]
+        return boot
+
     def _choose_streams(self) -> None:
-        wanted: dict[bytes, tuple[str, Callable[[str, dict[bytes, bytes]], None]]] = {}
-        for name in self._board.names():
-            wanted[streams.results_key(name).encode()] = (name, self._result)
-            wanted[streams.frames_key(name).encode()] = (name, self._frame)
-        for gone in self._cursors.keys() - wanted.keys():
-            del self._cursors[gone]
-        self._sources = wanted
+        frames = {streams.frames_key(name).encode(): name for name in self._board.names()}
+        results = {streams.results_key(name).encode(): name for name in self._board.names()}
+        self._names = frames | results
+        for gone in self._frames_at.keys() - frames.keys():
+            del self._frames_at[gone]
+        for gone in self._results_at.keys() - results.keys():
+            del self._results_at[gone]
 
     async def _read_once(self) -> None:
-        if not self._sources:
+        names = self._board.names()
+        if not names:
             await asyncio.sleep(RETRY_S / 5)
             return
-        for key in self._sources.keys() - self._cursors.keys():
-            self._cursors[key] = await self._newest(key)
-        answer = await self._client.xread(
-            dict(self._cursors),  # type: ignore[arg-type]
+        for name in names:
+            key = streams.frames_key(name).encode()
+            if key not in self._frames_at:
+                self._frames_at[key] = await self._newest(key)
+        await self._check_results([streams.results_key(name).encode() for name in names])
+        places = self._frames_at | {key: cursor.at for key, cursor in self._results_at.items()}
+        answer = await self._reads.xread(
+            places,  # type: ignore[arg-type]
             count=MAX_ENTRIES,
             block=BLOCK_MS,
         )
-        for key, entries in _by_stream(answer):
+        for key, entries in by_stream(answer):
             self._take(key, entries)
 
     async def _newest(self, key: bytes) -> bytes:
         """Where to read on from: what `$` means, but held fast between two reads."""
-        newest: Any = await self._client.xrevrange(key, count=1)
+        newest: Any = await self._reads.xrevrange(key, count=1)
         return newest[0][0] if newest else b"0-0"
 
+    async def _check_results(self, keys: Iterable[bytes]) -> None:
+        """Find the place to begin in new streams; now and then, what was lost of the others."""
+        now = time.monotonic()
+        is_due = now >= self._check_at_s
+        keys = [key for key in keys if is_due or key not in self._results_at]
+        for key, state in zip(keys, await self._states(keys), strict=True):
+            cursor = self._results_at.get(key)
+            if cursor is None:
+                self._results_at[key] = Cursor(state)
+                continue
+            lost = cursor.check(state)
+            if lost:
+                self._metrics.results_dropped.labels("missed").inc(lost)
+        if is_due:
+            self._check_at_s = now + CHECK_EVERY_S
+
+    async def _states(self, keys: Sequence[bytes]) -> list[StreamState]:
+        if not keys:
+            return []
+        async with self._reads.pipeline(transaction=False) as pipe:
+            for key in keys:
+                pipe.xinfo_stream(key)
+            answers = await pipe.execute(raise_on_error=False)
+        return [_state(answer) for answer in answers]
+
     def _take(self, key: bytes, entries: Sequence[Entry]) -> None:
-        name, read = self._sources[key]
+        name, cursor = self._names[key], self._results_at.get(key)
         for entry_id, fields in entries:
-            self._cursors[key] = entry_id
+            if cursor is not None:
+                cursor.take(entry_id)
+            else:
+                self._frames_at[key] = entry_id
             if fields is None:  # trimmed while it was being read
                 continue
-            read(name, fields)
+            if cursor is not None:
+                self._result(name, fields)
+            else:
+                self._frame(name, fields)
 
     def _frame(self, name: str, fields: dict[bytes, bytes]) -> None:
         try:
@@ -168,15 +236,13 @@ class Intake:
     def _lost(self, error: Exception) -> None:
         self._metrics.broker_errors.inc()
         reason = explain(error)
-        if self._health.missing(NEED, reason) or self._board.broker_missing == "not reached yet":
-            logging.warning("broker away, waiting for it: %s", reason)
+        self._need.report(reason)
         self._board.broker_away(reason)
 
 
-def _by_stream(answer: Any) -> list[tuple[bytes, Sequence[Entry]]]:
-    """The answer of XREAD, which RESP2 gives as a list and RESP3 as a map."""
-    if not answer:
-        return []
-    if isinstance(answer, dict):
-        return [(key, entries) for key, batches in answer.items() for entries in batches]
-    return [(key, entries) for key, entries in answer]
+def _state(answer: Any) -> StreamState:
+    if isinstance(answer, redis.ResponseError) and "no such key" in str(answer):
+        return ABSENT
+    if isinstance(answer, Exception):
+        raise answer
+    return StreamState.parse(answer)

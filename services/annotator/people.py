@@ -7,6 +7,7 @@ answer may come before its track is first seen here, or after the track has gone
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -16,6 +17,9 @@ from services.common.messages import Frame, Result, unpack_distribution
 MAX_KEPT = 512
 # Capture reports five times a second; a camera silent for longer has nobody in view.
 VIEW_EXPIRES_S = 2.0
+# A face is answered twice when a worker does not hear that its first answer was taken; the second
+# follows within seconds, and a track is answered about once a second.
+_ANSWERS_REMEMBERED = 16
 
 TrackId = tuple[int, int]  # (session, track)
 
@@ -37,6 +41,9 @@ class Person:
 class _Kept:
     estimate: Estimate
     touched_s: float
+    answered: deque[tuple[int, str]] = field(
+        default_factory=lambda: deque(maxlen=_ANSWERS_REMEMBERED)
+    )  # captured_us and model
     was_seen: bool = False
 
 
@@ -45,10 +52,9 @@ class _View:
     """The tracks of the newest frame."""
 
     session: int = 0
+    seq: int = 0
     at_s: float = float("-inf")
     captured_us: int = 0
-    width: int = 0
-    height: int = 0
     boxes: dict[int, tuple[float, float, float, float]] = field(default_factory=dict)
     first_seen_us: dict[int, int] = field(default_factory=dict)
 
@@ -77,14 +83,14 @@ class CameraPeople:
 
     def see(self, frame: Frame, now_s: float) -> None:
         """A frame came: its tracks are those in view."""
-        if frame.session == self._view.session and frame.captured_us < self._view.captured_us:
+        # Not by `captured_us`: the wall clock of the capturing machine may be set back.
+        if frame.session == self._view.session and frame.seq < self._view.seq:
             return
         self._view = _View(
             frame.session,
+            frame.seq,
             now_s,
             frame.captured_us,
-            frame.width,
-            frame.height,
             {t.track: (t.x, t.y, t.w, t.h) for t in frame.tracks},
             {t.track: t.first_seen_us for t in frame.tracks},
         )
@@ -92,15 +98,23 @@ class CameraPeople:
             kept = self._keep((frame.session, track.track), now_s)
             kept.was_seen = True
 
-    def answer(self, result: Result, now_s: float) -> None:
+    def answer(self, result: Result, now_s: float) -> bool:
         """A result came.
+
+        Returns:
+            whether it was taken; False when this face's answer came before.
 
         Raises:
             MessageError: its distribution is none.
         """
         distribution = unpack_distribution(result.age_distribution)
         kept = self._keep((result.session, result.track), now_s)
+        face = (result.captured_us, result.model)
+        if face in kept.answered:
+            return False
+        kept.answered.append(face)
         kept.estimate.add(distribution, result.age, result.age_std, result.female, result.quality)
+        return True
 
     def in_view(self, now_s: float) -> list[Person]:
         """The people of the newest frame, longest followed first."""

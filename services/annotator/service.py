@@ -22,7 +22,6 @@ from services.annotator.intake import NEED, Intake
 from services.annotator.mjpeg import NOTICE_EVERY_S, Studio
 from services.annotator.settings import AnnotatorSettings
 from services.common.broker import connect, connect_async
-from services.common.cameras import CameraRegistry
 from services.common.errors import StartError
 from services.common.health import Health
 from services.common.metrics import AnnotatorMetrics
@@ -73,7 +72,7 @@ async def _serve(
 
     board = Board(rule, settings.forget_after_s, studio_of, events, metrics)
     calls, reads = connect(settings.broker), connect_async(settings.broker)
-    intake = Intake(reads, CameraRegistry(calls), board, metrics, health)
+    intake = Intake(reads, calls, board, metrics, health)
     server = _Server(create_app(settings, board, intake, events, health, registry))
     host, port = listener.getsockname()[:2]
     logging.info("page and API at http://%s:%d", host, port)

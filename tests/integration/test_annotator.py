@@ -142,20 +142,30 @@ class Pipeline:
             approximate=False,
         )
 
-    def result(self, name: str, track: int, age: float = 34, female: float = 0.95) -> None:
+    def result(self, name: str, track: int, captured_us: int | None = None) -> None:
+        age = 34
         p = np.exp(-0.5 * ((np.arange(111) - age) / 5) ** 2).astype(np.float32)
         message = Result(
             camera=name,
             session=7,
             track=track,
-            captured_us=now_us() - 200_000,
+            captured_us=captured_us or now_us() - 200_000,
             quality=0.8,
             age=age,
             age_std=5,
-            female=female,
+            female=0.95,
             age_distribution=pack_distribution(p / p.sum()),
         )
-        self.redis.xadd(streams.results_key(name), encode(message))  # type: ignore[arg-type]
+        self.redis.xadd(
+            streams.results_key(name),
+            encode(message),  # type: ignore[arg-type]
+            maxlen=streams.RESULTS_CAP,
+            approximate=False,
+        )
+
+    def settle(self) -> None:
+        """Say that the cameras of an empty broker are all back."""
+        self.redis.set(streams.BOOT_KEY, str(now_us()))
 
 
 @pytest.fixture
@@ -472,6 +482,73 @@ def test_it_outlives_the_broker_and_goes_on(tmp_path: Path) -> None:
                 assert running.http.get("/api/cameras").json()[0]["state"] == "failed"
     finally:
         running.end()
+
+
+def test_a_viewer_stays_while_the_cameras_of_a_restarted_broker_come_back(tmp_path: Path) -> None:
+    place = tmp_path / "b.sock"
+    url = f"unix://{place}"
+    pipeline = Pipeline(url)
+    running = Running(url)
+
+    def is_ready() -> bool:
+        return running.http.get("/readyz").status_code == 200
+
+    def names() -> list[str]:
+        return [camera["name"] for camera in running.http.get("/api/cameras").json()]
+
+    try:
+        with ValkeyServer(unix_socket_path=place):
+            pipeline.camera("door")
+            pipeline.camera("hall")
+            pipeline.settle()
+            until(lambda: names() == ["door", "hall"])
+            viewer = running.http.stream("GET", "/cameras/door/stream.mjpg")
+            pictures = parts(viewer.__enter__())
+            with filming(pipeline, "door", [1]):
+                next(pictures)
+                until(lambda: running.http.get("/api/cameras/door/people").json())
+                pipeline.result("door", 1)
+        until(lambda: not is_ready(), "unreadiness")
+        with ValkeyServer(unix_socket_path=place):
+            until(is_ready, "readiness")
+            assert names() == ["door", "hall"]
+            assert running.http.delete("/api/cameras/hall").status_code == 503
+            assert running.http.patch("/api/cameras/hall", json={"rotate": 90}).status_code == 503
+            pipeline.camera("door")
+            pipeline.settle()
+            until(lambda: names() == ["door"], "the end of a camera that is not put back")
+            with filming(pipeline, "door", [1]):
+                until(lambda: simplejpeg.decode_jpeg(next(pictures)).shape == (240, 320, 3))
+                until(lambda: running.http.get("/api/cameras/door/people").json()[0]["answers"])
+            viewer.__exit__(None, None, None)
+    finally:
+        running.end()
+        pipeline.redis.close()
+
+
+def test_results_that_came_while_the_broker_was_not_reached_are_read_or_counted(
+    annotator: Running, pipeline: Pipeline
+) -> None:
+    total = 'facestream_annotator_results_total{camera="door"}'
+    missed = 'facestream_annotator_results_dropped_total{reason="missed"}'
+    pipeline.result("door", 1)
+    until(lambda: annotator.metric(total) == 1)
+    pipeline.redis.client_kill_filter(_type="normal", skipme=True)
+    many = streams.RESULTS_CAP + 44
+    for _ in range(many):
+        pipeline.result("door", 1)
+    until(lambda: annotator.metric(total) + annotator.metric(missed) == 1 + many, "all of them")
+    assert annotator.metric(total) >= 1 + streams.RESULTS_CAP
+
+
+def test_a_face_answered_twice_is_counted_as_repeated(
+    annotator: Running, pipeline: Pipeline
+) -> None:
+    for captured_us in (1_000_000, 1_000_000, 2_000_000):
+        pipeline.result("door", 1, captured_us)
+    repeated = 'facestream_annotator_results_dropped_total{reason="repeated"}'
+    until(lambda: annotator.metric(repeated) == 1)
+    until(lambda: annotator.metric('facestream_annotator_results_total{camera="door"}') == 2)
 
 
 def test_open_streams_do_not_hold_up_the_end(broker_url: str, pipeline: Pipeline) -> None:

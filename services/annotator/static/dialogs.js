@@ -3,6 +3,9 @@
 
 import { call, cameraPath } from "./api.js";
 
+// Whoever reaches this page could otherwise look at that computer's files and out of its webcam.
+const LOCAL = "On this page file:// and device:// work only if facestream runs with FACESTREAM_CAPTURE_ALLOW_LOCAL=true.";
+
 const APPS = [
   { title: "Phone: IP Webcam (Android)", url: "http://192.168.1.20:8080/video", name: "phone",
     steps: ["Open IP Webcam and tap “Start server”.", "Type the address at the bottom of its picture, with /video at the end."] },
@@ -15,9 +18,10 @@ const APPS = [
   { title: "IP camera or recorder (RTSP)", url: "rtsp://user:password@192.168.1.64:554/stream1", name: "camera",
     steps: ["The address is in the camera’s manual, often under “RTSP” or “ONVIF”.", "A second, smaller stream is enough: faces of 45 pixels are found."] },
   { title: "Webcam of this computer", url: "device:///dev/video0", name: "webcam", fill: true,
-    steps: ["Works where facestream runs on Linux with the camera plugged in."] },
+    steps: ["Works where facestream runs on Linux with the camera plugged in.",
+      "Give it when starting: facestream up --camera webcam=device:///dev/video0.", LOCAL] },
   { title: "Something else", url: "rtsp://…", name: "camera",
-    steps: ["rtsp://, http:// (MJPEG), file:///path or device:///dev/video0."] },
+    steps: ["rtsp://, rtsps://, http:// or https:// (MJPEG), file:///path or device:///dev/video0.", LOCAL] },
 ];
 const TEST_S = 20;
 

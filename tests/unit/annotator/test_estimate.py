@@ -91,6 +91,23 @@ def test_a_model_without_a_gender_head_gives_ages_alone() -> None:
     assert shown.age is not None
 
 
+def test_a_model_without_an_age_head_gives_genders_alone() -> None:
+    estimate = Estimate(CommitRule(0.4, 30, 0.8))
+    estimate.add(np.zeros(0, np.float32), NAN, NAN, 0.95, 0.8)
+    shown = estimate.shown
+    assert shown == Shown(female=pytest.approx(0.95), answers=1)
+
+
+def test_answers_about_gender_alone_take_nothing_from_the_age() -> None:
+    ages = fused([(34, 5, NAN, 0.8)] * 2)
+    both = fused([(34, 5, NAN, 0.8)] * 2)
+    for _ in range(5):
+        both.add(np.zeros(0, np.float32), NAN, NAN, 0.9, 0.8)
+    np.testing.assert_allclose(both.pooled_ages(), ages.pooled_ages())
+    assert both.shown.age == ages.shown.age
+    assert both.shown.female is not None
+
+
 def test_without_a_distribution_age_and_its_deviation_do() -> None:
     estimate = Estimate(EAGER)
     estimate.add(np.zeros(0, np.float32), 52, 4, 0.2, 1.0)

@@ -13,10 +13,11 @@ RULE = CommitRule(weight=0.0, interval_years=100, gender_probability=0.6)
 FIRST_SEEN_US = 1_000_000
 
 
-def frame(tracks: list[int], at_s: float = 2.0, session: int = 1) -> Frame:
+def frame(tracks: list[int], at_s: float = 2.0, session: int = 1, seq: int = 0) -> Frame:
     return Frame(
         camera="door",
         session=session,
+        seq=seq,
         captured_us=int(at_s * 1e6),
         width=1280,
         height=720,
@@ -26,9 +27,17 @@ def frame(tracks: list[int], at_s: float = 2.0, session: int = 1) -> Frame:
     )
 
 
-def result(track: int, session: int = 1, age: float = 30) -> Result:
+def result(track: int, session: int = 1, captured_us: int = 0) -> Result:
     return Result(
-        camera="door", session=session, track=track, age=age, age_std=5, female=0.9, quality=0.8
+        camera="door",
+        session=session,
+        track=track,
+        captured_us=captured_us,
+        age=30,
+        age_std=5,
+        female=0.9,
+        quality=0.8,
+        model="m",
     )
 
 
@@ -86,9 +95,34 @@ def test_the_same_track_number_of_another_session_is_another_person() -> None:
 
 def test_a_frame_that_is_older_than_the_last_does_not_turn_back_the_view() -> None:
     door = people()
-    door.see(frame([1, 2], at_s=5.0), 0.0)
-    door.see(frame([1], at_s=4.0), 0.1)
+    door.see(frame([1, 2], seq=5), 0.0)
+    door.see(frame([1], seq=4), 0.1)
     assert len(door.in_view(0.2)) == 2
+
+
+def test_a_wall_clock_that_is_set_back_does_not_freeze_the_view() -> None:
+    door = people()
+    door.see(frame([1], at_s=5000.0, seq=5), 0.0)
+    door.see(frame([1, 2], at_s=2.0, seq=6), 0.1)
+    assert len(door.in_view(0.2)) == 2
+
+
+def test_a_face_that_was_answered_twice_counts_once() -> None:
+    door = people()
+    door.see(frame([1]), 0.0)
+    assert door.answer(result(1, captured_us=7), 0.1)
+    assert not door.answer(result(1, captured_us=7), 0.2)
+    assert door.answer(result(1, captured_us=8), 0.3)
+    assert door.in_view(0.4)[0].shown.answers == 2
+
+
+def test_two_models_answer_the_same_face() -> None:
+    door = people()
+    door.see(frame([1]), 0.0)
+    door.answer(result(1, captured_us=7), 0.1)
+    other = result(1, captured_us=7)
+    other.model = "other"
+    assert door.answer(other, 0.2)
 
 
 def test_nobody_is_in_view_of_a_camera_that_fell_silent() -> None:
@@ -128,8 +162,8 @@ def test_a_track_that_went_is_forgotten_and_told_once() -> None:
 
 def test_answers_that_never_met_their_track_are_counted() -> None:
     door = people()
-    door.answer(result(77), 0.0)
-    door.answer(result(77), 0.1)
+    door.answer(result(77, captured_us=1), 0.0)
+    door.answer(result(77, captured_us=2), 0.1)
     assert door.forget(5.0) == 0
     assert door.forget(11.0) == 2
     assert door.forget(12.0) == 0

@@ -1,0 +1,59 @@
+"""Answers of the broker that overtake one another."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+from prometheus_client import CollectorRegistry
+from pydantic import SecretStr
+
+from services.annotator.board import Board
+from services.annotator.estimate import CommitRule
+from services.annotator.events import Events
+from services.annotator.intake import NEED, Intake
+from services.annotator.mjpeg import Studio
+from services.common.broker import connect, connect_async
+from services.common.cameras import Camera, CameraRegistry
+from services.common.health import Health
+from services.common.metrics import AnnotatorMetrics
+
+
+def test_a_slow_older_answer_does_not_overwrite_a_newer_one(
+    broker_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    was_asked = threading.Event()
+    ask = CameraRegistry.cameras
+
+    def slow_at_first(registry: CameraRegistry) -> dict[str, Camera]:
+        answer = ask(registry)
+        if not was_asked.is_set():
+            was_asked.set()
+            threading.Event().wait(0.3)
+        return answer
+
+    monkeypatch.setattr(CameraRegistry, "cameras", slow_at_first)
+
+    async def names() -> list[str]:
+        calls, reads = connect(SecretStr(broker_url)), connect_async(SecretStr(broker_url))
+        metrics = AnnotatorMetrics(CollectorRegistry())
+        board = Board(
+            CommitRule(),
+            10.0,
+            lambda board: Studio(metrics, 80, 4, 2.0, board.status),
+            Events(4),
+            metrics,
+        )
+        intake = Intake(reads, calls, board, metrics, Health((NEED,)))
+        older = asyncio.create_task(intake.refresh())
+        await asyncio.to_thread(was_asked.wait)
+        door = Camera(name="door", url=SecretStr("rtsp://10.0.0.5/live"))
+        await intake.change(lambda registry: registry.put(door))
+        await older
+        board.studio.close()
+        await reads.aclose()
+        calls.close()
+        return board.names()
+
+    assert asyncio.run(names()) == ["door"]
