@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from services.common.errors import PictureError, StartError
+from services.common.errors import PictureError, SettingsError, StartError
 
 if TYPE_CHECKING:
-    from services.predict.predictor import FacePrediction
+    from services.predict.predictor import FacePrediction, Predictor
+
+_LEAST_DETECT_PX, _MOST_DETECT_PX = 32, 4096
 
 Lines = Callable[[str, "Sequence[FacePrediction]"], list[str]]
 
@@ -40,13 +44,11 @@ def add_commands(commands: argparse._SubParsersAction) -> None:  # type: ignore[
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from tqdm import tqdm
-
     from services.common.savedmodel import MODELS_DIR
     from services.predict import inputs, output
-    from services.predict.copies import write_copy
     from services.predict.predictor import Predictor
 
+    _check(arguments)
     files = inputs.find(arguments.paths)
     predictor = Predictor(
         arguments.model or MODELS_DIR / "age_gender",
@@ -59,9 +61,34 @@ def _run(arguments: argparse.Namespace) -> int:
         lines, header = output.json_lines, ""
     elif arguments.csv:
         lines, header = output.csv_lines, output.csv_header()
-    if header:
-        print(header)
     failed = 0
+    with _to_standard_output():
+        if header:
+            print(header)
+        failed = _answer(files, predictor, lines, arguments)
+    return 1 if failed else 0
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    if not _LEAST_DETECT_PX <= arguments.detect_px <= _MOST_DETECT_PX:
+        limits = f"{_LEAST_DETECT_PX} to {_MOST_DETECT_PX}"
+        raise SettingsError(f"--detect-px {arguments.detect_px}: must be {limits}")
+    if not 0 < arguments.min_score < 1:
+        raise SettingsError(f"--min-score {arguments.min_score}: must be between 0 and 1")
+    if not arguments.every_s >= 0:
+        raise SettingsError(f"--every-s {arguments.every_s}: must be 0 (each frame) or more")
+
+
+def _answer(
+    files: Sequence[Path], predictor: Predictor, lines: Lines, arguments: argparse.Namespace
+) -> int:
+    """Print the faces of all files and write their copies; returns how many could not be read."""
+    from tqdm import tqdm
+
+    from services.predict import inputs
+    from services.predict.copies import copy_path, shared_folder, write_copy
+
+    shared, failed = shared_folder(files), 0
     long_work = len(files) > 1 and sys.stderr.isatty() and not sys.stdout.isatty()
     for path in tqdm(files, unit="file", disable=not long_work):
         try:
@@ -69,11 +96,31 @@ def _run(arguments: argparse.Namespace) -> int:
                 faces = predictor.faces(given.picture)
                 for line in lines(given.name, faces):
                     print(line)
-                if arguments.out is not None:
-                    write_copy(arguments.out, given, faces)
+                if arguments.out is None:
+                    continue
+                try:
+                    write_copy(copy_path(arguments.out, shared, given), given, faces)
+                except OSError as error:
+                    reason = f"cannot write there: {error.strerror}"
+                    raise StartError(f"{arguments.out}: {reason}") from None
         except PictureError as error:
             failed += 1
             print(f"facestream: {error}; skipped", file=sys.stderr)
-        except OSError as error:
-            raise StartError(f"{arguments.out}: cannot write there: {error.strerror}") from None
-    return 1 if failed else 0
+    return failed
+
+
+@contextlib.contextmanager
+def _to_standard_output() -> Iterator[None]:
+    """Ends the block quietly where nobody reads on (`predict … | head`).
+
+    Raises:
+        StartError: what is printed cannot be written: the disk is full.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except OSError as error:
+        # What is still in the buffer goes nowhere, or Python would complain of it at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise StartError(f"cannot write the answers: {error.strerror}") from None

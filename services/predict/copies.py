@@ -1,7 +1,12 @@
-"""Annotated copies of pictures, drawn as the live picture is."""
+"""Annotated copies of pictures, drawn as the live picture is.
+
+A copy has the place below the output folder, and the name, that its original has below the folder
+that all originals share. So no two copies are one file.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,13 +19,26 @@ from services.predict.predictor import FacePrediction
 _QUALITY = 92
 
 
-def write_copy(folder: Path, given: Input, faces: Sequence[FacePrediction]) -> Path:
-    """Write the picture with its faces marked to `folder`, as JPEG; returns the file.
+def shared_folder(files: Sequence[Path]) -> Path:
+    """The innermost folder that holds all the files."""
+    return Path(os.path.commonpath([os.path.abspath(file.parent) for file in files]))
+
+
+def copy_path(folder: Path, shared: Path, given: Input) -> Path:
+    """Where the copy goes: `a/x.jpg`, `a/x.png.jpg`, `a/clip.mp4_1.50s.jpg` in `folder`."""
+    below = Path(os.path.abspath(given.path)).relative_to(shared)
+    time = given.name.rpartition("@")[2] if given.name != str(given.path) else ""
+    name = below.name + (f"_{time}" if time else "")
+    return folder / below.with_name(name if name.endswith(".jpg") else f"{name}.jpg")
+
+
+def write_copy(target: Path, given: Input, faces: Sequence[FacePrediction]) -> None:
+    """Write the picture with its faces marked to `target`, as JPEG.
 
     Raises:
         OSError: it cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
     height, width = (side // 2 * 2 for side in given.picture.shape[:2])
     planes = to_planes(given.picture[:height, :width])
     draw(
@@ -30,7 +48,4 @@ def write_copy(folder: Path, given: Input, faces: Sequence[FacePrediction]) -> P
             for face in faces
         ],
     )
-    time = given.name.rpartition("@")[2] if given.name != str(given.path) else ""
-    target = folder / (given.path.stem + (f"_{time}" if time else "") + ".jpg")
     target.write_bytes(encode(planes, _QUALITY))
-    return target

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +17,7 @@ from services.predict.predictor import read_picture
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 VIDEOS = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v")
+_TURNS = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +45,15 @@ def find(named: Sequence[str]) -> list[Path]:
             files.update(dict.fromkeys(inside))
         elif path.exists():
             files[path] = None
-        elif matches := sorted(glob.glob(text, recursive=True)):
-            files.update(dict.fromkeys(Path(m) for m in matches if Path(m).is_file()))
+        elif matches := [m for m in map(Path, glob.glob(text, recursive=True)) if m.is_file()]:
+            files.update(dict.fromkeys(sorted(matches)))
         else:
             raise PictureError(f"{text}: no such file, folder or pattern")
     return list(files)
 
 
 def read(path: Path, every_s: float) -> Iterator[Input]:
-    """The picture of a file, or a video's frames `every_s` seconds apart.
+    """The picture of a file, or a video's frames `every_s` seconds apart; all of them upright.
 
     Raises:
         PictureError: it cannot be read.
@@ -68,7 +70,15 @@ def read(path: Path, every_s: float) -> Iterator[Input]:
                 at_s = frame.time or 0.0
                 if at_s >= due_s:
                     due_s = at_s + every_s
-                    picture = np.asarray(frame.to_ndarray(format="bgr24"), np.uint8)
-                    yield Input(path, f"{path}@{at_s:.2f}s", picture)
+                    yield Input(path, f"{path}@{at_s:.2f}s", _upright(frame))
     except av.error.FFmpegError as error:
         raise PictureError(f"{path}: cannot be read as a video: {error.strerror}") from None
+
+
+def _upright(frame: av.VideoFrame) -> NDArray[np.uint8]:
+    """The frame as BGR, turned as the file says: a phone held upright films lying down."""
+    picture = np.asarray(frame.to_ndarray(format="bgr24"), np.uint8)
+    counterclockwise = round(frame.rotation / 90) * 90 % 360
+    if counterclockwise == 0:
+        return picture
+    return np.asarray(cv2.rotate(picture, _TURNS[counterclockwise]), np.uint8)

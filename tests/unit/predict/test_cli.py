@@ -1,0 +1,53 @@
+"""The `predict` command's own edges; what it finds is tested with real pictures elsewhere."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from services.cli import main
+from services.common.errors import StartError
+from services.predict import cli
+
+
+def test_a_reader_that_has_gone_ends_it_quietly(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as pipe:
+        monkeypatch.setattr(sys, "stdout", pipe)
+        with cli._to_standard_output():
+            print("a face")
+        print("what follows goes nowhere, and is no error when Python ends", flush=True)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        with (
+            pytest.raises(StartError, match="cannot write the answers: No space left"),
+            cli._to_standard_output(),
+        ):
+            print("a face")
+        print("what follows goes nowhere", flush=True)
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "said"),
+    [
+        ("--detect-px", "0", "must be 32 to 4096"),
+        ("--min-score", "nan", "must be between 0 and 1"),
+        ("--every-s", "-1", "must be 0"),
+    ],
+)
+def test_a_senseless_flag_is_one_line(
+    flag: str, value: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", "x.jpg", flag, value]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"facestream: {flag} ")
+    assert said in error
+    assert len(error.splitlines()) == 1

@@ -1,0 +1,43 @@
+"""Where annotated copies go."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from services.predict.copies import copy_path, shared_folder
+from services.predict.inputs import Input
+
+PICTURE = np.zeros((2, 2, 3), np.uint8)
+
+
+def places(*files: str) -> list[str]:
+    paths = [Path(file) for file in files]
+    shared = shared_folder(paths)
+    inputs = [Input(path, str(path), PICTURE) for path in paths]
+    return [str(copy_path(Path("out"), shared, given)) for given in inputs]
+
+
+def test_one_picture_keeps_its_name() -> None:
+    assert places("somewhere/x.jpg") == ["out/x.jpg"]
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        ("a/x.jpg", "b/x.jpg"),
+        ("x.jpg", "x.png", "x.jpeg", "x.JPG"),
+        ("/data/x.jpg", "a/x.jpg", "../x.jpg"),
+        ("clip.mp4", "clip.mov"),
+    ],
+)
+def test_no_two_copies_are_one_file(files: tuple[str, ...]) -> None:
+    copies = places(*files)
+    assert len({copy.lower() for copy in copies}) == len(files)
+    assert all(copy.startswith("out/") and ".." not in copy for copy in copies)
+
+
+def test_a_frame_has_its_time() -> None:
+    given = Input(Path("a/clip.mp4"), "a/clip.mp4@1.50s", PICTURE)
+    shared = shared_folder([given.path, Path("b/y.jpg")])
+    assert copy_path(Path("out"), shared, given) == Path("out/a/clip.mp4_1.50s.jpg")

@@ -1,0 +1,61 @@
+"""Files and frames that the user named."""
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from services.common.errors import PictureError
+from services.predict.inputs import find, read
+
+_ONE = 1 << 16
+# The upper left 2x2 of the display matrix of ISO/IEC 14496-12, 8.3.2, as phones write it.
+MATRICES = {
+    0: (_ONE, 0, 0, _ONE),
+    90: (0, _ONE, -_ONE, 0),
+    180: (-_ONE, 0, 0, -_ONE),
+    270: (0, -_ONE, _ONE, 0),
+}
+
+
+def make_video(path: Path, clockwise: int) -> Path:
+    """A video of 96x64 whose first row's left end is white, to be shown turned."""
+    picture = np.zeros((64, 96, 3), np.uint8)
+    picture[:24, :24] = 255
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream("libx264", rate=10)
+        stream.width, stream.height = 96, 64
+        output.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "bgr24")))
+        output.mux(stream.encode(None))
+    data = bytearray(path.read_bytes())
+    matrix = data.index(b"tkhd") + 4 + 40
+    a, b, c, d = MATRICES[clockwise]
+    for offset, value in ((0, a), (4, b), (12, c), (16, d)):
+        data[matrix + offset : matrix + offset + 4] = value.to_bytes(4, "big", signed=True)
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("clockwise", "size", "corner"),
+    [
+        (0, (64, 96), (0, 0)),
+        (90, (96, 64), (0, -1)),
+        (180, (64, 96), (-1, -1)),
+        (270, (96, 64), (-1, 0)),
+    ],
+)
+def test_a_video_of_a_turned_phone_is_read_upright(
+    tmp_path: Path, clockwise: int, size: tuple[int, int], corner: tuple[int, int]
+) -> None:
+    (given,) = read(make_video(tmp_path / "clip.mp4", clockwise), 1.0)
+    assert given.picture.shape[:2] == size
+    corners = {(y, x): int(given.picture[y, x].mean()) for y in (0, -1) for x in (0, -1)}
+    assert max(corners, key=lambda at: corners[at]) == corner
+
+
+def test_a_pattern_that_fits_only_folders_fits_nothing(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(PictureError, match="no such file, folder or pattern"):
+        find([str(tmp_path / "fold*")])
