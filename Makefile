@@ -1,12 +1,11 @@
 # facestream: `make demo` shows it, `make test` tests it. Works with GNU make 3.81 and later.
 # Everything is installed into .venv, from the locked files under requirements/.
 
-SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 PORT := 8080
-CAMERA :=
-PYTEST_FLAGS :=
+CAMERA ?=
+PYTEST_FLAGS ?=
 STUBS := services/common/pb
 PROTOS := facestream/v1/messages.proto serving/serving.proto
 
@@ -27,7 +26,8 @@ help:
 
 # The camera's URL goes through the environment: it may carry a password.
 demo: setup-demo
-	@FACESTREAM_CAMERAS="$$CAMERA" exec $(BIN)/facestream up --port $(PORT) $(if $(CAMERA),,--demo)
+	@export FACESTREAM_CAMERAS="$$CAMERA"; \
+	exec $(BIN)/facestream up --port $(PORT) $(if $(CAMERA),,--demo)
 
 test: setup-test
 	@$(BIN)/python -m pytest $(PYTEST_FLAGS)
@@ -48,7 +48,7 @@ proto-check: setup-test
 	done
 
 bench: setup-test
-	@$(BIN)/facestream bench
+	@$(BIN)/python -m services bench
 
 # WITH=gpu or WITH=openvino adds that compose file; give it to down and logs too. Changes of your own
 # go into docker-compose.override.yml.
