@@ -7,6 +7,9 @@ password in it). The client reconnects by itself on the next call; callers treat
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import redis
 import redis.asyncio
 from pydantic import SecretStr
@@ -22,6 +25,9 @@ SOCKET_TIMEOUT_S = 5.0
 CONNECT_TIMEOUT_S = 2.0
 
 BROKER_ERRORS = (redis.RedisError, OSError)
+
+# Id and fields; no fields where the entry was trimmed while it was being read.
+Entry = tuple[bytes, dict[bytes, bytes] | None]
 
 
 def connect(url: SecretStr) -> redis.Redis:
@@ -52,6 +58,18 @@ def connect_async(url: SecretStr) -> redis.asyncio.Redis:
         )
     except ValueError as error:
         raise _not_a_broker(url, error) from None
+
+
+def by_stream(answer: Any) -> list[tuple[bytes, Sequence[Entry]]]:
+    """Streams with their entries, of what XREAD or XREADGROUP answered.
+
+    RESP2 gives a list and RESP3 (`?protocol=3` in the URL) a map; None where nothing came.
+    """
+    if not answer:
+        return []
+    if isinstance(answer, dict):
+        return [(key, entries) for key, batches in answer.items() for entries in batches]
+    return [(key, entries) for key, entries in answer]
 
 
 def explain(error: BaseException) -> str:

@@ -4,7 +4,6 @@ FacestreamError
 ├── SettingsError        a setting is unknown, malformed or contradicts another      (exit code 2)
 ├── StartError           a service cannot start: port taken, folder not writable     (exit code 1)
 ├── CameraError          a camera cannot be opened or read; carries a short reason
-├── BrokerError          the broker is away or refuses
 ├── MessageError         a stream entry is corrupt or foreign
 ├── ModelError           a model cannot be loaded or answers nonsense
 ├── PictureError         a picture cannot be read
@@ -32,10 +31,6 @@ class StartError(FacestreamError):
 
 class CameraError(FacestreamError):
     """A camera cannot be opened or read."""
-
-
-class BrokerError(FacestreamError):
-    """The broker is away or refuses."""
 
 
 class MessageError(FacestreamError):

@@ -83,11 +83,14 @@ def decode_face(fields: Fields) -> tuple[Face, bytes]:
 
 
 def decode_result(fields: Fields) -> Result:
-    """What the model said of one face."""
+    """What the model said of one face: an age, a probability of female, or both."""
     result = _parse(fields, Result())
     _check(is_camera_name(result.camera), "camera name")
-    _check(math.isfinite(result.age + result.age_std + result.quality), "numbers")
-    _check(math.isnan(result.female) or 0 <= result.female <= 1, "probability of female")
+    has_gender = 0 <= result.female <= 1
+    _check(has_gender or math.isnan(result.female), "probability of female")
+    has_age = math.isfinite(result.age + result.age_std)
+    _check(has_age or (has_gender and math.isnan(result.age)), "age")
+    _check(math.isfinite(result.quality), "quality")
     _check(len(result.age_distribution) <= 2 * MAX_AGE_BINS, "age distribution")
     return result
 

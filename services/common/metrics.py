@@ -106,8 +106,8 @@ class WorkerMetrics(_Metrics):
         self.faces_claimed = self._counter(
             "faces_claimed_total", "Faces taken over from a dead worker"
         )
-        self.backlog = self._gauge("backlog_faces", "Faces waiting in the streams")
-        self.oldest = self._gauge("oldest_face_seconds", "Age of the oldest waiting face")
+        self.backlog = self._gauge("backlog_faces", "Faces in the streams, waiting or in hand")
+        self.oldest = self._gauge("oldest_face_seconds", "Age of the oldest of them")
         self.batch = Histogram(
             "facestream_worker_batch_faces",
             "Faces per request",
@@ -141,7 +141,12 @@ class ModelServerMetrics(_Metrics):
 
 
 class AnnotatorMetrics(_Metrics):
-    """Results in, picture out. `reason` of what is dropped: corrupt, unknown_track, late."""
+    """Results in, picture out.
+
+    `reason` of a frame not shown: corrupt, foreign (of another camera), busy (a newer one came
+    before its turn). Of a result not used: corrupt, foreign, unknown_track, repeated (this face's
+    answer came before), missed (pushed out of its stream before it was read).
+    """
 
     service = "annotator"
 

@@ -15,8 +15,9 @@ import openvino as ov
 from numpy.typing import NDArray
 
 from services.common.errors import ModelError
+from services.common.models import MODELS_DIR as MODELS_DIR
+from services.common.models import SAVED_MODEL
 
-MODELS_DIR = Path(__file__).resolve().parents[2] / "models"
 INFO_FILE = "model.json"
 Answers = dict[str, NDArray[np.float32]]
 _BATCH = 16
@@ -28,9 +29,9 @@ def newest_version(model: Path) -> Path:
     Raises:
         ModelError: there is no SavedModel.
     """
-    if (model / "saved_model.pb").is_file():
+    if (model / SAVED_MODEL).is_file():
         return model
-    versions = [p for p in model.glob("*") if p.name.isdigit() and (p / "saved_model.pb").is_file()]
+    versions = [p for p in model.glob("*") if p.name.isdigit() and (p / SAVED_MODEL).is_file()]
     if not versions:
         raise ModelError(
             f"{model}: no exported model here; give models/<name> or one version of it"

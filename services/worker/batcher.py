@@ -24,9 +24,6 @@ class Batcher(Generic[T]):
         self._waiting: list[T] = []
         self._due_at = 0.0
 
-    def __len__(self) -> int:
-        return len(self._waiting)
-
     def add(self, faces: Iterable[T], now_s: float) -> None:
         """Put faces in line."""
         waited = bool(self._waiting)

@@ -1,7 +1,8 @@
 """The faces streams as a worker reads them: one member of the consumer group, all shards.
 
-Arrivals come out: new ones by `read`, those that a dead worker left by `claim`. The group is made
-where it is missing, so a broker that lost everything is no obstacle.
+Arrivals come out: new ones by `read`, those that a dead worker left by `claim`; `keep` tells the
+others that a face is not left. The group is made where it is missing, so a broker that lost
+everything is no obstacle.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from typing import Any
 
 import redis
 
+from services.common.broker import by_stream
 from services.common.streams import WORKER_GROUP, faces_key
 
 # What the broker says when the group, or the stream with it, is not there (any more).
-_NO_GROUP = ("NOGROUP", "UNBLOCKED")
+NO_GROUP = ("NOGROUP", "UNBLOCKED")
 _GROUP_EXISTS = "BUSYGROUP"
 # Per shard and call; a stream holds hardly more, and the next call takes the rest.
 _CLAIM_MAX = 64
@@ -81,13 +83,13 @@ class Inbox:
                 WORKER_GROUP, self._consumer, self._wanted, count=self._count, block=block_ms
             )
         except redis.ResponseError as error:
-            if not str(error).startswith(_NO_GROUP):
+            if not str(error).startswith(NO_GROUP):
                 raise
             self.make_groups()
             return []
         return [
             Arrival(stream.decode(), entry, fields or {})
-            for stream, entries in answer
+            for stream, entries in by_stream(answer)
             for entry, fields in entries
         ]
 
@@ -108,7 +110,7 @@ class Inbox:
                     count=_CLAIM_MAX,
                 )
             except redis.ResponseError as error:
-                if not str(error).startswith(_NO_GROUP):
+                if not str(error).startswith(NO_GROUP):
                     raise
                 self.make_groups()
                 continue
@@ -121,12 +123,31 @@ class Inbox:
                 if fields is not None and (stream, entry) not in in_hand
             }
             if claimed:
-                deliveries = self._deliveries(stream, min(claimed), max(claimed))
+                deliveries = self._deliveries(stream)
                 found += [
                     Arrival(stream, entry, fields, deliveries.get(entry, 1))
                     for entry, fields in claimed.items()
                 ]
         return found
+
+    def keep(self, in_hand: Set[tuple[str, bytes]]) -> None:
+        """Have nobody claim these for another `claim_idle_s`.
+
+        Those that somebody has claimed already are left to them.
+        """
+        for stream in self.streams:
+            held = [entry for held_in, entry in in_hand if held_in == stream]
+            if not held:
+                continue
+            try:
+                ours = self._deliveries(stream).keys() & held
+                if ours:
+                    self._broker.xclaim(
+                        stream, WORKER_GROUP, self._consumer, 0, list(ours), justid=True
+                    )
+            except redis.ResponseError as error:
+                if not str(error).startswith(NO_GROUP):
+                    raise
 
     def backlog(self) -> tuple[int, float]:
         """Faces in the streams, in hand ones included, and the age of the oldest in seconds."""
@@ -150,7 +171,7 @@ class Inbox:
                 continue
             for consumer in consumers:
                 if (
-                    consumer["name"].decode() != self._consumer
+                    consumer["name"] != self._consumer.encode()
                     and consumer["pending"] == 0
                     and consumer["idle"] > idle_s * 1000
                 ):
@@ -161,11 +182,12 @@ class Inbox:
     def leave(self) -> None:
         """Delete ourselves from the group, unless something of ours is left to be claimed."""
         for stream in self.streams:
-            if not self._deliveries(stream, "-", "+"):
+            if not self._deliveries(stream):
                 self._broker.xgroup_delconsumer(stream, WORKER_GROUP, self._consumer)
 
-    def _deliveries(self, stream: str, first: Any, last: Any) -> dict[bytes, int]:
+    def _deliveries(self, stream: str) -> dict[bytes, int]:
+        """How often each entry that is pending with us has been handed out."""
         pending: Any = self._broker.xpending_range(
-            stream, WORKER_GROUP, first, last, _PENDING_MAX, self._consumer
+            stream, WORKER_GROUP, "-", "+", _PENDING_MAX, self._consumer
         )
         return {entry["message_id"]: entry["times_delivered"] for entry in pending}

@@ -1,18 +1,22 @@
 """Ends a face's time in the stream: its result or its fate goes out, its entry goes away.
 
-`settle` writes results and dead letters, acknowledges and deletes, in one pipeline. An entry is
-counted only by who deleted it: where it was trimmed meanwhile, the trimmer has counted it.
+`settle` writes results and dead letters, acknowledges and deletes, all of it or nothing. An entry
+is counted only by who deleted it: where it was trimmed meanwhile, the trimmer has counted it. When
+the broker's reply is lost, `unsettled` finds out what became of it.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import redis
+from google.protobuf.message import Message
 
-from services.common.messages import DeadFace, Face, Result, encode
+from services.common.errors import MessageError
+from services.common.messages import DeadFace, Face, Result, decode_result, encode
 from services.common.metrics import WorkerMetrics
 from services.common.streams import (
     DEAD_CAP,
@@ -22,10 +26,13 @@ from services.common.streams import (
     results_key,
 )
 from services.worker.drops import Drops, Reason
-from services.worker.inbox import Arrival
+from services.worker.inbox import NO_GROUP, Arrival
 
 # A result that comes after its camera was removed makes the stream anew: it must not stay.
 _RESULTS_TTL_S = 60
+
+# What tells a result from every other: camera, session, track, time of picture and of answer.
+Identity = tuple[str, int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,22 +54,28 @@ class Dropped:
 
 
 class Outbox:
-    """Thread-safe; `settle` may raise BROKER_ERRORS, and may then be called again."""
+    """Thread-safe; every method may raise BROKER_ERRORS.
 
-    def __init__(self, broker: redis.Redis, metrics: WorkerMetrics, drops: Drops) -> None:
-        self._broker, self._metrics, self._drops = broker, metrics, drops
+    Args:
+        consumer: this worker's name in the group.
+    """
+
+    def __init__(
+        self, broker: redis.Redis, consumer: str, metrics: WorkerMetrics, drops: Drops
+    ) -> None:
+        self._broker, self._consumer = broker, consumer
+        self._metrics, self._drops = metrics, drops
 
     def settle(self, answered: Sequence[Answered], dropped: Sequence[Dropped]) -> None:
-        """Send what there is to send, take the entries out of their streams, count."""
+        """Send what there is to send, take the entries out of their streams, count.
+
+        Where this raises, it may have been done all the same: ask `unsettled` before trying again.
+        """
         by_fate: dict[tuple[str, Reason | None], list[bytes]] = defaultdict(list)
-        with self._broker.pipeline(transaction=False) as pipe:
+        # One transaction: half of it done would be a result without its count, or the reverse.
+        with self._broker.pipeline(transaction=True) as pipe:
             for item in answered:
-                pipe.xadd(
-                    results_key(item.result.camera),
-                    encode(item.result),  # type: ignore[arg-type]
-                    maxlen=RESULTS_CAP,
-                    approximate=False,
-                )
+                _add(pipe, results_key(item.result.camera), item.result, RESULTS_CAP)
                 by_fate[item.arrival.stream, None].append(item.arrival.id)
             for camera in {item.result.camera for item in answered}:
                 pipe.expire(results_key(camera), _RESULTS_TTL_S)
@@ -71,34 +84,116 @@ class Outbox:
                     letter = DeadFace(
                         face=drop.face, deliveries=drop.arrival.deliveries, reason=drop.why
                     )
-                    pipe.xadd(
-                        DEAD_KEY,
-                        encode(letter),  # type: ignore[arg-type]
-                        maxlen=DEAD_CAP,
-                        approximate=False,
-                    )
+                    _add(pipe, DEAD_KEY, letter, DEAD_CAP)
                 by_fate[drop.arrival.stream, drop.reason].append(drop.arrival.id)
             for (stream, _), entries in by_fate.items():
                 pipe.xack(stream, WORKER_GROUP, *entries)
                 pipe.xdel(stream, *entries)
-            answers = pipe.execute(raise_on_error=False)
-        refusals = [answer for answer in answers if isinstance(answer, Exception)]
+            try:
+                answers = pipe.execute(raise_on_error=False)
+            except redis.exceptions.OutOfMemoryError as error:
+                self._take_away(answered, dropped, str(error))
+                return
+        failures = [str(answer) for answer in answers if isinstance(answer, Exception)]
+        self._metrics.broker_errors.inc(len(failures))
         # XADDs stand first: a result that the broker refused has not been given.
-        lost = sum(isinstance(answer, Exception) for answer in answers[: len(answered)])
+        refused = Counter(
+            item.arrival.stream
+            for item, answer in zip(answered, answers, strict=False)
+            if isinstance(answer, Exception)
+        )
         deleted = answers[len(answers) - 2 * len(by_fate) + 1 :: 2]
-        for (_, reason), number in zip(by_fate, deleted, strict=True):
+        for (stream, reason), number in zip(by_fate, deleted, strict=True):
             if isinstance(number, Exception):
                 continue
             if reason is None:
-                self._metrics_answered(answered, max(0, number - lost))
+                lost = min(number, refused[stream])
+                self._count_answered(answered, number - lost)
+                self._drops.count("broker", lost, failures[0] if failures else "")
             else:
                 why = next(drop.why for drop in dropped if drop.reason == reason)
                 self._drops.count(reason, number, why)
-        if refusals:
-            self._metrics.broker_errors.inc(len(refusals))
-            self._drops.count("broker", lost, str(refusals[0]))
 
-    def _metrics_answered(self, answered: Sequence[Answered], number: int) -> None:
+    def unsettled(
+        self, answered: Sequence[Answered], dropped: Sequence[Dropped]
+    ) -> tuple[list[Answered], list[Dropped]]:
+        """Those that a `settle` which raised did not reach; the others are counted here.
+
+        What it reached is not pending any more. What another worker has taken over is that one's.
+        """
+        items: list[Answered | Dropped] = [*answered, *dropped]
+        with self._broker.pipeline(transaction=False) as pipe:
+            for item in items:
+                entry = item.arrival.id
+                pipe.xpending_range(item.arrival.stream, WORKER_GROUP, entry, entry, 1)
+            pending: list[Any] = pipe.execute(raise_on_error=False)
+        holders = [_holder(found) for found in pending]
+        ours = self._consumer.encode()
+        sent = self._sent({item.result.camera for item in answered}) if None in holders else set()
+        left: tuple[list[Answered], list[Dropped]] = ([], [])
+        for item, holder in zip(items, holders, strict=True):
+            if isinstance(item, Answered):
+                if holder == ours:
+                    left[0].append(item)
+                elif holder is None and _identity(item.result) in sent:
+                    self._count_answered([item], 1)
+                elif holder is None:
+                    self._drops.count("broker", 1, "the broker has lost it")
+            elif holder == ours:
+                left[1].append(item)
+            elif holder is None:
+                self._drops.count(item.reason, 1, item.why)
+        return left
+
+    def _sent(self, cameras: set[str]) -> set[Identity]:
+        """Results that stand in the streams of these cameras."""
+        with self._broker.pipeline(transaction=False) as pipe:
+            for camera in cameras:
+                pipe.xrevrange(results_key(camera), count=RESULTS_CAP)
+            streams: list[Any] = pipe.execute()
+        sent = set()
+        for _, fields in (entry for entries in streams for entry in entries):
+            try:
+                sent.add(_identity(decode_result(fields)))
+            except MessageError:  # not ours, then
+                continue
+        return sent
+
+    def _take_away(
+        self, answered: Sequence[Answered], dropped: Sequence[Dropped], why: str
+    ) -> None:
+        """A broker without memory takes nothing: have the faces leave, so that there is some."""
+        self._metrics.broker_errors.inc()
+        unsaid = [Dropped(item.arrival, "broker", why) for item in answered]
+        unsaid += [Dropped(d.arrival, "broker", why) for d in dropped if d.reason == "dead"]
+        self.settle([], unsaid + [d for d in dropped if d.reason != "dead"])
+
+    def _count_answered(self, answered: Sequence[Answered], number: int) -> None:
         if number:
             model = answered[0].result.model
             self._metrics.faces_answered.labels(model=model).inc(number)
+
+
+def _add(pipe: redis.client.Pipeline, key: str, message: Message, cap: int) -> None:
+    fields: Any = encode(message)
+    pipe.xadd(key, fields, maxlen=cap, approximate=False)
+
+
+def _holder(found: Any) -> bytes | None:
+    """Who an entry is pending with, of what XPENDING answered; None where it is not (any more)."""
+    if isinstance(found, redis.ResponseError) and str(found).startswith(NO_GROUP):
+        return None
+    if isinstance(found, Exception):
+        raise found
+    holder: bytes | None = found[0]["consumer"] if found else None
+    return holder
+
+
+def _identity(result: Result) -> Identity:
+    return (
+        result.camera,
+        result.session,
+        result.track,
+        result.captured_us,
+        result.answered_us,
+    )

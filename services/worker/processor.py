@@ -21,8 +21,9 @@ from services.worker.inbox import Arrival
 from services.worker.outbox import Answered, Dropped, Outbox
 from services.worker.serving_client import Answers, AwayError, ServingClient
 
-# A face that was handed out so often without an answer is taken to be the cause.
-MAX_DELIVERIES = 3
+# A face that was handed out so often without an answer is taken to be the cause. Each hand-over
+# takes `claim_idle_s`: at a third one a face would be stale, whatever it did to its workers.
+MAX_DELIVERIES = 2
 
 Read = tuple[Arrival, Face]
 
@@ -113,7 +114,10 @@ class Processor:
         now = now_us()
         # Clipping keeps NaN, which says that there is no gender head.
         females = np.clip(answers.female, 0.0, 1.0)
-        sound = np.isfinite(answers.age) & np.isfinite(answers.age_std)
+        if answers.has_age:
+            sound = np.isfinite(answers.age) & np.isfinite(answers.age_std)
+        else:
+            sound = np.isfinite(females)
         for i, (arrival, face) in enumerate(faces):
             if not sound[i]:
                 dropped.append(Dropped(arrival, "dead", "the model's answer is no number", face))

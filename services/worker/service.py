@@ -1,7 +1,8 @@
 """The worker as a service: reads faces, keeps a few batches under way, looks after the group.
 
 One thread reads and gathers batches; `in_flight` threads each take a batch through the processor;
-one looks after everything else once a second. All that waits between them is bounded: while every
+one tells the other workers that what is in hand is not left behind; one looks after everything else
+once a second. All that waits between them is bounded: while every
 batch is under way nobody reads, and what goes stale in the stream is dropped when it is read.
 """
 
@@ -19,7 +20,7 @@ from prometheus_client import CollectorRegistry
 
 from services.common.broker import BROKER_ERRORS, MAX_BLOCK_MS, connect, explain
 from services.common.errors import ModelError
-from services.common.health import Health, serve_health
+from services.common.health import Health, Need, serve_health
 from services.common.memory import keep_large_buffers
 from services.common.metrics import WorkerMetrics
 from services.worker.batcher import Batcher
@@ -35,41 +36,17 @@ log = logging.getLogger(__name__)
 _BROKER, _MODEL_SERVER = "broker", "model server"
 _UPKEEP_S = 1.0
 _FORGET_EVERY_S = 30.0
+# A model server that nobody asks anything may be gone: then it is asked for the sake of it.
+_PROBE_AFTER_S = 5.0
 _BROKER_PAUSE_S = 0.5
 _HAND_OVER_S = 0.5
 # Of a result that the broker does not take; after these the face is left to be claimed.
 _SETTLE_TRIES = 4
 _DRAIN_S = 8.0
+# So often a face in hand is kept before it would be up for claiming.
+_KEEPS_PER_IDLE = 3
 
 Batch = list[Arrival]
-
-
-class Need:
-    """Something the worker cannot do without: feeds the health, logs when it comes and goes."""
-
-    def __init__(self, health: Health, name: str) -> None:
-        self._health, self._name = health, name
-        self._lock = threading.Lock()
-        self._up: bool | None = None
-
-    def report(self, failure: str | None) -> None:
-        """It works, or why it does not."""
-        with self._lock:
-            changed = self._up is not (failure is None)
-            self._up = failure is None
-        if failure is None:
-            self._health.present(self._name)
-            if changed:
-                log.info("%s: there", self._name)
-        else:
-            self._health.missing(self._name, failure)
-            if changed:
-                log.warning("%s: %s; waiting for it", self._name, failure)
-
-    @property
-    def is_up(self) -> bool:
-        """Whether it worked when it was last needed."""
-        return bool(self._up)
 
 
 class Worker:
@@ -91,18 +68,22 @@ class Worker:
             count=settings.batch_max,
             claim_idle_s=settings.claim_idle_s,
         )
-        self._outbox = Outbox(self._broker, self.metrics, Drops(self.metrics))
+        self._outbox = Outbox(self._broker, self.consumer, self.metrics, Drops(self.metrics))
         self._client = ServingClient(
             settings.model_server,
             settings.models,
             settings.rpc_timeout_s,
             self.metrics,
-            self._server_need.report,
+            self._server_answered,
         )
         self._batches: queue.Queue[Batch | None] = queue.Queue(settings.in_flight)
-        self._in_hand: set[tuple[str, bytes]] = set()
+        self._in_hand: dict[tuple[str, bytes], float] = {}  # and since when
         self._in_hand_lock = threading.Lock()
+        # Longer than anything takes: a thread that hangs must not keep its faces for ever.
+        self._keep_s = settings.deadline_s + settings.rpc_timeout_s + _DRAIN_S
+        self._asked_at = -math.inf
         self._stop = threading.Event()
+        self._finished = threading.Event()
         self._http = serve_health(self.health, registry, settings.health_host, settings.health_port)
         self.health_port = self._http.server_port
 
@@ -114,7 +95,8 @@ class Worker:
             for i in range(self._settings.in_flight)
         ]
         upkeep = threading.Thread(target=self._upkeep, name="upkeep", daemon=True)
-        for thread in [*threads, upkeep]:
+        keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
+        for thread in [*threads, upkeep, keeper]:
             thread.start()
         self._read()
         deadline = time.monotonic() + _DRAIN_S
@@ -122,6 +104,8 @@ class Worker:
             self._batches.put(None)
         for thread in [*threads, upkeep]:
             thread.join(max(0.0, deadline - time.monotonic()))
+        self._finished.set()
+        keeper.join(max(0.0, deadline - time.monotonic()))
         self._leave()
 
     def _read(self) -> None:
@@ -168,11 +152,25 @@ class Worker:
 
     def _take_in_hand(self, arrivals: Batch) -> None:
         with self._in_hand_lock:
-            self._in_hand.update((a.stream, a.id) for a in arrivals)
+            self._in_hand.update(dict.fromkeys(map(_key, arrivals), time.monotonic()))
 
     def _let_go(self, arrivals: Batch) -> None:
         with self._in_hand_lock:
-            self._in_hand.difference_update((a.stream, a.id) for a in arrivals)
+            for arrival in arrivals:
+                self._in_hand.pop(_key(arrival), None)
+
+    def _keep(self) -> None:
+        """While faces are in hand, have no other worker claim them."""
+        while not self._finished.wait(self._settings.claim_idle_s / _KEEPS_PER_IDLE):
+            oldest = time.monotonic() - self._keep_s
+            with self._in_hand_lock:
+                kept = frozenset(key for key, since in self._in_hand.items() if since > oldest)
+            try:
+                self._inbox.keep(kept)
+            except BROKER_ERRORS as error:
+                self._broker_failed(error)
+            except Exception:
+                log.exception("keeping %d faces failed", len(kept))
 
     def _hand_over(self, batch: Batch) -> None:
         deadline = math.inf
@@ -209,8 +207,10 @@ class Worker:
                 self._let_go(batch)
 
     def _settle(self, answered: list[Answered], dropped: list[Dropped]) -> None:
-        for _ in range(_SETTLE_TRIES):
+        for attempt in range(_SETTLE_TRIES):
             try:
+                if attempt:
+                    answered, dropped = self._outbox.unsettled(answered, dropped)
                 self._outbox.settle(answered, dropped)
                 return
             except BROKER_ERRORS as error:
@@ -222,9 +222,10 @@ class Worker:
         blank = np.zeros((1, self._settings.input_px, self._settings.input_px, 3), np.uint8)
         forget_at = 0.0
         while True:
-            if not self._server_need.is_up:
-                self._probe(blank)
             try:
+                silent_s = time.monotonic() - self._asked_at
+                if not self._server_need.is_up or silent_s >= _PROBE_AFTER_S:
+                    self._probe(blank)
                 faces, oldest_s = self._inbox.backlog()
                 self.metrics.backlog.set(faces)
                 self.metrics.oldest.set(oldest_s)
@@ -233,6 +234,8 @@ class Worker:
                     self._inbox.forget_silent(self._settings.consumer_idle_s)
             except BROKER_ERRORS as error:
                 self._broker_failed(error)
+            except Exception:
+                log.exception("looking after the streams failed")
             if self._stop.wait(_UPKEEP_S):
                 return
 
@@ -240,9 +243,13 @@ class Worker:
         try:
             self._client.ask(blank, self._settings.rpc_timeout_s)
         except ModelError as error:
-            self._server_need.report(f"{self._settings.model_server}: {error}")
+            self._server_answered(f"{self._settings.model_server}: {error}")
         else:
-            self._server_need.report(None)
+            self._server_answered(None)
+
+    def _server_answered(self, failure: str | None) -> None:
+        self._asked_at = time.monotonic()
+        self._server_need.report(failure)
 
     def _broker_failed(self, error: BaseException) -> None:
         self.metrics.broker_errors.inc()
@@ -257,6 +264,10 @@ class Worker:
         self._broker.close()
         self._http.shutdown()
         self._http.server_close()
+
+
+def _key(arrival: Arrival) -> tuple[str, bytes]:
+    return arrival.stream, arrival.id
 
 
 def serve(settings: WorkerSettings, stop: threading.Event) -> None:

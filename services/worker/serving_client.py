@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 
 from services.common import serving
 from services.common.errors import ModelError
+from services.common.messages import MAX_AGE_BINS
 from services.common.metrics import WorkerMetrics
 from services.common.pb.serving import serving_pb2 as pb
 
 INPUT = "faces"
 _AGE, _AGE_STD, _GENDER, _DISTRIBUTION = "age", "age_std", "gender", "age_distribution"
-_MAX_BINS = 256
 
 # These say that the request itself is wrong: it would be refused again.
 _FOR_GOOD = frozenset(
@@ -58,9 +58,11 @@ class AwayError(ModelError):
 class Answers:
     """What the models said of a batch of n faces.
 
-    age, age_std: float32 `[n]`, years. female: float32 `[n]`, probability; NaN without a gender
-    head. age_distribution: float32 `[n, bins]`, or None without one.
+    age, age_std: float32 `[n]`, years; NaN without an age head. female: float32 `[n]`, probability;
+    NaN without a gender head. age_distribution: float32 `[n, bins]`, or None without one.
     """
+
+    has_age: bool
 
     age: NDArray[np.float32]
     age_std: NDArray[np.float32]
@@ -150,7 +152,7 @@ class ServingClient:
                 raise self._failure(model, error) from None
             self._metrics.rpc.labels(model=model).observe(time.perf_counter() - started)
             for name, tensor in response.outputs.items():
-                outputs[name] = serving.to_array(tensor, max_elements=len(faces) * _MAX_BINS)
+                outputs[name] = serving.to_array(tensor, max_elements=len(faces) * MAX_AGE_BINS)
             versions.append(response.model_spec.version.value)
         return _answers(outputs, len(faces), versions[0])
 
@@ -170,15 +172,17 @@ def _request(model: str, faces: NDArray[np.uint8]) -> pb.PredictRequest:
 
 
 def _answers(outputs: dict[str, NDArray[Any]], faces: int, version: int) -> Answers:
-    for name in (_AGE, _AGE_STD):
-        if name not in outputs:
-            raise ModelError(f"the models give no output {name!r}")
+    if _AGE not in outputs and _GENDER not in outputs:
+        raise ModelError(f"the models give neither output {_AGE!r} nor {_GENDER!r}")
+    if _AGE in outputs and _AGE_STD not in outputs:
+        raise ModelError(f"the models give no output {_AGE_STD!r}")
+    unknown = np.full(faces, np.nan, np.float32)
+    has_age = _AGE in outputs
     return Answers(
-        age=_column(outputs, _AGE, faces),
-        age_std=_column(outputs, _AGE_STD, faces),
-        female=_column(outputs, _GENDER, faces)
-        if _GENDER in outputs
-        else np.full(faces, np.nan, np.float32),
+        has_age=has_age,
+        age=_column(outputs, _AGE, faces) if has_age else unknown,
+        age_std=_column(outputs, _AGE_STD, faces) if has_age else unknown,
+        female=_column(outputs, _GENDER, faces) if _GENDER in outputs else unknown,
         age_distribution=_rows(outputs[_DISTRIBUTION], faces) if _DISTRIBUTION in outputs else None,
         version=version,
     )
@@ -192,7 +196,7 @@ def _column(outputs: dict[str, NDArray[Any]], name: str, faces: int) -> NDArray[
 
 
 def _rows(values: NDArray[Any], faces: int) -> NDArray[np.float32]:
-    if values.ndim != 2 or len(values) != faces or values.shape[1] > _MAX_BINS:
+    if values.ndim != 2 or len(values) != faces or values.shape[1] > MAX_AGE_BINS:
         raise ModelError(
             f"output {_DISTRIBUTION!r} has shape {list(values.shape)} for {faces} faces"
         )

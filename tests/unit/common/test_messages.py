@@ -43,6 +43,15 @@ def test_a_result_comes_back() -> None:
     assert decode_result(encode(result)).age == 30
 
 
+def test_a_result_may_be_without_an_age_or_without_a_gender_but_not_without_both() -> None:
+    nan = float("nan")
+    gender_only = Result(camera="door", age=nan, age_std=nan, female=0.25)
+    assert decode_result(encode(gender_only)).female == 0.25
+    for age, age_std, female in [(nan, nan, nan), (30, nan, 0.5), (float("inf"), 5, 0.5)]:
+        with pytest.raises(MessageError, match="age"):
+            decode_result(encode(Result(camera="door", age=age, age_std=age_std, female=female)))
+
+
 @pytest.mark.parametrize(
     ("fields", "said"),
     [

@@ -26,7 +26,6 @@ def test_more_than_a_batch_goes_in_several() -> None:
     assert batcher.take(0.0) == [0, 1, 2]
     assert batcher.take(0.0) == [3, 4, 5]
     assert batcher.take(0.0) == []
-    assert len(batcher) == 1
     assert batcher.take_rest(0.0) == [6]
     assert batcher.take_rest(0.0) == []
 

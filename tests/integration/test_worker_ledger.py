@@ -1,0 +1,232 @@
+"""Every face is counted once, whatever happens between a worker and a real broker."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from prometheus_client import CollectorRegistry
+
+from services.common.messages import Result
+from services.common.metrics import WorkerMetrics
+from services.common.streams import (
+    FACES_CAP,
+    RESULTS_CAP,
+    WORKER_GROUP,
+    faces_key,
+    results_key,
+    shard_of,
+)
+from services.worker.drops import Drops
+from services.worker.inbox import Arrival, Inbox
+from services.worker.outbox import Answered, Dropped, Outbox
+from services.worker.settings import WorkerSettings
+from tests.fixtures.serving import put_version, running_model_server, wait_until
+from tests.fixtures.worker import (
+    answered,
+    counted,
+    crop,
+    dead_letters,
+    dropped,
+    face,
+    publish,
+    results,
+    running_worker,
+    settings,
+)
+
+ME = "me"
+DEFAULTS = WorkerSettings.load(flags={}, environ={})
+
+
+class Desk:
+    """An outbox, what it counts, and faces in hand to be settled by it."""
+
+    def __init__(self, broker: redis.Redis, shards: int = 1) -> None:
+        self.broker = broker
+        self.inbox = Inbox(broker, shards=shards, consumer=ME, count=16, claim_idle_s=1)
+        self.inbox.make_groups()
+        self._registry = CollectorRegistry()
+        metrics = WorkerMetrics(self._registry)
+        self.outbox = Outbox(broker, ME, metrics, Drops(metrics))
+
+    def take(self, *cameras: str) -> list[Arrival]:
+        """A face of each of these cameras, in hand."""
+        for track, camera in enumerate(cameras):
+            publish(self.broker, face(track, camera=camera), crop(), len(self.inbox.streams))
+        arrivals = self.inbox.read(100)
+        assert len(arrivals) == len(cameras)
+        return arrivals
+
+    def counted(self) -> dict[str, float]:
+        """Answered and dropped faces, by reason; none that are 0."""
+        totals = {"answered": self._sample("answered", {"model": "m"})}
+        for reason in ("stale", "dead", "broker"):
+            totals[reason] = self._sample("dropped", {"reason": reason})
+        return {fate: number for fate, number in totals.items() if number}
+
+    def _sample(self, fate: str, labels: dict[str, str]) -> float:
+        name = f"facestream_worker_faces_{fate}_total"
+        return self._registry.get_sample_value(name, labels) or 0.0
+
+
+def answer(arrival: Arrival, camera: str = "door", track: int = 0) -> Answered:
+    result = Result(camera=camera, session=5, track=track, captured_us=7, answered_us=9)
+    result.age, result.age_std, result.female, result.model = 30, 5, 0.5, "m"
+    return Answered(arrival, result)
+
+
+def lose_a_reply(monkeypatch: pytest.MonkeyPatch, *, after_the_work: bool) -> None:
+    """Have the next pipeline fail, once its commands were done or before they were sent."""
+    execute = redis.client.Pipeline.execute
+
+    def fail(pipe: Any, *args: Any, **kwargs: Any) -> Any:
+        monkeypatch.undo()
+        if after_the_work:
+            execute(pipe, *args, **kwargs)
+        raise redis.ConnectionError("the reply is lost")
+
+    monkeypatch.setattr(redis.client.Pipeline, "execute", fail)
+
+
+@pytest.fixture
+def broker(broker_url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(broker_url) as broker:
+        yield broker
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """Of a model server that takes connections and never says anything."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+@pytest.mark.parametrize("after_the_work", [True, False])
+def test_faces_whose_settling_lost_its_reply_are_counted_once(
+    broker: redis.Redis, monkeypatch: pytest.MonkeyPatch, after_the_work: bool
+) -> None:
+    desk = Desk(broker)
+    first, second, third = desk.take("door", "door", "door")
+    faces = [answer(first, track=0), answer(second, track=1)]
+    drops = [Dropped(third, "stale", "too late")]
+    lose_a_reply(monkeypatch, after_the_work=after_the_work)
+    with pytest.raises(redis.ConnectionError):
+        desk.outbox.settle(faces, drops)
+    left = desk.outbox.unsettled(faces, drops)
+    assert left == (([], []) if after_the_work else (faces, drops))
+    desk.outbox.settle(*left)
+    assert desk.counted() == {"answered": 2, "stale": 1}
+    assert broker.xlen(results_key("door")) == 2  # and none was given twice
+    assert broker.xlen(faces_key(0)) == 0
+
+
+def test_a_result_that_went_with_the_broker_s_memory_is_not_counted_as_given(
+    broker: redis.Redis,
+) -> None:
+    desk = Desk(broker)
+    (arrival,) = desk.take("door")
+    broker.flushall()
+    assert desk.outbox.unsettled([answer(arrival)], []) == ([], [])
+    assert desk.counted() == {"broker": 1}
+
+
+def test_a_face_that_another_worker_has_taken_over_is_left_to_it(broker: redis.Redis) -> None:
+    desk = Desk(broker)
+    (arrival,) = desk.take("door")
+    broker.xclaim(faces_key(0), WORKER_GROUP, "other", 0, [arrival.id])
+    assert desk.outbox.unsettled([answer(arrival)], []) == ([], [])
+    desk.inbox.keep({(arrival.stream, arrival.id)})
+    (pending,) = broker.xpending_range(faces_key(0), WORKER_GROUP, "-", "+", 9)
+    assert pending["consumer"] == b"other"
+    assert desk.counted() == {}
+
+
+def test_a_refused_result_is_counted_in_its_own_shard(broker: redis.Redis) -> None:
+    cameras = ["door", next(c for c in "abcd" if shard_of(c, 2) != shard_of("door", 2))]
+    desk = Desk(broker, shards=2)
+    by_stream = {arrival.stream: arrival for arrival in desk.take(*cameras)}
+    broker.set(results_key("door"), "not a stream")
+    desk.outbox.settle([answer(by_stream[faces_key(shard_of(c, 2))], c) for c in cameras], [])
+    assert desk.counted() == {"answered": 1, "broker": 1}
+    assert broker.xlen(results_key(cameras[1])) == 1
+
+
+def test_a_broker_without_memory_lets_the_faces_go(broker: redis.Redis) -> None:
+    desk = Desk(broker)
+    first, second, third = desk.take("door", "door", "door")
+    broker.config_set("maxmemory", 1)
+    try:
+        desk.outbox.settle(
+            [answer(first)], [Dropped(second, "dead", "?"), Dropped(third, "stale", "late")]
+        )
+    finally:
+        broker.config_set("maxmemory", 0)
+    assert desk.counted() == {"broker": 2, "stale": 1}
+    assert broker.xlen(faces_key(0)) == 0
+    assert broker.xpending(faces_key(0), WORKER_GROUP)["pending"] == 0
+
+
+def test_deliveries_are_known_whatever_the_numbers_of_the_entries(broker: redis.Redis) -> None:
+    """As text, 7-10 comes before 7-9."""
+    desk = Desk(broker)
+    stream = faces_key(0)
+    entries: list[Any] = [broker.xadd(stream, {"m": "x"}, id=f"7-{n}") for n in (9, 10)]
+    broker.xreadgroup(WORKER_GROUP, "dead", {stream: ">"})
+    for _ in range(4):
+        broker.xclaim(stream, WORKER_GROUP, "dead", 0, entries, idle=2000)
+    assert [arrival.deliveries for arrival in desk.inbox.claim(frozenset())] == [6, 6]
+
+
+def test_a_face_in_hand_is_not_taken_over_while_its_worker_lives(
+    broker: redis.Redis, broker_url: str, silent_port: int
+) -> None:
+    changes = {"claim_idle_s": 0.3, "rpc_timeout_s": 1.5, "deadline_s": 1.5}
+    slow, other = (settings(broker_url, silent_port, **changes) for _ in range(2))
+    with running_worker(slow) as first:
+        publish(broker, face(1), crop())
+        wait_until(lambda: counted(first, "faces_read_total") == 1)
+        with running_worker(other) as second:
+            wait_until(lambda: dropped(first, "stale") == 1)  # it has waited for an answer
+            assert counted(second, "faces_claimed_total") == 0
+    assert broker.xlen(faces_key(0)) == 0
+
+
+def test_a_face_that_kills_workers_is_a_dead_letter_at_default_settings(
+    broker: redis.Redis, broker_url: str, silent_port: int
+) -> None:
+    stream = faces_key(0)
+    idle_ms = int(DEFAULTS.claim_idle_s * 1000)
+    broker.xgroup_create(stream, WORKER_GROUP, "0", mkstream=True)
+    # Taken twice, and held each time for as long as it takes to be given to the next.
+    entry = publish(broker, face(1, age_s=2 * DEFAULTS.claim_idle_s + 0.1), crop())
+    broker.xreadgroup(WORKER_GROUP, "dead", {stream: ">"})
+    broker.xclaim(stream, WORKER_GROUP, "dead too", 0, [entry], idle=idle_ms)
+    default = {"deadline_s": DEFAULTS.deadline_s, "claim_idle_s": DEFAULTS.claim_idle_s}
+    with running_worker(settings(broker_url, silent_port, **default)) as worker:
+        wait_until(lambda: dropped(worker, "dead") == 1)
+        assert dropped(worker, "stale") == 0
+    (letter,) = dead_letters(broker)
+    assert (letter.face.track, letter.deliveries) == (1, 3)
+    assert "2 times" in letter.reason
+
+
+def test_two_workers_under_load_answer_each_face_once(
+    broker: redis.Redis, broker_url: str, tmp_path: Path
+) -> None:
+    put_version(tmp_path, "age_gender", 1)
+    number = RESULTS_CAP // 2
+    assert number <= FACES_CAP
+    with running_model_server(tmp_path) as server:
+        wait_until(server.repository.served)
+        one, two = (settings(broker_url, server.port, claim_idle_s=0.3) for _ in range(2))
+        with running_worker(one) as first, running_worker(two) as second:
+            for track in range(number):
+                publish(broker, face(track), crop())
+            wait_until(lambda: answered(first) + answered(second) == number, 30)
+        assert broker.xlen(results_key("door")) == number
+        assert len(results(broker)) == number
