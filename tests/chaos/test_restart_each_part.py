@@ -1,11 +1,12 @@
 """Kills one part of the running stack after the other; picture and results must come back by
-themselves."""
+themselves, and a viewer who is there all the time must not be thrown out."""
 
 from __future__ import annotations
 
 import http.client
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,28 +30,61 @@ def stack(pytestconfig: pytest.Config) -> Iterator[Stack]:
         yield running
 
 
+class Viewer:
+    """Watches the demo camera over one connection, from a thread."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+        self._seen: set[bytes] = set()
+        self._leaves = threading.Event()
+        self.is_out = threading.Event()  # the connection ended
+        self._thread = threading.Thread(target=self._watch)
+        self._thread.start()
+
+    def __enter__(self) -> Viewer:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._leaves.set()
+        self._thread.join(10)
+
+    def sees(self) -> bool:
+        """Whether several different pictures of the live camera came since `forget`."""
+        return len(self._seen) >= _NEW_PICTURES
+
+    def forget(self) -> None:
+        """Count anew."""
+        self._seen = set()
+
+    def _watch(self) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", self._stack.port, timeout=5)
+        try:
+            connection.request("GET", "/cameras/demo/stream.mjpg")
+            answer = connection.getresponse()
+            buffer = b""
+            while not self._leaves.is_set() and answer.status == 200:
+                chunk = answer.read1(65536)
+                if not chunk:
+                    return
+                *whole, buffer = (buffer + chunk).split(b"\xff\xd9")
+                # A notice is a picture too, but only of a camera that is not live.
+                live = self._stack.get("/api/cameras") if whole and not self.sees() else None
+                if live and live[0]["state"] == "live":
+                    self._seen.update(picture[-2000:] for picture in whole)
+        except (OSError, http.client.HTTPException):
+            pass
+        finally:
+            connection.close()
+            self.is_out.set()
+
+
 def pictures(stack: Stack) -> bool:
-    """Whether a viewer gets several different pictures within a few seconds."""
-    connection = http.client.HTTPConnection("127.0.0.1", stack.port, timeout=5)
-    seen: set[bytes] = set()
-    end_s = time.monotonic() + 5
-    try:
-        connection.request("GET", "/cameras/demo/stream.mjpg")
-        answer = connection.getresponse()
-        buffer = b""
-        while len(seen) < _NEW_PICTURES and time.monotonic() < end_s and answer.status == 200:
-            chunk = answer.read1(65536)
-            if not chunk:
-                return False
-            *whole, buffer = (buffer + chunk).split(b"\xff\xd9")
-            live = stack.get("/api/cameras")
-            if live and live[0]["state"] == "live":
-                seen.update(picture[-2000:] for picture in whole)
-        return len(seen) >= _NEW_PICTURES
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
+    """Whether a new viewer gets several different pictures within a few seconds."""
+    with Viewer(stack) as viewer:
+        end_s = time.monotonic() + 5
+        while not viewer.sees() and not viewer.is_out.is_set() and time.monotonic() < end_s:
+            time.sleep(0.05)
+        return viewer.sees()
 
 
 @pytest.mark.chaos
@@ -59,9 +93,17 @@ def test_picture_and_results_come_back_after_a_part_was_killed(stack: Stack, par
     before = stack.parts()
     assert set(before) == set(PARTS)
 
-    os.kill(before[part], signal.SIGKILL)
-    wait_for(lambda: stack.parts().get(part, before[part]) != before[part], "a new process")
+    with Viewer(stack) as stays:
+        wait_for(stays.sees, "pictures for the viewer who stays")
+        os.kill(before[part], signal.SIGKILL)
+        wait_for(lambda: stack.parts().get(part, before[part]) != before[part], "a new process")
 
+        if part == "annotator":  # it held the connection
+            assert wait_for(stays.is_out.is_set, "the end of the viewer's connection")
+        else:
+            stays.forget()
+            wait_for(stays.sees, f"pictures without the old {part} over the old connection", BACK_S)
+            assert not stays.is_out.is_set()
     assert wait_for(lambda: pictures(stack), f"pictures without the old {part}", BACK_S)
     results = stack.metric(_RESULTS)
     wait_for(lambda: stack.metric(_RESULTS) > results, f"results without the old {part}", BACK_S)

@@ -235,6 +235,14 @@ def test_a_wrong_address_is_explained_where_it_was_typed(world: World, visit: Op
     assert world.registry.cameras() == {}
 
 
+def test_what_the_page_may_not_add_by_default_is_said_before_it_is_tried(visit: Open) -> None:
+    page = visit("desk")
+    page.click("#add")
+    for choice in ("Webcam of this computer", "Something else"):
+        page.get_by_label("Where does the picture come from?").select_option(label=choice)
+        expect(page.locator("#add-steps")).to_contain_text("FACESTREAM_CAPTURE_ALLOW_LOCAL=true")
+
+
 def test_cameras_are_paused_rotated_renamed_and_removed_by_keyboard(
     world: World, visit: Open
 ) -> None:

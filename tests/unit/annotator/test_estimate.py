@@ -17,7 +17,8 @@ NAN = float("nan")
 
 def normal(age: float, std: float) -> NDArray[np.float32]:
     p = np.exp(-0.5 * ((np.arange(111) - age) / std) ** 2)
-    return (p / p.sum()).astype(np.float32)
+    p /= p.sum()
+    return p.astype(np.float32)
 
 
 def fused(answers: list[tuple[float, float, float, float]], rule: CommitRule = EAGER) -> Estimate:
@@ -95,7 +96,7 @@ def test_a_model_without_an_age_head_gives_genders_alone() -> None:
     estimate = Estimate(CommitRule(0.4, 30, 0.8))
     estimate.add(np.zeros(0, np.float32), NAN, NAN, 0.95, 0.8)
     shown = estimate.shown
-    assert shown == Shown(female=pytest.approx(0.95), answers=1)
+    assert shown == Shown(female=0.95, answers=1)
 
 
 def test_answers_about_gender_alone_take_nothing_from_the_age() -> None:
