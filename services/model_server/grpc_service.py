@@ -8,11 +8,13 @@ with the status code, and as far as sensible the words, of TensorFlow Serving:
     signature not in the model                     FAILED_PRECONDITION
     input or output name, type, shape, bad tensor  INVALID_ARGUMENT
     no free inference before the deadline          DEADLINE_EXCEEDED
+    too many requests wait for one                 RESOURCE_EXHAUSTED
 """
 
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -49,12 +51,19 @@ class ModelService:
 
     Args:
         max_batch: rows that one request may have.
+        max_predicts: requests that may run or wait at a time, each in a thread.
     """
 
     def __init__(
-        self, repository: Repository[Model], metrics: ModelServerMetrics, max_batch: int
+        self,
+        repository: Repository[Model],
+        metrics: ModelServerMetrics,
+        *,
+        max_batch: int,
+        max_predicts: int,
     ) -> None:
         self._repository, self._metrics, self._max_batch = repository, metrics, max_batch
+        self._free_predicts = threading.BoundedSemaphore(max_predicts)
 
     def handlers(self) -> list[Any]:
         """To be given to `grpc.Server.add_generic_rpc_handlers`."""
@@ -64,6 +73,16 @@ class ModelService:
         ]
 
     def _predict(self, request: pb.PredictRequest, context: Any) -> pb.PredictResponse:
+        if not self._free_predicts.acquire(blocking=False):
+            code = grpc.StatusCode.RESOURCE_EXHAUSTED
+            self._metrics.requests.labels(model=_UNKNOWN, code=code.name).inc()
+            _abort(context, code, "too many requests wait for an inference")
+        try:
+            return self._answer(request, context)
+        finally:
+            self._free_predicts.release()
+
+    def _answer(self, request: pb.PredictRequest, context: Any) -> pb.PredictResponse:
         label, code = _UNKNOWN, grpc.StatusCode.OK
         try:
             name, version = _wanted(request)

@@ -19,8 +19,6 @@ from numpy.typing import NDArray
 
 from services.common.errors import ModelError
 
-SAVED_MODEL = "saved_model.pb"
-
 # A batch runs in slices of this many rows. Measured with MobileNetV2 at 160 px: the same CPU for a
 # face from 2 to 16 rows at a time, but the memory of an inference grows with them (13 MB at 4 rows,
 # 80 MB at 16, for each stream), and so does what is kept prepared for each number of rows.

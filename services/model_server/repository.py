@@ -19,7 +19,7 @@ from typing import Generic, TypeVar
 
 from services.common.errors import ModelError
 from services.common.metrics import ModelServerMetrics
-from services.model_server.model import SAVED_MODEL
+from services.common.models import SAVED_MODEL
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class Repository(Generic[T]):
         self._dir, self._load, self._metrics = models_dir, load, metrics
         self._lock = threading.Lock()
         self._entries: dict[str, _Entry[T]] = {}
-        self._unreadable = ""
+        self._unreadable: dict[Path, str] = {}
 
     def poll(self) -> None:
         """Look into the folder once; load, swap and unload what has changed."""
@@ -147,33 +147,38 @@ class Repository(Generic[T]):
             return [Status(v.number, v.state, v.error) for v in known]
 
     def _scan(self) -> dict[str, dict[int, Path]]:
-        """Version folders by model and number; models without a version are left out."""
+        """Version folders by model and number; models without a version are left out.
+
+        A folder that cannot be read says nothing of its models: those that answer are kept.
+        """
         found: dict[str, dict[int, Path]] = {}
+        unreadable: dict[Path, str] = {}
         try:
-            folders = [folder for folder in self._dir.iterdir() if folder.is_dir()]
-            for folder in folders:
-                versions = {
-                    int(inner.name): inner
-                    for inner in folder.iterdir()
-                    if inner.name.isascii()
-                    and inner.name.isdigit()
-                    and (inner / SAVED_MODEL).is_file()
-                }
-                if versions:
-                    found[folder.name] = versions
+            folders = list(self._dir.iterdir())
         except OSError as error:
-            if str(error) != self._unreadable:
-                log.warning("models folder %s: %s", self._dir, error.strerror)
-            self._unreadable = str(error)
-            # A folder that cannot be read says nothing of its models: keep those that answer.
-            with self._lock:
-                return {
-                    name: {e.current.number: self._dir / name / str(e.current.number)}
-                    for name, e in self._entries.items()
-                    if e.current
-                }
-        self._unreadable = ""
+            unreadable[self._dir] = str(error.strerror)
+            folders = []
+            found = {name: self._current(self._dir / name) for name in self.served()}
+        for folder in folders:
+            try:
+                versions = _versions(folder)
+            except OSError as error:
+                unreadable[folder] = str(error.strerror)
+                versions = self._current(folder)
+            if versions:
+                found[folder.name] = versions
+        for folder, why in unreadable.items():
+            if self._unreadable.get(folder) != why:
+                log.warning("models folder %s: %s", folder, why)
+        self._unreadable = unreadable
         return found
+
+    def _current(self, folder: Path) -> dict[int, Path]:
+        """The version of this model that answers now, or nothing."""
+        with self._lock:
+            entry = self._entries.get(folder.name)
+            number = entry.current.number if entry and entry.current else None
+        return {} if number is None else {number: folder / str(number)}
 
     def _serve(self, name: str, number: int, folder: Path) -> bool:
         """Have this version answer; False where it cannot."""
@@ -190,16 +195,23 @@ class Repository(Generic[T]):
         try:
             version.model = self._load(folder)
         except ModelError as error:
-            with self._lock:
-                version.state, version.error = State.END, str(error)
-                self._forget_ended(entry)
-            self._metrics.load_errors.labels(model=name).inc()
             log.error("model %s version %d: %s", name, number, error)
+            self._failed(name, version, str(error))
+            return False
+        except Exception as error:
+            log.exception("model %s version %d: does not load", name, number)
+            self._failed(name, version, f"does not load: {type(error).__name__}: {error}")
             return False
         self._retire(name, version)
         self._metrics.version.labels(model=name).set(number)
         log.info("model %s version %d answers", name, number)
         return True
+
+    def _failed(self, name: str, version: _Version[T], why: str) -> None:
+        with self._lock:
+            version.state, version.error = State.END, why
+            self._forget_ended(self._entries[name])
+        self._metrics.load_errors.labels(model=name).inc()
 
     def _retire(self, name: str, successor: _Version[T] | None) -> None:
         """Put a successor, or nothing, in the place of the version that answers."""
@@ -228,6 +240,17 @@ class Repository(Generic[T]):
         ended.sort(key=lambda v: (bool(v.error), v.number))
         for version in ended[: max(0, len(ended) - _MAX_ENDED)]:
             del entry.versions[version.number]
+
+
+def _versions(folder: Path) -> dict[int, Path]:
+    """Versions of a model by number; none where `folder` is not one."""
+    if not folder.is_dir():
+        return {}
+    return {
+        int(inner.name): inner
+        for inner in folder.iterdir()
+        if inner.name.isascii() and inner.name.isdigit() and (inner / SAVED_MODEL).is_file()
+    }
 
 
 def _stamp(folder: Path) -> Stamp:

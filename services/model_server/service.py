@@ -6,6 +6,7 @@ it takes no new request, finishes those in hand and returns.
 
 from __future__ import annotations
 
+import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,12 +27,15 @@ from services.model_server.model import Model
 from services.model_server.repository import Repository
 from services.model_server.settings import ModelServerSettings
 
+log = logging.getLogger(__name__)
+
 _NEED = "model"
 _DRAIN_S = 8.0
-# Requests wait here for a free inference; beyond these they are told RESOURCE_EXHAUSTED at once.
-_MAX_CONCURRENT = 64
-# Status and health calls must get through while every inference is taken.
-_SPARE_THREADS = 4
+# So many Predicts run or wait for a free inference; more are told RESOURCE_EXHAUSTED at once.
+_MAX_PREDICTS = 64
+# Threads that no Predict may have: status and health calls get through whatever waits. Threads
+# are made when they are needed, so that a quiet server has few.
+_SPARE_THREADS = 8
 
 
 class ModelServer:
@@ -49,17 +53,22 @@ class ModelServer:
         self.repository: Repository[Model] = Repository(settings.models_dir, self._load, metrics)
         self._grpc_health = grpc_health.HealthServicer()
         self._say_serving(False)
-        workers = settings.inference_threads + _SPARE_THREADS
+        threads = _MAX_PREDICTS + _SPARE_THREADS
         self._server = grpc.server(
-            ThreadPoolExecutor(workers, "rpc"),
+            ThreadPoolExecutor(threads, "rpc"),
             options=[
                 ("grpc.so_reuseport", 0),  # a taken port is an error, not a second server on it
                 ("grpc.max_receive_message_length", serving.MAX_MESSAGE_BYTES),
                 ("grpc.max_send_message_length", serving.MAX_MESSAGE_BYTES),
             ],
-            maximum_concurrent_rpcs=_MAX_CONCURRENT,
+            maximum_concurrent_rpcs=threads,
         )
-        service = ModelService(self.repository, metrics, settings.max_batch)
+        service = ModelService(
+            self.repository,
+            metrics,
+            max_batch=settings.max_batch,
+            max_predicts=_MAX_PREDICTS,
+        )
         self._server.add_generic_rpc_handlers(service.handlers())
         health_pb2_grpc.add_HealthServicer_to_server(self._grpc_health, self._server)
         self.port = _listen(self._server, settings.host, settings.port)
@@ -86,7 +95,10 @@ class ModelServer:
 
     def _poll(self, stop: threading.Event) -> None:
         while True:
-            self.repository.poll()
+            try:
+                self.repository.poll()
+            except Exception:
+                log.exception("looking into %s failed", self._settings.models_dir)
             self.health.beat()
             served = self.repository.served()
             if served:

@@ -8,9 +8,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from services.common.models import MODELS_DIR
 from services.common.settings import CommonSettings
-
-MODELS_DIR = Path(__file__).resolve().parents[2] / "models"
 
 
 class ModelServerSettings(CommonSettings):

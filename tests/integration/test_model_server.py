@@ -389,6 +389,25 @@ def test_requests_under_way_are_finished_on_stop(models_dir: Path) -> None:
     client.channel.close()
 
 
+def test_status_and_health_get_through_while_every_inference_is_taken(
+    own_client: Client, own_server: ModelServer
+) -> None:
+    with own_server.repository.lease("age_gender", None) as (model, _):
+        taken = model._requests.get()  # the one inference there is
+        calls = [own_client._predict.future(request_for(), 30) for _ in range(70)]
+        try:
+            assert own_client.status("age_gender").model_version_status
+            request = health_pb2.HealthCheckRequest()
+            stub = health_pb2_grpc.HealthStub(own_client.channel)
+            assert stub.Check(request, timeout=10).status == health_pb2.HealthCheckResponse.SERVING
+            wait_until(lambda: sum(call.done() for call in calls) == 70 - 64)
+        finally:
+            model._requests.put(taken)
+    codes = [call.code() for call in calls]
+    assert codes.count(grpc.StatusCode.OK) == 64
+    assert codes.count(grpc.StatusCode.RESOURCE_EXHAUSTED) == 70 - 64
+
+
 def test_a_taken_port_is_one_line(server: ModelServer, models_dir: Path) -> None:
     with pytest.raises(StartError, match=f"cannot listen on 127.0.0.1:{server.port}") as caught:
         ModelServer(settings_for(models_dir, port=server.port))

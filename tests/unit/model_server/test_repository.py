@@ -1,5 +1,7 @@
 """Versions in the models folder, with models that are plain strings."""
 
+import errno
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from services.model_server.repository import NotServedError, Repository, State
 
 
 class Loader:
-    """Loads a file's text; `bad` does not load."""
+    """Loads a file's text; `bad` does not load, nor does `odd`."""
 
     def __init__(self) -> None:
         self.loaded: list[str] = []
@@ -21,6 +23,8 @@ class Loader:
         self.loaded.append(f"{folder.parent.name}/{folder.name}")
         if text.startswith("bad"):
             raise ModelError("does not load")
+        if text.startswith("odd"):
+            raise MemoryError("too large")
         return text
 
 
@@ -132,6 +136,46 @@ def test_a_folder_that_cannot_be_read_takes_no_model_away(
     assert asked(repository) == ("one", 1)
     assert len([r for r in caplog.records if "models folder" in r.getMessage()]) == 1
     tmp_path.with_name("away").rename(tmp_path)
+
+
+def test_one_folder_that_cannot_be_read_does_not_hide_the_others(
+    tmp_path: Path,
+    repository: Repository[str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    put(tmp_path, "m", "1", "one")
+    put(tmp_path, "closed", "1", "one")
+    repository.poll()
+    iterdir = Path.iterdir
+
+    def refuse(folder: Path) -> Iterator[Path]:  # by name: root may read everything
+        if folder.name in ("closed", "lost+found"):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return iterdir(folder)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    (tmp_path / "lost+found").mkdir()
+    put(tmp_path, "m", "2", "two")
+    for _ in range(3):
+        repository.poll()
+    assert asked(repository) == ("two", 2)
+    assert repository.served() == ["closed", "m"]  # what answered goes on to
+    lines = [r.getMessage() for r in caplog.records if "models folder" in r.getMessage()]
+    assert len(lines) == 2  # one a folder, however often it is looked at
+
+
+def test_a_version_that_fails_in_a_way_nobody_thought_of_has_an_end(
+    tmp_path: Path, repository: Repository[str], loader: Loader
+) -> None:
+    put(tmp_path, "m", "1", "one")
+    put(tmp_path, "m", "2", "odd")
+    for _ in range(2):
+        repository.poll()
+    assert loader.loaded == ["m/2", "m/1"]
+    assert asked(repository) == ("one", 1)
+    failed = next(status for status in repository.statuses("m", 2))
+    assert (failed.state, failed.error) == (State.END, "does not load: MemoryError: too large")
 
 
 def test_what_is_remembered_of_ended_versions_is_bounded(
