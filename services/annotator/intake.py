@@ -66,7 +66,9 @@ class Intake:
         self._awaits_cameras = False
         self._names: dict[bytes, str] = {}  # of both kinds of streams -> camera
         self._frames_at: dict[bytes, bytes] = {}  # stream -> id of the last entry read
+        self._frames_heard: set[bytes] = set()  # since the last check
         self._results_at: dict[bytes, Cursor] = {}
+        self._unchecked: set[bytes] = set()  # streams of results
         self._check_at_s = float("-inf")
 
     @property
@@ -152,10 +154,10 @@ class Intake:
         if not names:
             await asyncio.sleep(RETRY_S / 5)
             return
-        for name in names:
-            key = streams.frames_key(name).encode()
-            if key not in self._frames_at:
-                self._frames_at[key] = await self._newest(key)
+        if time.monotonic() >= self._check_at_s:
+            self._check_at_s = time.monotonic() + CHECK_EVERY_S
+            self._doubt()
+        await self._place_frames([streams.frames_key(name).encode() for name in names])
         await self._check_results([streams.results_key(name).encode() for name in names])
         places = self._frames_at | {key: cursor.at for key, cursor in self._results_at.items()}
         answer = await self._reads.xread(
@@ -166,16 +168,30 @@ class Intake:
         for key, entries in by_stream(answer):
             self._take(key, entries)
 
+    def _doubt(self) -> None:
+        """Take it that the places known may be wrong.
+
+        Entries may have been trimmed unread, and a stream that lapsed may have begun anew, with
+        lower ids if a clock was set back.
+        """
+        for silent in self._frames_at.keys() - self._frames_heard:
+            del self._frames_at[silent]
+        self._frames_heard.clear()
+        self._unchecked = set(self._results_at)
+
+    async def _place_frames(self, keys: Iterable[bytes]) -> None:
+        for key in keys:
+            if key not in self._frames_at:
+                self._frames_at[key] = await self._newest(key)
+
     async def _newest(self, key: bytes) -> bytes:
         """Where to read on from: what `$` means, but held fast between two reads."""
         newest: Any = await self._reads.xrevrange(key, count=1)
         return newest[0][0] if newest else b"0-0"
 
     async def _check_results(self, keys: Iterable[bytes]) -> None:
-        """Find the place to begin in new streams; now and then, what was lost of the others."""
-        now = time.monotonic()
-        is_due = now >= self._check_at_s
-        keys = [key for key in keys if is_due or key not in self._results_at]
+        """Find the place to begin in new streams, and what was lost of the unchecked ones."""
+        keys = [key for key in keys if key in self._unchecked or key not in self._results_at]
         for key, state in zip(keys, await self._states(keys), strict=True):
             cursor = self._results_at.get(key)
             if cursor is None:
@@ -184,8 +200,7 @@ class Intake:
             lost = cursor.check(state)
             if lost:
                 self._metrics.results_dropped.labels("missed").inc(lost)
-        if is_due:
-            self._check_at_s = now + CHECK_EVERY_S
+        self._unchecked.clear()
 
     async def _states(self, keys: Sequence[bytes]) -> list[StreamState]:
         if not keys:
@@ -203,6 +218,7 @@ class Intake:
                 cursor.take(entry_id)
             else:
                 self._frames_at[key] = entry_id
+                self._frames_heard.add(key)
             if fields is None:  # trimmed while it was being read
                 continue
             if cursor is not None:

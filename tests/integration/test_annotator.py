@@ -418,8 +418,9 @@ def test_events_tell_of_people_and_cameras(annotator: Running, pipeline: Pipelin
     def heard(wanted: Callable[[str, object], bool]) -> bool:
         with annotator.http.stream("GET", "/api/events") as answer:
             assert answer.headers["content-type"].startswith("text/event-stream")
-            kind = ""
+            kind, end = "", time.monotonic() + DEADLINE_S
             for line in answer.iter_lines():
+                assert time.monotonic() < end, "not heard in time"
                 if line.startswith("event: "):
                     kind = line.removeprefix("event: ")
                 elif line.startswith("data: ") and wanted(
@@ -429,6 +430,7 @@ def test_events_tell_of_people_and_cameras(annotator: Running, pipeline: Pipelin
         return False
 
     with filming(pipeline, "door", [3]):
+        until(lambda: annotator.http.get("/api/cameras/door/people").json())
         pipeline.result("door", 3)
         assert heard(
             lambda kind, data: kind == "people" and any(p["answers"] for p in data["people"])  # type: ignore[index]
@@ -531,6 +533,8 @@ def test_results_that_came_while_the_broker_was_not_reached_are_read_or_counted(
 ) -> None:
     total = 'facestream_annotator_results_total{camera="door"}'
     missed = 'facestream_annotator_results_dropped_total{reason="missed"}'
+    with filming(pipeline, "door", [1]):
+        until(lambda: annotator.http.get("/api/cameras/door/people").json())
     pipeline.result("door", 1)
     until(lambda: annotator.metric(total) == 1)
     pipeline.redis.client_kill_filter(_type="normal", skipme=True)
@@ -541,9 +545,30 @@ def test_results_that_came_while_the_broker_was_not_reached_are_read_or_counted(
     assert annotator.metric(total) >= 1 + streams.RESULTS_CAP
 
 
+def test_a_stream_that_lapsed_is_followed_though_the_clock_was_set_back(
+    annotator: Running, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.annotator.intake.CHECK_EVERY_S", 0.5)
+    pipeline.redis.client_kill_filter(_type="normal", skipme=True)  # and so the next check is near
+    with filming(pipeline, "door", [1]):
+        until(lambda: annotator.http.get("/api/cameras/door/people").json())
+    key = streams.frames_key("door")
+    newest: Any = pipeline.redis.xrevrange(key, count=1)
+    pipeline.redis.delete(key)
+    read = annotator.metric('facestream_annotator_frames_total{camera="door"}')
+
+    def is_read() -> bool:
+        pipeline.redis.xadd(key, newest[0][1], id="5-*")
+        return annotator.metric('facestream_annotator_frames_total{camera="door"}') > read
+
+    until(is_read, "a frame with a lower id")
+
+
 def test_a_face_answered_twice_is_counted_as_repeated(
     annotator: Running, pipeline: Pipeline
 ) -> None:
+    with filming(pipeline, "door", [1]):
+        until(lambda: annotator.http.get("/api/cameras/door/people").json())
     for captured_us in (1_000_000, 1_000_000, 2_000_000):
         pipeline.result("door", 1, captured_us)
     repeated = 'facestream_annotator_results_dropped_total{reason="repeated"}'
