@@ -61,9 +61,10 @@ class DetectorThread:
             self._changed.notify()
 
     def forget(self, reader: CameraReader) -> None:
-        """This camera is no longer read."""
+        """This camera, which was told to stop, is no longer read; nothing of it is kept."""
         with self._changed:
             self._waiting.pop(reader, None)
+            self._finders.pop(reader, None)
 
     def stop(self, deadline: float) -> None:
         """Finish the frame in hand and end; waits until `deadline` (monotonic)."""
@@ -104,9 +105,11 @@ class DetectorThread:
         session, finder = self._finders.get(reader, (None, None))
         if finder is None or session != frame.session:
             finder = FaceFinder(self._settings, reader.camera.rotate, self._detector_for)
-            self._finders = {r: f for r, f in self._finders.items() if not r.is_stopped}
-            self._finders[reader] = (frame.session, finder)
-        found = finder.find(frame.video, frame.captured_us)
+            with self._changed:
+                if reader.is_stopped:
+                    return
+                self._finders[reader] = (frame.session, finder)
+        found = finder.find(frame.video, frame.captured_us, frame.at)
         reader.tracks = SessionTracks(frame.session, found.faces)
         name = reader.camera.name
         if found.is_still:

@@ -7,6 +7,7 @@ the one detector thread.
 from __future__ import annotations
 
 import math
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -31,6 +32,9 @@ from services.common.cameras import Rotation
 from services.common.detector import FaceDetector
 from services.common.messages import MAX_CROP_BYTES
 
+# A session's tracks are numbered from a random start: whoever keeps numbers without sessions does
+# not take the first face after a reconnection for one that it knows. Numbers stay below 2^31.
+_FIRST_TRACKS = 2**30
 _SHARPNESS_SIZE_PX = 48  # faces are compared for sharpness at one size
 
 
@@ -92,19 +96,23 @@ class FaceFinder:
         detectors: Callable[[int, int], FaceDetector],
     ) -> None:
         self._settings, self._rotate, self._detectors = settings, rotate, detectors
-        self._tracker = Tracker()
+        self._tracker = Tracker(1 + secrets.randbelow(_FIRST_TRACKS))
         self._motion = MotionGate()
         self._last = _Sightings([], [], np.empty((0, 5, 2), np.float32))
         self._sampler: Sampler[_Sight] = Sampler(settings.sample_interval_s)
 
-    def find(self, frame: av.VideoFrame, captured_us: int) -> Found:
+    def find(self, frame: av.VideoFrame, captured_us: int, now: float) -> Found:
         """Detect, track and choose.
+
+        Args:
+            frame: as decoded.
+            captured_us: when it came, Unix time in microseconds; goes with its crops.
+            now: the same moment in seconds of the monotonic clock.
 
         Raises:
             PictureError: the frame's pixel format cannot be converted.
         """
         picture = picture_of(frame, self._rotate)
-        now = captured_us / 1e6
         is_still = self._motion.is_still(picture.y, now)
         seen = self._last if is_still else self._search(picture)
         boxes, scores, landmarks = seen.boxes, seen.scores, seen.landmarks

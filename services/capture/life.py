@@ -1,5 +1,7 @@
 """In what state one camera is, and when to try it again. Pure: every call says what time it is.
 
+That is the monotonic clock's; the Unix time only stamps when a state began.
+
 The reader tells what happened (`frame`, `failed`), the control loop asks for the status; a camera
 that was live and sends nothing becomes `stalled` by the mere passing of time. A camera that failed
 stays `failed`, with its reason, while it is tried again: it does not flicker.
@@ -25,15 +27,24 @@ class CameraLife:
     Args:
         name: of the camera.
         stall_s: a live camera without a frame for so long is stalled.
-        now: Unix time, seconds.
+        now: monotonic time, seconds.
+        unix_time: the Unix time, seconds; read when the state changes.
         jitter: random numbers in [0, 1); spreads the reconnections of many cameras.
     """
 
-    def __init__(self, name: str, stall_s: float, now: float, jitter: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        name: str,
+        stall_s: float,
+        now: float,
+        unix_time: Callable[[], float],
+        jitter: Callable[[], float],
+    ) -> None:
         self._name, self._stall_s, self._jitter = name, stall_s, jitter
         self._lock = threading.Lock()
+        self._unix_time = unix_time
         self._state: CameraState = "connecting"
-        self._since = now
+        self._since = unix_time()
         self._reason = ""
         self._size = (0, 0)
         self._frame_at = now
@@ -46,9 +57,9 @@ class CameraLife:
         with self._lock:
             self._size = (width, height)
             self._frame_at = self._live_since = now
-            self._enter("live", now, "")
+            self._enter("live", "")
 
-    def failed(self, now: float, reason: str) -> float:
+    def failed(self, reason: str) -> float:
         """The camera could not be opened or read; returns after how many seconds to try again.
 
         The wait doubles from 1 s to 30 s, less up to a half by chance.
@@ -58,31 +69,31 @@ class CameraLife:
                 self._frame_at - self._live_since >= STEADY_S
             )
             self._failures = 1 if was_steady else self._failures + 1
-            self._enter("failed", now, reason)
+            self._enter("failed", reason)
             doublings = min(self._failures - 1, 10)
             longest = min(LONGEST_WAIT_S, FIRST_WAIT_S * float(2**doublings))
             return max(FIRST_WAIT_S / 2, longest * (1 - self._jitter() / 2))
 
-    def stopped(self, now: float, reason: str) -> None:
+    def stopped(self, reason: str) -> None:
         """Nobody reads the camera any more."""
         with self._lock:
-            self._enter("stopped", now, reason)
+            self._enter("stopped", reason)
 
     def status(self, now: float, frame_at: float, frames: int) -> CameraStatus:
         """The camera's status.
 
         Args:
-            now: Unix time, seconds.
-            frame_at: when its last frame came, Unix time; 0 for never.
+            now: monotonic time, seconds.
+            frame_at: when its last frame came, monotonic; 0 for never.
             frames: how many frames have come so far.
         """
         with self._lock:
             self._frame_at = max(self._frame_at, frame_at)
             silent_s = now - self._frame_at
             if self._state == "live" and silent_s > self._stall_s:
-                self._enter("stalled", now, f"no picture for {self._stall_s:g} s")
+                self._enter("stalled", f"no picture for {self._stall_s:g} s")
             elif self._state == "stalled" and silent_s <= self._stall_s:
-                self._enter("live", now, "")
+                self._enter("live", "")
             return CameraStatus(
                 name=self._name,
                 state=self._state,
@@ -93,9 +104,9 @@ class CameraLife:
                 reason=self._reason,
             )
 
-    def _enter(self, state: CameraState, now: float, reason: str) -> None:
+    def _enter(self, state: CameraState, reason: str) -> None:
         if state != self._state:
-            self._state, self._since = state, now
+            self._state, self._since = state, self._unix_time()
             self._counts.clear()
         self._reason = reason
 

@@ -4,12 +4,14 @@ The detector hands over frames with their tracks and face crops, readers of watc
 over pictures; both return at once. What waits is bounded: at most `MAX_WAITING` entries, and one
 picture per camera, newer over older. While the broker is away everything is dropped and counted,
 and the cameras run on. Face entries keep the ledger: each is counted as published once it is in the
-stream, and each that the cap pushes out is counted as dropped by whoever pushed.
+stream, and each that the cap pushes out, or that lies there until nobody wants it any more, is
+counted as dropped by whoever takes it away.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -19,6 +21,7 @@ from typing import Any, Literal
 
 import redis
 
+from services.capture.expiry import FaceExpiry, Sweep
 from services.capture.finder import Found
 from services.capture.picture import picture_of, to_jpeg
 from services.capture.reader import CameraReader, CapturedFrame
@@ -65,6 +68,7 @@ class PublisherThread:
         self._entries: deque[_Entry] = deque()
         self._pictures: dict[CameraReader, CapturedFrame] = {}
         self._removed: set[str] = set()
+        self._expiry = FaceExpiry()
         self._stopping = False
         self._away_until = 0.0
         self._encode_step = metrics.step.labels("jpeg")
@@ -75,19 +79,18 @@ class PublisherThread:
         """Begin to work."""
         self._thread.start()
 
-    def stop(self, deadline: float) -> None:
-        """Send what is waiting and end; waits until `deadline` (monotonic)."""
+    def stop(self, deadline: float) -> bool:
+        """Send what is waiting and end; waits until `deadline` (monotonic), says whether it did."""
         with self._changed:
             self._stopping = True
             self._changed.notify()
         self._thread.join(max(0.0, deadline - time.monotonic()))
+        return not self._thread.is_alive()
 
     def put_found(self, reader: CameraReader, frame: CapturedFrame, found: Found) -> None:
         """Send a detection: the frame with its tracks, and its face crops."""
         camera = reader.camera.name
-        message = _frame_message(
-            camera, frame, (found.width, found.height), found.faces, at=frame.captured_us / 1e6
-        )
+        message = _frame_message(camera, frame, (found.width, found.height), found.faces)
         message.detected = True
         entries = [_Entry("frame", camera, streams.frames_key(camera), encode(message))]
         key = streams.faces_key(streams.shard_of(camera, self._settings.shards))
@@ -128,9 +131,12 @@ class PublisherThread:
     def _run(self) -> None:
         while True:
             with self._changed:
-                while not (self._entries or self._pictures or self._removed or self._stopping):
-                    self._changed.wait()
-                if self._stopping and not self._entries:
+                while not (self._entries or self._pictures or self._stopping):
+                    wait_s = self._chores_in_s()
+                    if wait_s is not None and wait_s <= 0:
+                        break
+                    self._changed.wait(wait_s)
+                if self._stopping and not self._entries and not self._can_remove():
                     return
                 entries, self._entries = list(self._entries), deque()
                 pictures, self._pictures = self._pictures, {}
@@ -139,6 +145,14 @@ class PublisherThread:
                 self._round(entries, pictures, removed)
             except Exception:
                 _log.exception("publishing failed")
+
+    def _chores_in_s(self) -> float | None:
+        """How long until there is something to clear away in the broker; None for never."""
+        due_at = -math.inf if self._removed else self._expiry.due_at
+        return None if due_at is None else max(due_at, self._away_until) - time.monotonic()
+
+    def _can_remove(self) -> bool:
+        return bool(self._removed) and time.monotonic() >= self._away_until
 
     def _round(
         self,
@@ -151,16 +165,24 @@ class PublisherThread:
                 self._count_dropped(entry, "broker")
             for reader in pictures:
                 self._metrics.frames_dropped.labels(reader.camera.name, "broker").inc()
+            self._remove_later(removed)
             return
         for reader, frame in pictures.items():
             if not reader.is_stopped:
                 entries += self._picture_entries(reader, frame)
+        now, due_at = time.monotonic(), self._expiry.due_at
+        sweeps = self._expiry.sweeps(now) if due_at is not None and now >= due_at else []
         began = time.perf_counter()
         with self._broker.pipeline(transaction=False) as pipe:
-            for entry in entries:
-                self._add(pipe, entry)
+            # First, since what is added now is of a camera that came back.
             for camera in removed:
                 pipe.delete(streams.frames_key(camera), streams.status_key(camera))
+            for sweep in sweeps:
+                pipe.xtrim(sweep.key, minid=sweep.min_id, approximate=False)
+            for entry in entries:
+                self._add(pipe, entry)
+            for key, ttl_s in {_time_to_live(entry) for entry in entries}:
+                pipe.pexpire(key, int(ttl_s * 1000))
             try:
                 answers = pipe.execute(raise_on_error=False)
             except BROKER_ERRORS as error:
@@ -168,10 +190,17 @@ class PublisherThread:
                 self._away_until = time.monotonic() + _RETRY_S
                 for entry in entries:
                     self._count_dropped(entry, "broker")
+                self._remove_later(removed)
                 self._on_broker(explain(error))
                 return
         self._publish_step.observe(time.perf_counter() - began)
-        self._on_broker(self._count_answers(entries, answers))
+        del answers[: len(removed)]
+        self._count_swept(sweeps, answers[: len(sweeps)])
+        self._on_broker(self._count_answers(entries, answers[len(sweeps) :]))
+
+    def _remove_later(self, removed: set[str]) -> None:
+        with self._changed:
+            self._removed |= removed
 
     def _add(self, pipe: Any, entry: _Entry) -> None:
         if entry.kind == "frame":
@@ -179,6 +208,13 @@ class PublisherThread:
         else:
             pipe.xadd(entry.key, entry.fields)
             pipe.xtrim(entry.key, maxlen=streams.FACES_CAP, approximate=False)
+
+    def _count_swept(self, sweeps: list[Sweep], answers: list[Any]) -> None:
+        for sweep, taken in zip(sweeps, answers, strict=True):
+            if isinstance(taken, int):
+                self._expiry.swept(sweep)
+                if taken:
+                    self._metrics.faces_dropped.labels(sweep.camera, "expired").inc(taken)
 
     def _count_answers(self, entries: list[_Entry], answers: list[Any]) -> str | None:
         """Count what the broker took; returns why it refused something, if it did."""
@@ -193,6 +229,7 @@ class PublisherThread:
                 refusal = explain(added)
             elif entry.kind == "face":
                 self._metrics.faces_published.labels(entry.camera).inc()
+                self._expiry.published(entry.key, added, entry.camera, time.monotonic())
             elif streams.JPEG_FIELD in entry.fields:
                 self._metrics.frames_published.labels(entry.camera).inc()
             if isinstance(trimmed, int) and trimmed:
@@ -212,9 +249,7 @@ class PublisherThread:
         self._encode_step.observe(time.perf_counter() - began)
         tracks = reader.tracks
         faces = tracks.faces if tracks.session == frame.session else ()
-        message = _frame_message(
-            camera, frame, (picture.width, picture.height), faces, at=frame.captured_us / 1e6
-        )
+        message = _frame_message(camera, frame, (picture.width, picture.height), faces)
         return [_Entry("frame", camera, streams.frames_key(camera), encode(message, jpeg))]
 
     def _count_dropped(self, entry: _Entry, reason: str) -> None:
@@ -224,12 +259,15 @@ class PublisherThread:
         counter.labels(entry.camera, reason).inc()
 
 
+def _time_to_live(entry: _Entry) -> tuple[str, float]:
+    return entry.key, streams.FRAMES_TTL_S if entry.kind == "frame" else streams.FACES_TTL_S
+
+
 def _frame_message(
     camera: str,
     frame: CapturedFrame,
     size: tuple[int, int],
     faces: tuple[TrackedFace, ...],
-    at: float,
 ) -> Frame:
     message = Frame(
         camera=camera,
@@ -240,7 +278,7 @@ def _frame_message(
         height=size[1],
     )
     for face in faces:
-        x, y, w, h = face.box_at(at)
+        x, y, w, h = face.box_at(frame.at)
         message.tracks.append(
             Track(
                 track=face.track,
@@ -249,7 +287,7 @@ def _frame_message(
                 w=w,
                 h=h,
                 score=face.score,
-                first_seen_us=int(face.first_seen * 1e6),
+                first_seen_us=frame.captured_us - round((frame.at - face.first_seen) * 1e6),
             )
         )
     return message

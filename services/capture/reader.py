@@ -33,12 +33,16 @@ _SESSION_BITS = 32
 
 @dataclass(frozen=True, slots=True)
 class CapturedFrame:
-    """A frame with its place: camera session, number in it, when received (Unix µs)."""
+    """A frame with its place: camera session, number in it, when received.
+
+    captured_us: Unix time in microseconds; at: the same moment in seconds of the monotonic clock.
+    """
 
     video: av.VideoFrame
     session: int
     seq: int
     captured_us: int
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,9 @@ class CameraReader:
         self._settings, self._metrics = settings, metrics
         self._on_due, self._on_picture = on_due, on_picture
         self._stop = threading.Event()
-        self._life = CameraLife(camera.name, settings.stall_s, time.time(), random.random)
+        self._life = CameraLife(
+            camera.name, settings.stall_s, time.monotonic(), time.time, random.random
+        )
         self._said = ""  # the failure last logged; repeated ones are not
         self._frames = 0
         self._counted = 0
@@ -93,7 +99,7 @@ class CameraReader:
     def stop(self) -> None:
         """Ask the thread to end; it does at its next frame or time-out."""
         self._stop.set()
-        self._life.stopped(time.time(), "")
+        self._life.stopped("")
 
     def join(self, deadline: float) -> bool:
         """Wait for the thread's end until `deadline` (monotonic); whether it has ended."""
@@ -111,7 +117,7 @@ class CameraReader:
         self._metrics.frames.labels(self.camera.name).inc(frames - self._counted)
         self._counted = frames
         latest = self.latest
-        return self._life.status(time.time(), latest.captured_us / 1e6 if latest else 0.0, frames)
+        return self._life.status(time.monotonic(), latest.at if latest else 0.0, frames)
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -125,7 +131,7 @@ class CameraReader:
                 reason = redact(f"unexpected: {type(error).__name__}: {error}")
             if self._stop.is_set():
                 return
-            wait_s = self._life.failed(time.time(), reason)
+            wait_s = self._life.failed(reason)
             level = logging.DEBUG if reason == self._said else logging.INFO
             _log.log(level, "camera %s: %s; again in %.1f s", self.camera.name, reason, wait_s)
             self._said = reason
@@ -158,10 +164,10 @@ class CameraReader:
             width, height = height, width
         _log.info("camera %s: live, %d×%d", self.camera.name, width, height)
         self._said = ""
-        self._life.first_frame(time.time(), width, height)
+        self._life.first_frame(time.monotonic(), width, height)
 
     def _keep(self, frame: SourceFrame, session: int, seq: int) -> None:
-        captured = CapturedFrame(frame.video, session, seq, frame.received_us)
+        captured = CapturedFrame(frame.video, session, seq, frame.received_us, frame.at)
         self.latest = captured
         self._frames += 1
         now = time.monotonic()

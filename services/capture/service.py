@@ -2,8 +2,8 @@
 
 The control loop looks several times a second which cameras there should be, which of them somebody
 watches, and whether the broker has lost its memory; then cameras given here or added at run time
-are put back. Readers, detector and publisher work in threads of their own and go on
-when the broker is away.
+are put back, and after them the mark that says so. Readers, detector and publisher work in threads
+of their own and go on when the broker is away.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import secrets
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 import cv2
 import redis
@@ -26,7 +27,7 @@ from services.capture.reader import CameraReader
 from services.capture.settings import CaptureSettings
 from services.capture.source import LOCAL_SCHEMES
 from services.common import streams
-from services.common.broker import BROKER_ERRORS, connect, explain
+from services.common.broker import BROKER_ERRORS, SOCKET_TIMEOUT_S, connect, explain
 from services.common.cameras import (
     Camera,
     CameraRegistry,
@@ -35,7 +36,7 @@ from services.common.cameras import (
     load_cameras,
     unique,
 )
-from services.common.health import Health, serve_health
+from services.common.health import Health, Need, serve_health
 from services.common.metrics import CaptureMetrics
 
 _log = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ POLL_S = 0.25
 REGISTRY_EVERY_S = 0.5  # reading all cameras costs more than asking who watches
 STATUS_EVERY_S = 1.0
 STOP_S = 8.0  # of the ten seconds that a service has to end
+_BROKER = "broker"
 _PHASE_STEP = 0.618  # golden ratio: any number of cameras is spread evenly over the period
 _STATES: tuple[CameraState, ...] = ("connecting", "live", "stalled", "failed", "stopped")
 
@@ -63,7 +65,7 @@ def serve(settings: CaptureSettings, stop: threading.Event, cameras: Sequence[Ca
         given += load_cameras(settings.cameras_file)
     broker, publishers = connect(settings.broker), connect(settings.broker)
     registry = CollectorRegistry()
-    health = Health(needs=("broker",))
+    health = Health(needs=(_BROKER,))
     service = _Capture(
         settings, unique(given), broker, publishers, CaptureMetrics(registry), health
     )
@@ -90,6 +92,7 @@ class _Capture:
         self._settings, self._metrics, self._health = settings, metrics, health
         self._broker, self._registry = broker, CameraRegistry(broker)
         self._given = {camera.name: camera for camera in given}
+        self._given_urls = {camera.url for camera in given}
         self._known = dict(self._given)
         self._boot: bytes | None = None
         self._readers: dict[str, CameraReader] = {}
@@ -98,10 +101,9 @@ class _Capture:
         self._said: dict[str, CameraStatus] = {}
         self._said_at = self._read_at = -math.inf
         self._phase = 0.0
-        self._broker_lock = threading.Lock()
-        self._broker_answers: bool | None = None
+        self._broker_need = Need(health, _BROKER)
         self._publisher = PublisherThread(
-            publisher_broker, settings, metrics, self._broker_answered
+            publisher_broker, settings, metrics, self._broker_need.report
         )
         self._detector = DetectorThread(settings, metrics, self._publisher.put_found)
 
@@ -110,6 +112,7 @@ class _Capture:
         adopt_ffmpeg_log()
         self._detector.start()
         self._publisher.start()
+        began = time.monotonic()
         try:
             while not stop.is_set():
                 began = time.monotonic()
@@ -117,7 +120,8 @@ class _Capture:
                 self._round()
                 stop.wait(max(0.0, began + POLL_S - time.monotonic()))
         finally:
-            self._end()
+            # `stop` was set in the last round or after it; a broker that hangs makes rounds long.
+            self._end(began + STOP_S)
 
     def _round(self) -> None:
         try:
@@ -129,30 +133,33 @@ class _Capture:
             for name, reader in self._readers.items():
                 reader.watched = name in watched
             self._say(self._statuses())
-            self._broker_answered(None)
+            self._broker_need.report(None)
         except BROKER_ERRORS as error:
             self._metrics.broker_errors.inc()
-            self._broker_answered(explain(error))
+            self._broker_need.report(explain(error))
             self._read_at = -math.inf
             self._apply(self._known)
             self._statuses()  # the metrics go on
 
     def _cameras_wanted(self) -> dict[str, Camera]:
         """The registry's cameras; those known here are put back first if it was lost."""
+        there = self._registry.cameras()
+        # Asked for after the cameras: still the same, it says that they had not been lost before.
         boot: bytes | None = self._broker.get(streams.BOOT_KEY)  # type: ignore[assignment]
         if boot is None or boot != self._boot:
             first = self._boot is None
-            there = self._registry.cameras()
             for name, camera in self._known.items():
                 # At the start the user's own word counts; later, what others have put back.
                 if name not in there or (first and name in self._given):
                     self._registry.put(camera)
+            # Last: while it is missing, others know that the cameras are not complete.
             self._broker.set(streams.BOOT_KEY, secrets.token_hex(8), nx=True)
             boot = self._broker.get(streams.BOOT_KEY)  # type: ignore[assignment]
             if not first:
                 _log.info("the broker was restarted: %d cameras put back", len(self._known))
             self._boot = boot
-        return self._registry.cameras()
+            there = self._registry.cameras()
+        return there
 
     def _apply(self, wanted: dict[str, Camera]) -> None:
         """Start and stop readers so that exactly the wanted cameras are read."""
@@ -195,9 +202,10 @@ class _Capture:
         if (
             scheme in LOCAL_SCHEMES
             and not self._settings.allow_local
-            and self._given.get(camera.name) != camera
+            and camera.url not in self._given_urls
         ):
-            return "failed", f"{scheme}:// cameras added at run time need --allow-local true"
+            setting = "FACESTREAM_CAPTURE_ALLOW_LOCAL=true"
+            return "failed", f"{scheme}:// cameras added at run time need {setting}"
         if len(self._readers) >= self._settings.max_cameras:
             return "failed", f"this service reads {self._settings.max_cameras} cameras at most"
         return None, ""
@@ -231,30 +239,15 @@ class _Capture:
             self._registry.put_statuses(due)
         self._said = {status.name: status for status in statuses}
 
-    def _broker_answered(self, refusal: str | None) -> None:
-        """Note whether the broker took the last call; says so in the log when that changes."""
-        with self._broker_lock:
-            changed = self._broker_answers is not (refusal is None)
-            self._broker_answers = refusal is None
-        if refusal is None:
-            self._health.present("broker")
-            if changed:
-                _log.info("the broker answers")
-        else:
-            self._health.missing("broker", refusal)
-            if changed:
-                _log.warning("the broker is away: %s; waiting for it", refusal)
-
-    def _end(self) -> None:
-        deadline = time.monotonic() + STOP_S
+    def _end(self, deadline: float) -> None:
         for reader in self._readers.values():
             reader.stop()
         self._detector.stop(deadline)
-        self._publisher.stop(deadline)
-        try:
-            self._registry.put_statuses([reader.status() for reader in self._readers.values()])
-        except BROKER_ERRORS:
-            pass  # they lapse by themselves
+        has_published = self._publisher.stop(deadline)
+        # They lapse by themselves; they are not worth waiting for a broker that hangs.
+        if has_published and deadline - time.monotonic() > SOCKET_TIMEOUT_S:
+            with suppress(*BROKER_ERRORS):
+                self._registry.put_statuses([r.status() for r in self._readers.values()])
         for reader in [*self._readers.values(), *self._ended]:
             if not reader.join(deadline):
                 _log.info("camera %s: still blocked in a read, left behind", reader.camera.name)

@@ -38,6 +38,7 @@ _HTTP_PROBE_BYTES = 500_000
 _UDP_REORDER_US = 100_000
 _FALLBACK_FPS = 25.0
 _LATE_FILE_S = 1.0  # a file this far behind is not hurried up but starts its clock again
+_CORRUPT_PAUSE_S = 0.01  # a source that gives nothing but errors gives them without waiting
 _DIAGNOSE_S = 2.0
 _NEARLY = 0.9
 _VAGUE = "Input/output error"  # what FFmpeg says of anything
@@ -48,10 +49,15 @@ _NETWORK_PROTOCOLS = "rtsp,rtsps,rtp,udp,tcp,tls,http,https,httpproxy,crypto"
 
 @dataclass(frozen=True, slots=True)
 class SourceFrame:
-    """A decoded frame and the Unix time in microseconds at which it was received."""
+    """A decoded frame and when it was received.
+
+    received_us: Unix time in microseconds, for others; at: seconds of the monotonic clock, for
+    everything that is reckoned here, since somebody may set the Unix time.
+    """
 
     video: av.VideoFrame
     received_us: int
+    at: float
 
 
 def read_frames(
@@ -168,13 +174,16 @@ def _decoded(
         except av.error.InvalidDataError:
             on_corrupt()
             _check_decodes(last_good, read_timeout_s)
+            # A generator that has raised is at its end; only a new one reads on.
+            packets = container.demux(stream)
+            time.sleep(_CORRUPT_PAUSE_S)
             continue
         except (av.error.ExitError, av.error.TimeoutError):
             raise CameraError(f"nothing came for {read_timeout_s:g} s") from None
         except (OSError, av.FFmpegError) as error:
             detail = "" if _plain(error) == _VAGUE else f": {_plain(error)}"
             raise CameraError(f"the connection broke off{detail}") from None
-        received_us = now_us()
+        received_us, at = now_us(), time.monotonic()
         try:
             frames = packet.decode()
         except av.FFmpegError:
@@ -185,7 +194,7 @@ def _decoded(
                 on_corrupt()
                 continue
             last_good = time.monotonic()
-            yield SourceFrame(frame, received_us)
+            yield SourceFrame(frame, received_us, at)
         if not frames:
             _check_decodes(last_good, read_timeout_s)
 
@@ -217,7 +226,7 @@ def _paced(
         if stop.wait(max(0.0, zero + media_s - time.monotonic())):
             return
         shown += 1
-        yield SourceFrame(frame.video, now_us())
+        yield SourceFrame(frame.video, now_us(), time.monotonic())
     if not shown:
         raise CameraError("the file holds no picture that can be decoded")
     stop.wait(step_s)

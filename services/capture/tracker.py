@@ -29,7 +29,7 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class TrackedFace:
-    """A face being followed. Pixels of the upright frame; times in Unix seconds."""
+    """A face being followed. Pixels of the upright frame; times are monotonic, seconds."""
 
     track: int
     x: float  # of the centre
@@ -55,11 +55,15 @@ class TrackedFace:
 
 
 class Tracker:
-    """Keeps the tracks of one camera's session."""
+    """Keeps the tracks of one camera's session.
 
-    def __init__(self) -> None:
+    Args:
+        first_track: number of the first new face; each further one has the next.
+    """
+
+    def __init__(self, first_track: int) -> None:
         self._tracks: list[TrackedFace] = []
-        self._next_track = 1
+        self._next_track = first_track
 
     def update(
         self, boxes: Sequence[Box], scores: Sequence[float], now: float
@@ -69,7 +73,7 @@ class Tracker:
         Args:
             boxes: x, y, width, height in pixels of the upright frame.
             scores: the detector's, 0-1, as many.
-            now: Unix time of the frame, seconds.
+            now: monotonic time of the frame, seconds.
 
         Returns:
             for each box its track, or None while it is not sure to be a face.

@@ -16,6 +16,8 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
+from services.common.errors import ModelError
+
 MODEL_PATH = (
     Path(__file__).resolve().parents[2]
     / "models"
@@ -23,6 +25,7 @@ MODEL_PATH = (
     / "face_detection_yunet_2023mar.onnx"
 )
 _STRIDES = (8, 16, 32)
+_OUTPUTS = frozenset(f"{kind}_{s}" for kind in ("cls", "obj", "bbox", "kps") for s in _STRIDES)
 _MAX_CANDIDATES = 400  # bounds the cost of non-maximum suppression on a noisy picture
 
 
@@ -57,6 +60,9 @@ class FaceDetector:
         width, height: input size in pixels, multiples of 32.
         min_score: faces below this score (0–1) are dropped.
         nms_iou: boxes that overlap a better one by more than this are dropped.
+
+    Raises:
+        ModelError: the model's file is missing, damaged or not YuNet.
     """
 
     def __init__(
@@ -72,15 +78,7 @@ class FaceDetector:
             raise ValueError(f"detector size {width}x{height}: both sides must be multiples of 32")
         self.width, self.height = width, height
         self._min_score, self._nms_iou = min_score, nms_iou
-        core = ov.Core()
-        model = core.read_model(model_path)
-        model.reshape([1, 3, height, width])
-        steps = ov.preprocess.PrePostProcessor(model)
-        steps.input().tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
-        steps.input().model().set_layout(ov.Layout("NCHW"))
-        compiled = core.compile_model(
-            steps.build(), "CPU", {"INFERENCE_NUM_THREADS": 1, "PERFORMANCE_HINT": "LATENCY"}
-        )
+        compiled = _compiled(model_path, width, height)
         self._request = compiled.create_infer_request()
         self._outputs = {
             name: i for i, port in enumerate(compiled.outputs) for name in port.get_names()
@@ -138,6 +136,30 @@ class FaceDetector:
         )
         order = np.asarray(kept, dtype=np.intp).reshape(-1)
         return Faces(boxes[order], landmarks[order], scores[order])
+
+
+def _compiled(model_path: Path, width: int, height: int) -> ov.CompiledModel:
+    if not model_path.is_file():
+        raise ModelError(f"face detector {model_path}: no such file; put it back")
+    try:
+        core = ov.Core()
+        model = core.read_model(model_path)
+        model.reshape([1, 3, height, width])
+        steps = ov.preprocess.PrePostProcessor(model)
+        steps.input().tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
+        steps.input().model().set_layout(ov.Layout("NCHW"))
+        compiled = core.compile_model(
+            steps.build(), "CPU", {"INFERENCE_NUM_THREADS": 1, "PERFORMANCE_HINT": "LATENCY"}
+        )
+    except RuntimeError:  # OpenVINO's own text is a page about its sources
+        raise ModelError(
+            f"face detector {model_path}: damaged or no ONNX model; "
+            "compare it with SHA256SUMS beside it"
+        ) from None
+    names = {name for port in compiled.outputs for name in port.get_names()}
+    if not names >= _OUTPUTS:
+        raise ModelError(f"face detector {model_path}: not YuNet; put the original file back")
+    return compiled
 
 
 def letterbox(

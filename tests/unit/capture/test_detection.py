@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+import weakref
 
 import av
 import numpy as np
@@ -43,7 +45,7 @@ class _Bench:
             on_picture=lambda reader, frame: None,
         )
         frame = picture or av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), "rgb24")
-        reader.latest = CapturedFrame(frame, 1, 1, 1_000_000)
+        reader.latest = CapturedFrame(frame, 1, 1, 1_000_000, 1.0)
         return reader
 
     def until(self, looked: int) -> None:
@@ -97,10 +99,25 @@ def test_a_camera_that_was_removed_is_not_looked_at(bench: _Bench) -> None:
 def test_a_frame_that_breaks_the_detector_does_not_stop_it(bench: _Bench) -> None:
     bench.go.set()
     strange = bench.reader("strange", av.VideoFrame(1, 1, "yuv420p"))
-    strange.latest = CapturedFrame(object(), 1, 1, 1)  # type: ignore[arg-type]
+    strange.latest = CapturedFrame(object(), 1, 1, 1, 1.0)  # type: ignore[arg-type]
     bench.thread.start()
     bench.thread.announce(strange)
     bench.thread.announce(bench.reader("plain"))
     bench.until(1)
     bench.thread.stop(time.monotonic() + 5)
     assert bench.looked == ["plain"]
+
+
+def test_nothing_is_kept_of_a_camera_that_was_removed(bench: _Bench) -> None:
+    bench.go.set()
+    gone = bench.reader("gone")
+    bench.thread.start()
+    bench.thread.announce(gone)
+    bench.until(1)
+    gone.stop()
+    bench.thread.forget(gone)
+    bench.thread.stop(time.monotonic() + 5)
+    left = weakref.ref(gone)
+    del gone
+    gc.collect()
+    assert left() is None

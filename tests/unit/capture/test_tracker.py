@@ -12,7 +12,7 @@ def _walk(x: float) -> Box:
 
 
 def test_a_walking_face_keeps_its_track() -> None:
-    tracker = Tracker()
+    tracker = Tracker(1)
     seen = {
         face.track
         for i in range(20)
@@ -23,7 +23,7 @@ def test_a_walking_face_keeps_its_track() -> None:
 
 
 def test_a_face_too_fast_to_overlap_keeps_its_track() -> None:
-    tracker = Tracker()
+    tracker = Tracker(1)
     for i in range(6):
         (face,) = tracker.update([_walk(45.0 * i)], [0.9], i * STEP_S)
         assert face is not None
@@ -31,7 +31,7 @@ def test_a_face_too_fast_to_overlap_keeps_its_track() -> None:
 
 
 def test_between_detections_the_box_moves_on() -> None:
-    tracker = Tracker()
+    tracker = Tracker(1)
     for i in range(10):
         tracker.update([_walk(20.0 * i)], [0.9], i * STEP_S)
     (face,) = tracker.shown(9 * STEP_S)
@@ -42,7 +42,7 @@ def test_between_detections_the_box_moves_on() -> None:
 
 
 def test_a_face_lost_for_a_moment_keeps_its_track() -> None:
-    tracker = Tracker()
+    tracker = Tracker(1)
     tracker.update([_walk(0)], [0.9], 0.0)
     tracker.update([_walk(4)], [0.9], 0.2)
     for now in (0.4, 0.6, 0.8):
@@ -55,7 +55,7 @@ def test_a_face_lost_for_a_moment_keeps_its_track() -> None:
 
 
 def test_a_face_lost_for_long_is_another_track() -> None:
-    tracker = Tracker()
+    tracker = Tracker(1)
     tracker.update([_walk(0)], [0.9], 0.0)
     tracker.update([], [], KEPT_S + 0.1)
     assert tracker.kept() == set()
@@ -65,14 +65,14 @@ def test_a_face_lost_for_long_is_another_track() -> None:
 
 
 def test_a_lost_face_is_reported_for_a_moment_only() -> None:
-    tracker = Tracker()
+    tracker = Tracker(1)
     tracker.update([_walk(0)], [0.9], 0.0)
     assert len(tracker.shown(SHOWN_S - 0.01)) == 1
     assert tracker.shown(SHOWN_S + 0.01) == ()
 
 
 def test_a_doubtful_face_needs_a_second_sight() -> None:
-    tracker = Tracker()
+    tracker = Tracker(1)
     assert tracker.update([_walk(0)], [0.62], 0.0) == [None]
     assert tracker.shown(0.0) == ()
     (face,) = tracker.update([_walk(2)], [0.62], 0.2)
@@ -80,14 +80,14 @@ def test_a_doubtful_face_needs_a_second_sight() -> None:
 
 
 def test_a_doubtful_face_seen_once_leaves_no_trace() -> None:
-    tracker = Tracker()
+    tracker = Tracker(1)
     tracker.update([_walk(0)], [0.62], 0.0)
     tracker.update([], [], 0.2)
     assert tracker.kept() == set()
 
 
 def test_two_faces_that_pass_each_other_keep_their_tracks() -> None:
-    tracker = Tracker()
+    tracker = Tracker(1)
     for i in range(20):
         left, right = 10.0 + 20 * i, 400.0 - 20 * i
         answers = tracker.update(
@@ -97,7 +97,7 @@ def test_two_faces_that_pass_each_other_keep_their_tracks() -> None:
 
 
 def test_faces_are_told_apart_by_size() -> None:
-    tracker = Tracker()
+    tracker = Tracker(1)
     tracker.update([(100.0, 100.0, 100.0, 100.0)], [0.9], 0.0)
     (face,) = tracker.update([(140.0, 140.0, 20.0, 20.0)], [0.9], 0.2)
     assert face is not None
@@ -105,7 +105,7 @@ def test_faces_are_told_apart_by_size() -> None:
 
 
 def test_time_that_stands_still_does_no_harm() -> None:
-    tracker = Tracker()
+    tracker = Tracker(1)
     tracker.update([_walk(0)], [0.9], 5.0)
     (face,) = tracker.update([_walk(9)], [0.9], 5.0)
     assert face is not None
