@@ -312,7 +312,7 @@ def test_cameras_come_change_and_go_at_run_time(broker_url: str, rtsp: str) -> N
 def test_a_local_file_may_be_given_but_not_added(broker_url: str, clip: Path) -> None:
     client = redis.Redis.from_url(broker_url)
     with _capture(_settings(broker_url), _camera("given", f"file://{clip}")):
-        CameraRegistry(client).put(_camera("added", f"file://{clip}"))
+        CameraRegistry(client).put(_camera("added", f"file://{clip}.other"))
         _until(lambda: _is(client, "added", "failed"), "the added one is refused")
         _until(lambda: _is(client, "given", "live"), "the given one is live")
         status = _status(client, "added")
