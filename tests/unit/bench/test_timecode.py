@@ -12,7 +12,8 @@ def test_a_number_survives_jpeg_at_any_size() -> None:
             picture = np.full((height, width, 3), 120, np.uint8)
             timecode.write(picture, number)
             data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 60])[1]
-            assert timecode.read(cv2.imdecode(data, cv2.IMREAD_COLOR)) == number
+            decoded = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
+            assert timecode.read(decoded) == number
 
 
 def test_a_picture_without_a_number_says_so() -> None:

@@ -50,7 +50,9 @@ def test_the_region_holds_all_that_align_reads() -> None:
     landmarks = placed(90, 25, 300, 200)
     x0, y0, x1, y1 = source_region(landmarks, 640, 480)
     assert (x0 | y0 | x1 | y1) % 2 == 0
-    part = align(np.ascontiguousarray(picture[y0:y1, x0:x1]), landmarks - np.float32([x0, y0]), 80)
+    part = align(
+        np.ascontiguousarray(picture[y0:y1, x0:x1]), landmarks - np.array([x0, y0], np.float32), 80
+    )
     assert np.abs(part.astype(int) - align(picture, landmarks, 80).astype(int)).max() <= 2
 
 
