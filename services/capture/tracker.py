@@ -17,7 +17,8 @@ BETA = 0.5  # how far it pulls the velocity
 ALPHA_SIZE = 0.6
 SURE_SCORE = 0.75  # a detection this good makes a track at once, a weaker one needs a second
 MIN_IOU = 0.2
-MAX_DISTANCE = 0.9  # of the centres, in face sizes, for boxes that do not overlap
+MAX_DISTANCE = 0.9  # of the centres, in face sizes, for boxes that do not overlap …
+MAX_FIRST_STEP = 2.2  # … and for a face seen once, whose velocity nobody knows yet
 MAX_SIZE_RATIO = 1.8
 SHOWN_S = 0.45  # a face not seen for so long is no longer reported …
 KEPT_S = 1.5  # … but keeps its track, if it comes back within this
@@ -108,7 +109,8 @@ class Tracker:
         for face in self._tracks:
             expected = face.box_at(now)
             for i, box in enumerate(boxes):
-                closeness = _closeness(expected, box)
+                reach = MAX_FIRST_STEP if face.hits == 1 else MAX_DISTANCE
+                closeness = _closeness(expected, box, reach)
                 if closeness > 0:
                     pairs.append((closeness, i, face))
         pairs.sort(key=lambda pair: pair[0], reverse=True)
@@ -136,8 +138,8 @@ def iou(a: Box, b: Box) -> float:
     return both / (a[2] * a[3] + b[2] * b[3] - both)
 
 
-def _closeness(expected: Box, box: Box) -> float:
-    """How well a box fits: 1 + IoU where it overlaps the other, below 1 where near, 0 else."""
+def _closeness(expected: Box, box: Box, reach: float) -> float:
+    """How well a box fits: 1 + IoU where it overlaps, below 1 within `reach` face sizes, 0 else."""
     overlap = iou(expected, box)
     if overlap >= MIN_IOU:
         return 1.0 + overlap
@@ -148,7 +150,7 @@ def _closeness(expected: Box, box: Box) -> float:
         expected[0] + expected[2] / 2 - box[0] - box[2] / 2,
         expected[1] + expected[3] / 2 - box[1] - box[3] / 2,
     )
-    return max(0.0, 1.0 - distance / (max(size, other) * MAX_DISTANCE))
+    return max(0.0, 1.0 - distance / (max(size, other) * reach))
 
 
 def _moved(face: TrackedFace, box: Box, score: float, now: float) -> TrackedFace:

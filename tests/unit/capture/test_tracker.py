@@ -30,6 +30,14 @@ def test_a_face_too_fast_to_overlap_keeps_its_track() -> None:
         assert face.track == 1
 
 
+def test_a_face_that_walks_in_fast_is_one_track_from_its_second_sight() -> None:
+    tracker = Tracker(1)
+    for i in range(6):
+        (face,) = tracker.update([_walk(100.0 * i)], [0.9], i * STEP_S)
+        assert face is not None
+        assert face.track == 1
+
+
 def test_between_detections_the_box_moves_on() -> None:
     tracker = Tracker(1)
     for i in range(10):
