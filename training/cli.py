@@ -34,7 +34,7 @@ def add_commands(subparsers: Any) -> None:
         "--weights",
         default=_IMAGENET,
         help="first weights of MobileNetV2: 'imagenet' (downloaded by Keras; the default), "
-        "a local file without top, or 'none'",
+        "a local file without top, or 'none'; or models/<name>/<version>, to go on from",
     )
     train.set_defaults(run=_train)
 

@@ -15,6 +15,7 @@ import keras
 from keras import layers
 
 from training.config import NetworkConfig
+from training.warm_start import go_on_from
 
 BACKBONE = "mobilenetv2"
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -40,14 +41,19 @@ def build(
     """The network as it learns: outputs are logits, `age` `[n, max_age + 1]` and `gender` `[n]`.
 
     Args:
-        weights: `"imagenet"` (downloaded by Keras), a local weights file without top, or None.
+        weights: `"imagenet"` (downloaded by Keras), a local weights file without top, the folder of
+            an exported version to go on from, or None.
         size_px: fixes the input's side; None lets it vary, as the training stages do.
+
+    Raises:
+        ModelError: the exported version cannot be read, or is another network.
     """
     faces = keras.Input((size_px, size_px, 3), dtype="uint8", name="faces")
-    local = weights is not None and str(weights) != "imagenet"
+    version = Path(weights) if weights is not None and Path(weights).is_dir() else None
+    local = weights is not None and not version and str(weights) != "imagenet"
     backbone = keras.applications.MobileNetV2(
         include_top=False,
-        weights=None if local or weights is None else "imagenet",
+        weights="imagenet" if str(weights) == "imagenet" else None,
         input_shape=(size_px, size_px, 3),
         alpha=config.alpha,
         pooling="avg",
@@ -65,4 +71,7 @@ def build(
     if "gender" in config.heads:
         logit = layers.Dense(1, dtype="float32", name="gender_logit")(x)
         outputs["gender"] = layers.Reshape((), name="gender_flat")(logit)
-    return keras.Model(faces, outputs, name="_".join(config.heads))
+    model = keras.Model(faces, outputs, name="_".join(config.heads))
+    if version:
+        go_on_from(model, version)
+    return model

@@ -77,7 +77,7 @@ def train(
     pictures, report = load(data)
     for line in report.lines():
         say(line)
-    _claim(run, config, report)
+    _claim(run, config, report, weights)
     learn, hold = split(config, pictures)
     say(f"{len(learn)} pictures to learn from, {len(hold)} held out of the same folds")
     faces = collect(pictures, cache)
@@ -109,7 +109,9 @@ def train(
     return final
 
 
-def _claim(run: Path, config: TrainConfig, report: DataReport) -> None:
+def _claim(
+    run: Path, config: TrainConfig, report: DataReport, weights: str | Path | None
+) -> None:
     """Write down what this run is, or see that the run found here is the same."""
     wanted = json.loads(config.model_dump_json())
     path = run / record.CONFIG_FILE
@@ -125,6 +127,7 @@ def _claim(run: Path, config: TrainConfig, report: DataReport) -> None:
             run,
             {
                 "config": wanted,
+                "first_weights": None if weights is None else str(weights),
                 "commit": record.git_commit(),
                 "machine": record.machine() | {"accelerators": gpus},
                 "data": asdict(report),
