@@ -93,26 +93,31 @@ def environment_of(pid: int) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def viewer(port: int) -> Iterator[None]:
-    """Somebody who looks at the demo camera's picture."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    connection.request("GET", "/cameras/demo/stream.mjpg")
-    answer = connection.getresponse()
+def viewer(stack: Stack) -> Iterator[None]:
+    """Somebody who looks at the demo camera's picture, and opens it anew when it ends."""
     stop = threading.Event()
 
     def look() -> None:
-        with contextlib.suppress(OSError, http.client.HTTPException, ValueError):
-            while not stop.is_set() and answer.read1(65536):
-                pass
+        while not stop.wait(0.2):
+            connection = http.client.HTTPConnection("127.0.0.1", stack.port, timeout=10)
+            with (
+                contextlib.closing(connection),
+                contextlib.suppress(OSError, http.client.HTTPException, ValueError),
+            ):
+                connection.request("GET", "/cameras/demo/stream.mjpg")
+                answer = connection.getresponse()
+                while answer.status == 200 and not stop.is_set() and answer.read1(65536):
+                    pass
 
     thread = threading.Thread(target=look, daemon=True)
     thread.start()
     try:
+        drawn = "facestream_annotator_frames_drawn_total"
+        wait_for(lambda: stack.metric(drawn) > 0, "a picture for the viewer", 60)
         yield
     finally:
         stop.set()
-        thread.join(10)
-        connection.close()
+        thread.join(15)
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +154,7 @@ def monitored(
             f"--web.listen-address=127.0.0.1:{port}",
         ]
         ends.enter_context(started(tool("prometheus"), *flags))
-        ends.enter_context(viewer(stack.port))
+        ends.enter_context(viewer(stack))
         yield Monitored(stack, f"http://127.0.0.1:{port}")
 
 
