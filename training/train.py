@@ -109,9 +109,7 @@ def train(
     return final
 
 
-def _claim(
-    run: Path, config: TrainConfig, report: DataReport, weights: str | Path | None
-) -> None:
+def _claim(run: Path, config: TrainConfig, report: DataReport, weights: str | Path | None) -> None:
     """Write down what this run is, or see that the run found here is the same."""
     wanted = json.loads(config.model_dump_json())
     path = run / record.CONFIG_FILE

@@ -17,8 +17,8 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from services.common.errors import ModelError
 
-# In a frozen graph a weight is a constant called <network>/…/<layer>_<n>/<operation>/ReadVariableOp/
-# resource; the operation tells which of the layer's weights it is.
+# In a frozen graph a weight is a constant called …/<layer>_<n>/<operation>/ReadVariableOp/resource;
+# the operation tells which of the layer's weights it is.
 _WEIGHT_OF = {
     keras.layers.Conv2D: {"convolution": "kernel"},
     keras.layers.DepthwiseConv2D: {"depthwise": "kernel"},

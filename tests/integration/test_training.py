@@ -149,6 +149,26 @@ def test_the_published_model_answers_as_its_signature_says(published: Path) -> N
         np.testing.assert_allclose(on_openvino[name], value.numpy(), atol=1e-2, rtol=1e-3)
 
 
+def test_a_network_goes_on_from_exactly_what_a_published_version_learned(
+    published: Path, run: Path
+) -> None:
+    trained = build(_config().network, None)
+    trained.load_weights(run / record.WEIGHTS_FILE)
+    going_on = build(_config().network, published)
+    for expected, actual in zip(trained.weights, going_on.weights, strict=True):
+        if "seed" not in expected.name:
+            np.testing.assert_array_equal(actual.numpy(), expected.numpy(), expected.path)
+
+
+def test_a_network_does_not_go_on_from_another_or_from_none(
+    published: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ModelError, match="another network"):
+        build(_config(dense_units=8).network, published)
+    with pytest.raises(ModelError, match="no exported model"):
+        build(_config().network, tmp_path)
+
+
 def test_a_version_is_never_overwritten(published: Path, run: Path, data: Path) -> None:
     before = (published / "saved_model.pb").read_bytes()
     with pytest.raises(ModelError, match="exists already"):
