@@ -235,7 +235,11 @@ CAMERA = [
     ),
 ]
 
+_VISITS = "facestream_annotator_visits_total"
+
 AUDIENCE = [
+    stat("People counted, last hour", f"sum(increase({_VISITS}[1h])) or on () vector(0)"),
+    stat("People counted, last 24 h", f"sum(increase({_VISITS}[24h])) or on () vector(0)"),
     stat("People in view now", "sum(facestream_annotator_people)"),
     stat("Most at a time, last hour", "max_over_time(sum(facestream_annotator_people)[1h:])"),
     stat("Mean in view, last hour", "sum(avg_over_time(facestream_annotator_people[1h]))"),
@@ -249,7 +253,19 @@ AUDIENCE = [
         "People in view",
         [Query("sum by (camera) (facestream_annotator_people)", "{{camera}}")],
         width=24,
-        help="Age bands and genders are on the page; they are not kept here.",
+    ),
+    Panel(
+        "People counted, by hour",
+        [Query(f"sum by (camera) (increase({_VISITS}[1h]))", "{{camera}}")],
+        help="Each person once a visit. Exact numbers are on the page: Prometheus estimates them.",
+    ),
+    Panel(
+        "By age band, by hour",
+        [Query(f"sum by (age_band) (increase({_VISITS}[1h]))", "{{age_band}}")],
+    ),
+    Panel(
+        "By gender, by hour",
+        [Query(f"sum by (gender) (increase({_VISITS}[1h]))", "{{gender}}")],
     ),
     Panel(
         "Mean in view, by hour",

@@ -18,6 +18,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.annotator.board import Board, person_json
+from services.annotator.counting.routes import routes as stats_routes
 from services.annotator.events import Events, Listener
 from services.annotator.guard import Guard
 from services.annotator.intake import Intake
@@ -34,6 +35,7 @@ from services.common.cameras import (
     is_camera_name,
 )
 from services.common.health import Health
+from services.common.places import Line, Lines, Zone, Zones
 from services.common.redaction import redact
 
 STATIC = Path(__file__).parent / "static"
@@ -63,6 +65,8 @@ class CameraOut(BaseModel):
     rotate: Rotation
     transport: str
     paused: bool
+    zones: tuple[Zone, ...]
+    lines: tuple[Line, ...]
 
 
 class CameraChange(BaseModel):
@@ -73,6 +77,8 @@ class CameraChange(BaseModel):
     name: str | None = None
     rotate: Rotation | None = None
     paused: bool | None = None
+    zones: Zones | None = None
+    lines: Lines | None = None
 
 
 def create_app(
@@ -127,7 +133,7 @@ def create_app(
     @app.patch("/api/cameras/{name}")
     async def change_camera(name: str, wish: CameraChange) -> CameraOut:
         before = known_for_sure(name)
-        changed = wish.model_dump(exclude_none=True)
+        changed = {k: v for k, v in wish if v is not None}
         if not is_camera_name(changed.get("name", name)):
             raise HTTPException(422, "name: use lower-case letters, digits, - and _, 32 at most")
         after = before.model_copy(update=changed)
@@ -196,6 +202,8 @@ def create_app(
             events.listening(), Listener.messages, "text/event-stream", settings.viewer_timeout_s
         )
 
+    app.include_router(stats_routes(board.tally))
+
     @app.get("/livez", response_class=JSONResponse)
     async def livez() -> Response:
         live, body = health.live()
@@ -234,6 +242,8 @@ def _out(camera: Camera) -> CameraOut:
         rotate=camera.rotate,
         transport=camera.transport,
         paused=camera.paused,
+        zones=camera.zones,
+        lines=camera.lines,
     )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 
 from services.annotator import system
+from services.annotator.counting.tally import Tally
 from services.annotator.draw import label
 from services.annotator.estimate import CommitRule, Shown
 from services.annotator.events import Events
@@ -41,6 +42,7 @@ class Board:
         studio_of: Callable[[Board], Studio],
         events: Events,
         metrics: AnnotatorMetrics,
+        tally: Tally,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
@@ -48,6 +50,7 @@ class Board:
         self._forget_after_s = forget_after_s
         self._events = events
         self._metrics = metrics
+        self.tally = tally
         self._clock = clock
         self._wall_clock = wall_clock
         self._cameras: dict[str, Camera] = {}
@@ -124,6 +127,7 @@ class Board:
             return
         now = self._clock()
         people.see(frame, now)
+        self.tally.see(self._cameras[name], frame, people)
         self._metrics.frames.labels(name).inc()
         if not frame.tracks or people.answered_in_view():
             self._unanswered_since_s = None
@@ -194,6 +198,7 @@ class Board:
                 self._clock() - waiting_since if waiting_since is not None and people else None
             ),
             answer_latency_s=median(self._latencies_s) if self._latencies_s else None,
+            counts_trouble=self.tally.trouble,
         )
         found = system.notes(facts, self._wall_clock())
         self._events.send("system", [{"level": n.level, "text": n.text} for n in found])
@@ -210,6 +215,7 @@ class Board:
 
     def _forget(self, name: str) -> None:
         self._people.pop(name, None)
+        self.tally.forget(name)
         self.studio.drop(name)
         self._events.forget(name)
         self._metrics.forget_camera(name)

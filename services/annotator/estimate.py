@@ -15,6 +15,7 @@ log-odds with the same weights.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,6 +72,11 @@ class _Weight:
         self.total += quality
         self.squares += quality * quality
 
+    def take(self, other: _Weight) -> None:
+        """The answers of another track too."""
+        self.total += other.total
+        self.squares += other.squares
+
     def effective(self) -> float:
         """How many independent answers they are worth."""
         n = self.total**2 / self.squares
@@ -93,6 +99,19 @@ class Estimate:
     def shown(self) -> Shown:
         """The estimate as it may be shown now."""
         return self._shown
+
+    @classmethod
+    def joined(cls, estimates: Sequence[Estimate]) -> Estimate:
+        """What several tracks of one person say together; one at least."""
+        joined = cls(estimates[0]._rule)
+        for part in estimates:
+            joined._answers += part._answers
+            joined._age_weight.take(part._age_weight)
+            joined._gender_weight.take(part._gender_weight)
+            joined._sum_log = joined._sum_log + part._sum_log
+            joined._sum_odds += part._sum_odds
+        joined._shown = joined._commit()
+        return joined
 
     def add(
         self,

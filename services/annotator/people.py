@@ -128,6 +128,11 @@ class CameraPeople:
             people.append(Person(track, box, seen_s, kept.estimate.shown if kept else Shown()))
         return sorted(people, key=lambda person: (-person.seen_s, person.track))
 
+    def estimate(self, session: int, track: int) -> Estimate | None:
+        """The running estimate of a track; None where it is not known."""
+        kept = self._kept.get((session, track))
+        return kept.estimate if kept else None
+
     def answered_in_view(self) -> bool:
         """Whether anyone of the newest frame was answered at least once."""
         view = self._view

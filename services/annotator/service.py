@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from services.annotator.api import create_app
 from services.annotator.board import Board
+from services.annotator.counting.tally import KEEP_EVERY_S, Tally
 from services.annotator.estimate import CommitRule
 from services.annotator.events import Events
 from services.annotator.history import SAMPLE_EVERY_S
@@ -39,7 +40,7 @@ def serve(settings: AnnotatorSettings, stop: threading.Event) -> None:
     """Run until `stop` is set.
 
     Raises:
-        StartError: the port is taken or the host is not this machine's.
+        StartError: the port is taken, the host is not this machine's, or counts cannot be kept.
     """
     with (
         _listen(settings.host, settings.port) as listener,
@@ -70,7 +71,8 @@ async def _serve(
             board.status,
         )
 
-    board = Board(rule, settings.forget_after_s, studio_of, events, metrics)
+    tally = Tally.open(settings, events, metrics)
+    board = Board(rule, settings.forget_after_s, studio_of, events, metrics, tally)
     calls, reads = connect(settings.broker), connect_async(settings.broker)
     intake = Intake(reads, calls, board, metrics, health)
     server = _Server(create_app(settings, board, intake, events, health, registry))
@@ -86,6 +88,8 @@ async def _serve(
                     _every(_PEOPLE_EVERY_S, _plain(board.tell_people)),
                     _every(_SYSTEM_EVERY_S, _plain(board.tell_system)),
                     _every(SAMPLE_EVERY_S, _plain(board.tell_history)),
+                    _every(_PEOPLE_EVERY_S, _plain(tally.tell_counts)),
+                    _every(KEEP_EVERY_S, tally.keep),
                     _every(NOTICE_EVERY_S, board.studio.show_notices),
                 )
             ]
@@ -99,6 +103,7 @@ async def _serve(
             for task in running:
                 task.cancel()
     finally:
+        await tally.close()
         await reads.aclose()
         calls.close()
 

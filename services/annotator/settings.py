@@ -1,4 +1,7 @@
-"""Settings of the annotator: where it listens, how it draws, when it is sure enough to speak."""
+"""Settings of the annotator: where it listens, how it draws, when it is sure enough to speak.
+
+Those of the counting stand in `counting/settings.py`.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,10 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from services.common.settings import CommonSettings
+from services.annotator.counting.settings import CountingSettings
 
 
-class AnnotatorSettings(CommonSettings):
+class AnnotatorSettings(CountingSettings):
     """`facestream annotator`; in the environment `FACESTREAM_ANNOTATOR_…`."""
 
     section: ClassVar[str] = "annotator"

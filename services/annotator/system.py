@@ -35,6 +35,7 @@ class Facts:
     people: int
     unanswered_for_s: float | None  # somebody has been in view so long and no answer came
     answer_latency_s: float | None  # typical, from the face's capture to its answer
+    counts_trouble: str | None = None  # why counts cannot be kept
 
 
 def notes(facts: Facts, now: float) -> list[Note]:
@@ -47,6 +48,10 @@ def notes(facts: Facts, now: float) -> list[Note]:
         why = _cap(facts.broker_missing)
         return [Note("bad", f"The broker does not answer, so nothing can be shown. {why}.")]
     found = [_camera(status, now) for status in facts.cameras if status.state != "live"]
+    if facts.counts_trouble is not None:
+        found.append(
+            Note("bad", f"Counts wait in memory, they cannot be kept: {facts.counts_trouble}.")
+        )
     overdue_s = facts.unanswered_for_s
     if overdue_s is not None and overdue_s > ANSWER_OVERDUE_S:
         found.append(

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 
 from services.common import streams
 from services.common.errors import SettingsError
+from services.common.places import Lines, Zones
 from services.common.redaction import redact, remember_url
 from services.common.yaml_file import read_yaml
 
@@ -52,6 +53,8 @@ class Camera(BaseModel):
     rotate: Rotation = Field(0, description="degrees clockwise to turn the picture upright")
     transport: Literal["tcp", "udp"] = Field("tcp", description="RTSP media transport")
     paused: bool = Field(False, description="known but not read")
+    zones: Zones = Field((), description="areas that people enter and leave, to be counted")
+    lines: Lines = Field((), description="lines that people cross, to be counted")
 
     @field_validator("name")
     @classmethod

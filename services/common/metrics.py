@@ -145,7 +145,8 @@ class AnnotatorMetrics(_Metrics):
 
     `reason` of a frame not shown: corrupt, foreign (of another camera), busy (a newer one came
     before its turn). Of a result not used: corrupt, foreign, unknown_track, repeated (this face's
-    answer came before), missed (pushed out of its stream before it was read).
+    answer came before), missed (pushed out of its stream before it was read). Of an event that the
+    webhook did not take: overflow, refused, failed, stopped.
     """
 
     service = "annotator"
@@ -160,6 +161,20 @@ class AnnotatorMetrics(_Metrics):
         self.results = self._counter("results_total", "Results joined to a track", ("camera",))
         self.results_dropped = self._counter(
             "results_dropped_total", "Results not used, by reason", ("reason",)
+        )
+        self.visits = self._counter(
+            "visits_total", "People counted", ("camera", "age_band", "gender")
+        )
+        self.crossings = self._counter(
+            "crossings_total", "Zones and lines crossed", ("camera", "place", "direction")
+        )
+        self.counts_errors = self._counter("counts_errors_total", "Failed attempts to keep counts")
+        self.counts_dropped = self._counter(
+            "counts_dropped_total", "Counts lost because they could not be kept for long"
+        )
+        self.webhook_sent = self._counter("webhook_sent_total", "Events that the webhook took")
+        self.webhook_dropped = self._counter(
+            "webhook_dropped_total", "Events that the webhook did not take, by reason", ("reason",)
         )
         self.people = self._gauge("people", "People in view", ("camera",))
         self.viewers = self._gauge("viewers", "Open picture streams", ("camera",))

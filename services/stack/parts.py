@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from services.annotator.settings import AnnotatorSettings
 from services.common.cameras import Camera, unique
 from services.common.errors import StartError
 from services.common.settings import CAMERAS_ENV, CONFIG_ENV
@@ -27,6 +28,7 @@ from services.stack.settings import EMBEDDED, StackSettings
 ROOT = Path(__file__).resolve().parents[2]
 PROBE_TIMEOUT_S = 2.0
 DEMO_NAME = "demo"
+COUNTS_NAME = "counts.sqlite3"
 
 _BROKER, _MODEL_SERVER, _DEMO = "broker", "model-server", "demo-camera"
 _LOCAL = "127.0.0.1"
@@ -151,6 +153,8 @@ def plan(
         "FACESTREAM_ANNOTATOR_HOST": settings.host,
         "FACESTREAM_ANNOTATOR_PORT": str(settings.port),
     }
+    if AnnotatorSettings.load(config_file=config_file).counts_file is None:
+        annotator["FACESTREAM_ANNOTATOR_COUNTS_FILE"] = str(data_folder() / COUNTS_NAME)
     parts += [
         _service("worker", worker, _free_port(9102), after=worker_after),
         Part(
@@ -163,6 +167,12 @@ def plan(
         _service("capture", capture, _free_port(9101), after=capture_after),
     ]
     return parts
+
+
+def data_folder() -> Path:
+    """Where a stack keeps what it must not lose: the user's data folder."""
+    base = os.environ.get("XDG_DATA_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "share") / "facestream"
 
 
 def reachable(host: str) -> str:

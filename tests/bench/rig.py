@@ -64,13 +64,15 @@ class Rig:
         cameras = [Camera.parse(f"{name}={url}") for name, url in self.cameras.items()]
         self._parts = plan(settings, cameras, self.folder, demo=False)
         self._processes: dict[str, PartProcess] = {}
+        counts = str(self.folder / "counts.sqlite3")
         started = time.monotonic()
         try:
             for part in self._parts:
                 process = PartProcess(
                     part.name,
                     part.command,
-                    part.environment,
+                    # What is measured is nobody's count.
+                    {**part.environment, "FACESTREAM_ANNOTATOR_COUNTS_FILE": counts},
                     self._keep,
                     standard_input=part.standard_input,
                 )

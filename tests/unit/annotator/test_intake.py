@@ -10,6 +10,9 @@ from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
 from services.annotator.board import Board
+from services.annotator.counting.ledger import Ledger
+from services.annotator.counting.tally import Tally
+from services.annotator.counting.visits import VisitRule
 from services.annotator.estimate import CommitRule
 from services.annotator.events import Events
 from services.annotator.intake import NEED, Intake
@@ -38,12 +41,14 @@ def test_a_slow_older_answer_does_not_overwrite_a_newer_one(
     async def names() -> list[str]:
         calls, reads = connect(SecretStr(broker_url)), connect_async(SecretStr(broker_url))
         metrics = AnnotatorMetrics(CollectorRegistry())
+        events = Events(4)
         board = Board(
             CommitRule(),
             10.0,
             lambda board: Studio(metrics, 80, 4, 2.0, board.status),
-            Events(4),
+            events,
             metrics,
+            Tally(VisitRule(), Ledger(None), 400, events, metrics),
         )
         intake = Intake(reads, calls, board, metrics, Health((NEED,)))
         older = asyncio.create_task(intake.refresh())

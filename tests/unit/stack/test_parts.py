@@ -66,6 +66,23 @@ def test_services_find_each_other(settings: StackSettings, tmp_path: Path) -> No
     assert found["capture"].after == ("broker", "demo-camera")
 
 
+def test_counts_are_kept_in_the_users_data_folder_unless_told_otherwise(
+    settings: StackSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variable = "FACESTREAM_ANNOTATOR_COUNTS_FILE"
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    kept = planned(settings, tmp_path)["annotator"].environment[variable]
+    assert kept == str(tmp_path / "facestream" / "counts.sqlite3")
+    config = tmp_path / "config.yaml"
+    config.write_text("annotator: {counts_file: /srv/counts.sqlite3}")
+    parts_ = plan(settings, [CAMERA], tmp_path, demo=False, config_file=config)
+    (annotator,) = [part for part in parts_ if part.name == "annotator"]
+    assert variable not in annotator.environment
+    monkeypatch.setenv(variable, "/mnt/counts.sqlite3")
+    kept = planned(settings, tmp_path)["annotator"].environment[variable]
+    assert kept == "/mnt/counts.sqlite3"
+
+
 def test_a_file_of_cameras_is_captures_to_read(
     settings: StackSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

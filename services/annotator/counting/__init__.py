@@ -1,0 +1,1 @@
+"""Tracks in, people out: visits, zones and lines, kept counts, and who is told of them."""

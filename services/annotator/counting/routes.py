@@ -1,0 +1,115 @@
+"""The routes of the counts: `/api/stats` as JSON and as CSV."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, HTTPException, Query, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from services.annotator.counting import stats
+from services.annotator.counting.stats import BadQuestion, Question
+from services.annotator.counting.tally import Tally
+
+_BY = "age_band, gender, camera, place, minute, hour, day; several with commas between"
+_MOMENT = "ISO 8601 date or time, or Unix seconds; "
+
+
+class StatsRow(BaseModel):
+    """One number, beside it the columns that were asked for."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    count: int
+    age_band: str | None = Field(None, description="as 30-39, or unknown")
+    gender: str | None = Field(None, description="female, male or unknown")
+    camera: str | None = None
+    place: str | None = Field(None, description="zone or line; empty for visits")
+    minute: str | None = Field(None, description="its beginning, ISO 8601 with offset")
+    hour: str | None = Field(None, description="its beginning, ISO 8601 with offset")
+    day: str | None = Field(None, description="ISO 8601 date")
+
+
+class Stats(BaseModel):
+    """The answer of `GET /api/stats`; groups of which nobody came have no row."""
+
+    since: str = Field(alias="from")
+    until: str = Field(alias="to")
+    what: str
+    total: int
+    rows: list[StatsRow]
+
+
+def asked(
+    since: Annotated[
+        str | None, Query(alias="from", description=_MOMENT + "without it, today's beginning")
+    ] = None,
+    until: Annotated[str | None, Query(alias="to", description=_MOMENT + "without it, now")] = None,
+    by: Annotated[list[str] | None, Query(description=_BY, max_length=7)] = None,
+    what: Annotated[
+        stats.What, Query(description="visits, or crossings of zones and lines")
+    ] = "visit",
+    camera: Annotated[str | None, Query(max_length=32, description="of this camera alone")] = None,
+    place: Annotated[str | None, Query(max_length=32, description="of this zone or line")] = None,
+    zone: Annotated[
+        str | None,
+        Query(max_length=64, description="time zone, as Europe/Berlin; else the server's"),
+    ] = None,
+) -> Question:
+    """The question of a request."""
+    try:
+        return stats.question(
+            since,
+            until,
+            by or (),
+            zone=zone,
+            now=time.time(),
+            what=what,
+            camera=camera,
+            place=place,
+        )
+    except BadQuestion as error:
+        raise HTTPException(422, str(error)) from None
+
+
+def routes(tally: Tally) -> APIRouter:
+    """The routes around a tally."""
+    router = APIRouter()
+
+    async def rows(wanted: Question) -> list[stats.Row]:
+        try:
+            return await tally.answer(wanted)
+        except BadQuestion as error:
+            raise HTTPException(422, str(error)) from None
+        except sqlite3.Error as error:
+            raise HTTPException(503, f"the counts cannot be read: {error}") from None
+
+    @router.get("/api/stats", response_model_exclude_unset=True)
+    async def get_stats(wanted: Annotated[Question, Depends(asked)]) -> Stats:
+        found = await rows(wanted)
+        return Stats.model_validate(
+            {
+                "from": wanted.since.isoformat(timespec="seconds"),
+                "to": wanted.until.isoformat(timespec="seconds"),
+                "what": wanted.what,
+                "total": sum(int(row["count"]) for row in found),
+                "rows": found,
+            }
+        )
+
+    @router.get(
+        "/api/stats.csv",
+        response_class=Response,
+        responses={200: {"content": {"text/csv": {}}, "description": "the same as CSV"}},
+    )
+    async def get_stats_csv(wanted: Annotated[Question, Depends(asked)]) -> Response:
+        found = await rows(wanted)
+        return Response(
+            stats.to_csv(wanted, found),
+            media_type="text/csv",
+            headers={"Content-Disposition": 'attachment; filename="facestream.csv"'},
+        )
+
+    return router

@@ -1,0 +1,202 @@
+"""The counting as a whole: frames of all cameras in; counts kept, shown, measured and told.
+
+Event loop only, but for the ledger, which is asked in a thread. What is not yet in the ledger waits
+here, bounded, and is tried again: a full disk stops nothing, and is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import sqlite3
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from services.annotator.counting import groups, stats
+from services.annotator.counting.ledger import MINUTE_S, Key, Ledger
+from services.annotator.counting.settings import CountingSettings
+from services.annotator.counting.visits import CameraVisits, Counted, VisitRule
+from services.annotator.counting.webhook import Webhook
+from services.annotator.events import Events
+from services.annotator.people import CameraPeople
+from services.common.cameras import Camera
+from services.common.messages import Frame
+from services.common.metrics import AnnotatorMetrics
+
+KEEP_EVERY_S = 5.0
+_FORGET_EVERY_S = 3600.0
+_TELL_LAST_S = 2.0
+MAX_UNKEPT = 20_000  # numbers that wait for the disk
+MAX_RECENT = 20  # people whom a page is told of
+
+_log = logging.getLogger(__name__)
+
+
+class Tally:
+    """Counts the people of all cameras.
+
+    Args:
+        keep_days: what is older is deleted.
+        webhook: told of every event, if there is one.
+        clock: steady, seconds.
+        wall_clock: Unix time, seconds.
+    """
+
+    def __init__(
+        self,
+        rule: VisitRule,
+        ledger: Ledger,
+        keep_days: int,
+        events: Events,
+        metrics: AnnotatorMetrics,
+        webhook: Webhook | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._rule, self._ledger, self._keep_days = rule, ledger, keep_days
+        self._events, self._metrics, self._webhook = events, metrics, webhook
+        self._clock, self._wall_clock = clock, wall_clock
+        self._visits: dict[str, CameraVisits] = {}
+        self._unkept: Counter[Key] = Counter()
+        self._keeping = asyncio.Lock()
+        self._forget_at_s = float("-inf")
+        self._recent: deque[dict[str, object]] = deque(maxlen=MAX_RECENT)
+        self._run = secrets.token_hex(4)
+        self._number = 0
+        self.trouble: str | None = None
+
+    @classmethod
+    def open(cls, settings: CountingSettings, events: Events, metrics: AnnotatorMetrics) -> Tally:
+        """With the ledger and the webhook of the settings; to be closed.
+
+        Raises:
+            StartError: the ledger's file cannot be opened.
+        """
+        ledger = Ledger(settings.counts_file)
+        webhook = None
+        if settings.webhook_url is not None:
+            secret = settings.webhook_secret
+            webhook = Webhook(
+                settings.webhook_url.get_secret_value(),
+                secret.get_secret_value() if secret else None,
+                metrics,
+            )
+            webhook.start()
+        rule = VisitRule(settings.person_after_s, settings.rejoin_s, settings.settle_s)
+        return cls(rule, ledger, settings.counts_keep_days, events, metrics, webhook)
+
+    async def close(self) -> None:
+        """Count who is in view, keep and tell it, and close what was opened."""
+        self.finish()
+        await self.keep()
+        if self._webhook is not None:
+            await asyncio.to_thread(self._webhook.stop, _TELL_LAST_S)
+        self._ledger.close()
+
+    def see(self, camera: Camera, frame: Frame, people: CameraPeople) -> None:
+        """A frame came from this camera; `people` has seen it."""
+        visits = self._visits.get(camera.name)
+        if visits is None:
+            name = camera.name
+            visits = self._visits[name] = CameraVisits(
+                self._rule, lambda counted: self._count(name, counted)
+            )
+        visits.see(
+            frame,
+            lambda track: people.estimate(frame.session, track),
+            camera.zones,
+            camera.lines,
+            self._clock(),
+            self._wall_clock(),
+        )
+
+    def forget(self, camera: str) -> None:
+        """This camera was removed; who was in view has left."""
+        visits = self._visits.pop(camera, None)
+        if visits is not None:
+            visits.finish(self._wall_clock())
+
+    def finish(self) -> None:
+        """Count who is in view: the service ends."""
+        for camera in list(self._visits):
+            self.forget(camera)
+
+    def tell_counts(self) -> None:
+        """Send every page what was counted last, if that is news."""
+        now_s, now_at = self._clock(), self._wall_clock()
+        for visits in self._visits.values():
+            visits.expire(now_s, now_at)
+        self._events.send("counted", {"number": self._number, "recent": list(self._recent)})
+
+    async def keep(self) -> None:
+        """Write to the ledger what is not in it yet, and delete what is too old."""
+        async with self._keeping:
+            unkept, self._unkept = self._unkept, Counter()
+            try:
+                await asyncio.to_thread(self._write, unkept)
+                self._say(None)
+            except sqlite3.Error as error:
+                self._metrics.counts_errors.inc()
+                for key, number in unkept.items():
+                    self._remember(key, number)
+                self._say(str(error))
+
+    async def answer(self, asked: stats.Question) -> list[stats.Row]:
+        """Ask the ledger, with everything counted until now in it.
+
+        Raises:
+            BadQuestion: too many rows.
+            sqlite3.Error: the ledger cannot be read.
+        """
+        if self._unkept:
+            await self.keep()
+        async with self._keeping:
+            return await asyncio.to_thread(stats.answer, asked, self._ledger.sums)
+
+    def _write(self, unkept: Counter[Key]) -> None:
+        if unkept:
+            self._ledger.add(unkept)
+        now_s = self._clock()
+        if now_s >= self._forget_at_s:
+            oldest = datetime.fromtimestamp(self._wall_clock()) - timedelta(days=self._keep_days)
+            self._ledger.forget_before(int(oldest.timestamp()) // MINUTE_S * MINUTE_S)
+            self._forget_at_s = now_s + _FORGET_EVERY_S
+
+    def _count(self, camera: str, counted: Counted) -> None:
+        band, gender = groups.age_band(counted.shown), groups.gender(counted.shown)
+        minute = int(counted.at) // MINUTE_S * MINUTE_S
+        self._remember(Key(minute, camera, counted.what, counted.place, band, gender), 1)
+        if counted.what == "visit":
+            self._metrics.visits.labels(camera, band, gender).inc()
+        else:
+            self._metrics.crossings.labels(camera, counted.place, counted.what).inc()
+        self._number += 1
+        event: dict[str, object] = {
+            "id": f"{self._run}-{self._number}",
+            "at": round(counted.at, 1),
+            "camera": camera,
+            "what": counted.what,
+            "place": counted.place,
+            "age_band": band,
+            "gender": gender,
+            "seen_s": round(counted.seen_s, 1),
+        }
+        self._recent.append(event)
+        if self._webhook is not None:
+            self._webhook.put(event)
+
+    def _remember(self, key: Key, number: int) -> None:
+        if key in self._unkept or len(self._unkept) < MAX_UNKEPT:
+            self._unkept[key] += number
+        else:
+            self._metrics.counts_dropped.inc(number)
+
+    def _say(self, trouble: str | None) -> None:
+        if trouble is not None and self.trouble is None:
+            _log.warning("counts cannot be kept: %s; trying again", trouble)
+        elif trouble is None and self.trouble is not None:
+            _log.info("counts are kept again")
+        self.trouble = trouble

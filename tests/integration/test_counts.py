@@ -1,0 +1,104 @@
+"""People counted by a running annotator: asked for, told, and still there after a restart."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from tests.integration.test_annotator import Pipeline, Running, until
+
+LINE = {"name": "door", "points": [[0.5, 1.0], [0.5, 0.0]]}
+
+
+@pytest.fixture
+def pipeline(broker_url: str) -> Iterator[Pipeline]:
+    made = Pipeline(broker_url)
+    made.camera("shop")
+    yield made
+    made.redis.close()
+
+
+@pytest.fixture
+def webhook() -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """An address, and the events that came there."""
+    came: list[dict[str, Any]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            assert self.headers["X-Facestream-Signature"].startswith("sha256=")
+            came.extend(json.loads(body)["events"])
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/", came
+        server.shutdown()
+
+
+def walk_through(pipeline: Pipeline, tracks: list[int], seconds: float) -> None:
+    for _ in range(round(seconds / 0.05)):
+        pipeline.frame("shop", tracks)
+        time.sleep(0.05)
+
+
+def test_people_are_counted_kept_and_told(
+    broker_url: str, pipeline: Pipeline, tmp_path: Path, webhook: tuple[str, list[dict[str, Any]]]
+) -> None:
+    settings: dict[str, Any] = {
+        "person_after_s": 0.3,
+        "rejoin_s": 0.5,
+        "counts_file": tmp_path / "counts.sqlite3",
+        "webhook_url": SecretStr(webhook[0]),
+        "webhook_secret": SecretStr("key"),
+    }
+    running = Running(broker_url, **settings)
+    until(lambda: running.http.get("/api/cameras").json(), "the camera's discovery")
+    changed = running.http.patch("/api/cameras/shop", json={"lines": [LINE]})
+    assert changed.json()["lines"] == [LINE]
+    refused = running.http.patch("/api/cameras/shop", json={"lines": [{"name": "x"}]})
+    assert refused.status_code == 422
+    heard = 'facestream_annotator_frames_total{camera="shop"}'
+    while not running.metric(heard):
+        walk_through(pipeline, [], 0.1)
+    walk_through(pipeline, [2], 0.2)
+    pipeline.result("shop", 2)
+    walk_through(pipeline, [2], 0.2)
+    walk_through(pipeline, [2, 6], 0.4)  # the tracks stand at 40 pixels times their number
+    walk_through(pipeline, [], 1.6)
+    until(lambda: running.http.get("/api/stats").json()["total"] == 2, "the count")
+
+    rows = running.http.get("/api/stats?by=camera,age_band&by=gender").json()["rows"]
+    assert rows == [
+        {"camera": "shop", "age_band": "30-39", "gender": "female", "count": 1},
+        {"camera": "shop", "age_band": "unknown", "gender": "unknown", "count": 1},
+    ]
+    answer = running.http.get("/api/stats.csv?by=gender")
+    assert answer.headers["content-type"].startswith("text/csv")
+    assert answer.text == "gender,count\r\nfemale,1\r\nunknown,1\r\n"
+    assert running.http.get("/api/stats?by=hour").json()["rows"][0]["count"] == 2
+    for wrong in ("by=name", "from=soon", "zone=Mars", "what=all", f"camera={'x' * 99}"):
+        answer = running.http.get(f"/api/stats?{wrong}")
+        assert answer.status_code == 422
+        assert "\n" not in answer.json()["detail"]
+    series = 'facestream_annotator_visits_total{age_band="30-39",camera="shop",gender="female"}'
+    assert running.metric(series) == 1
+    until(lambda: len(webhook[1]) == 2, "the webhook's events")
+    assert {event["camera"] for event in webhook[1]} == {"shop"}
+    running.end()
+
+    running = Running(broker_url, **settings)
+    assert running.http.get("/api/stats").json()["total"] == 2
+    running.end()

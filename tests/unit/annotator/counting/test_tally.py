@@ -1,0 +1,166 @@
+"""The counting as a whole: kept, told, measured; and a disk that is full for a while."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Mapping
+
+import pytest
+from prometheus_client import CollectorRegistry
+from pydantic import SecretStr
+
+from services.annotator.counting import stats
+from services.annotator.counting.ledger import Key, Ledger
+from services.annotator.counting.tally import MAX_UNKEPT, Tally
+from services.annotator.counting.visits import VisitRule
+from services.annotator.estimate import CommitRule
+from services.annotator.events import Events
+from services.annotator.people import CameraPeople
+from services.common.cameras import Camera
+from services.common.messages import Frame, Result, Track
+from services.common.metrics import AnnotatorMetrics
+
+DOOR = Camera(name="door", url=SecretStr("rtsp://10.0.0.5/live"))
+START_AT = 1_750_000_000.0
+DAY_S = 86_400
+
+
+class FullDisk(Ledger):
+    """A ledger whose disk can be full."""
+
+    is_full = False
+
+    def add(self, counts: Mapping[Key, int]) -> None:
+        if self.is_full:
+            raise sqlite3.OperationalError("database or disk is full")
+        super().add(counts)
+
+
+class Shop:
+    """A tally with a clock, and one person who comes in again and again."""
+
+    def __init__(self, keep_days: int = 400) -> None:
+        self.now_s = 0.0
+        self.registry = CollectorRegistry()
+        self.metrics = AnnotatorMetrics(self.registry)
+        self.ledger = FullDisk(None)
+        self.events = Events(4)
+        self.tally = Tally(
+            VisitRule(),
+            self.ledger,
+            keep_days,
+            self.events,
+            self.metrics,
+            clock=lambda: self.now_s,
+            wall_clock=lambda: START_AT + self.now_s,
+        )
+        self.people = CameraPeople(CommitRule(), 10.0)
+        self.track = self.seq = 0
+
+    def visit(self) -> None:
+        self.track += 1
+        began_us = round((START_AT + self.now_s) * 1e6)
+        self.people.answer(
+            Result(
+                camera="door",
+                session=1,
+                track=self.track,
+                captured_us=began_us,
+                age=34,
+                age_std=5,
+                female=0.95,
+                quality=0.9,
+                model="m",
+            ),
+            self.now_s,
+        )
+        for step in range(60):
+            self.seq += 1
+            self.now_s += 0.2
+            track = Track(track=self.track, x=500, y=300, w=90, h=90, first_seen_us=began_us)
+            frame = Frame(
+                camera="door",
+                session=1,
+                seq=self.seq,
+                captured_us=round((START_AT + self.now_s) * 1e6),
+                width=1280,
+                height=720,
+                tracks=[track] if step < 15 else [],
+            )
+            self.people.see(frame, self.now_s)
+            self.tally.see(DOOR, frame, self.people)
+
+    def metric(self, name: str, **labels: str) -> float | None:
+        return self.registry.get_sample_value(f"facestream_annotator_{name}", labels)
+
+    async def ask(self, *by: str) -> list[stats.Row]:
+        now = START_AT + self.now_s
+        first = str(START_AT - 10 * DAY_S)
+        return await self.tally.answer(stats.question(first, None, by, zone="UTC", now=now))
+
+
+def test_a_visit_is_kept_measured_and_told() -> None:
+    shop = Shop()
+    shop.visit()
+    shop.visit()
+    rows = asyncio.run(shop.ask("camera", "age_band", "gender"))
+    assert rows == [{"camera": "door", "age_band": "30-39", "gender": "female", "count": 2}]
+    group = {"camera": "door", "age_band": "30-39", "gender": "female"}
+    assert shop.metric("visits_total", **group) == 2
+    shop.tally.tell_counts()
+    with shop.events.listening() as listener:
+        told = listener._pending["counted:"].decode()
+    assert '"number":2' in told
+    assert told.count('"what":"visit"') == 2
+
+
+def test_a_full_disk_loses_nothing_and_is_told() -> None:
+    async def script(shop: Shop) -> None:
+        shop.ledger.is_full = True
+        shop.visit()
+        await shop.tally.keep()
+        assert shop.tally.trouble == "database or disk is full"
+        assert await shop.ask() == [{"count": 0}]
+        shop.ledger.is_full = False
+        shop.visit()
+        await shop.tally.keep()
+        assert shop.tally.trouble is None
+        assert await shop.ask() == [{"count": 2}]
+
+    shop = Shop()
+    asyncio.run(script(shop))
+    assert shop.metric("counts_errors_total") == 2
+    assert shop.metric("counts_dropped_total") == 0
+
+
+def test_what_waits_for_the_disk_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = Shop()
+    for minute in range(MAX_UNKEPT + 5):
+        shop.tally._remember(Key(minute * 60, "door", "visit", "", "70+", "male"), 1)
+    assert len(shop.tally._unkept) == MAX_UNKEPT
+    assert shop.metric("counts_dropped_total") == 5
+
+
+def test_counts_older_than_the_setting_are_deleted() -> None:
+    async def script(shop: Shop) -> None:
+        shop.visit()
+        await shop.tally.keep()
+        shop.now_s += 2 * DAY_S
+        shop.visit()
+        assert await shop.ask() == [{"count": 2}]
+        shop.now_s += 2 * DAY_S
+        await shop.tally.keep()
+        assert await shop.ask() == [{"count": 1}]
+
+    asyncio.run(script(Shop(keep_days=3)))
+
+
+def test_who_is_in_view_when_the_service_ends_is_counted() -> None:
+    async def script(shop: Shop) -> list[stats.Row]:
+        shop.visit()
+        shop.tally.finish()
+        shop.tally.finish()
+        return await shop.ask()
+
+    assert asyncio.run(script(Shop())) == [{"count": 1}]

@@ -1,0 +1,316 @@
+"""People out of tracks: each counted once a visit, however often the track breaks."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from services.annotator.counting.visits import SILENT_S, CameraVisits, Counted, VisitRule
+from services.annotator.estimate import CommitRule, Estimate
+from services.common.messages import Frame, Track
+from services.common.places import Line, Zone
+
+RULE = VisitRule(person_after_s=1.0, rejoin_s=4.0, settle_s=20.0)
+COMMIT = CommitRule(weight=0.3, interval_years=40, gender_probability=0.7)
+STEP_S = 0.2
+WIDTH, HEIGHT, FACE_PX = 1280, 720, 100
+START_AT = 1_700_000_000.0
+
+
+class Door:
+    """A camera with a clock; people stand where they are put, until they are taken away."""
+
+    def __init__(self, rule: VisitRule = RULE, zones: list[Zone] = [], lines: list[Line] = []):  # noqa: B006
+        self.counted: list[Counted] = []
+        self.visits = CameraVisits(rule, self.counted.append)
+        self.estimates: dict[int, Estimate] = {}
+        self.places: dict[int, tuple[float, float]] = {}
+        self.first_seen_us: dict[int, int] = {}
+        self.session, self.seq, self.now_s = 1, 0, 0.0
+        self.zones, self.lines = zones, lines
+
+    @property
+    def now_at(self) -> float:
+        return START_AT + self.now_s
+
+    def put(self, track: int, x: float = 600, y: float = 300) -> None:
+        self.places[track] = (x, y)
+        self.first_seen_us.setdefault(track, round(self.now_at * 1e6))
+
+    def answer(self, track: int, age: float, female: float, times: int = 1) -> None:
+        estimate = self.estimates.setdefault(track, Estimate(COMMIT))
+        for _ in range(times):
+            estimate.add(np.empty(0, np.float32), age, 5.0, female, 0.9)
+
+    def run(self, seconds: float, dx: float = 0.0) -> None:
+        """Time goes on; everybody moves by `dx` pixels a second."""
+        for _ in range(round(seconds / STEP_S)):
+            self.frame()
+            self.places = {t: (x + dx * STEP_S, y) for t, (x, y) in self.places.items()}
+            self.now_s += STEP_S
+
+    def take(self, track: int) -> tuple[float, float]:
+        return self.places.pop(track)
+
+    def frame(self) -> None:
+        self.seq += 1
+        frame = Frame(
+            camera="door",
+            session=self.session,
+            seq=self.seq,
+            captured_us=round(self.now_at * 1e6),
+            width=WIDTH,
+            height=HEIGHT,
+            tracks=[
+                Track(
+                    track=t,
+                    x=x - FACE_PX / 2,
+                    y=y - FACE_PX / 2,
+                    w=FACE_PX,
+                    h=FACE_PX,
+                    first_seen_us=self.first_seen_us[t],
+                )
+                for t, (x, y) in self.places.items()
+            ],
+        )
+        for track in self.places:
+            self.estimates.setdefault(track, Estimate(COMMIT))
+        self.visits.see(frame, self.estimates.get, self.zones, self.lines, self.now_s, self.now_at)
+
+    def people(self) -> list[Counted]:
+        return [counted for counted in self.counted if counted.what == "visit"]
+
+
+def test_a_person_is_counted_once_when_the_visit_has_ended() -> None:
+    door = Door()
+    door.put(1)
+    door.answer(1, 35, 0.95, times=3)
+    door.run(3)
+    assert door.people() == []
+    door.take(1)
+    door.run(10)
+    (person,) = door.people()
+    assert person.at == START_AT
+    assert 2.5 < person.seen_s < 3.1
+    assert person.shown.female is not None
+    assert person.shown.female > 0.5
+    assert person.shown.age is not None
+
+
+def test_a_face_seen_for_a_moment_is_nobody() -> None:
+    door = Door()
+    door.put(1)
+    door.run(0.6)
+    door.take(1)
+    door.run(10)
+    assert door.counted == []
+
+
+def test_who_was_never_answered_is_counted_without_an_estimate() -> None:
+    door = Door()
+    door.put(1)
+    door.run(2)
+    door.take(1)
+    door.run(10)
+    (person,) = door.people()
+    assert (person.shown.age, person.shown.female) == (None, None)
+
+
+def test_who_looks_away_for_a_moment_is_one_person() -> None:
+    door = Door()
+    door.put(1)
+    door.answer(1, 35, 0.95, times=3)
+    door.run(3)
+    x, y = door.take(1)
+    door.run(2.5)
+    door.put(2, x + 60, y + 10)
+    door.answer(2, 38, 0.9, times=4)
+    door.run(3)
+    door.take(2)
+    door.run(10)
+    (person,) = door.people()
+    assert 5.4 < person.seen_s < 6.1
+    assert person.shown.answers == 7
+
+
+def test_many_short_tracks_at_one_place_are_one_person() -> None:
+    door = Door()
+    for track in range(1, 9):
+        door.put(track)
+        door.run(0.4)
+        door.take(track)
+        door.run(0.8)
+    door.run(10)
+    assert len(door.people()) == 1
+
+
+def test_who_comes_back_after_long_is_two_visits() -> None:
+    door = Door()
+    for track in (1, 2):
+        door.put(track)
+        door.run(2)
+        door.take(track)
+        door.run(8)
+    assert len(door.people()) == 2
+
+
+def test_somebody_else_at_the_same_place_is_a_second_person() -> None:
+    door = Door()
+    door.put(1)
+    door.answer(1, 35, 0.95, times=3)
+    door.run(3)
+    door.take(1)
+    door.run(1)
+    door.put(2)
+    door.run(0.4)  # not answered yet: it might be the first one
+    door.answer(2, 36, 0.05, times=3)
+    door.run(3)
+    door.take(2)
+    door.run(10)
+    first, second = door.people()
+    assert (first.shown.female or 0) > 0.5 > (second.shown.female or 1)
+    assert first.seen_s < 3.1
+    assert second.at > START_AT + 3.5
+
+
+def test_somebody_of_another_age_at_the_same_place_is_a_second_person() -> None:
+    door = Door()
+    door.put(1)
+    door.answer(1, 70, 0.95, times=3)
+    door.run(3)
+    door.take(1)
+    door.run(1)
+    door.put(2)
+    door.answer(2, 20, 0.95, times=3)
+    door.run(3)
+    door.take(2)
+    door.run(10)
+    assert len(door.people()) == 2
+
+
+def test_somebody_elsewhere_is_a_second_person() -> None:
+    door = Door()
+    door.put(1, 200)
+    door.run(3)
+    door.take(1)
+    door.run(1)
+    door.put(2, 900)
+    door.run(3)
+    door.take(2)
+    door.run(10)
+    assert len(door.people()) == 2
+
+
+def test_two_side_by_side_are_two_people() -> None:
+    door = Door()
+    door.put(1, 500)
+    door.run(0.4)
+    door.put(2, 620)
+    door.run(3)
+    door.take(1)
+    door.run(1)
+    door.take(2)
+    door.run(10)
+    assert len(door.people()) == 2
+
+
+def test_a_walker_who_is_lost_on_the_way_is_found_again_ahead() -> None:
+    door = Door()
+    door.put(1, 200)
+    door.run(1.4, dx=400)
+    x, y = door.take(1)
+    door.run(0.6)
+    door.put(2, x + 0.6 * 400, y)
+    door.run(1.4, dx=400)
+    door.take(2)
+    door.run(10)
+    assert len(door.people()) == 1
+
+
+def test_who_walks_out_at_an_edge_does_not_come_in_there_as_the_next() -> None:
+    door = Door()
+    door.put(1, 1000)
+    door.run(1.4, dx=180)
+    x, y = door.take(1)
+    door.run(2)
+    door.put(2, x, y)
+    door.run(2, dx=-180)
+    door.take(2)
+    door.run(10)
+    assert len(door.people()) == 2
+
+
+def test_who_stays_is_counted_while_still_there_and_never_again() -> None:
+    door = Door()
+    door.put(1)
+    door.run(RULE.settle_s + 1)
+    assert len(door.people()) == 1
+    door.run(60)
+    door.take(1)
+    door.run(10)
+    assert len(door.people()) == 1
+
+
+def test_an_outage_of_the_camera_does_not_make_two_of_one() -> None:
+    door = Door()
+    door.put(1)
+    door.run(2)
+    door.take(1)
+    door.now_s += 30
+    door.session, door.seq = 2, 0
+    door.put(2)
+    door.run(2)
+    door.take(2)
+    door.run(10)
+    assert len(door.people()) == 1
+
+
+def test_a_camera_that_is_silent_for_long_has_lost_its_people() -> None:
+    door = Door()
+    door.put(1)
+    door.run(2)
+    door.visits.expire(door.now_s + SILENT_S / 2, door.now_at)
+    assert door.people() == []
+    door.visits.expire(door.now_s + SILENT_S + 1, door.now_at)
+    assert len(door.people()) == 1
+
+
+def test_a_frame_that_comes_late_changes_nothing() -> None:
+    door = Door()
+    door.put(1)
+    door.run(2)
+    door.seq -= 5
+    door.put(9, 100)
+    door.frame()
+    door.take(9)
+    door.seq += 5
+    door.visits.finish(door.now_at)
+    assert len(door.people()) == 1
+
+
+def test_crossings_are_counted_with_the_person_and_only_for_people() -> None:
+    line = Line(name="door", points=((0.5, 1.0), (0.5, 0.0)))
+    zone = Zone(name="left", points=((0.0, 0.0), (0.45, 0.0), (0.45, 1.0), (0.0, 1.0)))
+    door = Door(zones=[zone], lines=[line])
+    door.put(1, 400)
+    door.answer(1, 35, 0.95, times=3)
+    door.run(2, dx=200)
+    door.put(2, 400, 600)  # too short to be a person, though it crosses
+    door.run(0.6, dx=500)
+    door.take(2)
+    door.take(1)
+    door.run(10)
+    assert [(c.what, c.place) for c in door.counted] == [
+        ("visit", ""),
+        ("enter", "left"),
+        ("leave", "left"),
+        ("enter", "door"),
+    ]
+    assert all((c.shown.female or 0) > 0.5 for c in door.counted)
+
+
+def test_the_number_of_open_visits_is_bounded() -> None:
+    door = Door()
+    for track in range(1, 700):
+        door.put(track, 20 + (track * 37) % 1200, 20 + (track * 91) % 680)
+    door.run(0.4)
+    assert len(door.visits._visits) == 512
