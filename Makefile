@@ -57,7 +57,8 @@ COMPOSE = docker compose -f docker-compose.yml $(if $(WITH),-f compose.$(WITH).y
 
 up:
 	@deploy/prepare.sh
-	@$(COMPOSE) up --detach --build $(if $(WORKERS),--scale worker=$(WORKERS))
+	@$(COMPOSE) up --detach --build $(if $(WORKERS),--scale worker=$(WORKERS)) \
+		$(if $(CAPTURES),--scale capture=$(CAPTURES))
 	@echo "page: http://localhost:$${PAGE_PORT:-8080}   Grafana: http://localhost:$${GRAFANA_PORT:-3000}" \
 		"(user admin, password in deploy/secrets/grafana-password)"
 

@@ -145,6 +145,14 @@ OVERVIEW = [
         ],
     ),
     Panel(
+        "Cameras by capture replica",
+        [
+            Query("facestream_capture_leases", "{{instance}}"),
+            Query(rate("facestream_capture_leases_lost_total"), "taken over, a second"),
+        ],
+        help="Replicas share the cameras evenly; one that is silent for 5 s loses its own.",
+    ),
+    Panel(
         "CPU",
         [Query("job:process_cpu_seconds:rate1m", "{{job}}")],
         "percentunit",

@@ -53,6 +53,7 @@ class PublisherThread:
     Args:
         broker: used by this thread only.
         on_broker: told after each round whether the broker took it: None, or why not.
+        may_publish: whether the lease of a camera is held here; asked last before it is sent.
     """
 
     def __init__(
@@ -61,9 +62,10 @@ class PublisherThread:
         settings: CaptureSettings,
         metrics: CaptureMetrics,
         on_broker: Callable[[str | None], None],
+        may_publish: Callable[[str], bool] = lambda camera: True,
     ) -> None:
         self._broker, self._settings, self._metrics = broker, settings, metrics
-        self._on_broker = on_broker
+        self._on_broker, self._may_publish = on_broker, may_publish
         self._changed = threading.Condition()
         self._entries: deque[_Entry] = deque()
         self._pictures: dict[CameraReader, CapturedFrame] = {}
@@ -172,6 +174,7 @@ class PublisherThread:
                 entries += self._picture_entries(reader, frame)
         now, due_at = time.monotonic(), self._expiry.due_at
         sweeps = self._expiry.sweeps(now) if due_at is not None and now >= due_at else []
+        entries = self._permitted(entries)
         began = time.perf_counter()
         with self._broker.pipeline(transaction=False) as pipe:
             # First, since what is added now is of a camera that came back.
@@ -197,6 +200,14 @@ class PublisherThread:
         del answers[: len(removed)]
         self._count_swept(sweeps, answers[: len(sweeps)])
         self._on_broker(self._count_answers(entries, answers[len(sweeps) :]))
+
+    def _permitted(self, entries: list[_Entry]) -> list[_Entry]:
+        """Those of cameras that are ours to publish; the others are counted."""
+        permits = {entry.camera: self._may_publish(entry.camera) for entry in entries}
+        for entry in entries:
+            if not permits[entry.camera]:
+                self._count_dropped(entry, "lease")
+        return [entry for entry in entries if permits[entry.camera]]
 
     def _remove_later(self, removed: set[str]) -> None:
         with self._changed:

@@ -1,9 +1,10 @@
-"""The capture service: reads the cameras that the registry names, and says how they are.
+"""The capture service: reads its share of the registry's cameras, and says how they are.
 
-The control loop looks several times a second which cameras there should be, which of them somebody
-watches, and whether the broker has lost its memory; then cameras given here or added at run time
-are put back, and after them the mark that says so. Readers, detector and publisher work in threads
-of their own and go on when the broker is away.
+The control loop looks several times a second which cameras there should be, which of them are for
+this replica to read, which somebody watches, and whether the broker has lost its memory; then
+cameras given here or added at run time are put back, and after them the mark that says so. Readers,
+detector and publisher work in threads of their own and go on when the broker is away, as long as no
+other replica may have taken their cameras over.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ from prometheus_client import CollectorRegistry
 
 from services.capture.detection import DetectorThread
 from services.capture.ffmpeg_log import adopt_ffmpeg_log
+from services.capture.leases import Leases, replica_name
 from services.capture.publisher import PublisherThread
 from services.capture.reader import CameraReader
 from services.capture.settings import CaptureSettings
+from services.capture.sharing import Table, share
 from services.capture.source import LOCAL_SCHEMES
 from services.common import streams
 from services.common.broker import BROKER_ERRORS, SOCKET_TIMEOUT_S, connect, explain
@@ -45,6 +48,7 @@ POLL_S = 0.25
 REGISTRY_EVERY_S = 0.5  # reading all cameras costs more than asking who watches
 STATUS_EVERY_S = 1.0
 STOP_S = 8.0  # of the ten seconds that a service has to end
+_LAST_CALLS_S = 0.5  # what of that is for the last words to the broker, if it answers
 _BROKER = "broker"
 _PHASE_STEP = 0.618  # golden ratio: any number of cameras is spread evenly over the period
 _STATES: tuple[CameraState, ...] = ("connecting", "live", "stalled", "failed", "stopped")
@@ -63,15 +67,15 @@ def serve(settings: CaptureSettings, stop: threading.Event, cameras: Sequence[Ca
     given = list(cameras)
     if settings.cameras_file is not None:
         given += load_cameras(settings.cameras_file)
+    given = unique(given)
     broker, publishers = connect(settings.broker), connect(settings.broker)
     registry = CollectorRegistry()
-    health = Health(needs=(_BROKER,))
-    service = _Capture(
-        settings, unique(given), broker, publishers, CaptureMetrics(registry), health
-    )
+    metrics, health = CaptureMetrics(registry), Health(needs=(_BROKER,))
     server = serve_health(health, registry, settings.health_host, settings.health_port)
+    replica = replica_name(server.server_port)
+    leases = Leases(broker, replica, settings.max_cameras, settings.lease_s, metrics)
     try:
-        service.run(stop)
+        _Capture(settings, given, broker, publishers, leases, metrics, health).run(stop)
     finally:
         server.shutdown()
         server.server_close()
@@ -86,14 +90,17 @@ class _Capture:
         given: list[Camera],
         broker: redis.Redis,
         publisher_broker: redis.Redis,
+        leases: Leases,
         metrics: CaptureMetrics,
         health: Health,
     ) -> None:
         self._settings, self._metrics, self._health = settings, metrics, health
-        self._broker, self._registry = broker, CameraRegistry(broker)
+        self._broker, self._registry, self._leases = broker, CameraRegistry(broker), leases
         self._given = {camera.name: camera for camera in given}
         self._given_urls = {camera.url for camera in given}
         self._known = dict(self._given)
+        self._mine: set[str] = set()  # of the known, those that this replica reads
+        self._unread: set[str] = set()  # those that none reads, and this one is to say so
         self._boot: bytes | None = None
         self._readers: dict[str, CameraReader] = {}
         self._ended: list[CameraReader] = []
@@ -103,7 +110,7 @@ class _Capture:
         self._phase = 0.0
         self._broker_need = Need(health, _BROKER)
         self._publisher = PublisherThread(
-            publisher_broker, settings, metrics, self._broker_need.report
+            publisher_broker, settings, metrics, self._broker_need.report, leases.holds
         )
         self._detector = DetectorThread(settings, metrics, self._publisher.put_found)
 
@@ -127,18 +134,21 @@ class _Capture:
         try:
             if time.monotonic() - self._read_at >= REGISTRY_EVERY_S:
                 self._known = self._cameras_wanted()
-                self._apply(self._known)
+                self._share_out()
+                self._apply()
                 self._read_at = time.monotonic()
             watched = self._registry.watched(list(self._readers)) if self._readers else set()
             for name, reader in self._readers.items():
                 reader.watched = name in watched
-            self._say(self._statuses())
+            statuses = self._statuses()
+            if self._leases.are_valid:
+                self._say(statuses)
             self._broker_need.report(None)
         except BROKER_ERRORS as error:
             self._metrics.broker_errors.inc()
             self._broker_need.report(explain(error))
             self._read_at = -math.inf
-            self._apply(self._known)
+            self._apply()
             self._statuses()  # the metrics go on
 
     def _cameras_wanted(self) -> dict[str, Camera]:
@@ -161,15 +171,44 @@ class _Capture:
             there = self._registry.cameras()
         return there
 
-    def _apply(self, wanted: dict[str, Camera]) -> None:
-        """Start and stop readers so that exactly the wanted cameras are read."""
+    def _share_out(self) -> None:
+        """Claim this replica's share of the cameras; what is not in it goes once it is at rest."""
+        me = self._leases.replica
+        # A reader that was told to stop may hang in a read: its camera is not free before it ends.
+        busy = {reader.camera.name for reader in [*self._readers.values(), *self._ended]}
+        table = self._leases.renew(busy | (self._mine & self._known.keys()))
+        local = {name for name, camera in self._known.items() if _is_local(camera)}
+        plugged_in = {
+            name
+            for name in local
+            if self._may_read_local(self._known[name]) and table.holders.get(name, me) == me
+        }
+        holders = {**table.holders, **dict.fromkeys(plugged_in, me)}
+        shares = share(self._known.keys() - local, Table(table.replicas, holders))
+        mine = {name for name, replica in shares.items() if replica == me} | plugged_in
+        if self._leases.is_settling:
+            mine &= table.held_by(me)
+        if mine - table.held_by(me):
+            table = self._leases.renew(busy | mine)
+        self._mine = mine & table.held_by(me)
+        is_first = me == min(table.replicas)
+        unread = self._known.keys() - shares.keys() - table.holders.keys()
+        self._unread = unread if is_first else set()
+
+    def _apply(self) -> None:
+        """Start and stop readers so that exactly this replica's cameras are read."""
         self._ended = [reader for reader in self._ended if not reader.join(0.0)]
+        # The broker is away, perhaps for this replica alone: then another one reads them by now.
+        others_may_read = not (self._leases.are_valid or self._leases.is_alone)
+        mine = set() if others_may_read else self._mine
+        wanted = {name: camera for name, camera in self._known.items() if name in mine}
         for name in list(self._readers):
             if wanted.get(name) != self._readers[name].camera:
-                self._stop_reader(name, is_gone=name not in wanted)
-        self._refused = {name: s for name, s in self._refused.items() if name in wanted}
-        for name, camera in wanted.items():
-            if name not in self._readers:
+                self._stop_reader(name)
+        spoken_for = wanted.keys() | self._unread
+        self._refused = {name: s for name, s in self._refused.items() if name in spoken_for}
+        for name, camera in self._known.items():
+            if name in spoken_for and name not in self._readers:
                 self._start_reader(name, camera)
 
     def _start_reader(self, name: str, camera: Camera) -> None:
@@ -196,28 +235,30 @@ class _Capture:
         reader.start()
 
     def _why_not(self, camera: Camera) -> tuple[CameraState | None, str]:
-        scheme = camera.url.get_secret_value().partition(":")[0]
         if camera.paused:
             return "stopped", "paused"
-        if (
-            scheme in LOCAL_SCHEMES
-            and not self._settings.allow_local
-            and camera.url not in self._given_urls
-        ):
+        if _is_local(camera) and not self._may_read_local(camera):
             setting = "FACESTREAM_CAPTURE_ALLOW_LOCAL=true"
-            return "failed", f"{scheme}:// cameras added at run time need {setting}"
-        if len(self._readers) >= self._settings.max_cameras:
-            return "failed", f"this service reads {self._settings.max_cameras} cameras at most"
+            return "failed", f"{_scheme(camera)}:// cameras added at run time need {setting}"
+        if camera.name in self._unread or len(self._readers) >= self._settings.max_cameras:
+            most = sum(self._leases.table.replicas.values())
+            return "failed", f"capture reads {most} cameras at most; start another one"
         return None, ""
 
-    def _stop_reader(self, name: str, *, is_gone: bool) -> None:
+    def _may_read_local(self, camera: Camera) -> bool:
+        return self._settings.allow_local or camera.url in self._given_urls
+
+    def _stop_reader(self, name: str) -> None:
         reader = self._readers.pop(name)
         reader.stop()
         self._detector.forget(reader)
         self._ended.append(reader)
-        if is_gone:
+        if name not in self._known:
             _log.info("camera %s: removed", name)
             self._publisher.remove(name)
+        elif name not in self._mine:
+            _log.info("camera %s: left to another capture", name)
+        if name not in self._mine:
             self._metrics.forget_camera(name)
 
     def _statuses(self) -> list[CameraStatus]:
@@ -244,13 +285,23 @@ class _Capture:
             reader.stop()
         self._detector.stop(deadline)
         has_published = self._publisher.stop(deadline)
-        # They lapse by themselves; they are not worth waiting for a broker that hangs.
+        for reader in [*self._readers.values(), *self._ended]:
+            if not reader.join(deadline - SOCKET_TIMEOUT_S - _LAST_CALLS_S):
+                _log.info("camera %s: still blocked in a read, left behind", reader.camera.name)
+        # Both lapse by themselves; they are not worth waiting for a broker that hangs.
         if has_published and deadline - time.monotonic() > SOCKET_TIMEOUT_S:
             with suppress(*BROKER_ERRORS):
-                self._registry.put_statuses([r.status() for r in self._readers.values()])
-        for reader in [*self._readers.values(), *self._ended]:
-            if not reader.join(deadline):
-                _log.info("camera %s: still blocked in a read, left behind", reader.camera.name)
+                if self._leases.are_valid:
+                    self._registry.put_statuses([r.status() for r in self._readers.values()])
+                self._leases.leave()
+
+
+def _scheme(camera: Camera) -> str:
+    return camera.url.get_secret_value().partition(":")[0]
+
+
+def _is_local(camera: Camera) -> bool:
+    return _scheme(camera) in LOCAL_SCHEMES
 
 
 def _changed(before: CameraStatus | None, now: CameraStatus) -> bool:

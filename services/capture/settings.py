@@ -25,6 +25,9 @@ class CaptureSettings(CommonSettings):
     allow_local: bool = Field(
         False, description="let file:// and device:// cameras be added at run time too"
     )
+    lease_s: float = Field(
+        5.0, ge=1, le=60, description="a capture service silent for so long loses its cameras"
+    )
     open_timeout_s: float = Field(
         8.0, gt=0, le=60, description="give up opening a camera after so long"
     )

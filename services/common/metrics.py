@@ -54,8 +54,8 @@ class _Metrics:
 class CaptureMetrics(_Metrics):
     """Camera in, faces out.
 
-    `reason` of a dropped face: overflow, broker, encode; of a frame: corrupt, detector (too many
-    are due), publisher, broker, format, error.
+    `reason` of a dropped face: overflow, broker, encode, lease (the camera is another replica's);
+    of a frame: corrupt, detector (too many are due), publisher, broker, format, error, lease.
     """
 
     service = "capture"
@@ -89,6 +89,11 @@ class CaptureMetrics(_Metrics):
         self.tracks = self._gauge("tracks", "Faces being followed", ("camera",))
         self.step = self._seconds("step", "Time of one step", ("step",))
         self.broker_errors = self._counter("broker_errors_total", "Failed calls to the broker")
+        self.leases = self._gauge("leases", "Cameras that this replica holds the lease of")
+        self.leases_lost = self._counter(
+            "leases_lost_total", "Leases that another replica took over from this one"
+        )
+        self.replicas = self._gauge("replicas", "Capture replicas that share the cameras")
 
 
 class WorkerMetrics(_Metrics):

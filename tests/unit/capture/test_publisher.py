@@ -33,12 +33,16 @@ FOUND = Found(64, 64, 1, False, (), (FoundCrop(1, 1_000_000, 0.5, b"\xff\xd8jpeg
 
 
 class _Bench:
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, may_publish: Callable[[str], bool] = lambda camera: True) -> None:
         self.client = redis.Redis.from_url(url)
         self.metrics = CaptureMetrics(CollectorRegistry())
         self.refusals: list[str | None] = []
         self.publisher = PublisherThread(
-            redis.Redis.from_url(url), CaptureSettings(), self.metrics, self.refusals.append
+            redis.Redis.from_url(url),
+            CaptureSettings(),
+            self.metrics,
+            self.refusals.append,
+            may_publish,
         )
         self.reader = CameraReader(
             Camera.parse("door=rtsp://host/live"),
@@ -191,3 +195,19 @@ def test_times_of_a_face_go_out_as_unix_time(bench: _Bench) -> None:
     (track,) = decode_frame(entries[0][1])[0].tracks
     assert track.first_seen_us == FRAME.captured_us - 500_000
     assert track.x == pytest.approx(21.0)
+
+
+def test_nothing_of_a_camera_that_another_replica_reads_is_sent(broker_url: str) -> None:
+    held = {"door"}
+    bench = _Bench(broker_url, held.__contains__)
+    bench.publisher.start()
+    bench.publisher.put_found(bench.reader, FRAME, FOUND)
+    _until(lambda: bench.count("faces_published") == 1)
+    held.clear()
+    bench.publisher.put_found(bench.reader, FRAME, FOUND)
+    bench.publisher.put_picture(bench.reader, FRAME)
+    bench.publisher.stop(time.monotonic() + 5)
+    assert bench.client.xlen(streams.frames_key("door")) == 1
+    assert bench.client.xlen(streams.faces_key(0)) == 1
+    assert bench.count("faces_dropped", reason="lease") == 1
+    assert bench.count("frames_dropped", reason="lease") == 2
