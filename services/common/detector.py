@@ -13,10 +13,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import openvino as ov
 from numpy.typing import NDArray
 
-from services.common.errors import ModelError
+from services.common.yunet import STRIDES, compiled_yunet
 
 MODEL_PATH = (
     Path(__file__).resolve().parents[2]
@@ -24,8 +23,6 @@ MODEL_PATH = (
     / "face_detector"
     / "face_detection_yunet_2023mar.onnx"
 )
-_STRIDES = (8, 16, 32)
-_OUTPUTS = frozenset(f"{kind}_{s}" for kind in ("cls", "obj", "bbox", "kps") for s in _STRIDES)
 _MAX_CANDIDATES = 400  # bounds the cost of non-maximum suppression on a noisy picture
 
 
@@ -78,47 +75,24 @@ class FaceDetector:
             raise ValueError(f"detector size {width}x{height}: both sides must be multiples of 32")
         self.width, self.height = width, height
         self._min_score, self._nms_iou = min_score, nms_iou
-        compiled = _compiled(model_path, width, height)
-        self._request = compiled.create_infer_request()
-        self._outputs = {
-            name: i for i, port in enumerate(compiled.outputs) for name in port.get_names()
-        }
-        self._grids = {
-            stride: np.stack(
-                np.meshgrid(np.arange(width // stride), np.arange(height // stride)), axis=-1
-            )
-            .reshape(-1, 2)
-            .astype(np.float32)
-            for stride in _STRIDES
-        }
+        self._request = compiled_yunet(model_path, width, height).create_infer_request()
+        self._input = np.empty((1, height, width, 3), np.float32)
+        self._cells, self._strides = _places(width, height)
 
     def detect(self, picture: NDArray[np.uint8]) -> Faces:
         """Faces in a BGR uint8 `[height, width, 3]` picture of the detector's size."""
-        self._request.infer([picture[None]], share_inputs=True)
-        boxes, landmarks, scores = [], [], []
-        for stride in _STRIDES:
-            cls, obj, bbox, kps = (
-                self._request.get_output_tensor(self._outputs[f"{kind}_{stride}"]).data[0]
-                for kind in ("cls", "obj", "bbox", "kps")
-            )
-            product = cls[:, 0] * obj[:, 0]
-            keep = np.flatnonzero(product >= self._min_score**2)
-            if keep.size == 0:
-                continue
-            grid = self._grids[stride][keep]
-            centre = (grid + bbox[keep, :2]) * stride
-            size = np.exp(bbox[keep, 2:]) * stride
-            boxes.append(np.hstack([centre - size / 2, size]))
-            landmarks.append((kps[keep].reshape(-1, 5, 2) + grid[:, None]) * stride)
-            scores.append(np.sqrt(product[keep]))
-        if not scores:
-            return Faces(
-                np.empty((0, 4), np.float32),
-                np.empty((0, 5, 2), np.float32),
-                np.empty(0, np.float32),
-            )
+        self._input[0] = picture
+        self._request.infer([self._input], share_inputs=True)
+        certainty = self._request.get_output_tensor(0).data[0]
+        places = self._request.get_output_tensor(1).data[0]
+        product = certainty[:, 0] * certainty[:, 1]
+        keep = np.flatnonzero(product >= self._min_score**2)
+        cells, strides, places = self._cells[keep], self._strides[keep], places[keep]
+        centres = (cells + places[:, :2]) * strides
+        sizes = np.exp(places[:, 2:4]) * strides
+        landmarks = (places[:, 4:].reshape(-1, 5, 2) + cells[:, None]) * strides[:, None]
         return self._suppress(
-            np.concatenate(boxes), np.concatenate(landmarks), np.concatenate(scores)
+            np.hstack([centres - sizes / 2, sizes]), landmarks, np.sqrt(product[keep])
         )
 
     def _suppress(
@@ -127,6 +101,8 @@ class FaceDetector:
         landmarks: NDArray[np.float32],
         scores: NDArray[np.float32],
     ) -> Faces:
+        if len(scores) == 0:
+            return Faces(boxes, landmarks, scores)
         kept = cv2.dnn.NMSBoxes(
             boxes.tolist(),
             scores.tolist(),
@@ -138,28 +114,14 @@ class FaceDetector:
         return Faces(boxes[order], landmarks[order], scores[order])
 
 
-def _compiled(model_path: Path, width: int, height: int) -> ov.CompiledModel:
-    if not model_path.is_file():
-        raise ModelError(f"face detector {model_path}: no such file; put it back")
-    try:
-        core = ov.Core()
-        model = core.read_model(model_path)
-        model.reshape([1, 3, height, width])
-        steps = ov.preprocess.PrePostProcessor(model)
-        steps.input().tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
-        steps.input().model().set_layout(ov.Layout("NCHW"))
-        compiled = core.compile_model(
-            steps.build(), "CPU", {"INFERENCE_NUM_THREADS": 1, "PERFORMANCE_HINT": "LATENCY"}
-        )
-    except RuntimeError:  # OpenVINO's own text is a page about its sources
-        raise ModelError(
-            f"face detector {model_path}: damaged or no ONNX model; "
-            "compare it with SHA256SUMS beside it"
-        ) from None
-    names = {name for port in compiled.outputs for name in port.get_names()}
-    if not names >= _OUTPUTS:
-        raise ModelError(f"face detector {model_path}: not YuNet; put the original file back")
-    return compiled
+def _places(width: int, height: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Column and row of each place of the three grids, `[n, 2]`, and its stride, `[n, 1]`."""
+    cells, strides = [], []
+    for stride in STRIDES:
+        grid = np.meshgrid(np.arange(width // stride), np.arange(height // stride))
+        cells.append(np.stack(grid, axis=-1).reshape(-1, 2))
+        strides.append(np.full((len(cells[-1]), 1), stride))
+    return np.concatenate(cells).astype(np.float32), np.concatenate(strides).astype(np.float32)
 
 
 def letterbox(
