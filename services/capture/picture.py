@@ -13,12 +13,12 @@ from dataclasses import dataclass
 import av
 import cv2
 import numpy as np
-import simplejpeg
 from numpy.typing import NDArray
 
 from services.common.alignment import align, source_region
 from services.common.cameras import Rotation
 from services.common.errors import PictureError
+from services.common.strips import encode
 
 Plane = NDArray[np.uint8]
 
@@ -154,17 +154,14 @@ def face_luma(picture: Picture, box: tuple[float, float, float, float]) -> Plane
 
 
 def to_jpeg(picture: Picture, quality: int) -> bytes:
-    """The whole upright picture as JPEG: full range, BT.601, 4:2:0, as JFIF (ITU-T T.871) says."""
+    """The whole upright picture as JPEG in strips: full range, BT.601, 4:2:0 (ITU-T T.871)."""
     y, u, v = picture.y, picture.u, picture.v
     if not picture.is_full_range or picture.is_bt709:
         y, u, v = _to_jfif(picture)
-    planes = (y, u, v)
     if picture.rotate:
-        planes = tuple(cv2.rotate(plane, _TURNS[picture.rotate]) for plane in planes)
-    jpeg: bytes = simplejpeg.encode_jpeg_yuv_planes(
-        *(np.ascontiguousarray(plane) for plane in planes), quality
-    )
-    return jpeg
+        y, u, v = (cv2.rotate(plane, _TURNS[picture.rotate]) for plane in (y, u, v))
+    y, u, v = (np.ascontiguousarray(plane) for plane in (y, u, v))
+    return encode(y, u, v, quality).jpeg()
 
 
 def _small_bgr(picture: Picture, width: int, height: int) -> Plane:

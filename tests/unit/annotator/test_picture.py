@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import simplejpeg
 from numpy.typing import NDArray
 
-from services.annotator.picture import decode, encode
+from services.annotator.picture import blank, decode, encode
+from services.common import strips
 from services.common.errors import PictureError
 
 
@@ -74,3 +76,42 @@ def test_each_thread_has_a_decoder_of_its_own() -> None:
     for thread in threads:
         thread.join()
     assert found == [True] * 4
+
+
+def test_of_a_picture_in_strips_only_what_was_reached_is_encoded_anew() -> None:
+    planes = blank(320, 200, (90, 110, 140))
+    planes.y[:] = np.random.default_rng(1).integers(60, 180, planes.y.shape)
+    sent = strips.encode(planes.y, planes.u, planes.v, 80)
+    picture = decode(sent.jpeg())
+    assert encode(picture, 80) == sent.jpeg(), "untouched it goes out as it came"
+
+    picture.reach(70, 90)
+    picture.y[70:90] = 255
+    back = strips.split(encode(picture, 80))
+    assert back is not None
+    assert [i for i in range(7) if back.data[i] != sent.data[i]] == [2]
+    shown = simplejpeg.decode_jpeg(encode(picture, 80), "GRAY")[:, :, 0]
+    assert shown[72:88].min() > 230
+    rest = simplejpeg.decode_jpeg(sent.jpeg(), "GRAY")[:, :, 0]
+    assert (shown[:64] == rest[:64]).all()
+    assert (shown[96:] == rest[96:]).all()
+
+
+def test_of_another_quality_a_picture_in_strips_is_encoded_whole() -> None:
+    planes = blank(320, 200, (90, 110, 140))
+    picture = decode(strips.encode(planes.y, planes.u, planes.v, 80).jpeg())
+    back = simplejpeg.decode_jpeg(encode(picture, 60), "GRAY")
+    assert back.shape[:2] == (200, 320)
+    assert np.abs(back.astype(int) - 90).max() <= 2
+
+
+def test_a_damaged_strip_is_refused_when_it_is_reached() -> None:
+    planes = blank(320, 200, (90, 110, 140))
+    planes.y[:] = np.random.default_rng(1).integers(60, 180, planes.y.shape)
+    sent = strips.encode(planes.y, planes.u, planes.v, 80)
+    damaged = replace(sent, data=(*sent.data[:3], sent.data[3][:20], *sent.data[4:]))
+    picture = decode(damaged.jpeg())
+    picture.reach(0, 64)
+    with pytest.raises(PictureError):
+        picture.reach(0, 128)
+    assert decode(sent.jpeg()).width == 320
