@@ -27,6 +27,7 @@ from services.common.errors import MessageError
 from services.common.health import Health, Need
 from services.common.messages import decode_frame, decode_result
 from services.common.metrics import AnnotatorMetrics
+from services.common.scaled_broker import POLL_S, slot_groups
 
 REFRESH_EVERY_S = 0.5
 RETRY_S = 0.5
@@ -160,13 +161,30 @@ class Intake:
         await self._place_frames([streams.frames_key(name).encode() for name in names])
         await self._check_results([streams.results_key(name).encode() for name in names])
         places = self._frames_at | {key: cursor.at for key, cursor in self._results_at.items()}
-        answer = await self._reads.xread(
-            places,  # type: ignore[arg-type]
-            count=MAX_ENTRIES,
-            block=BLOCK_MS,
-        )
-        for key, entries in by_stream(answer):
-            self._take(key, entries)
+        groups = [
+            {key: places[key] for key in keys} for keys in slot_groups(self._reads, list(places))
+        ]
+        answers = await (self._wait(groups[0]) if len(groups) == 1 else self._poll(groups))
+        for answer in answers:
+            for key, entries in by_stream(answer):
+                self._take(key, entries)
+
+    async def _wait(self, places: dict[bytes, bytes]) -> list[Any]:
+        wanted: Any = places
+        return [await self._reads.xread(wanted, count=MAX_ENTRIES, block=BLOCK_MS)]
+
+    async def _poll(self, groups: Sequence[dict[bytes, bytes]]) -> list[Any]:
+        """In a cluster nothing waits for the streams of several slots: they are asked in turns."""
+        end = time.monotonic() + BLOCK_MS / 1000
+        while True:
+            async with self._reads.pipeline(transaction=False) as pipe:
+                for places in groups:
+                    wanted: Any = places
+                    pipe.xread(wanted, count=MAX_ENTRIES)
+                answers: list[Any] = await pipe.execute()
+            if time.monotonic() >= end or any(answers):
+                return answers
+            await asyncio.sleep(POLL_S)
 
     def _doubt(self) -> None:
         """Take it that the places known may be wrong.

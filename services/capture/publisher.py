@@ -179,7 +179,8 @@ class PublisherThread:
         with self._broker.pipeline(transaction=False) as pipe:
             # First, since what is added now is of a camera that came back.
             for camera in removed:
-                pipe.delete(streams.frames_key(camera), streams.status_key(camera))
+                pipe.delete(streams.frames_key(camera))
+                pipe.delete(streams.status_key(camera))
             for sweep in sweeps:
                 pipe.xtrim(sweep.key, minid=sweep.min_id, approximate=False)
             for entry in entries:
@@ -197,7 +198,7 @@ class PublisherThread:
                 self._on_broker(explain(error))
                 return
         self._publish_step.observe(time.perf_counter() - began)
-        del answers[: len(removed)]
+        del answers[: 2 * len(removed)]
         self._count_swept(sweeps, answers[: len(sweeps)])
         self._on_broker(self._count_answers(entries, answers[len(sweeps) :]))
 

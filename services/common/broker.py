@@ -1,8 +1,8 @@
 """The connection to Redis or Valkey, made in one place, with deadlines on everything.
 
 `connect` and `connect_async` take any URL that `redis` knows (redis, rediss, unix; ACL user and
-password in it). The client reconnects by itself on the next call; callers treat `BROKER_ERRORS` as
-"away for now" and try again.
+password in it), and those of `scaled_broker`: Redis Cluster and Sentinel. The client reconnects by
+itself on the next call; callers treat `BROKER_ERRORS` as "away for now" and try again.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ from redis.retry import Retry
 
 from services.common.errors import SettingsError
 from services.common.redaction import redact
+from services.common.scaled_broker import connect_scaled, connect_scaled_async, is_scaled
 
 # A blocking read must end before the socket gives up, else every quiet second is an error.
 MAX_BLOCK_MS = 1000
 SOCKET_TIMEOUT_S = 5.0
 CONNECT_TIMEOUT_S = 2.0
 
-BROKER_ERRORS = (redis.RedisError, OSError)
+BROKER_ERRORS = (redis.RedisError, redis.exceptions.RedisClusterException, OSError)
 
 # Id and fields; no fields where the entry was trimmed while it was being read.
 Entry = tuple[bytes, dict[bytes, bytes] | None]
@@ -36,8 +37,9 @@ def connect(url: SecretStr) -> redis.Redis:
     Raises:
         SettingsError: the URL is not one of a broker.
     """
+    make = connect_scaled if is_scaled(url.get_secret_value()) else redis.Redis.from_url
     try:
-        return redis.Redis.from_url(
+        return make(
             url.get_secret_value(),
             socket_timeout=SOCKET_TIMEOUT_S,
             socket_connect_timeout=CONNECT_TIMEOUT_S,
@@ -49,8 +51,10 @@ def connect(url: SecretStr) -> redis.Redis:
 
 def connect_async(url: SecretStr) -> redis.asyncio.Redis:
     """The same for asyncio."""
+    scaled = is_scaled(url.get_secret_value())
+    make = connect_scaled_async if scaled else redis.asyncio.Redis.from_url
     try:
-        return redis.asyncio.Redis.from_url(
+        return make(
             url.get_secret_value(),
             socket_timeout=SOCKET_TIMEOUT_S,
             socket_connect_timeout=CONNECT_TIMEOUT_S,

@@ -177,12 +177,13 @@ class CameraRegistry:
         """Take a camera and everything kept of it away; False if there was none."""
         with self._broker.pipeline(transaction=False) as pipe:
             pipe.hdel(streams.CAMERAS_KEY, name)
-            pipe.delete(
-                streams.status_key(name),
-                streams.watched_key(name),
-                streams.frames_key(name),
-                streams.results_key(name),
-            )
+            for key_of in (
+                streams.status_key,
+                streams.watched_key,
+                streams.frames_key,
+                streams.results_key,
+            ):
+                pipe.delete(key_of(name))  # one each: a cluster's pipeline takes no more
             return bool(pipe.execute()[0])
 
     def put_statuses(self, statuses: list[CameraStatus]) -> None:

@@ -18,7 +18,8 @@ class StackSettings(CommonSettings):
 
     broker: SecretStr = Field(
         SecretStr(EMBEDDED),
-        description="Redis or Valkey by URL: redis://, rediss:// or unix://; "
+        description="Redis or Valkey by URL: redis://, rediss://, unix://, redis+cluster:// or "
+        "redis+sentinel://; "
         f"'{EMBEDDED}' starts one for this stack alone",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(

@@ -18,6 +18,7 @@ from typing import Any
 import redis
 
 from services.common.broker import by_stream
+from services.common.scaled_broker import POLL_S, slot_groups
 from services.common.streams import WORKER_GROUP, faces_key
 
 # What the broker says when the group, or the stream with it, is not there (any more).
@@ -65,7 +66,9 @@ class Inbox:
         self.streams = [faces_key(shard) for shard in range(shards)]
         self._count = max(-(-count // shards), min(count, 4))  # COUNT holds for each stream
         self._claim_idle_ms = int(claim_idle_s * 1000)
-        self._wanted: dict[Any, Any] = dict.fromkeys(self.streams, ">")
+        self._wanted: list[dict[Any, Any]] = [
+            dict.fromkeys(streams, ">") for streams in slot_groups(broker, self.streams)
+        ]
 
     def make_groups(self) -> None:
         """Have the group on every shard, reading from the stream's beginning."""
@@ -79,9 +82,7 @@ class Inbox:
     def read(self, block_ms: int) -> list[Arrival]:
         """New faces; waits for the first one `block_ms` (> 0) at most."""
         try:
-            answer: Any = self._broker.xreadgroup(
-                WORKER_GROUP, self._consumer, self._wanted, count=self._count, block=block_ms
-            )
+            answers = self._wait(block_ms) if len(self._wanted) == 1 else self._poll(block_ms)
         except redis.ResponseError as error:
             if not str(error).startswith(NO_GROUP):
                 raise
@@ -89,9 +90,31 @@ class Inbox:
             return []
         return [
             Arrival(stream.decode(), entry, fields or {})
+            for answer in answers
             for stream, entries in by_stream(answer)
             for entry, fields in entries
         ]
+
+    def _wait(self, block_ms: int) -> list[Any]:
+        (wanted,) = self._wanted
+        return [
+            self._broker.xreadgroup(
+                WORKER_GROUP, self._consumer, wanted, count=self._count, block=block_ms
+            )
+        ]
+
+    def _poll(self, block_ms: int) -> list[Any]:
+        """In a cluster nothing waits for the streams of several slots: they are asked in turns."""
+        end = time.monotonic() + block_ms / 1000
+        while True:
+            with self._broker.pipeline(transaction=False) as pipe:
+                for wanted in self._wanted:
+                    pipe.xreadgroup(WORKER_GROUP, self._consumer, wanted, count=self._count)
+                answers: list[Any] = pipe.execute()
+            left_s = end - time.monotonic()
+            if left_s <= 0 or any(answers):
+                return answers
+            time.sleep(min(left_s, POLL_S))
 
     def claim(self, in_hand: Set[tuple[str, bytes]]) -> list[Arrival]:
         """Faces that somebody took and did not finish, those in our own hand excepted.

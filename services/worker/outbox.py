@@ -1,6 +1,7 @@
 """Ends a face's time in the stream: its result or its fate goes out, its entry goes away.
 
-`settle` writes results and dead letters, acknowledges and deletes, all of it or nothing. An entry
+`settle` writes results and dead letters, acknowledges and deletes, all of it or nothing (but in a
+Redis Cluster, which has no transaction over the slots of a face and its result). An entry
 is counted only by who deleted it: where it was trimmed meanwhile, the trimmer has counted it. When
 the broker's reply is lost, `unsettled` finds out what became of it.
 """
@@ -18,6 +19,7 @@ from google.protobuf.message import Message
 from services.common.errors import MessageError
 from services.common.messages import DeadFace, Face, Result, decode_result, encode
 from services.common.metrics import WorkerMetrics
+from services.common.scaled_broker import is_cluster
 from services.common.streams import (
     DEAD_CAP,
     DEAD_KEY,
@@ -73,7 +75,7 @@ class Outbox:
         """
         by_fate: dict[tuple[str, Reason | None], list[bytes]] = defaultdict(list)
         # One transaction: half of it done would be a result without its count, or the reverse.
-        with self._broker.pipeline(transaction=True) as pipe:
+        with self._broker.pipeline(transaction=not is_cluster(self._broker)) as pipe:
             for item in answered:
                 _add(pipe, results_key(item.result.camera), item.result, RESULTS_CAP)
                 by_fate[item.arrival.stream, None].append(item.arrival.id)
