@@ -27,7 +27,7 @@ from services.common.errors import MessageError
 from services.common.health import Health, Need
 from services.common.messages import decode_frame, decode_result
 from services.common.metrics import AnnotatorMetrics
-from services.common.scaled_broker import POLL_S, slot_groups
+from services.common.scaled_broker import slot_groups
 
 REFRESH_EVERY_S = 0.5
 RETRY_S = 0.5
@@ -71,6 +71,7 @@ class Intake:
         self._results_at: dict[bytes, Cursor] = {}
         self._unchecked: set[bytes] = set()  # streams of results
         self._check_at_s = float("-inf")
+        self._waiting: dict[tuple[bytes, ...], asyncio.Future[list[Any]]] = {}  # reads under way
 
     @property
     def awaits_cameras(self) -> bool:
@@ -79,16 +80,20 @@ class Intake:
 
     async def follow(self) -> None:
         """Read frames and results for ever."""
-        while True:
-            self._health.beat()
-            self._choose_streams()
-            try:
-                await self._read_once()
-            except BROKER_ERRORS as error:
-                self._lost(error)
-                self._frames_at.clear()  # a frame is of its moment, a result is not
-                self._check_at_s = float("-inf")
-                await asyncio.sleep(RETRY_S)
+        try:
+            while True:
+                self._health.beat()
+                self._choose_streams()
+                try:
+                    await self._read_once()
+                except BROKER_ERRORS as error:
+                    self._lost(error)
+                    self._frames_at.clear()  # a frame is of its moment, a result is not
+                    self._check_at_s = float("-inf")
+                    await asyncio.sleep(RETRY_S)
+        finally:
+            for read in self._waiting.values():
+                read.cancel()
 
     async def keep_fresh(self) -> None:
         """Ask for the cameras and renew what is watched, for ever; at once when a viewer comes."""
@@ -164,27 +169,35 @@ class Intake:
         groups = [
             {key: places[key] for key in keys} for keys in slot_groups(self._reads, list(places))
         ]
-        answers = await (self._wait(groups[0]) if len(groups) == 1 else self._poll(groups))
+        answers = await (self._wait(groups[0]) if len(groups) == 1 else self._wait_at_each(groups))
         for answer in answers:
             for key, entries in by_stream(answer):
-                self._take(key, entries)
+                if key in self._names:  # its camera may have gone while it was read
+                    self._take(key, entries)
 
     async def _wait(self, places: dict[bytes, bytes]) -> list[Any]:
         wanted: Any = places
         return [await self._reads.xread(wanted, count=MAX_ENTRIES, block=BLOCK_MS)]
 
-    async def _poll(self, groups: Sequence[dict[bytes, bytes]]) -> list[Any]:
-        """In a cluster nothing waits for the streams of several slots: they are asked in turns."""
-        end = time.monotonic() + BLOCK_MS / 1000
-        while True:
-            async with self._reads.pipeline(transaction=False) as pipe:
-                for places in groups:
-                    wanted: Any = places
-                    pipe.xread(wanted, count=MAX_ENTRIES)
-                answers: list[Any] = await pipe.execute()
-            if time.monotonic() >= end or any(answers):
-                return answers
-            await asyncio.sleep(POLL_S)
+    async def _wait_at_each(self, groups: Sequence[dict[bytes, bytes]]) -> list[Any]:
+        """In a cluster no read waits for streams of several slots: one waits at each.
+
+        Those that are still waiting at the end are looked at the next time.
+        """
+        for places in groups:
+            if tuple(places) not in self._waiting:
+                self._waiting[tuple(places)] = asyncio.ensure_future(self._wait(places))
+        await asyncio.wait(self._waiting.values(), return_when=asyncio.FIRST_COMPLETED)
+        answers: list[Any] = []
+        failure: Exception | None = None
+        for keys in [keys for keys, read in self._waiting.items() if read.done()]:
+            try:
+                answers += self._waiting.pop(keys).result()
+            except BROKER_ERRORS as error:
+                failure = error
+        if failure is not None and not any(answers):
+            raise failure
+        return answers
 
     def _doubt(self) -> None:
         """Take it that the places known may be wrong.

@@ -30,9 +30,6 @@ _URL = re.compile(
 )
 _SENTINEL_OPTION = "sentinel_"
 _DEFAULT_PORTS = {"cluster": 6379, "sentinel": 26379}
-# How often streams of several slots are asked, as one read cannot wait for them.
-POLL_S = 0.015
-
 Key = TypeVar("Key", str, bytes)
 
 

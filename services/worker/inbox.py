@@ -12,13 +12,14 @@ import secrets
 import socket
 import time
 from collections.abc import Mapping, Set
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
 
 import redis
 
-from services.common.broker import by_stream
-from services.common.scaled_broker import POLL_S, slot_groups
+from services.common.broker import BROKER_ERRORS, MAX_BLOCK_MS, by_stream
+from services.common.scaled_broker import slot_groups
 from services.common.streams import WORKER_GROUP, faces_key
 
 # What the broker says when the group, or the stream with it, is not there (any more).
@@ -69,6 +70,8 @@ class Inbox:
         self._wanted: list[dict[Any, Any]] = [
             dict.fromkeys(streams, ">") for streams in slot_groups(broker, self.streams)
         ]
+        self._threads = ThreadPoolExecutor(len(self._wanted), "shard")  # none before its use
+        self._reads: dict[int, Future[Any]] = {}  # under way, by place in `_wanted`
 
     def make_groups(self) -> None:
         """Have the group on every shard, reading from the stream's beginning."""
@@ -82,7 +85,9 @@ class Inbox:
     def read(self, block_ms: int) -> list[Arrival]:
         """New faces; waits for the first one `block_ms` (> 0) at most."""
         try:
-            answers = self._wait(block_ms) if len(self._wanted) == 1 else self._poll(block_ms)
+            answers = (
+                self._wait(block_ms) if len(self._wanted) == 1 else self._wait_at_each(block_ms)
+            )
         except redis.ResponseError as error:
             if not str(error).startswith(NO_GROUP):
                 raise
@@ -103,18 +108,32 @@ class Inbox:
             )
         ]
 
-    def _poll(self, block_ms: int) -> list[Any]:
-        """In a cluster nothing waits for the streams of several slots: they are asked in turns."""
-        end = time.monotonic() + block_ms / 1000
-        while True:
-            with self._broker.pipeline(transaction=False) as pipe:
-                for wanted in self._wanted:
-                    pipe.xreadgroup(WORKER_GROUP, self._consumer, wanted, count=self._count)
-                answers: list[Any] = pipe.execute()
-            left_s = end - time.monotonic()
-            if left_s <= 0 or any(answers):
-                return answers
-            time.sleep(min(left_s, POLL_S))
+    def _wait_at_each(self, block_ms: int) -> list[Any]:
+        """In a cluster no read waits for streams of several slots: one waits at each.
+
+        Those that are still waiting at the end are looked at the next time.
+        """
+        for i, wanted in enumerate(self._wanted):
+            if i not in self._reads:
+                self._reads[i] = self._threads.submit(
+                    self._broker.xreadgroup,
+                    WORKER_GROUP,
+                    self._consumer,
+                    wanted,
+                    count=self._count,
+                    block=MAX_BLOCK_MS,
+                )
+        wait(self._reads.values(), block_ms / 1000, FIRST_COMPLETED)
+        answers: list[Any] = []
+        failure: Exception | None = None
+        for i in [i for i, read in self._reads.items() if read.done()]:
+            try:
+                answers.append(self._reads.pop(i).result())
+            except BROKER_ERRORS as error:
+                failure = error
+        if failure is not None and not any(answers):
+            raise failure
+        return answers
 
     def claim(self, in_hand: Set[tuple[str, bytes]]) -> list[Arrival]:
         """Faces that somebody took and did not finish, those in our own hand excepted.
@@ -204,6 +223,7 @@ class Inbox:
 
     def leave(self) -> None:
         """Delete ourselves from the group, unless something of ours is left to be claimed."""
+        self._threads.shutdown()  # within MAX_BLOCK_MS; what still came is left to be claimed
         for stream in self.streams:
             if not self._deliveries(stream):
                 self._broker.xgroup_delconsumer(stream, WORKER_GROUP, self._consumer)
