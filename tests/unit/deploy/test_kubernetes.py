@@ -5,16 +5,58 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
+import jsonschema  # type: ignore[import-untyped]
 import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
 
 from services.common.settings import CONFIG_ENV
+from services.worker.settings import WorkerSettings
 from tests.fixtures.deploy import DEPLOY, run, tool
 from tests.unit.deploy.test_compose import SETTINGS
+from tests.unit.deploy.test_dashboards import asked, exported, parsed
 
 VERSIONS = ("1.30", "1.33")
-MADE = ("base", "overlays/openvino")
+MADE = ("base", "overlays/openvino", "overlays/keda")
+# The parts of KEDA's resource that are used here, closed; its `behavior` is the autoscaler's.
+SCALED_OBJECT = {
+    "additionalProperties": False,
+    "required": ["scaleTargetRef", "triggers"],
+    "properties": {
+        "scaleTargetRef": {
+            "additionalProperties": False,
+            "required": ["name"],
+            "properties": {"name": {"type": "string"}},
+        },
+        "minReplicaCount": {"type": "integer"},
+        "maxReplicaCount": {"type": "integer"},
+        "pollingInterval": {"type": "integer"},
+        "advanced": {
+            "additionalProperties": False,
+            "properties": {
+                "horizontalPodAutoscalerConfig": {
+                    "additionalProperties": False,
+                    "properties": {"behavior": {"type": "object"}},
+                }
+            },
+        },
+        "triggers": {
+            "type": "array",
+            "items": {
+                "additionalProperties": False,
+                "required": ["type", "metadata"],
+                "properties": {
+                    "type": {"const": "prometheus"},
+                    "metricType": {"enum": ["AverageValue", "Value"]},
+                    "metadata": {
+                        "required": ["serverAddress", "query", "threshold"],
+                        "additionalProperties": {"type": "string"},
+                    },
+                },
+            },
+        },
+    },
+}
 SECRET_KEYS = {"facestream.yaml", "redis-users.acl", "cameras.yaml"}  # base/kustomization.yaml
 
 
@@ -32,7 +74,30 @@ def of_kind(folder: str, kind: str) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("folder", MADE)
 def test_every_object_is_strictly_valid(folder: str, version: str) -> None:
     for found in objects(folder):
-        kubernetes_validate.validate(found, version, strict=True)
+        if found["kind"] != "ScaledObject":
+            kubernetes_validate.validate(found, version, strict=True)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_workers_are_scaled_by_the_age_of_the_oldest_face(version: str) -> None:
+    (scaled,) = of_kind("overlays/keda", "ScaledObject")
+    assert scaled["apiVersion"] == "keda.sh/v1alpha1"
+    jsonschema.validate(scaled["spec"], SCALED_OBJECT)
+    (before,) = (
+        found
+        for found in of_kind("base", "HorizontalPodAutoscaler")
+        if found["metadata"]["name"] == "worker"
+    )
+    behavior = scaled["spec"]["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
+    same = {**before, "spec": {**before["spec"], "behavior": behavior}}
+    kubernetes_validate.validate(same, version, strict=True)
+    assert scaled["spec"]["scaleTargetRef"]["name"] == before["spec"]["scaleTargetRef"]["name"]
+    names = [f["metadata"]["name"] for f in of_kind("overlays/keda", "HorizontalPodAutoscaler")]
+    assert names == ["model-server"], "two scalers of one deployment would fight"
+    for trigger in scaled["spec"]["triggers"]:
+        series = set(asked(parsed(trigger["metadata"]["query"])))
+        assert series == {"facestream_worker_oldest_face_seconds"} <= exported()
+        assert 0 < float(trigger["metadata"]["threshold"]) < WorkerSettings().deadline_s
 
 
 @pytest.mark.parametrize("folder", MADE)
