@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,11 +29,13 @@ class Input:
     picture: NDArray[np.uint8]
 
 
-def find(named: Sequence[str]) -> list[Path]:
+Skip = Callable[[PictureError], None]
+
+
+def find(named: Sequence[str], skip: Skip) -> list[Path]:
     """Files meant by paths, folders (searched through) and globs, in order, each once.
 
-    Raises:
-        PictureError: a name fits nothing.
+    A name that fits nothing is told to `skip`.
     """
     files: dict[Path, None] = {}
     for text in named:
@@ -41,15 +43,24 @@ def find(named: Sequence[str]) -> list[Path]:
         if path.is_dir():
             inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in PICTURES + VIDEOS)
             if not inside:
-                raise PictureError(f"{text}: no picture or video in this folder")
+                skip(PictureError(f"{text}: no picture or video in this folder"))
             files.update(dict.fromkeys(inside))
         elif path.exists():
             files[path] = None
         elif matches := [m for m in map(Path, glob.glob(text, recursive=True)) if m.is_file()]:
             files.update(dict.fromkeys(sorted(matches)))
         else:
-            raise PictureError(f"{text}: no such file, folder or pattern")
+            skip(PictureError(f"{text}: no such file, folder or pattern"))
     return list(files)
+
+
+def read_all(files: Iterable[Path], every_s: float, skip: Skip) -> Iterator[Input]:
+    """What `read` gives of each file; one that cannot be read is told to `skip`."""
+    for path in files:
+        try:
+            yield from read(path, every_s)
+        except PictureError as error:
+            skip(error)
 
 
 def read(path: Path, every_s: float) -> Iterator[Input]:

@@ -1,12 +1,16 @@
-"""One picture in, its faces out: detector, alignment and network in this process.
+"""Pictures in, their faces out: detector, alignment and network in this process.
 
-The same three steps as in the live pipeline, with the same code and the same exported model.
+The same three steps as in the live pipeline, with the same code and the same exported model. A
+portrait, which most pictures are, is clear at half the detector's size and a quarter of its cost;
+only where such a first look leaves doubt is there a second, at full size.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -14,13 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.common.alignment import align
-from services.common.detector import FaceDetector, letterbox
+from services.common.detector import FaceDetector, Faces
 from services.common.errors import PictureError
 from services.common.estimates import central_interval
 from services.common.savedmodel import MODELS_DIR, ExportedModel, newest_version
 
 _STEP_PX = 32  # the detector's sides are multiples of it
-_MAX_DETECTORS = 6  # compiled ones kept, by the shape of the picture
+_MAX_DETECTORS = 12  # compiled ones kept, by the shape of the picture
+_TWO_LOOKS_FROM_PX = 400  # smaller pictures cost little anyway
+# A first look is enough where it finds a face and nothing that might be one: what is there scores
+# high and is large enough for exact landmarks (at half size).
+_CANDIDATE_SCORE, _CLEAR_SCORE, _CLEAR_PX = 0.2, 0.8, 32
 MAX_SIDE_PX = 16_384
 
 
@@ -64,7 +72,7 @@ class Predictor:
         cv2.setNumThreads(1)
         self._model = ExportedModel(newest_version(model))
         self._detect_px, self._min_score = detect_px, min_score
-        self._detectors: OrderedDict[tuple[int, int], FaceDetector] = OrderedDict()
+        self._detectors: OrderedDict[tuple[int, int, float], FaceDetector] = OrderedDict()
 
     def faces_in_file(self, path: str | Path) -> list[FacePrediction]:
         """Faces of a picture file, best first.
@@ -76,44 +84,73 @@ class Predictor:
 
     def faces(self, picture: NDArray[np.uint8]) -> list[FacePrediction]:
         """Faces of a BGR picture, uint8 `[height, width, 3]`, best first."""
-        height, width = picture.shape[:2]
-        scale = min(1.0, self._detect_px / max(width, height))
-        detector = self._detector(round(width * scale), round(height * scale))
-        if scale == 1.0:
-            fitted, back = _padded(picture, detector.width, detector.height), 1.0
-        else:
-            fitted, back = letterbox(picture, detector.width, detector.height)
-        found = detector.detect(fitted).moved(back)
-        if len(found) == 0:
-            return []
+        return self.faces_of_each([picture])[0]
+
+    def faces_of_each(self, pictures: Sequence[NDArray[np.uint8]]) -> list[list[FacePrediction]]:
+        """Faces of each of a few BGR pictures; their faces share a batch, which saves time."""
+        found = [self._find(picture) for picture in pictures]
         size = self._model.size_px
-        crops = np.stack([align(picture, landmarks, size) for landmarks in found.landmarks])
-        answers = self._model.answer(np.ascontiguousarray(crops[..., ::-1]))
+        crops = [
+            align(picture, landmarks, size)
+            for picture, faces in zip(pictures, found, strict=True)
+            for landmarks in faces.landmarks
+        ]
+        if not crops:
+            return [[] for _ in pictures]
+        answers = self._model.answer(np.ascontiguousarray(np.stack(crops)[..., ::-1]))
         age, female = answers.get("age"), answers.get("gender")
         low = high = None
         if "age_distribution" in answers:
             low, high = central_interval(answers["age_distribution"])
-        return [
+        boxes = np.concatenate([faces.boxes for faces in found])
+        scores = np.concatenate([faces.scores for faces in found])
+        predictions = iter(
             FacePrediction(
-                box=tuple(float(v) for v in found.boxes[i]),  # type: ignore[arg-type]
-                score=float(found.scores[i]),
+                box=tuple(float(v) for v in boxes[i]),  # type: ignore[arg-type]
+                score=float(scores[i]),
                 age=None if age is None else float(age[i]),
                 age_low=None if low is None else float(low[i]),
                 age_high=None if high is None else float(high[i]),
                 female=None if female is None else float(female[i]),
             )
-            for i in range(len(found))
-        ]
+            for i in range(len(crops))
+        )
+        return [list(islice(predictions, len(faces))) for faces in found]
 
-    def _detector(self, width: int, height: int) -> FaceDetector:
+    def _find(self, picture: NDArray[np.uint8]) -> Faces:
+        """Faces in pixels of the picture."""
+        longest = max(picture.shape[:2])
+        scale = min(1.0, self._detect_px / longest)
+        if longest * scale >= _TWO_LOOKS_FROM_PX:
+            first = self._look(picture, scale / 2, _CANDIDATE_SCORE)
+            if (
+                len(first)
+                and first.scores.min() >= max(_CLEAR_SCORE, self._min_score)
+                and first.boxes[:, 2:].min() * scale / 2 >= _CLEAR_PX
+            ):
+                return first
+        return self._look(picture, scale, self._min_score)
+
+    def _look(self, picture: NDArray[np.uint8], scale: float, min_score: float) -> Faces:
+        """Faces found in the picture when it is reduced by `scale`, in its own pixels."""
+        height, width = picture.shape[:2]
+        detector = self._detector(round(width * scale), round(height * scale), min_score)
+        if scale == 1.0:
+            return detector.detect(_padded(picture, detector.width, detector.height))
+        reduced = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        reduced = _padded(np.asarray(reduced, np.uint8), detector.width, detector.height)
+        return detector.detect(reduced).moved(1 / scale)
+
+    def _detector(self, width: int, height: int, min_score: float) -> FaceDetector:
         """A detector that holds a picture of this size; those last used are kept."""
-        size = (-(-width // _STEP_PX) * _STEP_PX, -(-height // _STEP_PX) * _STEP_PX)
-        if size not in self._detectors:
-            self._detectors[size] = FaceDetector(*size, min_score=self._min_score)
+        sides = (-(-max(1, side) // _STEP_PX) * _STEP_PX for side in (width, height))
+        key = (*sides, min_score)
+        if key not in self._detectors:
+            self._detectors[key] = FaceDetector(key[0], key[1], min_score=min_score)
             while len(self._detectors) > _MAX_DETECTORS:
                 self._detectors.popitem(last=False)
-        self._detectors.move_to_end(size)
-        return self._detectors[size]
+        self._detectors.move_to_end(key)
+        return self._detectors[key]
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:

@@ -8,8 +8,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from services.cli import main
+from services.common.detector import FaceDetector, Faces
 from services.predict import Predictor
 
 SAMPLES = Path(__file__).resolve().parents[2] / "samples"
@@ -78,4 +80,54 @@ def test_a_video_gives_its_frames(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 def test_a_name_that_fits_nothing_is_said_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["predict", "nowhere/*.jpg"]) == 1
-    assert capsys.readouterr().err == "facestream: nowhere/*.jpg: no such file, folder or pattern\n"
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    expected = "facestream: nowhere/*.jpg: no such file, folder or pattern; skipped\n"
+    assert captured.err == expected
+
+
+def test_a_name_that_fits_nothing_stops_no_other(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", "nowhere.jpg", str(SAMPLES / "obama.jpg"), "--json"]) == 1
+    captured = capsys.readouterr()
+    assert "nowhere.jpg" in captured.err
+    assert [Path(str(json.loads(line)["path"])).name for line in captured.out.splitlines()] == [
+        "obama.jpg"
+    ]
+
+
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """The sizes that detectors are asked at from now on."""
+    sizes: list[tuple[int, int]] = []
+    detect = FaceDetector.detect
+
+    def counted(self: FaceDetector, picture: NDArray[np.uint8]) -> Faces:
+        sizes.append((self.width, self.height))
+        return detect(self, picture)
+
+    monkeypatch.setattr(FaceDetector, "detect", counted)
+    return sizes
+
+
+def test_a_portrait_needs_one_look_at_half_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = cv2.resize(cv2.imread(str(SAMPLES / "obama.jpg")), (480, 540))
+    canvas = np.full((640, 640, 3), 128, np.uint8)
+    canvas[100:, 80:560] = picture
+    sizes, predictor = looks(monkeypatch), Predictor()
+    (face,) = predictor.faces(canvas)
+    assert sizes == [(320, 320)]
+    full = FaceDetector(640, 640).detect(canvas)
+    assert face.box == pytest.approx(tuple(full.boxes[0]), abs=0.15 * float(full.boxes[0][2]))
+
+
+def test_a_small_face_beside_a_large_one_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    canvas = np.full((640, 640, 3), 128, np.uint8)
+    canvas[100:, :480] = cv2.resize(cv2.imread(str(SAMPLES / "obama.jpg")), (480, 540))
+    canvas[300:430, 500:612] = cv2.resize(
+        cv2.imread(str(SAMPLES / "grace_hopper.jpg")), (112, 130), interpolation=cv2.INTER_AREA
+    )
+    sizes = looks(monkeypatch)
+    faces = Predictor().faces(canvas)
+    assert sizes == [(320, 320), (640, 640)]
+    assert sorted(face.box[0] > 480 for face in faces) == [False, True]
+    together = Predictor().faces_of_each([canvas, canvas[:100], canvas[:, :480]])
+    assert [len(found) for found in together] == [2, 0, 1]
