@@ -2,8 +2,8 @@
 
 Photographs of people go in; an H.264 file comes out, as a phone would send it: 720p, 15 pictures
 a second, no B-frames, a key picture each second. People walk in, stay and leave, in front of a
-plain wall, seen by an unsteady hand; at times several at once, at times nobody. `SCRIPT` says who
-and when.
+plain wall, seen by an unsteady hand; at times several at once, at times nobody. Photographs cannot
+walk past each other as people do, so nobody crosses another. `SCRIPT` says who and when.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SAMPLES = Path(__file__).resolve().parents[2] / "samples"
 WIDTH, HEIGHT, FPS = 1280, 720, 15
 LENGTH_S = 24.0
 
-_WALK_S = 1.6  # from out of the picture to one's place
+_WALK_S = 2.0  # from out of the picture to one's place
 _SHAKE_PX, _SWAY_HZ, _TREMOR_HZ = 7.0, 0.35, 1.7
 _BELOW_PX = 24  # photographs end below the picture, whatever the hand and the walk do
 _FEATHER = 0.14  # of a picture's width, so that no frame shows around it
@@ -37,7 +37,7 @@ _SENSOR_NOISE = 1.5  # grey levels, standard deviation
 _NOISE_MEAN = 5.0  # so that the noise needs no sign
 _NOISE_ROOM = 64  # rows by which the noise field is taller than the picture
 _QUALITY = "25"  # x264 CRF
-_RECIPE = 4  # to be raised when the drawing changes, so that cached clips are made anew
+_RECIPE = 5  # to be raised when the drawing changes, so that cached clips are made anew
 
 Picture = NDArray[np.uint8]
 
@@ -47,7 +47,7 @@ class Appearance:
     """One person's visit: who, from when to when, where, how large.
 
     x: centre of the photograph when in place, and height of the photograph, as fractions of the
-    picture's; from_left: the side where they walk in, and leave on the other.
+    picture's; from_left: the side where they walk in and leave.
     """
 
     sample: str
@@ -60,13 +60,13 @@ class Appearance:
 
 
 SCRIPT = (
-    Appearance("astronaut", 0.6, 6.4, 0.42, 0.84, True, 1.15),
-    Appearance("obama", 4.4, 10.6, 0.72, 0.80, False),
-    Appearance("grace_hopper", 7.6, 13.4, 0.30, 0.86, True, 1.1),
-    Appearance("biden", 15.0, 22.6, 0.14, 0.66, True),
-    Appearance("astronaut", 15.8, 21.8, 0.86, 0.72, False),
-    Appearance("grace_hopper", 16.6, 22.2, 0.39, 0.68, True),
-    Appearance("obama", 17.0, 22.4, 0.62, 0.64, False),
+    Appearance("astronaut", 0.4, 6.8, 0.42, 0.84, True, 1.15),
+    Appearance("obama", 4.0, 10.8, 0.72, 0.80, False),
+    Appearance("grace_hopper", 7.4, 14.0, 0.30, 0.86, True, 1.1),
+    Appearance("grace_hopper", 14.4, 23.4, 0.39, 0.68, True),
+    Appearance("obama", 14.6, 23.2, 0.62, 0.64, False),
+    Appearance("biden", 16.2, 22.6, 0.14, 0.66, True),
+    Appearance("astronaut", 16.6, 22.4, 0.86, 0.72, False),
 )
 
 
@@ -78,10 +78,10 @@ def place(visit: Appearance, at_s: float) -> tuple[float, float, float] | None:
     leaving = _ease((visit.leave_s - at_s) / _WALK_S)
     progress = (at_s - visit.enter_s) / (visit.leave_s - visit.enter_s)
     height = visit.height * HEIGHT * (1 + (visit.zoom - 1) * progress)
-    side = -1 if visit.from_left else 1
-    away = side * (1 - arriving) - side * (1 - leaving)
+    way_px = (visit.x if visit.from_left else 1 - visit.x) * WIDTH + height / 2
+    away_px = (-way_px if visit.from_left else way_px) * (1 - min(arriving, leaving))
     bob = 6 * math.sin(math.tau * 1.6 * at_s) * (1 - min(arriving, leaving))
-    return visit.x * WIDTH + away * WIDTH, HEIGHT + _BELOW_PX - height / 2 + bob, height
+    return visit.x * WIDTH + away_px, HEIGHT + _BELOW_PX - height / 2 + bob, height
 
 
 def hand_shake(at_s: float) -> tuple[float, float]:

@@ -24,16 +24,22 @@ def in_view(at_s: float) -> int:
     return sum(demo_clip.place(visit, at_s) is not None for visit in SCRIPT)
 
 
-def test_a_visitor_walks_in_stays_and_walks_on() -> None:
+def test_a_visitor_walks_in_stays_and_walks_out() -> None:
     assert demo_clip.place(VISIT, 1.9) is None
     assert demo_clip.place(VISIT, 8.1) is None
     xs = [demo_clip.place(VISIT, t) for t in (2.0, 3.0, 5.0, 7.0, 8.0)]
     assert all(x is not None for x in xs)
     places = [x[0] for x in xs if x is not None]
-    assert places == sorted(places)
-    assert places[0] < 0
-    assert places[2] == WIDTH / 2
-    assert places[-1] > WIDTH
+    assert places[0] < places[1] < places[2] == WIDTH / 2
+    assert places[2:] == pytest.approx(places[2::-1])
+    assert places[-1] < 0
+
+
+def test_nobody_walks_across_another() -> None:
+    for at_s in at_times():
+        found = [(visit, demo_clip.place(visit, at_s)) for visit in SCRIPT]
+        there = sorted((where[0], visit.x) for visit, where in found if where is not None)
+        assert [x for _, x in there] == sorted(x for _, x in there), at_s
 
 
 def test_a_visitor_never_leaps() -> None:
