@@ -28,7 +28,7 @@ SAMPLES = Path(__file__).resolve().parents[2] / "samples"
 WIDTH, HEIGHT, FPS = 1280, 720, 15
 LENGTH_S = 24.0
 
-_WALK_S = 2.0  # from out of the picture to one's place
+_WALK_S = 1.6  # from out of the picture to one's place
 _SHAKE_PX, _SWAY_HZ, _TREMOR_HZ = 7.0, 0.35, 1.7
 _BELOW_PX = 24  # photographs end below the picture, whatever the hand and the walk do
 _FEATHER = 0.14  # of a picture's width, so that no frame shows around it
@@ -47,7 +47,7 @@ class Appearance:
     """One person's visit: who, from when to when, where, how large.
 
     x: centre of the photograph when in place, and height of the photograph, as fractions of the
-    picture's; from_left: the side where they walk in and leave.
+    picture's; from_left: the side where they walk in; returns: leaves there too, not on the other.
     """
 
     sample: str
@@ -57,16 +57,17 @@ class Appearance:
     height: float
     from_left: bool
     zoom: float = 1.0  # factor on `height` reached at the end of the visit
+    returns: bool = False
 
 
 SCRIPT = (
-    Appearance("astronaut", 0.4, 6.8, 0.42, 0.84, True, 1.15),
-    Appearance("obama", 4.0, 10.8, 0.72, 0.80, False),
-    Appearance("grace_hopper", 7.4, 14.0, 0.30, 0.86, True, 1.1),
-    Appearance("grace_hopper", 14.4, 23.4, 0.39, 0.68, True),
-    Appearance("obama", 14.6, 23.2, 0.62, 0.64, False),
-    Appearance("biden", 16.2, 22.6, 0.14, 0.66, True),
-    Appearance("astronaut", 16.6, 22.4, 0.86, 0.72, False),
+    Appearance("astronaut", 0.4, 6.8, 0.42, 0.84, True, 1.15, returns=True),
+    Appearance("obama", 4.0, 10.8, 0.72, 0.80, False, returns=True),
+    Appearance("grace_hopper", 7.4, 14.0, 0.30, 0.86, True, 1.1, returns=True),
+    Appearance("grace_hopper", 14.4, 23.4, 0.39, 0.68, True, returns=True),
+    Appearance("obama", 14.6, 23.2, 0.62, 0.64, False, returns=True),
+    Appearance("biden", 16.2, 22.6, 0.14, 0.66, True, returns=True),
+    Appearance("astronaut", 16.6, 22.4, 0.86, 0.72, False, returns=True),
 )
 
 
@@ -78,8 +79,12 @@ def place(visit: Appearance, at_s: float) -> tuple[float, float, float] | None:
     leaving = _ease((visit.leave_s - at_s) / _WALK_S)
     progress = (at_s - visit.enter_s) / (visit.leave_s - visit.enter_s)
     height = visit.height * HEIGHT * (1 + (visit.zoom - 1) * progress)
-    way_px = (visit.x if visit.from_left else 1 - visit.x) * WIDTH + height / 2
-    away_px = (-way_px if visit.from_left else way_px) * (1 - min(arriving, leaving))
+    side = -1 if visit.from_left else 1
+    if visit.returns:
+        way_px = (visit.x if visit.from_left else 1 - visit.x) * WIDTH + height / 2
+        away_px = side * way_px * (1 - min(arriving, leaving))
+    else:
+        away_px = side * WIDTH * (leaving - arriving)
     bob = 6 * math.sin(math.tau * 1.6 * at_s) * (1 - min(arriving, leaving))
     return visit.x * WIDTH + away_px, HEIGHT + _BELOW_PX - height / 2 + bob, height
 

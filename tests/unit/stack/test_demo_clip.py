@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -24,15 +25,25 @@ def in_view(at_s: float) -> int:
     return sum(demo_clip.place(visit, at_s) is not None for visit in SCRIPT)
 
 
-def test_a_visitor_walks_in_stays_and_walks_out() -> None:
+def test_a_visitor_walks_in_stays_and_walks_on() -> None:
     assert demo_clip.place(VISIT, 1.9) is None
     assert demo_clip.place(VISIT, 8.1) is None
     xs = [demo_clip.place(VISIT, t) for t in (2.0, 3.0, 5.0, 7.0, 8.0)]
     assert all(x is not None for x in xs)
     places = [x[0] for x in xs if x is not None]
+    assert places == sorted(places)
+    assert places[0] < 0
+    assert places[2] == WIDTH / 2
+    assert places[-1] > WIDTH
+
+
+def test_a_visitor_who_returns_leaves_where_they_came_in() -> None:
+    visit = replace(VISIT, returns=True)
+    xs = [demo_clip.place(visit, t) for t in (2.0, 3.0, 5.0, 7.0, 8.0)]
+    places = [x[0] for x in xs if x is not None]
+    assert places[0] < 0
     assert places[0] < places[1] < places[2] == WIDTH / 2
-    assert places[2:] == pytest.approx(places[2::-1])
-    assert places[-1] < 0
+    assert places[3:] == pytest.approx(places[1::-1], abs=WIDTH / 20)  # the zoom is theirs
 
 
 def test_nobody_walks_across_another() -> None:
