@@ -87,11 +87,12 @@ def _camera(status: CameraStatus, now: float) -> Note:
     age = duration(now - status.since)
     if status.state == "stopped":
         return Note("good", f"{status.name} is paused.")
-    why = f": {status.reason}" if status.reason else ""
+    why = f": {status.reason.rstrip('.')}" if status.reason else ""
+    end = "" if why.endswith("?") else "."
     if status.state == "connecting":
-        return Note("busy", f"{status.name} has been connecting for {age}{why}.")
-    word = "has sent no picture" if status.state == "stalled" else "is not available"
-    return Note("bad", f"{status.name} {word} for {age}{why}.")
+        return Note("busy", f"{status.name} has been connecting for {age}{why}{end}")
+    word = "has sent no picture" if status.state == "stalled" else "has been unavailable"
+    return Note("bad", f"{status.name} {word} for {age}{why}{end}")
 
 
 def _cap(text: str) -> str:

@@ -226,6 +226,30 @@ def test_a_camera_that_cannot_be_reached_says_why_and_can_be_corrected(
     assert "pass1234" not in page.content()
 
 
+def test_a_camera_that_cannot_be_reached_is_kept_or_leaves_nothing(
+    world: World, visit: Open
+) -> None:
+    world.failing["phone"] = "wrong user or password"
+    page = visit("desk")
+
+    def add() -> None:
+        page.click("#add")
+        page.fill("#add-url", "rtsp://10.0.0.5/live")
+        page.click("#add-submit")
+        expect(page.locator("#add-result")).to_contain_text("wrong user or password")
+
+    add()
+    page.get_by_role("button", name="Cancel").click()
+    page.wait_for_selector("#empty:not([hidden])")
+    assert world.registry.cameras() == {}
+    add()
+    page.get_by_role("button", name="Keep it").click()
+    veil = page.locator("[data-camera=phone] .veil")
+    expect(veil).to_have_text(re.compile("not available since .*wrong user or password"))
+    expect(page.locator("#add-dialog")).to_be_hidden()
+    assert list(world.registry.cameras()) == ["phone"]
+
+
 def test_a_wrong_address_is_explained_where_it_was_typed(world: World, visit: Open) -> None:
     page = visit("desk")
     page.click("#add")

@@ -104,6 +104,14 @@ function factsOf(camera) {
   return camera.reason && camera.state !== "stopped" ? `${WORDS[camera.state]}: ${camera.reason}` : WORDS[camera.state];
 }
 
+// What stands in a picture's place: what is wrong and since when, and why.
+function showVeil(veil, camera) {
+  const [what, why] = veil.children;
+  const since = new Date(camera.since * 1000).toLocaleTimeString();
+  what.textContent = camera.state === "live" ? "" : camera.state === "connecting" ? WORDS.connecting : `${WORDS[camera.state]} since ${since}`;
+  why.textContent = camera.state === "live" ? "waiting for the picture…" : camera.state === "stopped" ? "" : camera.reason;
+}
+
 function largeName() {
   if (large === "") return null;
   return cameras.some((c) => c.name === large) ? large : cameras[0]?.name ?? null;
@@ -128,9 +136,9 @@ function layOut() {
     const isLarge = camera.name === main;
     tile.dataset.state = camera.state;
     tile.classList.toggle("large", isLarge);
-    tile.querySelector(".facts").textContent = factsOf(camera);
+    tile.querySelector(".facts").textContent = camera.state === "live" ? factsOf(camera) : WORDS[camera.state];
     tile.querySelector(".facts").title = factsOf(camera);
-    tile.querySelector(".veil").textContent = camera.state === "live" ? "waiting for the picture…" : factsOf(camera);
+    showVeil(tile.querySelector(".veil"), camera);
     tile.querySelector("[data-do=pause]").textContent = camera.paused ? "Resume" : "Pause";
   }
   $("cameras").dataset.view = main === null ? "grid" : "large";

@@ -50,7 +50,8 @@ export class AddDialog {
       event.preventDefault();
       this.submit();
     });
-    $("add-dialog").addEventListener("close", () => { this.added = null; });
+    $("add-keep").addEventListener("click", () => $("add-dialog").close("keep"));
+    $("add-dialog").addEventListener("close", () => this.closed());
   }
 
   open(taken) {
@@ -62,7 +63,9 @@ export class AddDialog {
     tell($("add-result"), "", "");
     $("add-submit").disabled = false;
     $("add-submit").textContent = "Add and test";
+    $("add-keep").hidden = true;
     this.choose();
+    $("add-dialog").returnValue = "";
     $("add-dialog").showModal();
     $("add-url").focus();
   }
@@ -81,6 +84,12 @@ export class AddDialog {
     $("add-name").value = name;
   }
 
+  // Whoever cancels wants no camera left of it.
+  closed() {
+    if (this.added && $("add-dialog").returnValue !== "keep") call("DELETE", cameraPath(this.added)).catch(() => {});
+    this.added = null;
+  }
+
   async submit() {
     const camera = { name: $("add-name").value, url: $("add-url").value.trim(), rotate: Number($("add-rotate").value) };
     $("add-submit").disabled = true;
@@ -90,7 +99,8 @@ export class AddDialog {
       this.added = null;
       await call("POST", "/api/cameras", camera);
       this.added = camera.name;
-      await this.test(camera.name);
+      if ($("add-dialog").open) await this.test(camera.name);
+      else this.closed();
     } catch (error) {
       tell($("add-result"), "bad", error.message);
     }
@@ -104,19 +114,25 @@ export class AddDialog {
       if (status?.state === "live") {
         tell($("add-result"), "good", `Live: ${status.width} × ${status.height}.`);
         this.onAdded(name);
-        setTimeout(() => $("add-dialog").close(), 900);
+        $("add-dialog").returnValue = "keep";
+        setTimeout(() => $("add-dialog").close("keep"), 900);
         return;
       }
       if (status?.state === "failed" && status.reason) {
-        tell($("add-result"), "bad", `No picture: ${status.reason}. Correct it and try again, or close: it goes on trying.`);
-        $("add-submit").textContent = "Try again";
+        this.failed(`No picture: ${status.reason}`);
         return;
       }
       tell($("add-result"), "busy", status?.reason ? `Connecting… ${status.reason}` : "Connecting…");
       await new Promise((done) => setTimeout(done, 200));
     }
-    tell($("add-result"), "bad", "No picture yet. Is the app running, and in the same network? It goes on trying.");
+    if ($("add-dialog").open) this.failed("No picture yet. Is the app running, and in the same network?");
+  }
+
+  failed(why) {
+    const end = /[.?]$/.test(why) ? "" : ".";
+    tell($("add-result"), "bad", `${why}${end} Correct it and try again, or keep it: it is tried until it works.`);
     $("add-submit").textContent = "Try again";
+    $("add-keep").hidden = false;
   }
 }
 

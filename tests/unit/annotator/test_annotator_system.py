@@ -39,7 +39,13 @@ def test_the_worst_comes_first_and_names_camera_time_and_reason() -> None:
     )
     found = notes(dataclasses.replace(FINE, cameras=cameras), NOW)
     assert [note.level for note in found] == ["bad", "busy", "good"]
-    assert found[0].text == "c is not available for 1 min 5 s: wrong user or password."
+    assert found[0].text == "c has been unavailable for 1 min 5 s: wrong user or password."
+
+
+def test_a_reason_that_asks_ends_as_a_question() -> None:
+    cameras = (status("c", "failed", "10.0.0.5:80 refuses: is its server running?"),)
+    (note,) = notes(dataclasses.replace(FINE, cameras=cameras), NOW)
+    assert note.text.endswith("refuses: is its server running?")
 
 
 def test_faces_that_nobody_answers_point_to_the_worker() -> None:
