@@ -236,4 +236,5 @@ def _validated(entry: Any, where: str) -> Camera:
     except ValidationError as error:
         first = error.errors(include_input=False)[0]
         field = ".".join(str(part) for part in first["loc"])
-        raise SettingsError(f"{where}: {field}: {redact(first['msg'])}") from None
+        message = redact(first["msg"].removeprefix("Value error, "))
+        raise SettingsError(f"{where}: {field}: {message}") from None

@@ -57,7 +57,7 @@ class ExportedModel:
             options = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
             compiled = core.compile_model(core.read_model(version), "CPU", options)
         except RuntimeError as error:
-            raise ModelError(f"{version}: {str(error).splitlines()[0]}") from None
+            raise ModelError(f"{version}: does not load: {why(error)}") from None
         shape = compiled.input(0).get_partial_shape()
         if len(shape) != 4 or shape[1].is_dynamic or compiled.input(0).element_type != ov.Type.u8:
             raise ModelError(f"{version}: not a face model: input must be uint8 [N, size, size, 3]")
@@ -90,3 +90,9 @@ def _output_name(port: Any) -> str:
     """The signature's own name of an output among the names that OpenVINO knows it by."""
     known = [n for n in port.get_names() if n in ("age", "age_std", "gender", "age_distribution")]
     return known[0] if known else str(port.get_any_name())
+
+
+def why(error: Exception) -> str:
+    """OpenVINO's messages are a stack of check failures; the innermost, last line tells."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

@@ -138,6 +138,8 @@ def _from_file(cls: type[CommonSettings], path: Path) -> dict[str, tuple[Any, st
                     _check_known(f"{key}.{inner}", inner, list(cls.model_fields), path)
                     found[inner] = (inner_value, f"{path}: {key}.{inner}")
         else:
+            if key in cls.model_fields and key not in shared:
+                raise SettingsError(f"{path}: {key!r} belongs under {cls.section!r}")
             _check_known(key, key, [*shared, *SECTIONS], path)
             found.setdefault(key, (value, f"{path}: {key}"))
     return found
@@ -183,4 +185,4 @@ def _nearest_variable(cls: type[CommonSettings], key: str, known: Sequence[str])
 def _explain(error: ValidationError, origin: Mapping[str, str]) -> str:
     first = error.errors(include_input=False)[0]
     field = str(first["loc"][0]) if first["loc"] else "settings"
-    return f"{origin.get(field, field)}: {redact(first['msg'])}"
+    return f"{origin.get(field, field)}: {redact(first['msg'].removeprefix('Value error, '))}"

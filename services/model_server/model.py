@@ -18,6 +18,7 @@ import openvino as ov
 from numpy.typing import NDArray
 
 from services.common.errors import ModelError
+from services.common.savedmodel import why
 
 # A batch runs in slices of this many rows. Measured with MobileNetV2 at 160 px: the same CPU for a
 # face from 2 to 16 rows at a time, but the memory of an inference grows with them (13 MB at 4 rows,
@@ -62,7 +63,7 @@ class Model:
                 },
             )
         except Exception as error:  # OpenVINO raises bare RuntimeError for all and everything
-            raise ModelError(f"{folder}: does not load: {_first_line(error)}") from None
+            raise ModelError(f"{folder}: does not load: {why(error)}") from None
         inputs = [_port(node) for node in compiled.inputs]
         if len(inputs) != 1 or not inputs[0].shape or inputs[0].shape[0] is not None:
             raise ModelError(f"{folder}: must have one input whose first side is the batch")
@@ -111,7 +112,7 @@ class Model:
                     part.append(request.get_output_tensor(self._index[name]).data.copy())
             return {name: np.concatenate(part) for name, part in parts.items()}
         except Exception as error:
-            raise ModelError(f"inference failed: {_first_line(error)}") from None
+            raise ModelError(f"inference failed: {why(error)}") from None
         finally:
             self._requests.put(request)
 
@@ -125,9 +126,3 @@ def _port(node: Any) -> Port:
 
 def _empty(port: Port) -> NDArray[Any]:
     return np.empty([0, *(side or 0 for side in port.shape[1:])], port.dtype)
-
-
-def _first_line(error: Exception) -> str:
-    """OpenVINO's messages are a stack of check failures; the innermost, last line tells."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -413,3 +415,12 @@ def test_a_taken_port_is_one_line(server: ModelServer, models_dir: Path) -> None
         ModelServer(settings_for(models_dir, port=server.port))
     assert "\n" not in str(caught.value)
     assert "--port" in str(caught.value)
+    started = subprocess.run(
+        [sys.executable, "-m", "services", "model-server", "--port", str(server.port)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert started.returncode == 1
+    (line,) = started.stderr.splitlines()  # gRPC's core adds none of its own
+    assert f"cannot listen on 127.0.0.1:{server.port}" in line

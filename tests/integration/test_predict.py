@@ -95,6 +95,16 @@ def test_a_name_that_fits_nothing_stops_no_other(capsys: pytest.CaptureFixture[s
     ]
 
 
+def test_a_model_that_does_not_load_is_said_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "saved_model.pb").write_bytes(b"rubbish")
+    assert main(["predict", str(SAMPLES / "obama.jpg"), "--model", str(tmp_path)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"facestream: {tmp_path}: does not load: ")
+    assert "parsed" in line
+
+
 def looks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """The sizes that detectors are asked at from now on."""
     sizes: list[tuple[int, int]] = []

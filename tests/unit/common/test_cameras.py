@@ -21,7 +21,7 @@ def test_a_password_is_shown_to_nobody_but_the_broker() -> None:
     [
         ("rtsp://host/live", "NAME=URL"),
         ("Door=rtsp://host/live", "lower-case"),
-        ("door=gopher://host", "scheme must be one of"),
+        ("door=gopher://host", "url: scheme must be one of"),
         ("door=rtsp:///live", "names no host"),
         ("door=rtsp://host:port/", "not a URL"),
         ("door\n=rtsp://host/live", "lower-case"),

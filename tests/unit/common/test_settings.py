@@ -66,6 +66,7 @@ def test_variables_of_other_services_are_let_be() -> None:
             "capture: {detect_hertz: 2}",
             r"unknown setting 'capture.detect_hertz' \(did you mean 'detect_hz'",
         ),
+        ("detect_hz: 2", "'detect_hz' belongs under 'capture'"),
         ("captur: {}", "did you mean 'capture'"),
         ("- 1", "keys and values"),
         ("a: [", "not YAML"),
