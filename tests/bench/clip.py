@@ -1,12 +1,15 @@
-"""The clips that the benchmark plays: any video, scaled, at 15 pictures a second, numbered.
+"""The clips that the benchmark plays, at 15 pictures a second.
 
-Encoded as a phone does: H.264, no B-frames, a key picture each second.
+Any video, scaled and with each picture's number in it; an empty scene; and one in which somebody
+is there from one picture to the next. Encoded as a phone does: H.264, no B-frames, a key picture
+each second.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 
 import av
@@ -15,10 +18,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.common.errors import PictureError
+from services.stack.demo_clip import SAMPLES
 from tests.bench import timecode
 
 FPS = 15
+APPEARS_AT = 3 * FPS  # the number of the first picture with the face
 _QUALITY = "24"  # x264 CRF
+_SCENE_PX = (720, 1280)
+_SCENE_S = 6
+_WALL_BGR = (168, 176, 180)
+_SENSOR_NOISE = 1.5  # grey levels, standard deviation
+_FACE = SAMPLES / "grace_hopper.jpg"
+
+Picture = NDArray[np.uint8]
 
 
 def numbered_clip(source: Path, height_px: int, target: Path) -> int:
@@ -27,38 +39,73 @@ def numbered_clip(source: Path, height_px: int, target: Path) -> int:
     Raises:
         PictureError: the source cannot be read or is empty.
     """
-    count = 0
     try:
-        with av.open(str(target), "w") as output:
-            stream = None
-            for picture in _pictures(source, height_px):
-                if stream is None:
-                    stream = output.add_stream("libx264", rate=FPS)
-                    stream.height, stream.width = picture.shape[:2]
-                    stream.pix_fmt = "yuv420p"
-                    stream.codec_context.time_base = Fraction(1, FPS)
-                    stream.options = {
-                        "preset": "veryfast",
-                        "tune": "zerolatency",
-                        "crf": _QUALITY,
-                        "g": str(FPS),
-                    }
-                timecode.write(picture, count)
-                frame = av.VideoFrame.from_ndarray(picture, "bgr24")
-                frame.pts = count
-                output.mux(stream.encode(frame))
-                count += 1
-                if count == timecode.LIMIT:
-                    break
-            if stream is None:
-                raise PictureError(f"{source}: holds no picture")
-            output.mux(stream.encode(None))
+        count = _encode(_numbered(_pictures(source, height_px)), target)
     except av.error.FFmpegError as error:
         raise PictureError(f"{source}: cannot be read as a video: {error.strerror}") from None
+    if not count:
+        raise PictureError(f"{source}: holds no picture")
     return count
 
 
-def _pictures(source: Path, height_px: int) -> Iterator[NDArray[np.uint8]]:
+def empty_clip(target: Path) -> None:
+    """Write a wall with the noise of a sensor."""
+    _encode(_scene(None), target)
+
+
+def appearing_clip(target: Path) -> None:
+    """Write the same wall, with somebody before it from picture `APPEARS_AT` on."""
+    face = cv2.imread(str(_FACE))
+    if face is None:
+        raise PictureError(f"{_FACE}: cannot be read")
+    height = _SCENE_PX[0] // 2
+    width = round(face.shape[1] * height / face.shape[0])
+    _encode(_scene(cv2.resize(face, (width, height), interpolation=cv2.INTER_AREA)), target)
+
+
+def _encode(pictures: Iterable[Picture], target: Path) -> int:
+    count = 0
+    with av.open(str(target), "w") as output:
+        stream = None
+        for count, picture in enumerate(pictures, start=1):
+            if stream is None:
+                stream = output.add_stream("libx264", rate=FPS)
+                stream.height, stream.width = picture.shape[:2]
+                stream.pix_fmt = "yuv420p"
+                stream.codec_context.time_base = Fraction(1, FPS)
+                stream.options = {
+                    "preset": "veryfast",
+                    "tune": "zerolatency",
+                    "crf": _QUALITY,
+                    "g": str(FPS),
+                }
+            frame = av.VideoFrame.from_ndarray(picture, "bgr24")
+            frame.pts = count - 1
+            output.mux(stream.encode(frame))
+        if stream is not None:
+            output.mux(stream.encode(None))
+    return count
+
+
+def _numbered(pictures: Iterator[Picture]) -> Iterator[Picture]:
+    for number, picture in enumerate(islice(pictures, timecode.LIMIT)):
+        timecode.write(picture, number)
+        yield picture
+
+
+def _scene(face: Picture | None) -> Iterator[Picture]:
+    noise = np.random.default_rng(1)
+    for number in range(_SCENE_S * FPS):
+        picture = np.full((*_SCENE_PX, 3), _WALL_BGR, np.uint8)
+        if face is not None and number >= APPEARS_AT:
+            height, width = face.shape[:2]
+            top, left = (_SCENE_PX[0] - height) // 2, (_SCENE_PX[1] - width) // 2
+            picture[top : top + height, left : left + width] = face
+        grain = noise.normal(0, _SENSOR_NOISE, _SCENE_PX)[..., None]
+        yield np.clip(picture + grain, 0, 255).astype(np.uint8)
+
+
+def _pictures(source: Path, height_px: int) -> Iterator[Picture]:
     """Pictures at `FPS`, scaled; repeated or left out where the source has another rate."""
     with av.open(str(source)) as container:
         stream = container.streams.video[0]

@@ -1,15 +1,13 @@
-"""One benchmark run: rounds of this pipeline and the plain way in turn, then how many cameras fit.
+"""One benchmark run: rounds of this pipeline and of what it is held against, in turn.
 
 Figures are CPU time of whole process trees, so that another program on the machine disturbs them
-little; the two ways alternate, so that a change of the machine's speed meets both.
+little. Each round measures everything once, so that a change of the machine's speed meets all
+alike; what is compared between runs are the ratios within a round.
 """
 
 from __future__ import annotations
 
-import json
 import socket
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -18,24 +16,32 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 
 from services.common.errors import StartError
 from services.common.savedmodel import MODELS_DIR, newest_version
 from services.stack.demo_camera import cache_folder
 from services.stack.demo_clip import ensure_clip
-from services.stack.parts import ROOT
 from tests.bench.camera_bank import CameraBank
-from tests.bench.clip import FPS, numbered_clip
-from tests.bench.rig import SERVICES, Reading, Rig
-from tests.bench.viewers import Listener, Viewer
+from tests.bench.clip import APPEARS_AT, FPS, appearing_clip, empty_clip, numbered_clip
+from tests.bench.rig import SERVICES, Rig
+from tests.bench.rivals import Peer, decoding_ms, plain_way
+from tests.bench.stage import (
+    Stage,
+    by_service_ms,
+    by_step_ms,
+    frames,
+    per_frame_ms,
+    share_received,
+)
+from tests.bench.viewers import Listener, Lookout, Viewer
 
 HEIGHT_PX = 720
-_SETTLE_S = 4.0
 _LATE_S = 0.05  # p95 lateness up to which a number of streams counts as carried
 _MIN_RATE = 0.98  # of the frames that were sent
 _EXTRA_VIEWERS = 4
+_WARM_UP_S = 2.0
+_APPEARING = tuple(f"appearing{i}" for i in range(4))
 
 Say = Callable[[str], None]
 Figures = dict[str, Any]
@@ -43,95 +49,169 @@ Figures = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """How long and how often is measured."""
+    """How long and how often is measured.
+
+    heights_px: other sizes of the clip that are measured, once; found_s: how long faces appear.
+    """
 
     rounds: int
+    settle_s: float
     window_s: float
+    found_s: float
     stream_counts: tuple[int, ...]
     streams_window_s: float
+    heights_px: tuple[int, ...]
+    peer_pictures: int
 
 
-QUICK = Extent(rounds=1, window_s=12.0, stream_counts=(6, 12), streams_window_s=6.0)
-FULL = Extent(rounds=3, window_s=24.0, stream_counts=(4, 8, 12, 16, 20, 24), streams_window_s=15.0)
+QUICK = Extent(3, 1.5, 3.5, 8.0, (12,), 4.0, (), 2)
+FULL = Extent(5, 3.0, 15.0, 60.0, (1, 2, 4, 8, 12, 16, 20, 24), 15.0, (360, 1080), 6)
 
 
-def measure(extent: Extent, clip: Path | None, model: Path | None, say: Say) -> Figures:
-    """All figures of one run; the shape is that of the JSON file, every value a list of rounds."""
+def measure(
+    extent: Extent, clip: Path | None, model: Path | None, peer: Path | None, say: Say
+) -> Figures:
+    """All figures of one run; each leaf is a list, of rounds or of a single value.
+
+    Args:
+        clip: what the cameras play; the demo camera's by default.
+        model: for the plain way, a SavedModel's folder.
+        peer: Python of an environment with the peer; None leaves it out.
+    """
     model = newest_version(model or MODELS_DIR / "age_gender")
     source = clip or ensure_clip(cache_folder(), lambda share: None)
     with tempfile.TemporaryDirectory(prefix="facestream-bench-") as name:
         folder = Path(name)
-        numbered = folder / "numbered.mp4"
-        pictures = numbered_clip(source, HEIGHT_PX, numbered)
+        clips = {"clip": folder / "clip.mp4", "empty": folder / "empty.mp4"}
+        pictures = numbered_clip(source, HEIGHT_PX, clips["clip"])
         say(f"clip: {source.name}, {pictures} pictures, {HEIGHT_PX}p at {FPS}/s")
-        rounds: list[Figures] = []
-        for number in range(1, extent.rounds + 1):
-            say(f"round {number} of {extent.rounds}: this pipeline")
-            ours = _ours(numbered, folder, extent.window_s)
-            say(f"round {number} of {extent.rounds}: the plain way")
-            rounds.append(ours | _plain(numbered, model, extent.window_s))
-        streams = _streams(numbered, folder, extent, say)
-    return _gather(rounds) | {"streams_720p15": streams, "clip": source.name}
+        empty_clip(clips["empty"])
+        appearing = folder / "appearing.mp4"
+        appearing_clip(appearing)
+        for height in extent.heights_px:
+            clips[f"clip{height}"] = folder / f"clip{height}.mp4"
+            numbered_clip(source, height, clips[f"clip{height}"])
+        rival = peer and Peer(peer, clips["clip"], extent.peer_pictures, folder / "pictures")
+        figures = _one_stack(extent, clips, appearing, model, rival or None, folder, say)
+        streams = _streams(clips["clip"], folder, extent, say)
+    return figures | {"streams": streams, "clip": source.name}
 
 
-def _ours(clip: Path, folder: Path, window_s: float) -> Figures:
+def _one_stack(
+    extent: Extent,
+    clips: dict[str, Path],
+    appearing: Path,
+    model: Path,
+    peer: Peer | None,
+    folder: Path,
+    say: Say,
+) -> Figures:
     with ExitStack() as stack:
-        bank = stack.enter_context(CameraBank(clip, 1))
-        name = bank.names[0]
-        rig = stack.enter_context(Rig({name: bank.url(name)}, folder, _free_port()))
-        listener = stack.enter_context(Listener(rig.broker_url, [name]))
-        _wait_for_frames(rig)
-        unwatched = _window(rig, window_s)
-        url = f"{rig.url}/cameras/{name}/stream.mjpg"
-        with Viewer(url, lambda number: bank.age_s(name, number)) as viewer:
-            time.sleep(_SETTLE_S)
-            watched = _window(rig, window_s)
-            with ExitStack() as more:
-                for _ in range(_EXTRA_VIEWERS):
-                    more.enter_context(Viewer(url, None))
-                time.sleep(1)
-                crowded = _window(rig, window_s / 2)
+        bank = stack.enter_context(CameraBank(clips | dict.fromkeys(_APPEARING, appearing)))
+        rig = stack.enter_context(Rig({"clip": bank.url("clip")}, folder, free_port()))
+        stage = Stage(rig, bank, extent.settle_s)
+        listener = stack.enter_context(Listener(rig.broker_url, ["clip"]))
+        stage.show("clip")
+        time.sleep(_WARM_UP_S)
+        rounds, ages_s = [], []
+        for number in range(1, extent.rounds + 1):
+            say(f"round {number} of {extent.rounds}")
+            figures, seen_s = _round(stage, clips, model, peer, extent)
+            rounds.append(figures)
+            ages_s += seen_s
         memory = rig.memory_mb()
-        start_s = rig.start_s
-    faces = unwatched.metrics["facestream_worker_faces_answered_total"]
+        sizes = {str(px): _size(stage, clips, px, extent) for px in extent.heights_px}
+        say("faces that appear")
+        stage.show(*_APPEARING)
+        with Lookout(
+            rig.broker_url, list(_APPEARING), lambda name: bank.age_s(name, APPEARS_AT)
+        ) as lookout:
+            time.sleep(extent.found_s)
+        once: Figures = {
+            "latency_ms": {
+                **_percentiles("picture", ages_s),
+                **_percentiles("result", listener.first_result_s),
+                **_percentiles("found", lookout.found_s),
+            },
+            "rss_mb": {service: [memory[service]] for service in SERVICES if service in memory},
+            "start_s": [rig.start_s],
+            "sizes": sizes,
+        }
+    return _gather(rounds) | once
+
+
+def _round(
+    stage: Stage, clips: dict[str, Path], model: Path, peer: Peer | None, extent: Extent
+) -> tuple[Figures, list[float]]:
+    bank, url = stage.bank, f"{stage.rig.url}/cameras/clip/stream.mjpg"
+    stage.show("clip")
+    unwatched = stage.window(extent.window_s)
+    with Viewer(url, lambda number: bank.age_s("clip", number)) as viewer:
+        time.sleep(extent.settle_s)
+        watched = stage.window(extent.window_s)
+        with ExitStack() as more:
+            for _ in range(_EXTRA_VIEWERS):
+                more.enter_context(Viewer(url, None))
+            time.sleep(extent.settle_s / 2)
+            crowded = stage.window(extent.window_s / 2)
+    stage.show("empty")
+    empty = stage.window(extent.window_s)
+    stage.show()
+    floor, empty_floor = decoding_ms(clips["clip"]), decoding_ms(clips["empty"])
+    plain = plain_way(bank, "clip", model, extent.window_s)
+    plain_ms = _each_ms(plain)
+    viewer_ms = by_service_ms(crowded)["annotator"] - by_service_ms(watched)["annotator"]
+    faces = unwatched.metrics.get("facestream_worker_faces_answered_total", 0.0)
     answering_s = unwatched.cpu_s["worker"] + unwatched.cpu_s["model-server"]
-    return {
-        "cpu_ms_per_frame": {
-            "unwatched": _per_frame(unwatched),
-            "watched": _per_frame(watched),
-            "per_extra_viewer": (_per_frame(crowded) - _per_frame(watched)) / _EXTRA_VIEWERS,
-            "unwatched_by_service": _by_service(unwatched),
-            "watched_by_service": _by_service(watched),
-            "steps": _by_step(watched),
-            "floor": _decoding(clip),
-        },
-        "cpu_ms_per_face": 1000 * answering_s / faces if faces else None,
-        "faces_per_frame": faces / _frames(unwatched),
-        "latency_ms": {
-            **_percentiles("picture", viewer.ages_s),
-            **_percentiles("result", listener.first_result_s),
-        },
-        "rss_mb": {service: memory[service] for service in SERVICES if service in memory},
-        "start_s": start_s,
+    cpu: Figures = {
+        "unwatched": per_frame_ms(unwatched),
+        "watched": per_frame_ms(watched),
+        "plain": plain_ms,
+        "per_extra_viewer": viewer_ms / _EXTRA_VIEWERS,
+        "floor": floor,
+        "empty": per_frame_ms(empty),
+        "empty_capture": by_service_ms(empty)["capture"],
+        "empty_floor": empty_floor,
+        "unwatched_by_service": by_service_ms(unwatched),
+        "watched_by_service": by_service_ms(watched),
+        "steps": by_step_ms(watched),
     }
+    ratios = {
+        "unwatched_to_floor": cpu["unwatched"] / floor,
+        "watched_to_floor": cpu["watched"] / floor,
+        "empty_to_floor": cpu["empty"] / empty_floor,
+        "empty_capture_to_floor": cpu["empty_capture"] / empty_floor,
+        "unwatched_to_plain": cpu["unwatched"] / plain_ms,
+        "watched_to_plain": cpu["watched"] / plain_ms,
+    }
+    if peer is not None:
+        answer = peer.measure()
+        cpu["peer"] = _each_ms(answer)
+        ratios["unwatched_to_peer"] = cpu["unwatched"] / cpu["peer"]
+        cpu["peer_faces"] = answer["faces"] / answer["frames"]
+    figures = {
+        "cpu_ms_per_frame": cpu,
+        "ratios": ratios,
+        "cpu_ms_per_face": 1000 * answering_s / faces if faces else None,
+        "faces_per_frame": faces / frames(unwatched),
+        "plain_faces_per_frame": plain["faces"] / max(1, plain["frames"]),
+    }
+    return figures, viewer.ages_s
 
 
-def _plain(clip: Path, model: Path, window_s: float) -> Figures:
-    with CameraBank(clip, 1) as bank:
-        command = [sys.executable, "-m", "tests.bench.plain", bank.url(bank.names[0]), str(model)]
-        done = subprocess.run(
-            [*command, "--seconds", str(window_s)],
-            capture_output=True,
-            text=True,
-            cwd=ROOT,
-            timeout=window_s + 60,
-            check=False,
-        )
-    if done.returncode != 0:
-        raise StartError(f"the plain way failed: {done.stderr.strip().splitlines()[-1:]}")
-    figures = json.loads(done.stdout.splitlines()[-1])
-    plain = 1000 * figures["cpu_s"] / max(1, figures["frames"])
-    return {"plain": plain, "plain_faces_per_frame": figures["faces"] / max(1, figures["frames"])}
+def _size(stage: Stage, clips: dict[str, Path], height_px: int, extent: Extent) -> Figures:
+    """Cost of the same clip at another size."""
+    name = f"clip{height_px}"
+    stage.show(name)
+    unwatched = stage.window(extent.window_s)
+    with Viewer(f"{stage.rig.url}/cameras/{name}/stream.mjpg", None):
+        time.sleep(extent.settle_s)
+        watched = stage.window(extent.window_s)
+    return {
+        "unwatched": [per_frame_ms(unwatched)],
+        "watched": [per_frame_ms(watched)],
+        "floor": [decoding_ms(clips[name])],
+    }
 
 
 def _streams(clip: Path, folder: Path, extent: Extent, say: Say) -> Figures:
@@ -140,23 +220,26 @@ def _streams(clip: Path, folder: Path, extent: Extent, say: Say) -> Figures:
     for count in extent.stream_counts:
         say(f"{count} cameras")
         with ExitStack() as stack:
-            bank = stack.enter_context(CameraBank(clip, count))
+            bank = stack.enter_context(CameraBank({f"camera{i}": clip for i in range(count)}))
             cameras = {name: bank.url(name) for name in bank.names}
-            rig = stack.enter_context(Rig(cameras, folder, _free_port()))
-            _wait_for_frames(rig)
-            time.sleep(_SETTLE_S)
+            rig = stack.enter_context(Rig(cameras, folder, free_port()))
+            stage = Stage(rig, bank, extent.settle_s)
+            stage.show(*bank.names)
+            time.sleep(_WARM_UP_S)
             with Listener(rig.broker_url, bank.names) as listener:
-                window = _window(rig, extent.streams_window_s)
+                window = stage.window(extent.streams_window_s)
             memory = rig.memory_mb()
-        rate = _frames(window) / (window.at_s * FPS * count)
+        rate = share_received(window, count)
         late_s = float(np.percentile(listener.lateness_s or [float("inf")], 95))
         trials.append(
             {
                 "cameras": count,
                 "frames_received": rate,
                 "late_p95_ms": 1000 * late_s,
-                "cpu_ms_per_frame": _per_frame(window),
+                "cpu_ms_per_frame": per_frame_ms(window),
+                "to_floor": per_frame_ms(window) / decoding_ms(clip),
                 "capture_mb": memory["capture"],
+                "broker_mb": memory["broker"],
             }
         )
         if rate < _MIN_RATE or late_s > _LATE_S:
@@ -165,55 +248,15 @@ def _streams(clip: Path, folder: Path, extent: Extent, say: Say) -> Figures:
     return {"carried": carried, "trials": trials}
 
 
-def _window(rig: Rig, seconds: float) -> Reading:
-    before = rig.read()
-    time.sleep(seconds)
-    return rig.read().since(before)
+def _each_ms(answer: dict[str, float]) -> float:
+    if not answer["frames"]:
+        raise StartError("what this pipeline is held against got no picture")
+    return 1000 * answer["cpu_s"] / answer["frames"]
 
 
-def _wait_for_frames(rig: Rig) -> None:
-    deadline = time.monotonic() + 20
-    while rig.read().metrics.get("facestream_capture_frames_total", 0) < FPS:
-        if time.monotonic() > deadline:
-            raise StartError(f"no frames came: {rig.lines[-3:]}")
-        time.sleep(0.2)
-    time.sleep(_SETTLE_S)
-
-
-def _frames(window: Reading) -> float:
-    return window.metrics["facestream_capture_frames_total"]
-
-
-def _per_frame(window: Reading) -> float:
-    return 1000 * sum(window.cpu_s.values()) / _frames(window)
-
-
-def _by_service(window: Reading) -> dict[str, float]:
-    return {name: 1000 * cpu_s / _frames(window) for name, cpu_s in window.cpu_s.items()}
-
-
-def _by_step(window: Reading) -> dict[str, float]:
-    """Time per camera frame of each step that the services time themselves, ms of wall clock."""
-    sums = {k: v for k, v in window.metrics.items() if "_step_seconds_sum:" in k}
+def _percentiles(name: str, seconds: list[float]) -> dict[str, list[float | None]]:
     return {
-        f"{name.split('_')[1]} {name.split(':')[1]}": 1000 * seconds / _frames(window)
-        for name, seconds in sums.items()
-    }
-
-
-def _decoding(clip: Path) -> float:
-    """CPU of decoding alone, ms per frame: below this nothing can go that looks at every frame."""
-    with av.open(str(clip)) as container:
-        stream = container.streams.video[0]
-        stream.codec_context.thread_count = 1
-        started = time.thread_time()
-        count = sum(1 for _ in container.decode(stream))
-        return 1000 * (time.thread_time() - started) / count
-
-
-def _percentiles(name: str, seconds: list[float]) -> dict[str, float | None]:
-    return {
-        f"{name}_p{p}": 1000 * float(np.percentile(seconds, p)) if seconds else None
+        f"{name}_p{p}": [1000 * float(np.percentile(seconds, p)) if seconds else None]
         for p in (50, 95, 99)
     }
 
@@ -229,7 +272,8 @@ def _gather(rounds: list[Figures]) -> Figures:
     }
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -1,4 +1,9 @@
-"""The figures of a benchmark run as JSON, named by processor, and as a Markdown table."""
+"""The figures of a run as a record in JSON, as a Markdown table, and held against another record.
+
+A record holds the medians over the rounds under the keys that others read, and under `rounds` what
+each round gave. CPU times depend on the machine; the ratios of one round much less, so records are
+compared by these.
+"""
 
 from __future__ import annotations
 
@@ -11,58 +16,139 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from services.common.errors import SettingsError
+
 Figures = dict[str, Any]
 
+_LEAST_SPREAD = 0.05  # of the median: three rounds may agree by chance
+_ONCE = ("streams", "clip")  # measured once, not in rounds
+_RATIOS = {
+    "unwatched_to_floor": "nobody watching / decoding alone",
+    "watched_to_floor": "watched / decoding alone",
+    "empty_to_floor": "empty scene, all services / decoding alone",
+    "empty_capture_to_floor": "empty scene, capture / decoding alone",
+    "unwatched_to_plain": "nobody watching / the plain way",
+    "watched_to_plain": "watched / the plain way",
+    "unwatched_to_peer": "nobody watching / the peer",
+}
+_CPU = {
+    "unwatched": "nobody watching",
+    "watched": "watched",
+    "empty": "an empty scene, nobody watching",
+    "floor": "decoding alone, the floor",
+    "empty_floor": "decoding the empty scene alone",
+    "per_extra_viewer": "each further viewer (annotator)",
+    "plain": "the plain way",
+    "peer": "the peer, without decoding",
+}
+_LATENCIES = {
+    "picture": "camera to annotated picture",
+    "result": "new face to its first result",
+    "found": "a face appears, to its being followed",
+}
 
-def write(figures: Figures, path: Path) -> None:
-    """Write the run: medians under the keys that others read, each round under `rounds`."""
-    record = _medians(figures)
-    record["cpu_ms_per_frame"]["plain"] = _median(figures["plain"])
-    record |= {
-        "streams_720p15": figures["streams_720p15"]["carried"],
-        "streams_trials": figures["streams_720p15"]["trials"],
-        "ratio_plain_to_watched": _ratio(figures, "watched"),
-        "ratio_plain_to_unwatched": _ratio(figures, "unwatched"),
+
+def record_of(figures: Figures, peer: str, load_at_start: float) -> Figures:
+    """The record of a run.
+
+    Args:
+        peer: what was measured as the peer, or why none was.
+        load_at_start: processes that wanted to run in the minute before, of which none was ours.
+    """
+    streams = figures["streams"]
+    return _medians({k: v for k, v in figures.items() if k not in _ONCE}) | {
+        "streams_720p15": streams["carried"],
+        "streams_trials": streams["trials"],
+        "peer": peer,
+        "clip": figures["clip"],
         "machine": machine(),
+        "load_at_start": load_at_start,
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "rounds": {k: v for k, v in figures.items() if k != "streams_720p15"},
+        "rounds": {k: v for k, v in figures.items() if k not in _ONCE},
     }
+
+
+def write(record: Figures, path: Path) -> None:
+    """Write a record."""
     path.write_text(json.dumps(record, indent=1) + "\n")
 
 
-def table(figures: Figures) -> str:
-    """The run for a person, as Markdown."""
-    cpu, latency = figures["cpu_ms_per_frame"], figures["latency_ms"]
+def read(path: Path) -> Figures:
+    """Read a record.
+
+    Raises:
+        SettingsError: it is none, or of an older version that held no ratios.
+    """
+    try:
+        record = json.loads(path.read_text())
+        record["rounds"]["ratios"]
+    except OSError as error:
+        raise SettingsError(f"{path}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError):
+        raise SettingsError(f"{path}: no record of this version; measure it anew") from None
+    return dict(record)
+
+
+def worse(new: Figures, old: Figures) -> list[str]:
+    """One line for each ratio that got worse by more than the spread of either record's rounds."""
+    lines = []
+    for name, before in old["rounds"]["ratios"].items():
+        now = new["rounds"]["ratios"].get(name)
+        if now is None:
+            continue
+        was, is_now = statistics.median(before), statistics.median(now)
+        spread = max(max(before) - min(before), max(now) - min(now), _LEAST_SPREAD * was)
+        if is_now - was > spread:
+            what = _RATIOS.get(name, name)
+            lines.append(f"{what}: {is_now:.3g}, was {was:.3g}, spread {spread:.2g}")
+    return lines
+
+
+def table(record: Figures) -> str:
+    """A record for a person, as Markdown."""
+    rounds = record["rounds"]
+    cpu, latency = rounds["cpu_ms_per_frame"], rounds["latency_ms"]
     rows = [
-        ("CPU per camera frame, nobody watching", _spread(cpu["unwatched"], "ms")),
-        ("CPU per camera frame, watched", _spread(cpu["watched"], "ms")),
-        ("CPU per camera frame and further viewer", _spread(cpu["per_extra_viewer"], "ms")),
-        ("CPU of decoding one frame, the floor", _spread(cpu["floor"], "ms")),
-        ("CPU per camera frame, the plain way", _spread(figures["plain"], "ms")),
-        ("the plain way / watched", f"{_ratio(figures, 'watched'):.1f} ×"),
-        ("the plain way / nobody watching", f"{_ratio(figures, 'unwatched'):.1f} ×"),
-        (
-            "CPU per classified face (worker and model server)",
-            _spread(figures["cpu_ms_per_face"], "ms"),
-        ),
-        ("720p cameras at 15/s carried", str(figures["streams_720p15"]["carried"])),
-        ("start, to everything ready", _spread(figures["start_s"], "s")),
+        (f"CPU per camera frame: {t}", _spread(cpu[k], "ms")) for k, t in _CPU.items() if k in cpu
     ]
-    for name, text in (
-        ("picture", "camera to annotated picture"),
-        ("result", "new face to result"),
-    ):
+    rows += [
+        (t, _spread(rounds["ratios"][k], "×")) for k, t in _RATIOS.items() if k in rounds["ratios"]
+    ]
+    rows.append(
+        (
+            "CPU per classified face, worker and model server",
+            _spread(rounds["cpu_ms_per_face"], "ms"),
+        )
+    )
+    rows.append(("720p cameras at 15/s carried, of those tried", str(record["streams_720p15"])))
+    rows.append(("start, to everything ready", _spread(rounds["start_s"], "s")))
+    for name, text in _LATENCIES.items():
         values = " / ".join(_spread(latency[f"{name}_p{p}"], "ms") for p in (50, 95, 99))
         rows.append((f"{text}, p50 / p95 / p99", values))
-    for service, values in figures["rss_mb"].items():
+    for service, values in rounds["rss_mb"].items():
         rows.append((f"memory of {service}", _spread(values, "MB")))
     for kind in ("unwatched", "watched"):
         for service, values in cpu[f"{kind}_by_service"].items():
-            rows.append((f"of that, {kind}: {service}", _spread(values, "ms")))
+            rows.append((f"of that, {_CPU[kind]}: {service}", _spread(values, "ms")))
     for step, values in cpu["steps"].items():
         rows.append((f"time per camera frame, watched, of {step}", _spread(values, "ms")))
+    for height, size in rounds["sizes"].items():
+        for kind in ("unwatched", "watched", "floor"):
+            rows.append(
+                (f"CPU per camera frame at {height}p: {_CPU[kind]}", _spread(size[kind], "ms"))
+            )
+    for trial in record["streams_trials"]:
+        text = f"{trial['cpu_ms_per_frame']:.2f} ms, p95 {trial['late_p95_ms']:.0f} ms late"
+        rows.append((f"of {trial['cameras']} cameras, CPU per camera frame", text))
     lines = ["| figure | median (lowest to highest) |", "|---|---|"]
-    return "\n".join([*lines, *(f"| {a} | {b} |" for a, b in rows), "", f"On {machine()['cpu']}."])
+    lines += [f"| {figure} | {value} |" for figure, value in rows]
+    of = record["machine"]
+    about = (
+        f"{of['cpu']}, {of['cores']} cores, {of['system']}, Python {of['python']}; "
+        f"{record['at'][:10]}; clip {record['clip']}; peer: {record['peer']}; "
+        f"load before the run: {record['load_at_start']:.1f}."
+    )
+    return "\n".join([*lines, "", about])
 
 
 def default_path() -> Path:
@@ -92,7 +178,6 @@ def _medians(figures: Figures) -> Figures:
     return {
         key: _medians(value) if isinstance(value, dict) else _median(value)
         for key, value in figures.items()
-        if isinstance(value, dict | list) and key != "streams_720p15"
     }
 
 
@@ -106,10 +191,4 @@ def _spread(values: list[float | None], unit: str) -> str:
     if not known:
         return "not seen"
     text = f"{statistics.median(known):.2f} {unit}"
-    return text if len(known) == 1 else f"{text} ({min(known):.2f}-{max(known):.2f})"
-
-
-def _ratio(figures: Figures, kind: str) -> float:
-    """Median over the rounds of the plain way's cost to this pipeline's."""
-    ours = figures["cpu_ms_per_frame"][kind]
-    return statistics.median(p / o for p, o in zip(figures["plain"], ours, strict=True))
+    return text if len(known) == 1 else f"{text} ({min(known):.2f} to {max(known):.2f})"

@@ -132,3 +132,46 @@ class Listener:
         if key not in self._answered and key in self._first_seen_us:
             self._answered.add(key)
             self.first_result_s.append((now_us() - self._first_seen_us[key]) / 1e6)
+
+
+class Lookout:
+    """Waits for somebody to be seen by cameras on which a face appears. A context manager.
+
+    found_s: for each new track, how long after the picture with the face was due it was known in
+    the broker.
+
+    Args:
+        age_s: how long ago the first picture with the face was due, of each camera.
+    """
+
+    def __init__(self, broker_url: str, cameras: list[str], age_s: Callable[[str], float]) -> None:
+        self.found_s: list[float] = []
+        self._broker = redis.Redis.from_url(broker_url, socket_timeout=_TIMEOUT_S)
+        self._cameras, self._age_s = cameras, age_s
+        self._known: set[tuple[str, int, int]] = set()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._look_out, name="lookout", daemon=True)
+
+    def __enter__(self) -> Lookout:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(_TIMEOUT_S)
+        self._broker.close()
+
+    def _look_out(self) -> None:
+        at: dict[str, str | bytes] = {frames_key(camera): "$" for camera in self._cameras}
+        since_us = now_us()
+        while not self._stop.is_set():
+            answer: Any = self._broker.xread(at, count=100, block=200)  # type: ignore[arg-type]
+            for key, entries in answer or []:
+                for entry_id, fields in entries:
+                    at[key.decode()] = entry_id
+                    frame, _ = decode_frame(fields)
+                    for track in frame.tracks:
+                        face = (frame.camera, frame.session, track.track)
+                        if face not in self._known and track.first_seen_us >= since_us:
+                            self.found_s.append(self._age_s(frame.camera))
+                        self._known.add(face)
