@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 PORT := 8080
 CAMERA ?=
 PYTEST_FLAGS ?=
+BENCH_FLAGS ?=
 STUBS := services/common/pb
 PROTOS := facestream/v1/messages.proto serving/serving.proto
 
@@ -48,7 +49,7 @@ proto-check: setup-test
 	done
 
 bench: setup-test
-	@$(BIN)/python -m services bench
+	@$(BIN)/python -m services bench $(BENCH_FLAGS)
 
 # WITH=gpu or WITH=openvino adds that compose file; give it to down and logs too. Changes of your own
 # go into docker-compose.override.yml.

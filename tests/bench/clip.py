@@ -33,14 +33,20 @@ _FACE = SAMPLES / "grace_hopper.jpg"
 Picture = NDArray[np.uint8]
 
 
-def numbered_clip(source: Path, height_px: int, target: Path) -> int:
+def numbered_clip(source: Path, height_px: int, longest_s: float, target: Path) -> int:
     """Write `source`, scaled to `height_px` and numbered, to `target`; returns its pictures.
+
+    Of a longer one, `longest_s` from a third of its length on are taken.
 
     Raises:
         PictureError: the source cannot be read or is empty.
     """
     try:
-        count = _encode(_numbered(_pictures(source, height_px)), target)
+        with av.open(str(source)) as container:
+            length_s = (container.duration or 0) / av.time_base
+        skipped = round(length_s / 3 * FPS) if length_s > longest_s else 0
+        wanted = islice(_pictures(source, height_px), skipped, skipped + round(longest_s * FPS))
+        count = _encode(_numbered(wanted), target)
     except av.error.FFmpegError as error:
         raise PictureError(f"{source}: cannot be read as a video: {error.strerror}") from None
     if not count:

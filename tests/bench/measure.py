@@ -2,7 +2,8 @@
 
 Figures are CPU time of whole process trees, so that another program on the machine disturbs them
 little. Each round measures everything once, so that a change of the machine's speed meets all
-alike; what is compared between runs are the ratios within a round.
+alike; what is compared between runs are the ratios within a round. A window is as long as the clip,
+so that each sees all of it.
 """
 
 from __future__ import annotations
@@ -39,7 +40,6 @@ from tests.bench.viewers import Listener, Lookout, Viewer
 HEIGHT_PX = 720
 _LATE_S = 0.05  # p95 lateness up to which a number of streams counts as carried
 _MIN_RATE = 0.98  # of the frames that were sent
-_EXTRA_VIEWERS = 4
 _WARM_UP_S = 2.0
 _APPEARING = tuple(f"appearing{i}" for i in range(4))
 
@@ -51,12 +51,14 @@ Figures = dict[str, Any]
 class Extent:
     """How long and how often is measured.
 
-    heights_px: other sizes of the clip that are measured, once; found_s: how long faces appear.
+    clip_s: of the clip, at most; extra_viewers: how many more look on, to tell what each costs;
+    found_s: how long faces appear; heights_px: other sizes of the clip, measured once.
     """
 
     rounds: int
     settle_s: float
-    window_s: float
+    clip_s: float
+    extra_viewers: int
     found_s: float
     stream_counts: tuple[int, ...]
     streams_window_s: float
@@ -64,8 +66,8 @@ class Extent:
     peer_pictures: int
 
 
-QUICK = Extent(3, 1.5, 3.5, 8.0, (12,), 4.0, (), 2)
-FULL = Extent(5, 3.0, 15.0, 60.0, (1, 2, 4, 8, 12, 16, 20, 24), 15.0, (360, 1080), 6)
+QUICK = Extent(3, 1.5, 4.0, 0, 8.0, (12,), 4.0, (), 2)
+FULL = Extent(4, 3.0, 24.0, 4, 60.0, (1, 2, 4, 8, 12, 16, 20, 24), 24.0, (360, 1080), 6)
 
 
 def measure(
@@ -83,31 +85,36 @@ def measure(
     with tempfile.TemporaryDirectory(prefix="facestream-bench-") as name:
         folder = Path(name)
         clips = {"clip": folder / "clip.mp4", "empty": folder / "empty.mp4"}
-        pictures = numbered_clip(source, HEIGHT_PX, clips["clip"])
-        say(f"clip: {source.name}, {pictures} pictures, {HEIGHT_PX}p at {FPS}/s")
+        window_s = numbered_clip(source, HEIGHT_PX, extent.clip_s, clips["clip"]) / FPS
+        say(f"clip: {source.name}, {window_s:.1f} s, {HEIGHT_PX}p at {FPS}/s")
         empty_clip(clips["empty"])
         appearing = folder / "appearing.mp4"
         appearing_clip(appearing)
         for height in extent.heights_px:
             clips[f"clip{height}"] = folder / f"clip{height}.mp4"
-            numbered_clip(source, height, clips[f"clip{height}"])
+            numbered_clip(source, height, extent.clip_s, clips[f"clip{height}"])
         rival = peer and Peer(peer, clips["clip"], extent.peer_pictures, folder / "pictures")
-        figures = _one_stack(extent, clips, appearing, model, rival or None, folder, say)
+        plan = _Plan(extent, window_s, clips, model, rival or None)
+        figures = _one_stack(plan, appearing, folder, say)
         streams = _streams(clips["clip"], folder, extent, say)
     return figures | {"streams": streams, "clip": source.name}
 
 
-def _one_stack(
-    extent: Extent,
-    clips: dict[str, Path],
-    appearing: Path,
-    model: Path,
-    peer: Peer | None,
-    folder: Path,
-    say: Say,
-) -> Figures:
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What a run measures, with what."""
+
+    extent: Extent
+    window_s: float
+    clips: dict[str, Path]
+    model: Path
+    peer: Peer | None
+
+
+def _one_stack(plan: _Plan, appearing: Path, folder: Path, say: Say) -> Figures:
+    extent = plan.extent
     with ExitStack() as stack:
-        bank = stack.enter_context(CameraBank(clips | dict.fromkeys(_APPEARING, appearing)))
+        bank = stack.enter_context(CameraBank(plan.clips | dict.fromkeys(_APPEARING, appearing)))
         rig = stack.enter_context(Rig({"clip": bank.url("clip")}, folder, free_port()))
         stage = Stage(rig, bank, extent.settle_s)
         listener = stack.enter_context(Listener(rig.broker_url, ["clip"]))
@@ -116,11 +123,11 @@ def _one_stack(
         rounds, ages_s = [], []
         for number in range(1, extent.rounds + 1):
             say(f"round {number} of {extent.rounds}")
-            figures, seen_s = _round(stage, clips, model, peer, extent)
+            figures, seen_s = _round(stage, plan)
             rounds.append(figures)
             ages_s += seen_s
         memory = rig.memory_mb()
-        sizes = {str(px): _size(stage, clips, px, extent) for px in extent.heights_px}
+        sizes = {str(px): _size(stage, plan, px) for px in extent.heights_px}
         say("faces that appear")
         stage.show(*_APPEARING)
         with Lookout(
@@ -140,34 +147,34 @@ def _one_stack(
     return _gather(rounds) | once
 
 
-def _round(
-    stage: Stage, clips: dict[str, Path], model: Path, peer: Peer | None, extent: Extent
-) -> tuple[Figures, list[float]]:
+def _round(stage: Stage, plan: _Plan) -> tuple[Figures, list[float]]:
     bank, url = stage.bank, f"{stage.rig.url}/cameras/clip/stream.mjpg"
     stage.show("clip")
-    unwatched = stage.window(extent.window_s)
+    unwatched = stage.window(plan.window_s)
+    viewer_ms = None
     with Viewer(url, lambda number: bank.age_s("clip", number)) as viewer:
-        time.sleep(extent.settle_s)
-        watched = stage.window(extent.window_s)
-        with ExitStack() as more:
-            for _ in range(_EXTRA_VIEWERS):
-                more.enter_context(Viewer(url, None))
-            time.sleep(extent.settle_s / 2)
-            crowded = stage.window(extent.window_s / 2)
+        time.sleep(plan.extent.settle_s)
+        watched = stage.window(plan.window_s)
+        if viewers := plan.extent.extra_viewers:
+            with ExitStack() as more:
+                for _ in range(viewers):
+                    more.enter_context(Viewer(url, None))
+                time.sleep(plan.extent.settle_s)
+                crowded = by_service_ms(stage.window(plan.window_s))
+            viewer_ms = (crowded["annotator"] - by_service_ms(watched)["annotator"]) / viewers
     stage.show("empty")
-    empty = stage.window(extent.window_s)
+    empty = stage.window(plan.window_s)
     stage.show()
-    floor, empty_floor = decoding_ms(clips["clip"]), decoding_ms(clips["empty"])
-    plain = plain_way(bank, "clip", model, extent.window_s)
+    floor, empty_floor = decoding_ms(plan.clips["clip"]), decoding_ms(plan.clips["empty"])
+    plain = plain_way(bank, "clip", plan.model, plan.window_s)
     plain_ms = _each_ms(plain)
-    viewer_ms = by_service_ms(crowded)["annotator"] - by_service_ms(watched)["annotator"]
     faces = unwatched.metrics.get("facestream_worker_faces_answered_total", 0.0)
     answering_s = unwatched.cpu_s["worker"] + unwatched.cpu_s["model-server"]
     cpu: Figures = {
         "unwatched": per_frame_ms(unwatched),
         "watched": per_frame_ms(watched),
         "plain": plain_ms,
-        "per_extra_viewer": viewer_ms / _EXTRA_VIEWERS,
+        "per_extra_viewer": viewer_ms,
         "floor": floor,
         "empty": per_frame_ms(empty),
         "empty_capture": by_service_ms(empty)["capture"],
@@ -184,8 +191,8 @@ def _round(
         "unwatched_to_plain": cpu["unwatched"] / plain_ms,
         "watched_to_plain": cpu["watched"] / plain_ms,
     }
-    if peer is not None:
-        answer = peer.measure()
+    if plan.peer is not None:
+        answer = plan.peer.measure()
         cpu["peer"] = _each_ms(answer)
         ratios["unwatched_to_peer"] = cpu["unwatched"] / cpu["peer"]
         cpu["peer_faces"] = answer["faces"] / answer["frames"]
@@ -199,18 +206,18 @@ def _round(
     return figures, viewer.ages_s
 
 
-def _size(stage: Stage, clips: dict[str, Path], height_px: int, extent: Extent) -> Figures:
+def _size(stage: Stage, plan: _Plan, height_px: int) -> Figures:
     """Cost of the same clip at another size."""
     name = f"clip{height_px}"
     stage.show(name)
-    unwatched = stage.window(extent.window_s)
+    unwatched = stage.window(plan.window_s)
     with Viewer(f"{stage.rig.url}/cameras/{name}/stream.mjpg", None):
-        time.sleep(extent.settle_s)
-        watched = stage.window(extent.window_s)
+        time.sleep(plan.extent.settle_s)
+        watched = stage.window(plan.window_s)
     return {
         "unwatched": [per_frame_ms(unwatched)],
         "watched": [per_frame_ms(watched)],
-        "floor": [decoding_ms(clips[name])],
+        "floor": [decoding_ms(plan.clips[name])],
     }
 
 
