@@ -60,7 +60,8 @@ up:
 	@deploy/prepare.sh
 	@$(COMPOSE) up --detach --build $(if $(WORKERS),--scale worker=$(WORKERS)) \
 		$(if $(CAPTURES),--scale capture=$(CAPTURES))
-	@echo "page: http://localhost:$${PAGE_PORT:-8080}   Grafana: http://localhost:$${GRAFANA_PORT:-3000}" \
+	@echo "page: http://localhost:$${PAGE_PORT:-8080}/login#token=$$(cat deploy/secrets/page-token)"
+	@echo "Grafana: http://localhost:$${GRAFANA_PORT:-3000}" \
 		"(user admin, password in deploy/secrets/grafana-password)"
 
 down:

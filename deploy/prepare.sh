@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes what `docker compose up` needs beside the repository, once: passwords in deploy/secrets/ and
-# cameras.yaml. What is already there stays. `make up` runs this; it needs nothing but a POSIX shell.
+# Makes what `docker compose up` needs beside the repository, once: passwords and the page's token in
+# deploy/secrets/, and cameras.yaml. What is already there stays. `make up` runs this; it needs nothing but a POSIX shell.
 # Usage: deploy/prepare.sh [FOLDER]   (FOLDER in place of this repository: for tests)
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -15,25 +15,40 @@ umask 022
 random() { od -An -N24 -tx1 /dev/urandom | tr -d ' \n'; }
 put() { [ -s "$secrets/$1" ] || { cat >"$secrets/$1.new" && mv "$secrets/$1.new" "$secrets/$1"; }; }
 
-# The three files of the broker's passwords belong together: all anew when one is missing.
-if ! [ -s "$secrets/redis-users.acl" ] || ! [ -s "$secrets/facestream.yaml" ] ||
-	! [ -s "$secrets/redis-exporter.json" ]; then
-	rm -f "$secrets/redis-users.acl" "$secrets/facestream.yaml" "$secrets/redis-exporter.json"
-	services=$(random)
+# The files of the broker's passwords belong together: all anew when one is missing.
+of_broker="redis-users.acl capture.yaml worker.yaml annotator.yaml redis-exporter.json"
+complete=yes
+for name in $of_broker; do [ -s "$secrets/$name" ] || complete=no; done
+if [ $complete = no ]; then
+	[ ! -s "$secrets/redis-users.acl" ] ||
+		echo "new passwords for the broker: docker compose restart, if it runs" >&2
+	for name in $of_broker facestream.yaml; do rm -f "$secrets/$name"; done
+	capture=$(random)
+	worker=$(random)
+	annotator=$(random)
 	metrics=$(random)
+	# Each service's keys and commands, and nothing besides; `%R~` is to be read only.
+	own="resetchannels -@all +@connection -@admin -@dangerous"
 	put redis-users.acl <<-EOT
 		user default off
-		user facestream on >$services ~facestream:* +@all -@admin -@dangerous +info
-		user metrics on >$metrics ~* +@connection +info +config|get +slowlog|get +slowlog|len +latency|latest +latency|histogram +memory|usage
+		user capture on >$capture $own ~facestream:cameras ~facestream:boot ~facestream:status:* %R~facestream:watched:* ~facestream:frames:* ~facestream:faces:* ~facestream:{capture}:* +get +set +del +exists +pexpire +hget +hgetall +hset +hsetnx +hdel +xadd +xtrim +eval +time
+		user worker on >$worker $own ~facestream:faces:* ~facestream:results:* ~facestream:dead +multi +exec +discard +expire +xadd +xdel +xlen +xrange +xrevrange +xreadgroup +xack +xclaim +xautoclaim +xpending +xgroup|create +xgroup|delconsumer +xinfo|consumers
+		user annotator on >$annotator $own ~facestream:cameras %R~facestream:boot ~facestream:status:* ~facestream:watched:* ~facestream:frames:* ~facestream:results:* +get +set +del +hgetall +hset +hdel +xread +xrevrange +xinfo|stream
+		user metrics on >$metrics $own ~* +info +config|get +slowlog|get +slowlog|len +latency|latest +latency|histogram +memory|usage
 		user health on nopass +ping
 	EOT
-	put facestream.yaml <<-EOT
-		broker: redis://facestream:$services@redis:6379/0
-	EOT
+	for name in capture worker annotator; do
+		eval "password=\$$name"
+		# shellcheck disable=SC2154  # set by eval
+		put "$name.yaml" <<-EOT
+			broker: redis://$name:$password@redis:6379/0
+		EOT
+	done
 	put redis-exporter.json <<-EOT
 		{"redis://metrics@redis:6379": "$metrics", "redis://redis:6379": "$metrics"}
 	EOT
 fi
 random | put grafana-password
+random | put page-token
 
 [ -e "$root/cameras.yaml" ] || cp "$here/../cameras.example.yaml" "$root/cameras.yaml"

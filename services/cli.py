@@ -38,7 +38,7 @@ _SETTINGS = {
 }
 
 _CHECKOUT = Path(__file__).resolve().parents[1]
-_OWN_COMMANDS = ("up", "demo-camera", "predict", *_SERVICES)
+_OWN_COMMANDS = ("up", "demo-camera", "password", "predict", *_SERVICES)
 
 Run = Callable[[argparse.Namespace], int]
 
@@ -89,6 +89,7 @@ def _parser(asked: str) -> argparse.ArgumentParser:
     for name, text in _SERVICES.items():
         _add_service(commands, asked, name, text)
     _add_demo_camera(commands)
+    _add_password(commands)
     _add_predict(commands, asked)
     _add_training(commands, asked)
     _add_bench(commands, asked)
@@ -248,6 +249,36 @@ def _demo_camera(arguments: argparse.Namespace) -> int:
             print(line, flush=True)
 
     return run_service("demo-camera", "info", lambda stop: demo_camera.serve(options, stop, say))
+
+
+def _add_password(commands: Commands[_Parser]) -> None:
+    parser = commands.add_parser(
+        "password",
+        help="the hash of a password, for the users' file of the page",
+        description="Ask for a password and print its hash, for the annotator's --users-file.",
+    )
+    parser.set_defaults(run=_password)
+
+
+def _password(arguments: argparse.Namespace) -> int:
+    from getpass import getpass
+
+    from services.annotator.accounts import (
+        MAX_PASSWORD_CHARS,
+        MIN_PASSWORD_CHARS,
+        hash_password,
+    )
+
+    asks = sys.stdin.isatty()
+    password = getpass("Password: ") if asks else sys.stdin.readline().rstrip("\n")
+    if not MIN_PASSWORD_CHARS <= len(password) <= MAX_PASSWORD_CHARS:
+        raise SettingsError(
+            f"a password has {MIN_PASSWORD_CHARS} to {MAX_PASSWORD_CHARS} characters"
+        )
+    if asks and getpass("The same again: ") != password:
+        raise SettingsError("the two passwords differ")
+    print(hash_password(password))
+    return 0
 
 
 def _add_predict(commands: Commands[_Parser], asked: str) -> None:

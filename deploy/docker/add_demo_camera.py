@@ -1,22 +1,26 @@
 """Tell the running stack of the demo camera, once; runs in a container beside it.
 
-Usage: `python add_demo_camera.py http://annotator:8080 demo rtsp://demo-camera:8554/demo`.
+Usage: `python add_demo_camera.py http://annotator:8080 TOKEN_FILE demo rtsp://demo-camera:8554/demo`.
 """
 
 import json
 import sys
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 _ALREADY_THERE = 409
 
 
-def add(page: str, name: str, url: str) -> None:
+def add(page: str, token_file: str, name: str, url: str) -> None:
     """POST a camera; one of that name that is there already is as good; else exit 1."""
     request = urllib.request.Request(  # noqa: S310  an address of the compose file
         f"{page}/api/cameras",
         json.dumps({"name": name, "url": url}).encode(),
-        {"Content-Type": "application/json"},
+        {
+            "Content-Type": "application/json",
+            "Authorization": f"Bearer {Path(token_file).read_text().strip()}",
+        },
     )
     try:
         with urllib.request.urlopen(request, timeout=10):  # noqa: S310

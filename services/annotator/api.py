@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from services.annotator.board import Board, person_json
 from services.annotator.counting.routes import routes as stats_routes
+from services.annotator.door import Door, DoorMiddleware, routes
 from services.annotator.events import Events, Listener
 from services.annotator.guard import Guard
 from services.annotator.intake import Intake
@@ -88,13 +89,16 @@ def create_app(
     events: Events,
     health: Health,
     metrics: CollectorRegistry,
+    door: Door,
 ) -> FastAPI:
     """The application around what is known; it starts nothing."""
     app = FastAPI(
         title="facestream", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json"
     )
+    app.add_middleware(DoorMiddleware, door=door)
     app.add_middleware(Guard, allowed_hosts=settings.allowed_hosts.split(","))
     app.add_exception_handler(RequestValidationError, _bad_request)
+    app.include_router(routes(door, STATIC / "login.html"))
     studio = board.studio
 
     def known(name: str) -> Camera:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import logging
 import socket
+import ssl
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 
@@ -13,9 +15,11 @@ import uvicorn
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
+from services.annotator.accounts import Accounts, load_accounts
 from services.annotator.api import create_app
 from services.annotator.board import Board
 from services.annotator.counting.tally import KEEP_EVERY_S, Tally
+from services.annotator.door import Door
 from services.annotator.estimate import CommitRule
 from services.annotator.events import Events
 from services.annotator.history import SAMPLE_EVERY_S
@@ -23,8 +27,8 @@ from services.annotator.intake import NEED, Intake
 from services.annotator.mjpeg import NOTICE_EVERY_S, Studio
 from services.annotator.settings import AnnotatorSettings
 from services.common.broker import connect, connect_async
-from services.common.errors import StartError
-from services.common.health import Health
+from services.common.errors import SettingsError, StartError
+from services.common.health import Health, serve_health
 from services.common.metrics import AnnotatorMetrics
 
 _PEOPLE_EVERY_S = 0.5
@@ -40,21 +44,35 @@ def serve(settings: AnnotatorSettings, stop: threading.Event) -> None:
     """Run until `stop` is set.
 
     Raises:
-        StartError: the port is taken, the host is not this machine's, or counts cannot be kept.
+        StartError: a port is taken, the host is not this machine's, the certificate is no good, or
+            counts cannot be kept.
+        SettingsError: the accounts are malformed, or there are none for a host that others reach.
     """
-    with (
-        _listen(settings.host, settings.port) as listener,
-        asyncio.Runner(loop_factory=_loop_factory()) as runner,
-    ):
-        runner.run(_serve(settings, stop, listener))
+    accounts = load_accounts(settings.token_file, settings.viewer_token_file, settings.users_file)
+    _check_certificate(settings)
+    registry = CollectorRegistry()
+    health = Health((NEED,))
+    with _listen(settings.host, settings.port) as listener:
+        if not accounts:
+            _check_that_only_we_reach(listener)
+        server = serve_health(health, registry, settings.health_host, settings.health_port)
+        try:
+            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+                runner.run(_serve(settings, stop, listener, accounts, registry, health))
+        finally:
+            server.shutdown()
+            server.server_close()
 
 
 async def _serve(
-    settings: AnnotatorSettings, stop: threading.Event, listener: socket.socket
+    settings: AnnotatorSettings,
+    stop: threading.Event,
+    listener: socket.socket,
+    accounts: Accounts,
+    registry: CollectorRegistry,
+    health: Health,
 ) -> None:
-    registry = CollectorRegistry()
     metrics = AnnotatorMetrics(registry)
-    health = Health((NEED,))
     events = Events(settings.max_listeners)
     rule = CommitRule(
         settings.commit_weight,
@@ -75,9 +93,16 @@ async def _serve(
     board = Board(rule, settings.forget_after_s, studio_of, events, metrics, tally)
     calls, reads = connect(settings.broker), connect_async(settings.broker)
     intake = Intake(reads, calls, board, metrics, health)
-    server = _Server(create_app(settings, board, intake, events, health, registry))
     host, port = listener.getsockname()[:2]
-    logging.info("page and API at http://%s:%d", host, port)
+    door = Door(accounts, port)
+    server = _Server(create_app(settings, board, intake, events, health, registry, door), settings)
+    logging.info(
+        "page and API at %s://%s:%d, %s",
+        "https" if settings.tls_cert_file else "http",
+        host,
+        port,
+        "for those who sign in" if accounts else "for all on this machine",
+    )
     try:
         async with asyncio.TaskGroup() as tasks:
             running = [
@@ -111,7 +136,7 @@ async def _serve(
 class _Server(uvicorn.Server):
     """uvicorn, leaving the signals to who called it."""
 
-    def __init__(self, app: FastAPI) -> None:
+    def __init__(self, app: FastAPI, settings: AnnotatorSettings) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -121,6 +146,8 @@ class _Server(uvicorn.Server):
                 lifespan="off",
                 server_header=False,
                 timeout_graceful_shutdown=_GRACE_S,
+                ssl_certfile=settings.tls_cert_file,
+                ssl_keyfile=settings.tls_key_file,
             )
         )
 
@@ -141,6 +168,31 @@ def _plain(work: Callable[[], None]) -> Callable[[], Awaitable[None]]:
         work()
 
     return call
+
+
+def _check_certificate(settings: AnnotatorSettings) -> None:
+    """Told here in one line; uvicorn would end with a traceback."""
+    if settings.tls_cert_file is None or settings.tls_key_file is None:
+        return
+    try:
+        # The answer to a key with a passphrase: there is nobody to type it in.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
+            settings.tls_cert_file, settings.tls_key_file, password=lambda: ""
+        )
+    except OSError as error:
+        raise StartError(
+            f"{settings.tls_cert_file} and {settings.tls_key_file}: not a certificate and its key: "
+            f"{error.strerror or error}"
+        ) from None
+
+
+def _check_that_only_we_reach(listener: socket.socket) -> None:
+    host = str(listener.getsockname()[0]).partition("%")[0]
+    if not ipaddress.ip_address(host).is_loopback:
+        raise SettingsError(
+            f"on {host} everybody in the network could look and change cameras: give --token-file "
+            "or --users-file, or listen on 127.0.0.1"
+        )
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -5,9 +5,10 @@ Those of the counting stand in `counting/settings.py`.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from pathlib import Path
+from typing import ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from services.annotator.counting.settings import CountingSettings
 
@@ -18,7 +19,9 @@ class AnnotatorSettings(CountingSettings):
     section: ClassVar[str] = "annotator"
 
     host: str = Field(
-        "127.0.0.1", description="address to listen on; 0.0.0.0 for the whole network"
+        "127.0.0.1",
+        description="address to listen on; 0.0.0.0 for the whole network, "
+        "which needs a token or users",
     )
     port: int = Field(
         8080, ge=0, le=65535, description="port of the page and the API; 0 = any free"
@@ -28,6 +31,19 @@ class AnnotatorSettings(CountingSettings):
         description="public host names, comma-separated, under which the page may be opened; "
         "addresses, localhost and local names always may",
     )
+    token_file: Path | None = Field(
+        None, description="file with a token: whoever bears it may look and change cameras"
+    )
+    viewer_token_file: Path | None = Field(
+        None, description="file with another token: whoever bears it may look"
+    )
+    users_file: Path | None = Field(
+        None, description="YAML file of users with hashed passwords; see docs/security.md"
+    )
+    tls_cert_file: Path | None = Field(
+        None, description="PEM file with the certificate and its chain: the page by https"
+    )
+    tls_key_file: Path | None = Field(None, description="PEM file with the certificate's key")
     jpeg_quality: int = Field(80, ge=30, le=95, description="quality of the annotated pictures")
     max_viewers: int = Field(64, ge=1, le=4096, description="picture streams open at once")
     max_listeners: int = Field(64, ge=1, le=4096, description="event streams open at once")
@@ -52,3 +68,14 @@ class AnnotatorSettings(CountingSettings):
     forget_after_s: float = Field(
         10.0, gt=0, description="a track unseen for so long is forgotten with its answers"
     )
+
+    health_host: str = Field("127.0.0.1", description="address of /livez, /readyz and /metrics")
+    health_port: int = Field(
+        9104, ge=0, le=65535, description="port of /livez, /readyz and /metrics; 0 = any free"
+    )
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> Self:
+        if (self.tls_cert_file is None) != (self.tls_key_file is None):
+            raise ValueError("TLS needs both tls_cert_file and tls_key_file")
+        return self

@@ -1,8 +1,8 @@
 """Keeps passwords out of everything that a person or a log may read.
 
 Camera and broker URLs carry credentials. `redact` scrubs any text: by shape (`//user:pass@`,
-`password=…`) and by every secret that `remember_url` was told of. `LogRedaction` applies it to each
-log record, exception text included.
+`password=…`) and by every secret that `remember` and `remember_url` were told of. `LogRedaction`
+applies it to each log record, exception text included.
 """
 
 from __future__ import annotations
@@ -39,11 +39,16 @@ def remember_url(url: str) -> None:
     if not password:
         return
     for spelling in {password, unquote(password), quote(unquote(password), safe="")}:
-        if len(spelling) >= _MIN_SECRET:
-            with _lock:
-                _secrets[spelling] = None
-                while len(_secrets) > _MAX_SECRETS:
-                    del _secrets[next(iter(_secrets))]
+        remember(spelling)
+
+
+def remember(secret: str) -> None:
+    """Have this text scrubbed from now on, wherever it stands."""
+    if len(secret) >= _MIN_SECRET:
+        with _lock:
+            _secrets[secret] = None
+            while len(_secrets) > _MAX_SECRETS:
+                del _secrets[next(iter(_secrets))]
 
 
 def redact(text: str) -> str:

@@ -23,6 +23,7 @@ from services.common.errors import StartError
 from services.common.settings import CAMERAS_ENV, CONFIG_ENV
 from services.model_server.settings import ModelServerSettings
 from services.stack import broker
+from services.stack.front_door import FrontDoor
 from services.stack.settings import EMBEDDED, StackSettings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,6 +73,7 @@ def plan(
     settings: StackSettings,
     cameras: list[Camera],
     folder: Path,
+    door: FrontDoor,
     *,
     demo: bool,
     config_file: Path | None = None,
@@ -82,6 +84,7 @@ def plan(
     Args:
         cameras: to read from the start; `demo` adds the demo camera.
         folder: private to this stack, for the broker's socket.
+        door: where the annotator listens, and for whom.
 
     Raises:
         StartError: a port is taken, there is no model, or no embedded broker for this machine.
@@ -149,21 +152,12 @@ def plan(
     if cameras_file is not None:
         capture["FACESTREAM_CAPTURE_CAMERAS_FILE"] = str(cameras_file.resolve())
     worker = common | {"FACESTREAM_WORKER_MODEL_SERVER": model_server}
-    annotator = common | {
-        "FACESTREAM_ANNOTATOR_HOST": settings.host,
-        "FACESTREAM_ANNOTATOR_PORT": str(settings.port),
-    }
+    annotator = common | door.environment
     if AnnotatorSettings.load(config_file=config_file).counts_file is None:
         annotator["FACESTREAM_ANNOTATOR_COUNTS_FILE"] = str(data_folder() / COUNTS_NAME)
     parts += [
         _service("worker", worker, _free_port(9102), after=worker_after),
-        Part(
-            "annotator",
-            [sys.executable, "-m", "services", "annotator"],
-            annotator,
-            lambda: _answer_of_health(f"http://{reachable(settings.host)}:{settings.port}"),
-            after=gate,
-        ),
+        _service("annotator", annotator, _free_port(9104), after=gate),
         _service("capture", capture, _free_port(9101), after=capture_after),
     ]
     return parts
@@ -173,11 +167,6 @@ def data_folder() -> Path:
     """Where a stack keeps what it must not lose: the user's data folder."""
     base = os.environ.get("XDG_DATA_HOME")
     return (Path(base) if base else Path.home() / ".local" / "share") / "facestream"
-
-
-def reachable(host: str) -> str:
-    """Where this machine itself reaches a server that listens on `host`."""
-    return _LOCAL if host in ("0.0.0.0", "::", "") else host
 
 
 def _service(

@@ -29,7 +29,9 @@ class StackSettings(CommonSettings):
         EMBEDDED, description=f"HOST:PORT of TensorFlow Serving's gRPC API; '{EMBEDDED}' starts one"
     )
     host: str = Field(
-        "127.0.0.1", description="address of the page and the API; 0.0.0.0 for the whole network"
+        "127.0.0.1",
+        description="address of the page and the API; 0.0.0.0 for the whole network, which "
+        "a link with a token lets in",
     )
     port: int = Field(8080, ge=1, le=65535, description="port of the page and the API")
     broker_memory_mb: int = Field(

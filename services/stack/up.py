@@ -8,23 +8,21 @@ how they are; one reads the API for news.
 from __future__ import annotations
 
 import http.client
-import json
 import queue
 import signal
 import threading
 import time
 import urllib.parse
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from services.common.cameras import Camera
 from services.common.errors import StartError
 from services.common.redaction import redact
 from services.stack.broker import private_folder
+from services.stack.front_door import FrontDoor, front_door
 from services.stack.news import News
-from services.stack.parts import Answer, Part, plan, reachable
+from services.stack.parts import Answer, Part, plan
 from services.stack.processes import PartProcess
 from services.stack.settings import StackSettings
 from services.stack.supervisor import PartState, Step, how_it_ended
@@ -32,7 +30,6 @@ from services.stack.supervisor import PartState, Step, how_it_ended
 _LOOP_S = 0.1
 _PROBE_S, _PROBE_STARTING_S = 2.0, 0.2
 _NEWS_S = 1.0
-_HTTP_TIMEOUT_S = 2.0
 # Together below the deadline after which `run_service` ends this process.
 _STOP_SERVICES_S, _STOP_LAST_S, _KILLED_S = 5.5, 2.5, 1.0
 
@@ -47,9 +44,16 @@ class Terminal:
 
     def say(self, line: str) -> None:
         """Print a line."""
+        self._print(redact(line))
+
+    def show_link(self, line: str) -> None:
+        """Print a line that carries the token: the one secret that is meant to be read."""
+        self._print(line)
+
+    def _print(self, line: str) -> None:
         with self._lock:
             try:
-                print(redact(line), flush=True)
+                print(line, flush=True)
             except OSError:
                 pass  # nobody reads it any more
 
@@ -70,21 +74,27 @@ def serve(
     """
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # a closed terminal; not under nohup
         signal.signal(signal.SIGHUP, lambda signum, frame: stop.set())
-    say = Terminal().say
+    terminal = Terminal()
+    say = terminal.say
     with private_folder() as folder:
+        door = front_door(settings, folder, config_file)
         parts = plan(
             settings,
             cameras,
             folder,
+            door,
             demo=demo,
             config_file=config_file,
             cameras_file=cameras_file,
         )
+        if door.link:
+            terminal.show_link(f"whoever has this link may look and change cameras: {door.link}")
         stack = _Stack(parts, settings.ready_timeout_s, say, stop)
-        api = f"http://{reachable(settings.host)}:{settings.port}"
-        threading.Thread(target=_tell_news, args=(api, say, stop), name="news", daemon=True).start()
+        threading.Thread(
+            target=_tell_news, args=(door, say, stop), name="news", daemon=True
+        ).start()
         try:
-            stack.run(_address(settings))
+            stack.run(door.shown)
         finally:
             stop.set()
             stack.end()
@@ -196,27 +206,17 @@ class _Stack:
         return f"not ready after {self._ready_timeout_s:.0f} s: {reasons}"
 
 
-def _tell_news(api: str, say: Say, stop: threading.Event) -> None:
+def _tell_news(door: FrontDoor, say: Say, stop: threading.Event) -> None:
     news = News()
     while not stop.wait(_NEWS_S):
         try:
-            cameras = _get(f"{api}/api/cameras")
+            cameras = door.get("/api/cameras")
             lines = news.of_cameras(cameras)
             for camera in cameras if news.wants_people else []:
                 name = camera["name"]
-                people = _get(f"{api}/api/cameras/{urllib.parse.quote(name)}/people")
+                people = door.get(f"/api/cameras/{urllib.parse.quote(name)}/people")
                 lines += news.of_people(name, people)
         except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
             continue  # the annotator is away, or starting; the supervisor says so
         for line in lines:
             say(line)
-
-
-def _get(url: str) -> Any:
-    with urllib.request.urlopen(url, timeout=_HTTP_TIMEOUT_S) as answer:  # noqa: S310  our own
-        return json.load(answer)
-
-
-def _address(settings: StackSettings) -> str:
-    host = "localhost" if settings.host in ("127.0.0.1", "0.0.0.0", "::") else settings.host
-    return f"http://{host}:{settings.port}"

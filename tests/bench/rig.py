@@ -18,6 +18,7 @@ from pydantic import SecretStr
 from services.common.cameras import Camera
 from services.common.errors import StartError
 from services.stack.broker import broker_url
+from services.stack.front_door import front_door
 from services.stack.parts import Part, plan
 from services.stack.processes import PartProcess
 from services.stack.settings import StackSettings
@@ -62,7 +63,9 @@ class Rig:
     def __enter__(self) -> Rig:
         settings = StackSettings(port=self.port, broker=SecretStr("embedded"))
         cameras = [Camera.parse(f"{name}={url}") for name, url in self.cameras.items()]
-        self._parts = plan(settings, cameras, self.folder, demo=False)
+        self._parts = plan(
+            settings, cameras, self.folder, front_door(settings, self.folder, None), demo=False
+        )
         self._processes: dict[str, PartProcess] = {}
         counts = str(self.folder / "counts.sqlite3")
         started = time.monotonic()
@@ -126,7 +129,7 @@ class Rig:
         }
 
     def _metric_addresses(self) -> list[str]:
-        found = [self.url]
+        found = []
         for part in self._parts:
             key = f"FACESTREAM_{part.name.upper().replace('-', '_')}_HEALTH_PORT"
             if key in part.environment:

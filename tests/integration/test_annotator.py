@@ -62,7 +62,9 @@ class Running:
         self.url = f"http://127.0.0.1:{self.port}"
         self.stop = threading.Event()
         self.failed: list[BaseException] = []
-        made = AnnotatorSettings(broker=SecretStr(broker_url), port=self.port, **settings)
+        made = AnnotatorSettings(
+            broker=SecretStr(broker_url), port=self.port, health_port=0, **settings
+        )
         self._thread = threading.Thread(target=self._run, args=(made,))
         self._thread.start()
         self.http = httpx.Client(base_url=self.url, timeout=10)
@@ -598,7 +600,7 @@ def test_a_taken_port_is_one_line_with_the_port() -> None:
         holder.listen()
         port = holder.getsockname()[1]
         with pytest.raises(StartError, match=rf"127\.0\.0\.1:{port}.*--port"):
-            serve(AnnotatorSettings(port=port), threading.Event())
+            serve(AnnotatorSettings(port=port, health_port=0), threading.Event())
 
 
 def test_a_full_house_is_said_to_be_full(broker_url: str, pipeline: Pipeline) -> None:
@@ -627,7 +629,7 @@ def test_the_page_and_its_files_are_served_from_here_alone(annotator: Running) -
     assert page.status_code == 200
     assert "default-src 'self'" in page.headers["content-security-policy"]
     for name in ("app.js", "wall.js", "charts.js", "people.js", "dialogs.js", "api.js",
-                 "style.css", "icon.svg"):  # fmt: skip
+                 "door.js", "login.js", "login.html", "style.css", "icon.svg"):  # fmt: skip
         file = annotator.http.get(f"/static/{name}")
         assert file.status_code == 200
         without_examples = file.text.replace("http://www.w3.org/2000/svg", "")

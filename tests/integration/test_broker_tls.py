@@ -15,6 +15,7 @@ import redis
 from pydantic import SecretStr
 
 from services.common.broker import BROKER_ERRORS, connect, connect_async
+from tests.fixtures.certificates import self_signed
 from tests.fixtures.deploy import tool
 
 DEADLINE_S = 10.0
@@ -23,19 +24,9 @@ DEADLINE_S = 10.0
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Of a Redis server that speaks TLS only and knows one user, ann."""
-    server, openssl = tool("redis-server"), tool("openssl")
+    server = tool("redis-server")
     folder = tmp_path_factory.mktemp("tls")
-    certificate, key = folder / "server.crt", folder / "server.key"
-    subprocess.run(
-        [
-            *(openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"),
-            *("-keyout", str(key), "-out", str(certificate)),
-            *("-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"),
-        ],
-        check=True,
-        capture_output=True,
-        timeout=60,
-    )
+    certificate, key = self_signed(folder)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+import redis
 import yaml
 
 from tests.fixtures.deploy import DEPLOY, tool
@@ -27,7 +29,10 @@ HEALTH_PORTS = {
     "capture": "FACESTREAM_CAPTURE_HEALTH_PORT",
     "worker": "FACESTREAM_WORKER_HEALTH_PORT",
     "model-server": "FACESTREAM_MODEL_SERVER_HEALTH_PORT",
+    "annotator": "FACESTREAM_ANNOTATOR_HEALTH_PORT",
 }
+SERVICES = ("capture", "worker", "annotator")  # that have a user in the broker
+ROOT_PASSWORD = "of-the-test-alone"
 NOT_HERE = {"tf-serving"}  # its program is not to be had as a package
 
 
@@ -69,9 +74,11 @@ def broker(folder: Path) -> Iterator[int]:
     subprocess.run(["sh", str(DEPLOY / "prepare.sh"), str(folder)], check=True)
     secrets, port, exporter_port = folder / "deploy" / "secrets", free_port(), free_port()
     here = f"127.0.0.1:{port}"
-    for file in ("facestream.yaml", "redis-exporter.json"):
+    for file in (*(f"{service}.yaml" for service in SERVICES), "redis-exporter.json"):
         text = (secrets / file).read_text().replace("redis:6379", here)
         (secrets / file).write_text(text)
+    with (secrets / "redis-users.acl").open("a") as users:
+        users.write(f"user root on >{ROOT_PASSWORD} +acl +@connection\n")
     configuration = (DEPLOY / "redis" / "redis.conf").read_text()
     (folder / "redis.conf").write_text(configuration.replace("/run/secrets", str(secrets)))
     redis_server = (str(folder / "redis.conf"), "--port", str(port), "--bind", "127.0.0.1")
@@ -130,10 +137,14 @@ def monitored(
     cache = Path(pytestconfig.cache.mkdir("demo")) if pytestconfig.cache else folder
     with contextlib.ExitStack() as ends:
         exporter_port = ends.enter_context(broker(folder))
-        environment = {"FACESTREAM_CONFIG": str(folder / "deploy" / "secrets" / "facestream.yaml")}
+        secrets = folder / "deploy" / "secrets"
+        files = [yaml.safe_load((secrets / f"{name}.yaml").read_text()) for name in SERVICES]
+        environment = {"FACESTREAM_BROKER": files[0]["broker"]}
+        for name, file in zip(SERVICES, files, strict=True):
+            environment[f"FACESTREAM_{name.upper()}_BROKER"] = file["broker"]
         stack = ends.enter_context(running_stack("--demo", cache=cache, environment=environment))
         assert "broker" not in stack.parts()
-        targets = {"annotator": stack.port, "redis": exporter_port}
+        targets = {"redis": exporter_port}
         for name, variable in HEALTH_PORTS.items():
             targets[name] = int(environment_of(stack.parts()[name])[variable])
         port = free_port()
@@ -197,14 +208,68 @@ def test_every_target_answers_every_rule_is_sound_and_nothing_is_wrong(
     assert [rule["name"] for rule in rules if rule.get("state") == "firing"] == []
 
 
-def test_the_broker_gives_our_services_no_more_than_they_need(monitored: Monitored) -> None:
-    import redis
+# Of each user: keys and what it may do there, and what it must not.
+MAY: dict[str, list[tuple[str, ...]]] = {
+    "capture": [("SET", "facestream:status:{trial}", "1", "EX", "5")],
+    "worker": [("XLEN", "facestream:faces:{0}")],
+    "annotator": [("SET", "facestream:watched:{trial}", "1", "EX", "5")],
+}
+MAY_NOT: dict[str, list[tuple[str, ...]]] = {
+    "capture": [
+        ("SET", "facestream:watched:{trial}", "1"),
+        ("XREADGROUP", "GROUP", "workers", "x", "STREAMS", "facestream:faces:{0}", ">"),
+        ("XADD", "facestream:results:{door}", "*", "m", "forged"),
+        ("XRANGE", "facestream:dead", "-", "+"),
+        ("XRANGE", "facestream:faces:{0}", "-", "+"),
+    ],
+    "worker": [
+        ("HGETALL", "facestream:cameras"),
+        ("XRANGE", "facestream:frames:{demo}", "-", "+"),
+        ("GET", "facestream:boot"),
+    ],
+    "annotator": [
+        ("SET", "facestream:boot", "1"),
+        ("XREVRANGE", "facestream:faces:{0}", "+", "-"),
+        ("XADD", "facestream:results:{door}", "*", "m", "forged"),
+        ("EVAL", "return 1", "0"),
+    ],
+}
+NOBODY_MAY: list[tuple[str, ...]] = [
+    *(("FLUSHALL",), ("CONFIG", "GET", "*"), ("GET", "other"), ("KEYS", "*"), ("ACL", "LIST")),
+    *(("CLIENT", "LIST"), ("CLIENT", "KILL", "TYPE", "normal"), ("MONITOR",), ("SHUTDOWN",)),
+    *(("SCRIPT", "LOAD", "return 1"), ("PUBLISH", "c", "m"), ("SAVE",)),
+]
 
-    worker = environment_of(monitored.stack.parts()["worker"])
-    url = worker["FACESTREAM_BROKER"]
+
+def broker_of(monitored: Monitored, service: str) -> str:
+    return environment_of(monitored.stack.parts()[service])[f"FACESTREAM_{service.upper()}_BROKER"]
+
+
+def test_the_broker_refused_nothing_that_a_service_wanted(monitored: Monitored) -> None:
+    url = broker_of(monitored, "worker").split("@")[1]
+    with redis.Redis.from_url(f"redis://root:{ROOT_PASSWORD}@{url}") as root:
+        # Asked last, this includes a camera that is added, changed and removed.
+        page = f"http://127.0.0.1:{monitored.stack.port}/api/cameras"
+        camera = {"name": "trial", "url": "rtsp://192.0.2.1/x"}
+        with httpx.Client(timeout=10) as client:
+            assert client.post(page, json=camera).status_code == 201
+            wait_for(lambda: client.get(f"{page}/trial").status_code == 200, "the camera")
+            assert client.patch(f"{page}/trial", json={"paused": True}).status_code == 200
+            assert client.delete(f"{page}/trial").status_code == 204
+        refused: Any = root.acl_log()
+        assert [(e["username"], e["object"], e["context"]) for e in refused] == []
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_the_broker_gives_each_service_no_more_than_it_needs(
+    monitored: Monitored, service: str
+) -> None:
+    url = broker_of(monitored, service)
+    assert f"//{service}:" in url
     with redis.Redis.from_url(url) as client:
-        assert client.set("facestream:trial", "1", ex=5)
-        for refused in (("FLUSHALL",), ("CONFIG", "GET", "*"), ("GET", "other"), ("KEYS", "*")):
+        for allowed in MAY[service]:
+            client.execute_command(*allowed)
+        for refused in (*MAY_NOT[service], *NOBODY_MAY):
             with pytest.raises(redis.exceptions.NoPermissionError):
                 client.execute_command(*refused)
     with (
@@ -214,12 +279,16 @@ def test_the_broker_gives_our_services_no_more_than_they_need(monitored: Monitor
         anybody.ping()
 
 
-def test_the_demo_camera_is_told_to_the_stack_once_and_again(monitored: Monitored) -> None:
+def test_the_demo_camera_is_told_to_the_stack_once_and_again(
+    monitored: Monitored, tmp_path: Path
+) -> None:
     script = str(DEPLOY / "docker" / "add_demo_camera.py")
     page, camera = f"http://127.0.0.1:{monitored.stack.port}", "rtsp://127.0.0.1:1/demo"
+    token_file = str(tmp_path / "page-token")
+    (tmp_path / "page-token").write_text("on this machine the door is open\n")
 
     def add(name: str) -> int:
-        return subprocess.run([sys.executable, script, page, name, camera]).returncode
+        return subprocess.run([sys.executable, script, page, token_file, name, camera]).returncode
 
     assert add("second") == 0
     assert add("second") == 0

@@ -3,6 +3,7 @@
 import { call, cameraPath } from "./api.js";
 import { drawAges, drawFlow } from "./charts.js";
 import { AddDialog, ask } from "./dialogs.js";
+import { checkDoor } from "./door.js";
 import { drawPeople } from "./people.js";
 import { Wall } from "./wall.js";
 
@@ -197,7 +198,10 @@ function listen() {
   events.onerror = () => {
     pulse("bad", "Connection lost, trying again…");
     // A browser gives up for good when the server answers with an error; a wall display must not.
-    if (events.readyState === EventSource.CLOSED) setTimeout(listen, 2000);
+    if (events.readyState === EventSource.CLOSED) {
+      setTimeout(listen, 2000);
+      checkDoor().catch(() => {});
+    }
   };
 }
 
@@ -212,4 +216,5 @@ $("view").addEventListener("click", () => { large = largeName() === null ? null 
 for (const button of [$("add"), ...document.querySelectorAll("[data-add]")]) {
   button.addEventListener("click", () => adder.open(cameras.map((c) => c.name)));
 }
+checkDoor().catch(() => {});
 listen();

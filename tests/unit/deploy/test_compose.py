@@ -14,6 +14,7 @@ from services.annotator.settings import AnnotatorSettings
 from services.capture.settings import CaptureSettings
 from services.common.cameras import load_cameras
 from services.common.settings import CAMERAS_ENV, CONFIG_ENV, CommonSettings
+from services.common.tokens import read_token
 from services.model_server.settings import ModelServerSettings
 from services.worker.settings import WorkerSettings
 from tests.fixtures.deploy import COMBINATIONS, DEPLOY, ROOT, compose
@@ -103,7 +104,7 @@ def test_every_variable_is_a_setting_and_none_is_a_password(extra: tuple[str, ..
             assert is_file or not re.search(r"PASSWORD|SECRET|TOKEN|BROKER", variable), variable
         if name in SETTINGS:
             if name != "model-server":
-                assert environment.pop(CONFIG_ENV) == "/run/secrets/facestream.yaml"
+                assert environment.pop(CONFIG_ENV) == f"/run/secrets/{name}.yaml"
             environment.pop(CAMERAS_ENV, None)
             SETTINGS[name].load(environ=environment)
 
@@ -116,11 +117,19 @@ def test_what_prepare_writes_is_what_the_services_and_the_stack_read(tmp_path: P
     named = {name for name in compose()["secrets"] if name != "cameras.yaml"}
     assert {file.name for file in secrets.iterdir()} == named
 
-    url = CommonSettings.load(config_file=secrets / "facestream.yaml", environ={}).broker
-    password = url.get_secret_value().split(":")[2].split("@")[0]
-    assert len(password) == 48
-    assert f"user facestream on >{password} " in (secrets / "redis-users.acl").read_text()
-    assert password not in (secrets / "redis-exporter.json").read_text()
+    passwords = set()
+    for name in ("capture", "worker", "annotator"):
+        url = CommonSettings.load(config_file=secrets / f"{name}.yaml", environ={}).broker
+        user, _, password = (
+            url.get_secret_value().split("@")[0].removeprefix("redis://").partition(":")
+        )
+        assert user == name
+        assert len(password) == 48
+        assert f"user {name} on >{password} " in (secrets / "redis-users.acl").read_text()
+        assert password not in (secrets / "redis-exporter.json").read_text()
+        passwords.add(password)
+    assert len(passwords) == 3
+    assert len(read_token(secrets / "page-token")) == 48
     assert load_cameras(tmp_path / "cameras.yaml") == []
 
     before = {file: file.read_text() for file in secrets.iterdir()}
@@ -162,9 +171,10 @@ def test_prometheus_asks_every_service_at_the_port_it_listens_on() -> None:
         for job in config["scrape_configs"]
         for target in job.get("dns_sd_configs", ())
     }
-    defaults = {"annotator": AnnotatorSettings().port}
-    for name in ("capture", "worker", "model-server"):
-        defaults[name] = SETTINGS[name]().health_port  # type: ignore[attr-defined]
+    defaults: dict[str, int] = {
+        name: settings().health_port  # type: ignore[attr-defined]
+        for name, settings in SETTINGS.items()
+    }
     assert asked == defaults | {"tf-serving": 8501, "redis-exporter": 9121}
     known = {name for extra in COMBINATIONS for name in services(*extra)}
     assert set(asked) <= known

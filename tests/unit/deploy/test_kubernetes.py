@@ -57,7 +57,11 @@ SCALED_OBJECT = {
         },
     },
 }
-SECRET_KEYS = {"facestream.yaml", "redis-users.acl", "cameras.yaml"}  # base/kustomization.yaml
+# As base/kustomization.yaml says.
+SECRET_KEYS = {
+    *(f"{service}.yaml" for service in ("capture", "worker", "annotator")),
+    *("redis-users.acl", "page-token", "cameras.yaml"),
+}
 
 
 @lru_cache

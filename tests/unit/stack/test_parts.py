@@ -15,15 +15,17 @@ from services.common.cameras import Camera
 from services.common.errors import SettingsError, StartError
 from services.common.health import Health, serve_health
 from services.stack import parts
+from services.stack.front_door import FrontDoor
 from services.stack.parts import Answer, Part, plan
 from services.stack.settings import StackSettings
 from tests.fixtures.stack import MODELS, free_port
 
+OPEN = FrontDoor("http://localhost:8080", "http://127.0.0.1:8080", {})
 CAMERA = Camera.parse("door=rtsp://admin:hidden-word@10.0.0.9/1")
 
 
 def planned(settings: StackSettings, folder: Path, *, demo: bool = False) -> dict[str, Part]:
-    return {part.name: part for part in plan(settings, [CAMERA], folder, demo=demo)}
+    return {part.name: part for part in plan(settings, [CAMERA], folder, OPEN, demo=demo)}
 
 
 @pytest.fixture
@@ -87,7 +89,7 @@ def test_a_file_of_cameras_is_captures_to_read(
     settings: StackSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    found = plan(settings, [], tmp_path, demo=False, cameras_file=Path("cameras.yaml"))
+    found = plan(settings, [], tmp_path, OPEN, demo=False, cameras_file=Path("cameras.yaml"))
     told = {part.name: part.environment.get("FACESTREAM_CAPTURE_CAMERAS_FILE") for part in found}
     assert told.pop("capture") == os.fspath(tmp_path / "cameras.yaml")
     assert set(told.values()) == {None}
@@ -95,7 +97,7 @@ def test_a_file_of_cameras_is_captures_to_read(
 
 def test_a_camera_named_as_the_demo_camera_is_told(settings: StackSettings, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="'demo' is given twice"):
-        plan(settings, [Camera.parse("demo=rtsp://h/1")], tmp_path, demo=True)
+        plan(settings, [Camera.parse("demo=rtsp://h/1")], tmp_path, OPEN, demo=True)
 
 
 def test_no_model_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

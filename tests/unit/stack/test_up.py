@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 
 from services.stack import up
+from services.stack.front_door import FrontDoor
 from services.stack.parts import Answer, Part
 from tests.fixtures.stack import wait_for
+
+OPEN = FrontDoor("http://localhost:8080", "http://127.0.0.1:8080", {})
 
 
 def test_a_probe_that_fails_in_a_new_way_does_not_end_the_asking() -> None:
@@ -43,16 +46,16 @@ def test_news_go_on_after_an_answer_that_broke_off(monkeypatch: pytest.MonkeyPat
         [{"name": "door", "state": "live", "reason": ""}],
     ]
 
-    def get(url: str) -> Any:
+    def get(door: FrontDoor, path: str) -> Any:
         answer = answers.pop(0) if answers else []
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    monkeypatch.setattr(up, "_get", get)
+    monkeypatch.setattr(FrontDoor, "get", get)
     monkeypatch.setattr(up, "_NEWS_S", 0.01)
     stop = threading.Event()
-    telling = threading.Thread(target=up._tell_news, args=("http://here", lines.append, stop))
+    telling = threading.Thread(target=up._tell_news, args=(OPEN, lines.append, stop))
     telling.start()
     try:
         wait_for(lambda: "door: live" in lines, "the camera's state", 10)

@@ -1,0 +1,137 @@
+"""Where the stack's page is, who may come in, and how this process itself asks the API.
+
+On this machine alone the door is open. On any other address, or where users or a token are set,
+it is locked, and there is always an admin's token: the one that is set, else a new one in the
+stack's private folder, which is gone with the stack.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import socket
+import ssl
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from services.annotator.settings import AnnotatorSettings
+from services.common.errors import StartError
+from services.common.tokens import read_token, write_token
+from services.stack.settings import StackSettings
+
+TOKEN_NAME = "page-token"  # noqa: S105  the name of a file
+_TIMEOUT_S = 2.0
+_LOCAL = "127.0.0.1"
+_ANY = ("0.0.0.0", "::", "")
+# Documentation addresses (RFC 5737, RFC 3849): connecting a UDP socket sends nothing.
+_ELSEWHERE = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
+
+
+@dataclass(frozen=True)
+class FrontDoor:
+    """The page's address and what opens it.
+
+    shown: the address for a person.
+    asked: the address for this process.
+    environment: what the annotator is told.
+    token: of the admin; empty where the door is open.
+    certificate: of the page, where it speaks TLS.
+    """
+
+    shown: str
+    asked: str
+    environment: dict[str, str]
+    token: str = field(default="", repr=False)
+    certificate: Path | None = None
+
+    @property
+    def link(self) -> str:
+        """The link that lets in who has it; empty where the door is open."""
+        return f"{self.shown}/login#token={self.token}" if self.token else ""
+
+    def get(self, path: str) -> Any:
+        """A JSON answer of the API.
+
+        Raises:
+            OSError, HTTPException, ValueError: there is none.
+        """
+        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        request = urllib.request.Request(self.asked + path, headers=headers)  # noqa: S310  our own
+        with urllib.request.urlopen(  # noqa: S310
+            request, timeout=_TIMEOUT_S, context=self._trust()
+        ) as answer:
+            return json.load(answer)
+
+    def _trust(self) -> ssl.SSLContext | None:
+        """Trusts the certificate that the annotator was given, whatever name is in it."""
+        if self.certificate is None:
+            return None
+        context = ssl.create_default_context(cafile=str(self.certificate))
+        context.check_hostname = False
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        return context
+
+
+def front_door(settings: StackSettings, folder: Path, config_file: Path | None) -> FrontDoor:
+    """The door of this stack.
+
+    Args:
+        folder: private to this stack, for the token that is made where none is set.
+
+    Raises:
+        SettingsError: the annotator's settings or its token are wrong.
+        StartError: the host is none of this machine's.
+    """
+    annotator = AnnotatorSettings.load(config_file=config_file)
+    address = _resolved(settings.host)
+    scheme = "https" if annotator.tls_cert_file else "http"
+    environment = {
+        "FACESTREAM_ANNOTATOR_HOST": settings.host,
+        "FACESTREAM_ANNOTATOR_PORT": str(settings.port),
+    }
+    locked = not address.is_loopback or any(
+        (annotator.token_file, annotator.viewer_token_file, annotator.users_file)
+    )
+    token = ""
+    if locked and annotator.token_file is not None:
+        token = read_token(annotator.token_file)
+    elif locked:
+        file = folder / TOKEN_NAME
+        token = write_token(file)
+        environment["FACESTREAM_ANNOTATOR_TOKEN_FILE"] = str(file)
+    shown = "localhost" if str(address) == _LOCAL else settings.host
+    asked = settings.host
+    if settings.host in _ANY:
+        shown, asked = _own_address(address), _LOCAL if address.version == 4 else "::1"
+    return FrontDoor(
+        f"{scheme}://{_bracketed(shown)}:{settings.port}",
+        f"{scheme}://{_bracketed(asked)}:{settings.port}",
+        environment,
+        token,
+        annotator.tls_cert_file,
+    )
+
+
+def _resolved(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0]
+    except OSError as error:
+        raise StartError(f"cannot listen on {host}: {error.strerror}") from None
+    return ipaddress.ip_address(str(found).partition("%")[0])
+
+
+def _own_address(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+    """Under which others reach this machine, as far as it knows."""
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((_ELSEWHERE[family], 9))
+            return str(probe.getsockname()[0])
+    except OSError:  # no network at all
+        return "localhost"
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

