@@ -37,6 +37,7 @@ from services.common.cameras import (
 )
 from services.common.health import Health
 from services.common.places import Line, Lines, Zone, Zones
+from services.common.privacy import Privacy
 from services.common.redaction import redact
 
 STATIC = Path(__file__).parent / "static"
@@ -66,6 +67,7 @@ class CameraOut(BaseModel):
     rotate: Rotation
     transport: str
     paused: bool
+    privacy: Privacy = Field(description="as asked for; its state says what is in force")
     zones: tuple[Zone, ...]
     lines: tuple[Line, ...]
 
@@ -78,6 +80,7 @@ class CameraChange(BaseModel):
     name: str | None = None
     rotate: Rotation | None = None
     paused: bool | None = None
+    privacy: Privacy | None = None
     zones: Zones | None = None
     lines: Lines | None = None
 
@@ -246,6 +249,7 @@ def _out(camera: Camera) -> CameraOut:
         rotate=camera.rotate,
         transport=camera.transport,
         paused=camera.paused,
+        privacy=camera.privacy,
         zones=camera.zones,
         lines=camera.lines,
     )

@@ -133,9 +133,12 @@ class Board:
             self._unanswered_since_s = None
         elif self._unanswered_since_s is None:
             self._unanswered_since_s = now
-        if jpeg is not None and self.studio.is_watched(name):
+        status = self._statuses.get(name)
+        has_picture = jpeg is not None or (status is not None and status.privacy == "stats-only")
+        if has_picture and self.studio.is_watched(name):
             labels = [label(person.box, person.shown) for person in people.in_view(now)]
-            self.studio.offer(name, Job(jpeg, labels, frame.captured_us))
+            size = (frame.width, frame.height)
+            self.studio.offer(name, Job(jpeg, labels, frame.captured_us, size))
 
     def answer(self, name: str, result: Result) -> None:
         """A result came for this camera.

@@ -32,6 +32,7 @@ OPENING = b"--" + BOUNDARY + b"\r\n"
 NOTICE_EVERY_S = 1.0
 # A browser shows a part once the next boundary came, so every part ends with one.
 _CLOSING = b"\r\n" + OPENING
+_EMPTY = (40, 130, 125)  # Y, U, V: the dark of a notice
 _MAX_THREADS = 4
 _DOWN_DEADLINE_S = 1.0  # a camera that is down is given little time to prove the opposite
 _SIDE_INTERVAL_S = 0.2  # between two pictures of a camera that is not the large one
@@ -39,11 +40,12 @@ _SIDE_INTERVAL_S = 0.2  # between two pictures of a camera that is not the large
 
 @dataclass(frozen=True)
 class Job:
-    """One frame to be drawn."""
+    """One frame to be drawn; without a picture, on an empty one of this size in pixels."""
 
-    jpeg: bytes
+    jpeg: bytes | None
     labels: Sequence[Label]
     captured_us: int
+    size: tuple[int, int] = (0, 0)
 
 
 class Channel:
@@ -314,7 +316,7 @@ class Studio:
 
     def _annotated(self, job: Job) -> bytes:
         started = time.perf_counter()
-        planes = picture.decode(job.jpeg)
+        planes = picture.blank(*job.size, _EMPTY) if job.jpeg is None else picture.decode(job.jpeg)
         decoded = time.perf_counter()
         draw(planes, job.labels)
         drawn = time.perf_counter()

@@ -23,6 +23,8 @@ from services.common.metrics import CaptureMetrics
 
 _log = logging.getLogger(__name__)
 
+HIDE_SCORE = 0.3  # where faces are hidden, so does everything that the detector is so sure of
+
 
 class DetectorThread:
     """Looks for faces in what the readers announce.
@@ -42,7 +44,7 @@ class DetectorThread:
         self._changed = threading.Condition()
         self._stopping = False
         self._finders: dict[CameraReader, tuple[int, FaceFinder]] = {}
-        self._detectors: dict[tuple[int, int], FaceDetector] = {}
+        self._detectors: dict[tuple[int, int, float], FaceDetector] = {}
         self._step = metrics.step.labels("detect")
         self._thread = threading.Thread(target=self._run, name="detector", daemon=True)
 
@@ -104,7 +106,9 @@ class DetectorThread:
     def _look(self, reader: CameraReader, frame: CapturedFrame) -> None:
         session, finder = self._finders.get(reader, (None, None))
         if finder is None or session != frame.session:
-            finder = FaceFinder(self._settings, reader.camera.rotate, self._detector_for)
+            hides = reader.privacy == "blur"
+            detectors = self._detector_for if not hides else self._keen_detector_for
+            finder = FaceFinder(self._settings, reader.camera.rotate, detectors)
             with self._changed:
                 if reader.is_stopped:
                     return
@@ -121,10 +125,18 @@ class DetectorThread:
         self._metrics.faces_dropped.labels(name, "encode").inc(found.lost_crops)
         self._on_found(reader, frame, found)
 
-    def _detector_for(self, width: int, height: int) -> FaceDetector:
+    def _keen_detector_for(self, width: int, height: int) -> FaceDetector:
+        """One that tells of what is hardly a face too: it is hidden, but not followed."""
+        return self._detector_for(width, height, min(HIDE_SCORE, self._settings.min_score))
+
+    def _detector_for(
+        self, width: int, height: int, min_score: float | None = None
+    ) -> FaceDetector:
         """A detector whose input lies or stands like the picture."""
+        min_score = min_score or self._settings.min_score
         size = (self._settings.detect_width_px, self._settings.detect_height_px)
         size = (max(size), min(size)) if width >= height else (min(size), max(size))
-        if size not in self._detectors:
-            self._detectors[size] = FaceDetector(*size, min_score=self._settings.min_score)
-        return self._detectors[size]
+        key = (*size, min_score)
+        if key not in self._detectors:
+            self._detectors[key] = FaceDetector(*size, min_score=min_score)
+        return self._detectors[key]

@@ -59,6 +59,7 @@ class Found:
     faces: tuple[TrackedFace, ...]
     crops: tuple[FoundCrop, ...]
     lost_crops: int  # could not be cut or encoded
+    to_hide: tuple[Box, ...] = ()  # where a face is or may be: more than the faces followed
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,8 @@ class FaceFinder:
     """The faces of one session of one camera.
 
     Args:
-        detectors: the detector for an upright picture's width and height.
+        detectors: the detector for an upright picture's width and height; what it is less sure of
+            than the settings ask is hidden where faces are, and not followed.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class FaceFinder:
         self._tracker = Tracker(1 + secrets.randbelow(_FIRST_TRACKS))
         self._motion = MotionGate()
         self._last = _Sightings([], [], np.empty((0, 5, 2), np.float32))
+        self._last_found: list[Box] = []
         self._sampler: Sampler[_Sight] = Sampler(settings.sample_interval_s)
 
     def find(self, frame: av.VideoFrame, captured_us: int, now: float) -> Found:
@@ -141,6 +144,7 @@ class FaceFinder:
             self._tracker.shown(now),
             good,
             len(crops) - len(good),
+            (*self._last_found, *self._tracker.boxes(now)),
         )
 
     def _search(self, picture: Picture) -> _Sightings:
@@ -149,7 +153,10 @@ class FaceFinder:
         found = detector.detect(canvas)
         scale = np.array([scale_x, scale_y], np.float32)
         boxes: list[Box] = [tuple(box) for box in (found.boxes * np.tile(scale, 2)).tolist()]
-        return _Sightings(boxes, found.scores.tolist(), found.landmarks * scale)
+        self._last_found = boxes
+        scores = found.scores.tolist()
+        sure = [i for i, score in enumerate(scores) if score >= self._settings.min_score]
+        return _Sightings(boxes, scores, found.landmarks * scale).only(sure)
 
     def _quality(
         self, picture: Picture, box: Box, score: float, landmarks: NDArray[np.float32]

@@ -21,6 +21,7 @@ from typing import Any, Literal
 
 import redis
 
+from services.capture.blur import blurred
 from services.capture.expiry import FaceExpiry, Sweep
 from services.capture.finder import Found
 from services.capture.picture import picture_of, to_jpeg
@@ -68,7 +69,7 @@ class PublisherThread:
         self._on_broker, self._may_publish = on_broker, may_publish
         self._changed = threading.Condition()
         self._entries: deque[_Entry] = deque()
-        self._pictures: dict[CameraReader, CapturedFrame] = {}
+        self._pictures: dict[CameraReader, tuple[CapturedFrame, Found | None]] = {}
         self._removed: set[str] = set()
         self._expiry = FaceExpiry()
         self._stopping = False
@@ -114,13 +115,22 @@ class PublisherThread:
             while len(self._entries) > MAX_WAITING:
                 self._count_dropped(self._entries.popleft(), "broker")
             self._changed.notify()
+        if reader.watched and reader.privacy == "blur":
+            self.put_picture(reader, frame, found)
 
-    def put_picture(self, reader: CameraReader, frame: CapturedFrame) -> None:
-        """Send a frame with its picture, unless a newer one comes before its turn."""
+    def put_picture(
+        self, reader: CameraReader, frame: CapturedFrame, found: Found | None = None
+    ) -> None:
+        """Send a frame with its picture, unless a newer one comes before its turn.
+
+        Args:
+            found: what was found in this very frame; without it, faces cannot be hidden, and
+                nothing is sent of a camera whose faces must be.
+        """
         with self._changed:
             if self._pictures.pop(reader, None) is not None:
                 self._metrics.frames_dropped.labels(reader.camera.name, "publisher").inc()
-            self._pictures[reader] = frame
+            self._pictures[reader] = (frame, found)
             self._changed.notify()
 
     def remove(self, camera: str) -> None:
@@ -159,7 +169,7 @@ class PublisherThread:
     def _round(
         self,
         entries: list[_Entry],
-        pictures: dict[CameraReader, CapturedFrame],
+        pictures: dict[CameraReader, tuple[CapturedFrame, Found | None]],
         removed: set[str],
     ) -> None:
         if time.monotonic() < self._away_until:
@@ -169,9 +179,9 @@ class PublisherThread:
                 self._metrics.frames_dropped.labels(reader.camera.name, "broker").inc()
             self._remove_later(removed)
             return
-        for reader, frame in pictures.items():
+        for reader, (frame, found) in pictures.items():
             if not reader.is_stopped:
-                entries += self._picture_entries(reader, frame)
+                entries += self._picture_entries(reader, frame, found)
         now, due_at = time.monotonic(), self._expiry.due_at
         sweeps = self._expiry.sweeps(now) if due_at is not None and now >= due_at else []
         entries = self._permitted(entries)
@@ -248,11 +258,17 @@ class PublisherThread:
                 self._metrics.faces_dropped.labels(entry.camera, "overflow").inc(trimmed)
         return refusal
 
-    def _picture_entries(self, reader: CameraReader, frame: CapturedFrame) -> list[_Entry]:
+    def _picture_entries(
+        self, reader: CameraReader, frame: CapturedFrame, found: Found | None
+    ) -> list[_Entry]:
         camera = reader.camera.name
+        if reader.privacy == "stats-only" or (reader.privacy == "blur" and found is None):
+            return []
         began = time.perf_counter()
         try:
             picture = picture_of(frame.video, reader.camera.rotate)
+            if reader.privacy == "blur" and found is not None:
+                picture = blurred(picture, found.to_hide)
             jpeg = to_jpeg(picture, self._settings.jpeg_quality)
         except (PictureError, ValueError) as error:
             self._metrics.frames_dropped.labels(camera, "format").inc()
@@ -261,6 +277,7 @@ class PublisherThread:
         self._encode_step.observe(time.perf_counter() - began)
         tracks = reader.tracks
         faces = tracks.faces if tracks.session == frame.session else ()
+        faces = faces if found is None else found.faces
         message = _frame_message(camera, frame, (picture.width, picture.height), faces)
         return [_Entry("frame", camera, streams.frames_key(camera), encode(message, jpeg))]
 

@@ -24,6 +24,7 @@ from services.capture.tracker import TrackedFace
 from services.common.cameras import Camera, CameraStatus
 from services.common.errors import CameraError
 from services.common.metrics import CaptureMetrics
+from services.common.privacy import stricter
 from services.common.redaction import redact
 
 _log = logging.getLogger(__name__)
@@ -59,7 +60,8 @@ class CameraReader:
     Args:
         camera: what to read.
         on_due: called from the reading thread when a frame came and a detection is due.
-        on_picture: called from the reading thread with each frame to show, while watched.
+        on_picture: called from the reading thread with each frame to show, while watched; never
+            with a frame whose faces must not be seen.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class CameraReader:
         on_picture: Callable[[CameraReader, CapturedFrame], None],
     ) -> None:
         self.camera = camera
+        self.privacy = stricter(camera.privacy, settings.privacy)
         self.latest: CapturedFrame | None = None
         self.tracks = SessionTracks(0, ())
         self.watched = False
@@ -117,7 +120,8 @@ class CameraReader:
         self._metrics.frames.labels(self.camera.name).inc(frames - self._counted)
         self._counted = frames
         latest = self.latest
-        return self._life.status(time.monotonic(), latest.at if latest else 0.0, frames)
+        status = self._life.status(time.monotonic(), latest.at if latest else 0.0, frames)
+        return status.model_copy(update={"privacy": self.privacy})
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -175,7 +179,7 @@ class CameraReader:
             missed = int((now - self._detect_at) / self._detect_every_s)
             self._detect_at += (missed + 1) * self._detect_every_s
             self._on_due(self)
-        if self.watched and now >= self._show_at:
+        if self.watched and self.privacy == "live" and now >= self._show_at:
             # Half a frame's grace: a camera as fast as the limit must not lose frames to jitter.
             self._show_at = max(self._show_at + self._show_every_s, now - self._show_every_s / 2)
             self._on_picture(self, captured)

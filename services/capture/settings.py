@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from pydantic import Field, field_validator
 
+from services.common.privacy import Privacy
 from services.common.settings import CommonSettings
 from services.common.streams import CROP_PX, DEFAULT_SHARDS, MAX_CAMERAS
 
@@ -62,6 +63,11 @@ class CaptureSettings(CommonSettings):
         DEFAULT_SHARDS, ge=1, le=256, description="face streams; the same for capture and workers"
     )
 
+    privacy: Privacy = Field(
+        "live",
+        description="what is shown: live = the picture, blur = with faces made unrecognisable, "
+        "stats-only = no picture; a camera may be stricter",
+    )
     watched_fps: float = Field(
         30.0, gt=0, le=120, description="most pictures a second of a camera that somebody watches"
     )

@@ -100,6 +100,10 @@ class Tracker:
         """The tracks to report: sure ones, seen a moment ago."""
         return tuple(face for face in self._tracks if _is_sure(face) and now - face.seen <= SHOWN_S)
 
+    def boxes(self, now: float) -> list[Box]:
+        """Where every track should be now, those that are not sure or lately lost too."""
+        return [face.box_at(now) for face in self._tracks]
+
     def kept(self) -> set[int]:
         """Numbers of all tracks that may still come back."""
         return {face.track for face in self._tracks}

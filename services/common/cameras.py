@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from services.common import streams
 from services.common.errors import SettingsError
 from services.common.places import Lines, Zones
+from services.common.privacy import Privacy
 from services.common.redaction import redact, remember_url
 from services.common.yaml_file import read_yaml
 
@@ -53,6 +54,9 @@ class Camera(BaseModel):
     rotate: Rotation = Field(0, description="degrees clockwise to turn the picture upright")
     transport: Literal["tcp", "udp"] = Field("tcp", description="RTSP media transport")
     paused: bool = Field(False, description="known but not read")
+    privacy: Privacy = Field(
+        "live", description="live, blur or stats-only, where capture's own setting is not stricter"
+    )
     zones: Zones = Field((), description="areas that people enter and leave, to be counted")
     lines: Lines = Field((), description="lines that people cross, to be counted")
 
@@ -119,6 +123,7 @@ class CameraStatus(BaseModel):
     width: int = 0
     height: int = 0
     reason: str = Field("", description="why it is not live, in plain words; never a password")
+    privacy: Privacy = Field("live", description="what leaves capture of its picture")
 
 
 def load_cameras(path: Path) -> list[Camera]:

@@ -12,7 +12,7 @@ import hashlib
 import math
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -58,6 +58,7 @@ class Appearance:
     from_left: bool
     zoom: float = 1.0  # factor on `height` reached at the end of the visit
     returns: bool = False
+    away: tuple[tuple[float, float], ...] = ()  # from when to when they are out of sight meanwhile
 
 
 SCRIPT = (
@@ -74,6 +75,8 @@ SCRIPT = (
 def place(visit: Appearance, at_s: float) -> tuple[float, float, float] | None:
     """Centre x, y and height of a visitor's photograph in pixels; None when out of the picture."""
     if not visit.enter_s <= at_s <= visit.leave_s:
+        return None
+    if any(begin <= at_s < end for begin, end in visit.away):
         return None
     arriving = _ease((at_s - visit.enter_s) / _WALK_S)
     leaving = _ease((visit.leave_s - at_s) / _WALK_S)
@@ -139,31 +142,38 @@ def ensure_clip(cache: Path, progress: Callable[[float], None], samples: Path = 
     return path
 
 
-def render(path: Path, progress: Callable[[float], None], samples: Path = SAMPLES) -> None:
-    """Draw and encode the whole clip.
+def render(
+    path: Path,
+    progress: Callable[[float], None],
+    samples: Path = SAMPLES,
+    script: Sequence[Appearance] = SCRIPT,
+    length_s: float | None = None,
+    fps: int = FPS,
+) -> None:
+    """Draw and encode a whole clip: the demo's, or one of another script.
 
     Raises:
         PictureError: a sample is missing or no picture.
         OSError: the file cannot be written.
     """
-    scene, frames = _Scene(samples), round(LENGTH_S * FPS)
+    scene, frames = _Scene(samples, script), round((length_s or LENGTH_S) * fps)
     with av.open(str(path), "w", format="mp4") as container:
         stream = container.add_stream(
             "libx264",
-            rate=FPS,
+            rate=fps,
             options={
                 "preset": "ultrafast",
                 "tune": "zerolatency",
                 "profile": "baseline",
                 "crf": _QUALITY,
                 "threads": "0",
-                "x264-params": f"keyint={FPS}:min-keyint={FPS}:scenecut=0:repeat-headers=1",
+                "x264-params": f"keyint={fps}:min-keyint={fps}:scenecut=0:repeat-headers=1",
             },
         )
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        stream.time_base = Fraction(1, FPS)
+        stream.time_base = Fraction(1, fps)
         for i in range(frames):
-            planes = cv2.cvtColor(scene.draw(i / FPS), cv2.COLOR_BGR2YUV_I420)
+            planes = cv2.cvtColor(scene.draw(i / fps), cv2.COLOR_BGR2YUV_I420)
             picture = av.VideoFrame.from_ndarray(np.asarray(planes, np.uint8), format="yuv420p")
             picture.pts = i
             container.mux(stream.encode(picture))
@@ -220,7 +230,8 @@ class _CutOut:
 class _Scene:
     """Everything that is drawn again for each picture."""
 
-    def __init__(self, samples: Path) -> None:
+    def __init__(self, samples: Path, script: Sequence[Appearance] = SCRIPT) -> None:
+        self._script = script
         self._people = {name: _CutOut.of(_read(samples, name)) for name in _names()}
         self._border = math.ceil(2 * _SHAKE_PX)
         self._random = np.random.default_rng(1)
@@ -233,7 +244,7 @@ class _Scene:
         dx, dy = hand_shake(at_s)
         left, top = self._border - round(dx), self._border - round(dy)
         canvas = self._wall[top : top + HEIGHT, left : left + WIDTH].copy()
-        for visit in SCRIPT:
+        for visit in self._script:
             where = place(visit, at_s)
             if where is not None:
                 x, y, height = where

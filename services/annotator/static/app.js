@@ -2,6 +2,7 @@
 
 import { call, cameraPath } from "./api.js";
 import { drawAges, drawFlow } from "./charts.js";
+import { Counts } from "./counts.js";
 import { AddDialog, ask } from "./dialogs.js";
 import { checkDoor } from "./door.js";
 import { drawPeople } from "./people.js";
@@ -15,6 +16,7 @@ let known = false; // whether the first list of cameras has come
 let large = null; // the camera shown large; null = the first, "" = all alike
 
 const wall = new Wall(showPicture);
+const counts = new Counts();
 const adder = new AddDialog((name) => cameras.find((c) => c.name === name), (name) => { large = name; layOut(); });
 
 function showPicture(name, bitmap) {
@@ -100,8 +102,10 @@ function closeMenus(except) {
 
 const WORDS = { connecting: "connecting…", stalled: "no picture", failed: "not available", stopped: "paused" };
 
+const PRIVACY = { blur: " · faces hidden", "stats-only": " · counts only" };
+
 function factsOf(camera) {
-  if (camera.state === "live") return `${Math.round(camera.fps)} fps · ${camera.width}×${camera.height}`;
+  if (camera.state === "live") return `${Math.round(camera.fps)} fps · ${camera.width}×${camera.height}${PRIVACY[camera.privacy] ?? ""}`;
   return camera.reason && camera.state !== "stopped" ? `${WORDS[camera.state]}: ${camera.reason}` : WORDS[camera.state];
 }
 
@@ -194,6 +198,7 @@ function listen() {
   on("cameras", (list) => { cameras = list; known = true; layOut(); });
   on("people", (news) => { people.set(news.camera, news.people); showPeople(); });
   on("system", showSystem);
+  on("counted", () => counts.changed());
   on("history", (history) => { drawFlow($("flow"), history); drawAges($("ages"), history); });
   events.onerror = () => {
     pulse("bad", "Connection lost, trying again…");

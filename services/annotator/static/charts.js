@@ -2,17 +2,17 @@
 // Numbers come from the `history` event; each chart says in words what it shows.
 
 const SVG = "http://www.w3.org/2000/svg";
-const KINDS = ["female", "male", "unsure"];
-const WIDTH = 320;
+export const KINDS = ["female", "male", "unsure"];
+export const WIDTH = 320;
 
-function node(name, attributes, text) {
+export function node(name, attributes, text) {
   const made = document.createElementNS(SVG, name);
   for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
   if (text !== undefined) made.textContent = text;
   return made;
 }
 
-function canvas(height, words) {
+export function canvas(height, words) {
   return node("svg", { viewBox: `0 0 ${WIDTH} ${height}`, role: "img", "aria-label": words });
 }
 

@@ -1,0 +1,113 @@
+"""What leaves capture under each setting of privacy, and what the page's pictures show then."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+import redis
+import simplejpeg
+
+from services.common import streams
+from services.common.cameras import CameraRegistry, CameraStatus
+from services.common.detector import FaceDetector
+from services.common.messages import Frame, decode_frame
+from tests.integration.test_annotator import Pipeline, Running, until
+from tests.integration.test_capture import (
+    FPS,
+    _camera,
+    _capture,
+    _is,
+    _settings,
+    _status,
+    _Stream,
+    _until,
+    clip,  # noqa: F401  a fixture
+    rtsp,  # noqa: F401  a fixture
+)
+
+
+def shown(client: redis.Redis, frames: _Stream, seconds: float) -> list[tuple[Frame, bytes | None]]:
+    """What comes in these seconds while somebody watches."""
+    found = []
+    for _ in range(round(seconds / 0.5)):
+        CameraRegistry(client).watch("door")
+        found += [decode_frame(fields) for fields in frames.collect(0.5)]
+    return found
+
+
+def test_hidden_faces_are_in_no_picture(broker_url: str, rtsp: str) -> None:  # noqa: F811
+    client = redis.Redis.from_url(broker_url)
+    client.delete(streams.frames_key("door"))
+    with _capture(_settings(broker_url, privacy="blur"), _camera("door", rtsp)):
+        _until(lambda: _is(client, "door", "live"), "the camera is live")
+        CameraRegistry(client).watch("door")
+        frames = _Stream(client, streams.frames_key("door"))
+        came = shown(client, frames, 3.0)
+        status = _status(client, "door")
+    assert status is not None
+    assert status.privacy == "blur"
+    pictures = [(frame, jpeg) for frame, jpeg in came if jpeg is not None]
+    assert 8 <= len(pictures) <= 3 * FPS // 2, "only what was searched for faces is shown"
+    detector = FaceDetector(640, 384)
+    for frame, jpeg in pictures:
+        canvas = np.zeros((384, 640, 3), np.uint8)
+        canvas[: frame.height, : frame.width] = simplejpeg.decode_jpeg(jpeg, "BGR")
+        assert len(detector.detect(canvas)) == 0
+    assert len(pictures[-1][0].tracks) == 2, "boxes are still known"
+
+
+@pytest.mark.parametrize("where", ["installation", "camera"])
+def test_no_picture_leaves_where_there_are_only_counts(
+    broker_url: str,
+    rtsp: str,  # noqa: F811
+    where: str,
+) -> None:
+    client = redis.Redis.from_url(broker_url)
+    client.delete(streams.frames_key("door"), streams.faces_key(0))
+    of_settings: dict[str, Any] = {"privacy": "stats-only"} if where == "installation" else {}
+    # A camera may be stricter than the installation, never laxer.
+    of_camera = {"privacy": "live" if where == "installation" else "stats-only"}
+    with _capture(_settings(broker_url, **of_settings), _camera("door", rtsp, **of_camera)):
+        _until(lambda: _is(client, "door", "live"), "the camera is live")
+        frames = _Stream(client, streams.frames_key("door"))
+        came = shown(client, frames, 1.5)
+        assert client.xlen(streams.faces_key(0)) > 0, "age and gender are still asked for"
+    assert len(came) >= 4
+    assert all(jpeg is None for _, jpeg in came)
+    assert any(frame.tracks for frame, _ in came)
+
+
+def test_where_there_is_no_picture_boxes_are_drawn_on_none(broker_url: str) -> None:
+    pipeline = Pipeline(broker_url)
+    pipeline.camera("shop")
+    running = Running(broker_url)
+    until(lambda: running.http.get("/api/cameras").json(), "the camera's discovery")
+    answer = running.http.patch("/api/cameras/shop", json={"privacy": "stats-only"})
+    assert answer.json()["privacy"] == "stats-only"
+    status = CameraStatus(name="shop", state="live", since=0.0, privacy="stats-only")
+    pipeline.registry.put_statuses([status])
+    until(lambda: running.http.get("/api/cameras").json()[0]["privacy"] == "stats-only")
+
+    stop = threading.Event()
+
+    def film() -> None:
+        while not stop.wait(0.1):
+            pipeline.frame("shop", [3])
+
+    filming = threading.Thread(target=film)
+    filming.start()
+    try:
+        answer = running.http.get("/cameras/shop/snapshot.jpg")
+    finally:
+        stop.set()
+        filming.join()
+        running.end()
+        pipeline.redis.close()
+    assert answer.status_code == 200
+    picture = simplejpeg.decode_jpeg(answer.content, "GRAY")[..., 0].astype(int)
+    assert picture.shape == (240, 320)
+    assert picture.max() > 150, "the face's box"
+    assert np.median(picture) < 60, "on nothing"
