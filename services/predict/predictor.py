@@ -143,10 +143,10 @@ class Predictor:
 
     def _detector(self, width: int, height: int, min_score: float) -> FaceDetector:
         """A detector that holds a picture of this size; those last used are kept."""
-        sides = (-(-max(1, side) // _STEP_PX) * _STEP_PX for side in (width, height))
-        key = (*sides, min_score)
+        width, height = (-(-max(1, side) // _STEP_PX) * _STEP_PX for side in (width, height))
+        key = (width, height, min_score)
         if key not in self._detectors:
-            self._detectors[key] = FaceDetector(key[0], key[1], min_score=min_score)
+            self._detectors[key] = FaceDetector(width, height, min_score=min_score)
             while len(self._detectors) > _MAX_DETECTORS:
                 self._detectors.popitem(last=False)
         self._detectors.move_to_end(key)

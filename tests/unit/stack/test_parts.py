@@ -77,7 +77,7 @@ def test_counts_are_kept_in_the_users_data_folder_unless_told_otherwise(
     assert kept == str(tmp_path / "facestream" / "counts.sqlite3")
     config = tmp_path / "config.yaml"
     config.write_text("annotator: {counts_file: /srv/counts.sqlite3}")
-    parts_ = plan(settings, [CAMERA], tmp_path, demo=False, config_file=config)
+    parts_ = plan(settings, [CAMERA], tmp_path, OPEN, demo=False, config_file=config)
     (annotator,) = [part for part in parts_ if part.name == "annotator"]
     assert variable not in annotator.environment
     monkeypatch.setenv(variable, "/mnt/counts.sqlite3")
