@@ -111,9 +111,9 @@ def _answer(
     # Where the answers are seen, they are the progress.
     hidden = not sys.stderr.isatty() or sys.stdout.isatty()
     several = len(files) > 1
-    shown_files = tqdm(files, unit="file", disable=hidden or not several)
+    shown_files = tqdm(files, unit=" files", disable=hidden or not several)
     pictures = inputs.read_all(shown_files, arguments.every_s, skipped)
-    shown_pictures = iter(tqdm(pictures, unit="picture", disable=hidden or several))
+    shown_pictures = iter(tqdm(pictures, unit=" pictures", disable=hidden or several))
     shared = shared_folder(files)
     while together := list(islice(shown_pictures, _TOGETHER)):
         found = predictor.faces_of_each([given.picture for given in together])

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from services.annotator.draw import draw, label, to_planes
-from services.annotator.estimate import Shown
+from services.annotator.estimate import CommitRule, Shown
 from services.annotator.picture import encode
 from services.predict.inputs import Input
 from services.predict.predictor import FacePrediction
@@ -44,8 +44,15 @@ def write_copy(target: Path, given: Input, faces: Sequence[FacePrediction]) -> N
     draw(
         planes,
         [
-            label(face.box, Shown(face.age, face.age_low, face.age_high, face.female))
+            label(face.box, Shown(face.age, face.age_low, face.age_high, _sure(face.female)))
             for face in faces
         ],
     )
     target.write_bytes(encode(planes, _QUALITY))
+
+
+def _sure(female: float | None) -> float | None:
+    """The probability where the live picture would show a gender too."""
+    if female is None or max(female, 1 - female) < CommitRule().gender_probability:
+        return None
+    return female

@@ -5,8 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from services.annotator.draw import Label, label
+from services.annotator.estimate import Shown
+from services.predict import copies
 from services.predict.copies import copy_path, shared_folder
 from services.predict.inputs import Input
+from services.predict.predictor import FacePrediction
 
 PICTURE = np.zeros((2, 2, 3), np.uint8)
 
@@ -41,3 +45,21 @@ def test_a_frame_has_its_time() -> None:
     given = Input(Path("a/clip.mp4"), "a/clip.mp4@1.50s", PICTURE)
     shared = shared_folder([given.path, Path("b/y.jpg")])
     assert copy_path(Path("out"), shared, given) == Path("out/a/clip.mp4_1.50s.jpg")
+
+
+@pytest.mark.parametrize(("female", "shown"), [(0.95, 0.95), (0.04, 0.04), (0.6, None)])
+def test_a_copy_says_a_gender_only_where_the_live_picture_would(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, female: float, shown: float | None
+) -> None:
+    said: list[float | None] = []
+
+    def noted(box: object, estimate: Shown) -> Label:
+        said.append(estimate.female)
+        return label((0, 0, 8, 8), estimate)
+
+    monkeypatch.setattr(copies, "label", noted)
+    face = FacePrediction((0, 0, 8, 8), 0.9, 30.0, 25.0, 35.0, female)
+    picture = np.zeros((64, 64, 3), np.uint8)
+    copies.write_copy(tmp_path / "x.jpg", Input(Path("x.jpg"), "x.jpg", picture), [face])
+    assert said == [shown]
+    assert (tmp_path / "x.jpg").exists()
