@@ -35,7 +35,7 @@ function fill(card, person) {
   card.className = `person ${gender}`;
   const [age, who, seen, more] = card.children;
   say(age, person.age === null ? "–" : String(Math.round(person.age)));
-  if (gender === "unsure") say(who, person.answers ? "Gender not sure yet" : "Looking…");
+  if (gender === "unsure") say(who, person.answers ? "Gender unsure" : "Looking…");
   else say(who, `${gender === "female" ? "Female" : "Male"} · ${Math.min(99, Math.round(chance * 100))} % sure`);
   say(seen, seconds(person.seen_s));
   card.title = `${person.answers} ${person.answers === 1 ? "look" : "looks"} at this face so far`;
