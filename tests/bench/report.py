@@ -138,7 +138,10 @@ def table(record: Figures) -> str:
                 (f"CPU per camera frame at {height}p: {_CPU[kind]}", _spread(size[kind], "ms"))
             )
     for trial in record["streams_trials"]:
-        text = f"{trial['cpu_ms_per_frame']:.2f} ms, p95 {trial['late_p95_ms']:.0f} ms late"
+        text = (
+            f"{trial['cpu_ms_per_frame']:.2f} ms; {trial['frames_received']:.0%} received, "
+            f"p95 {trial['late_p95_ms']:.0f} ms late"
+        )
         rows.append((f"of {trial['cameras']} cameras, CPU per camera frame", text))
     lines = ["| figure | median (lowest to highest) |", "|---|---|"]
     lines += [f"| {figure} | {value} |" for figure, value in rows]
