@@ -54,9 +54,9 @@ def numbered_clip(source: Path, height_px: int, longest_s: float, target: Path) 
     return count
 
 
-def empty_clip(target: Path) -> None:
+def empty_clip(target: Path, length_s: float = _SCENE_S) -> None:
     """Write a wall with the noise of a sensor."""
-    _encode(_scene(None), target)
+    _encode(islice(_scene(None), round(length_s * FPS)), target)
 
 
 def appearing_clip(target: Path) -> None:
@@ -100,15 +100,18 @@ def _numbered(pictures: Iterator[Picture]) -> Iterator[Picture]:
 
 
 def _scene(face: Picture | None) -> Iterator[Picture]:
-    noise = np.random.default_rng(1)
+    chance = np.random.default_rng(1)
+    height, width = _SCENE_PX
+    # One field, seen through a window that jumps: noise anew for each picture takes longer.
+    grain = chance.normal(0, _SENSOR_NOISE, (2 * height, width, 1)).round().astype(np.int16)
     for number in range(_SCENE_S * FPS):
-        picture = np.full((*_SCENE_PX, 3), _WALL_BGR, np.uint8)
+        picture = np.full((height, width, 3), _WALL_BGR, np.int16)
         if face is not None and number >= APPEARS_AT:
-            height, width = face.shape[:2]
-            top, left = (_SCENE_PX[0] - height) // 2, (_SCENE_PX[1] - width) // 2
-            picture[top : top + height, left : left + width] = face
-        grain = noise.normal(0, _SENSOR_NOISE, _SCENE_PX)[..., None]
-        yield np.clip(picture + grain, 0, 255).astype(np.uint8)
+            top, left = (height - face.shape[0]) // 2, (width - face.shape[1]) // 2
+            picture[top : top + face.shape[0], left : left + face.shape[1]] = face
+        row = int(chance.integers(height))
+        picture += grain[row : row + height]
+        yield picture.clip(0, 255).astype(np.uint8)
 
 
 def _pictures(source: Path, height_px: int) -> Iterator[Picture]:
