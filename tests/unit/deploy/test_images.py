@@ -130,3 +130,11 @@ def test_the_probe_tells_whether_an_rtsp_server_answers(tmp_path: Path) -> None:
         assert probe(server.port, "OPTIONS * RTSP/1.0") == 0
         assert time.monotonic() - began_s < 2
         assert probe(server.port, "NONSENSE") == 1
+
+
+def test_the_worker_does_without_what_would_double_its_image() -> None:
+    """OpenCV alone is larger than all else that the worker needs, TensorFlow far larger."""
+    locked = (ROOT / "requirements" / "worker.txt").read_text()
+    assert not re.search("^(opencv|tensorflow)", locked, re.MULTILINE)
+    script = "import sys, services.worker.service; print(*{'cv2', 'tensorflow'} & {*sys.modules})"
+    assert run(sys.executable, "-c", script).strip() == ""
