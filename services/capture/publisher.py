@@ -317,6 +317,7 @@ def _frame_message(
                 h=h,
                 score=face.score,
                 first_seen_us=frame.captured_us - round((frame.at - face.first_seen) * 1e6),
+                seen_us=frame.captured_us - round((frame.at - face.seen) * 1e6),
             )
         )
     return message

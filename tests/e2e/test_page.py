@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import httpx
 import numpy as np
@@ -38,7 +39,7 @@ FPS = 10
 class World:
     """An annotator with what capture and worker would write for it."""
 
-    def __init__(self, broker_url: str) -> None:
+    def __init__(self, broker_url: str, **more: Any) -> None:
         self._redis = redis.Redis.from_url(broker_url)
         self.registry = CameraRegistry(self._redis)
         self.failing: dict[str, str] = {}
@@ -47,7 +48,9 @@ class World:
             port = int(probe.getsockname()[1])
         self.url = f"http://127.0.0.1:{port}"
         self._stop = threading.Event()
-        settings = AnnotatorSettings(broker=SecretStr(broker_url), port=port, health_port=0)
+        settings = AnnotatorSettings(
+            broker=SecretStr(broker_url), port=port, health_port=0, **more
+        )
         self._threads = [
             threading.Thread(target=serve, args=(settings, self._stop)),
             threading.Thread(target=self._capture),

@@ -59,7 +59,7 @@ def test_people_are_counted_kept_and_told(
 ) -> None:
     settings: dict[str, Any] = {
         "person_after_s": 0.3,
-        "rejoin_s": 0.5,
+        "rejoin_s": 0.2,
         "counts_file": tmp_path / "counts.sqlite3",
         "webhook_url": SecretStr(webhook[0]),
         "webhook_secret": SecretStr("key"),
@@ -77,7 +77,7 @@ def test_people_are_counted_kept_and_told(
     pipeline.result("shop", 2)
     walk_through(pipeline, [2], 0.2)
     walk_through(pipeline, [2, 6], 0.4)  # the tracks stand at 40 pixels times their number
-    walk_through(pipeline, [], 1.6)
+    walk_through(pipeline, [], 2.4)
     until(lambda: running.http.get("/api/stats").json()["total"] == 2, "the count")
 
     rows = running.http.get("/api/stats?by=camera,age_band&by=gender").json()["rows"]

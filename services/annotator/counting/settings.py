@@ -15,7 +15,7 @@ class CountingSettings(CommonSettings):
     """A part of the annotator's settings."""
 
     person_after_s: float = Field(
-        1.0, ge=0, le=60, description="a face seen for so long is a person and is counted"
+        0.6, ge=0, le=60, description="a face seen for so long is a person and is counted"
     )
     rejoin_s: float = Field(
         5.0, ge=0, le=60, description="a person out of sight for so long at most is still the same"

@@ -30,10 +30,11 @@ NEAR_GROWTH = 0.5  # … and further by so much a second …
 MAX_NEAR = 2.5  # … but not further than this
 MAX_SIZE_RATIO = 1.8
 COAST_S = 0.8  # it is thought to have gone on moving for so long
-OVERLAP_S = 0.6  # a lost track is reported for a moment longer, beside the one that follows it
+JOIN_AFTER_S = 0.4  # a track may be missed by a detection or two: it is not lost at once
 EDGE = 0.6  # a face so near to the picture's edge, or beyond it, has left …
 LEFT_REJOIN_S = 0.8  # … and somebody who comes in there later is somebody else
 SURE_ANSWERS = 3  # from so many answers on, the track that carries a visit on is believed
+_SEEN_US = 1000  # a sight of this very frame, but for rounding
 
 TrackId = tuple[int, int]  # (session, track)
 
@@ -42,7 +43,7 @@ TrackId = tuple[int, int]  # (session, track)
 class VisitRule:
     """What a person is; seconds."""
 
-    person_after_s: float = 1.0
+    person_after_s: float = 0.6
     rejoin_s: float = 5.0
     settle_s: float = 30.0
 
@@ -65,9 +66,11 @@ class Counted:
 class _Part:
     """One track of a visit. Lengths are in picture heights, x and y are of the face's middle."""
 
+    key: TrackId
     estimate: Estimate | None
     first_s: float
     seen_s: float
+    seen_us: int  # the same sight by capture's clock
     x: float
     y: float
     size: float
@@ -86,6 +89,7 @@ class _Visit:
     waiting: list[tuple[float, Crossing]] = field(default_factory=list)
     is_counted: bool = False
     is_sure: bool = True  # that its last track belongs to it
+    is_alone: bool = False  # that it is not another one carried on
 
     @property
     def last(self) -> _Part:
@@ -112,6 +116,7 @@ class CameraVisits:
 
     def __init__(self, rule: VisitRule, on_counted: Callable[[Counted], None]) -> None:
         self._rule, self._on_counted = rule, on_counted
+        self._join_within_s = max(rule.person_after_s, 2 * JOIN_AFTER_S)
         self._visits: list[_Visit] = []
         self._by_track: dict[TrackId, _Visit] = {}
         self._place: tuple[int, int] = (0, -1)  # session and number of the newest frame
@@ -142,21 +147,28 @@ class CameraVisits:
             self._clock_s += min(max(0.0, now_s - self._frame_at_s), MAX_STEP_S)
         self._frame_at_s = now_s
         width = frame.width / frame.height
-        in_frame = {(frame.session, track.track) for track in frame.tracks}
         for track in frame.tracks:
             key = (frame.session, track.track)
-            visit = self._by_track.get(key)
+            seen_us = _seen_us(frame, track)
+            visit = self._visit_of(key, frame, track, now_at)
+            is_new = visit is None
             if visit is None:
-                age_s = max(0.0, (frame.captured_us - track.first_seen_us) / 1e6)
-                estimate = estimate_of(track.track)
-                part = _part(track, frame.height, estimate, self._clock_s - age_s)
+                age_s = _ago_s(frame, track.first_seen_us)
+                part = _part(key, frame, track, estimate_of(track.track), self._clock_s, age_s)
                 visit = _Visit(now_at - age_s, Walk(zones, lines), [part])
-                self._by_track[key] = visit
                 self._visits.append(visit)
-            _move(visit.last, track, frame.height, self._clock_s)
-            visit = self._settled_on(key, visit, in_frame, now_at, width)
-            crossings = visit.walk.step((visit.last.x / width, visit.last.y))
-            visit.waiting += [(now_at, crossing) for crossing in crossings]
+                self._by_track[key] = visit
+            # Where it was not seen since, it may be elsewhere: a prediction is no sight.
+            if is_new or (visit.last.key == key and seen_us > visit.last.seen_us):
+                _move(visit.last, frame, track, seen_us, self._clock_s - _ago_s(frame, seen_us))
+                crossings = visit.walk.step((visit.last.x / width, visit.last.y))
+                visit.waiting += [(now_at, crossing) for crossing in crossings]
+        for visit in list(self._visits):
+            if not visit.is_sure:
+                self._doubt(visit, now_at)
+            else:
+                self._join_if_lost_before(visit, width)
+        for visit in self._visits:
             self._count_if_due(visit)
         self._end_lost(now_at, width)
 
@@ -172,51 +184,66 @@ class CameraVisits:
         self._visits.clear()
         self._by_track.clear()
 
-    def _settled_on(
-        self, key: TrackId, visit: _Visit, in_frame: set[TrackId], now_at: float, width: float
-    ) -> _Visit:
-        """The visit that a track belongs to, seen with what is known now."""
-        if not visit.is_sure:
-            answers = visit.last.estimate.shown.answers if visit.last.estimate else 0
-            if _agree(visit.shown(visit.parts[:-1]), visit.shown(visit.parts[-1:])):
-                visit.is_sure = answers >= SURE_ANSWERS
-                return visit
-            # Somebody else, in the same place.
-            part = visit.parts.pop()
+    def _visit_of(self, key: TrackId, frame: Frame, track: Track, now_at: float) -> _Visit | None:
+        """The visit that a track belongs to; None for a new one."""
+        visit = self._by_track.get(key)
+        if visit is None or visit.last.key == key or not _is_seen(frame, track):
+            return visit
+        # It was thought lost, and carried on by another …
+        if not any(
+            (frame.session, other.track) == visit.last.key and _is_seen(frame, other)
+            for other in frame.tracks
+        ):
+            # … which is lost now: one face with two tracks in turn.
+            visit.parts.append(_part(key, frame, track, None, self._clock_s))
             visit.is_sure = True
-            own = _Visit(now_at - (self._clock_s - part.first_s), visit.walk.anew(), [part])
-            self._visits.append(own)
-            self._by_track[key] = own
-            return own
-        is_new = len(visit.parts) == 1 and visit.seen_s() < self._rule.person_after_s
-        if not is_new:
             return visit
-        lost = self._lost_one(visit, in_frame, width)
-        if lost is None:
-            return visit
-        lost.parts.append(visit.last)
-        lost.is_sure = False
-        self._visits.remove(visit)
-        self._by_track[key] = lost
-        return lost
+        # … which is somebody else then: both are there.
+        if visit.is_sure:
+            return None
+        self._part_with_last(visit, now_at)
+        return visit
 
-    def _lost_one(self, fresh: _Visit, in_frame: set[TrackId], width: float) -> _Visit | None:
-        """The visit out of sight that a new track carries on, if any: the nearest."""
-        present = {id(self._by_track[key]) for key in in_frame if key in self._by_track}
+    def _doubt(self, visit: _Visit, now_at: float) -> None:
+        """Whether the track that carries a visit on belongs to it, by what is known of it now."""
+        if not _agree(visit.shown(visit.parts[:-1]), visit.shown(visit.parts[-1:])):
+            self._part_with_last(visit, now_at)
+        elif visit.last.estimate is not None:
+            visit.is_sure = visit.last.estimate.shown.answers >= SURE_ANSWERS
+
+    def _part_with_last(self, visit: _Visit, now_at: float) -> None:
+        """Make a visit of its own of the last track."""
+        part = visit.parts.pop()
+        visit.is_sure = True
+        own = _Visit(now_at - (self._clock_s - part.first_s), visit.walk.anew(), [part])
+        own.is_alone = True
+        self._visits.append(own)
+        self._by_track[part.key] = own
+
+    def _join_if_lost_before(self, fresh: _Visit, width: float) -> None:
+        """Let a new track carry on the nearest visit that was lost before it began, if any."""
         part = fresh.last
+        age_s = self._clock_s - part.first_s
+        if fresh.is_alone or len(fresh.parts) > 1 or age_s < JOIN_AFTER_S:
+            return
+        fresh.is_alone = age_s >= self._join_within_s
         best: tuple[float, _Visit] | None = None
         for visit in self._visits:
-            if id(visit) in present or visit is fresh:
-                continue
             gap_s = part.first_s - visit.last.seen_s
-            if not -OVERLAP_S <= gap_s <= self._rejoin_s(visit, width):
+            if visit is fresh or not 0 < gap_s <= self._rejoin_s(visit, width):
                 continue
-            off = _distance(visit.last, part, max(0.0, gap_s))
+            off = _distance(visit.last, part, gap_s)
             if off is None or not _agree(visit.shown(), fresh.shown()):
                 continue
             if best is None or off < best[0]:
                 best = (off, visit)
-        return best[1] if best else None
+        if best is None:
+            return
+        lost = best[1]
+        lost.parts.append(part)
+        lost.is_sure = False
+        self._visits.remove(fresh)
+        self._by_track[part.key] = lost
 
     def _rejoin_s(self, visit: _Visit, width: float) -> float:
         part = visit.last
@@ -232,8 +259,8 @@ class CameraVisits:
 
     def _end_lost(self, now_at: float, width: float) -> None:
         for visit in list(self._visits):
-            # A moment longer than a new track may take to be joined to it.
-            kept_s = self._rejoin_s(visit, width) + self._rule.person_after_s
+            # As long as a new track may still be joined to it.
+            kept_s = self._rejoin_s(visit, width) + self._join_within_s + MAX_STEP_S
             if self._clock_s - visit.last.seen_s > kept_s:
                 self._visits.remove(visit)
                 self._end(visit, now_at)
@@ -260,19 +287,41 @@ class CameraVisits:
         visit.waiting.clear()
 
 
-def _part(track: Track, height: int, estimate: Estimate | None, first_s: float) -> _Part:
-    x, y, size = _middle(track, height)
-    return _Part(estimate, first_s, first_s, x, y, size, x, y, size)
+def _seen_us(frame: Frame, track: Track) -> int:
+    """When it was last seen; capture of an older version does not tell."""
+    return track.seen_us or frame.captured_us
 
 
-def _move(part: _Part, track: Track, height: int, now_s: float) -> None:
-    x, y, size = _middle(track, height)
-    elapsed_s = now_s - part.seen_s
+def _is_seen(frame: Frame, track: Track) -> bool:
+    return frame.captured_us - _seen_us(frame, track) < _SEEN_US
+
+
+def _ago_s(frame: Frame, at_us: int) -> float:
+    return max(0.0, (frame.captured_us - at_us) / 1e6)
+
+
+def _part(
+    key: TrackId,
+    frame: Frame,
+    track: Track,
+    estimate: Estimate | None,
+    clock_s: float,
+    age_s: float = 0.0,
+) -> _Part:
+    x, y, size = _middle(track, frame.height)
+    seen_us = frame.captured_us - round(age_s * 1e6)
+    return _Part(key, estimate, clock_s - age_s, clock_s - age_s, seen_us, x, y, size, x, y, size)
+
+
+def _move(part: _Part, frame: Frame, track: Track, seen_us: int, seen_s: float) -> None:
+    x, y, size = _middle(track, frame.height)
+    elapsed_s = (seen_us - part.seen_us) / 1e6
     if elapsed_s > 0:
         # Halfway to what the last step says: boxes tremble.
         part.vx += 0.5 * ((x - part.x) / elapsed_s - part.vx)
         part.vy += 0.5 * ((y - part.y) / elapsed_s - part.vy)
-    part.x, part.y, part.size, part.seen_s = x, y, size, max(now_s, part.seen_s)
+    part.x, part.y, part.size = x, y, size
+    part.seen_s, part.seen_us = max(seen_s, part.seen_s), seen_us
 
 
 def _middle(track: Track, height: int) -> tuple[float, float, float]:
@@ -281,14 +330,20 @@ def _middle(track: Track, height: int) -> tuple[float, float, float]:
 
 
 def _distance(lost: _Part, found: _Part, gap_s: float) -> float | None:
-    """From where a lost face should be to where another began, in face sizes; None if too far."""
+    """From where a lost face may be to where another began, in face sizes; None if too far.
+
+    It may have gone on as it did, or have stopped on the way.
+    """
     size = max(lost.size, found.began_size)
     if size <= 0 or min(lost.size, found.began_size) * MAX_SIZE_RATIO < size:
         return None
     ahead_s = min(gap_s, COAST_S)
-    off = math.hypot(
-        lost.x + lost.vx * ahead_s - found.began_x, lost.y + lost.vy * ahead_s - found.began_y
-    )
+    way_x, way_y = lost.vx * ahead_s, lost.vy * ahead_s
+    off_x, off_y = found.began_x - lost.x, found.began_y - lost.y
+    square = way_x * way_x + way_y * way_y
+    share = (off_x * way_x + off_y * way_y) / square if square > 0 else 0.0
+    share = min(1.0, max(0.0, share))
+    off = math.hypot(off_x - share * way_x, off_y - share * way_y)
     near = min(NEAR + NEAR_GROWTH * gap_s, MAX_NEAR)
     return off / size if off <= near * size else None
 

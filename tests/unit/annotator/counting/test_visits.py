@@ -25,6 +25,7 @@ class Door:
         self.estimates: dict[int, Estimate] = {}
         self.places: dict[int, tuple[float, float]] = {}
         self.first_seen_us: dict[int, int] = {}
+        self.seen_us: dict[int, int] = {}  # of those who are not seen just now
         self.session, self.seq, self.now_s = 1, 0, 0.0
         self.zones, self.lines = zones, lines
 
@@ -68,6 +69,7 @@ class Door:
                     w=FACE_PX,
                     h=FACE_PX,
                     first_seen_us=self.first_seen_us[t],
+                    seen_us=self.seen_us.get(t, 0),
                 )
                 for t, (x, y) in self.places.items()
             ],
@@ -248,6 +250,48 @@ def test_who_stays_is_counted_while_still_there_and_never_again() -> None:
     door.take(1)
     door.run(10)
     assert len(door.people()) == 1
+
+
+def test_a_track_that_is_only_predicted_is_not_seen() -> None:
+    door = Door()
+    door.put(1, 300)
+    door.run(0.4)
+    door.seen_us[1] = round((door.now_at - STEP_S) * 1e6)
+    door.run(5, dx=100)
+    door.take(1)
+    door.run(10)
+    assert door.counted == []
+
+
+def test_a_lost_track_that_is_still_reported_is_carried_on_where_it_was_seen() -> None:
+    door = Door()
+    door.put(1, 300)
+    door.run(1.6, dx=300)
+    door.seen_us[1] = round((door.now_at - STEP_S) * 1e6)
+    x, y = door.places[1]
+    door.put(2, x - 30, y)  # has stopped, while the first one is thought to go on
+    door.run(0.4)
+    door.take(1)
+    door.run(2)
+    door.take(2)
+    door.run(10)
+    assert len(door.people()) == 1
+
+
+def test_a_track_that_was_missed_for_a_moment_is_not_lost_to_who_comes_then() -> None:
+    door = Door()
+    door.put(1, 500)
+    door.run(2)
+    place = door.take(1)
+    door.run(0.2)
+    door.put(2, 520)
+    door.run(0.6)
+    door.put(1, *place)
+    door.run(2)
+    door.take(1)
+    door.take(2)
+    door.run(10)
+    assert len(door.people()) == 2
 
 
 def test_an_outage_of_the_camera_does_not_make_two_of_one() -> None:

@@ -7,7 +7,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Track(_message.Message):
-    __slots__ = ("track", "x", "y", "w", "h", "score", "first_seen_us")
+    __slots__ = ("track", "x", "y", "w", "h", "score", "first_seen_us", "seen_us")
     TRACK_FIELD_NUMBER: _ClassVar[int]
     X_FIELD_NUMBER: _ClassVar[int]
     Y_FIELD_NUMBER: _ClassVar[int]
@@ -15,6 +15,7 @@ class Track(_message.Message):
     H_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
     FIRST_SEEN_US_FIELD_NUMBER: _ClassVar[int]
+    SEEN_US_FIELD_NUMBER: _ClassVar[int]
     track: int
     x: float
     y: float
@@ -22,7 +23,8 @@ class Track(_message.Message):
     h: float
     score: float
     first_seen_us: int
-    def __init__(self, track: _Optional[int] = ..., x: _Optional[float] = ..., y: _Optional[float] = ..., w: _Optional[float] = ..., h: _Optional[float] = ..., score: _Optional[float] = ..., first_seen_us: _Optional[int] = ...) -> None: ...
+    seen_us: int
+    def __init__(self, track: _Optional[int] = ..., x: _Optional[float] = ..., y: _Optional[float] = ..., w: _Optional[float] = ..., h: _Optional[float] = ..., score: _Optional[float] = ..., first_seen_us: _Optional[int] = ..., seen_us: _Optional[int] = ...) -> None: ...
 
 class Frame(_message.Message):
     __slots__ = ("camera", "session", "seq", "captured_us", "width", "height", "detected", "tracks")

@@ -1,0 +1,79 @@
+"""The counts on the page: today and other periods, by time, age band and gender, and as CSV."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from services.annotator.counting.ledger import MINUTE_S, Key, Ledger
+from tests.e2e.test_page import (  # fixtures among them
+    Open,
+    World,
+    browser,  # noqa: F401
+    visit,  # noqa: F401
+)
+
+
+def key(at: float, what: str = "visit", band: str = "30-39", gender: str = "female") -> Key:
+    place = "" if what == "visit" else "till"
+    return Key(int(at) // MINUTE_S * MINUTE_S, "door", what, place, band, gender)
+
+
+@pytest.fixture
+def world(broker_url: str, tmp_path: Path) -> Iterator[World]:
+    """An annotator that counted today and two days ago."""
+    now = time.time()
+    midnight = time.mktime((*time.localtime(now)[:3], 0, 0, 0, 0, 0, -1))
+    ledger = Ledger(tmp_path / "counts.sqlite3")
+    ledger.add(
+        {
+            key(midnight): 7,
+            key(midnight, gender="male"): 3,
+            key(midnight, band="unknown", gender="unknown"): 2,
+            key(midnight, "enter"): 5,
+            key(midnight, "leave"): 4,
+            key(midnight - 1.5 * 86_400): 30,
+        }
+    )
+    ledger.close()
+    made = World(broker_url, counts_file=tmp_path / "counts.sqlite3", settle_s=6.0)
+    yield made
+    made.end()
+
+
+def test_people_counted_are_shown_for_today_and_other_periods(
+    world: World,
+    visit: Open,  # noqa: F811
+) -> None:
+    page = visit("desk")
+    total = page.locator("#counts-total")
+    expect(total).to_have_text("12")
+    by_age = page.locator("#counts-groups svg")
+    expect(by_age).to_have_attribute("aria-label", "People by age: 30-39: 10, unknown: 2.")
+    by_time = page.locator("#counts-times svg")
+    expect(by_time).to_have_attribute("aria-label", "People by hour: 0: 12.")
+    expect(page.locator("#counts-places li")).to_have_text("door: till, 5 in, 4 out")
+
+    page.select_option("#counts-period", "week")
+    expect(total).to_have_text("42")
+    expect(by_time).to_have_attribute(
+        "aria-label", re.compile(r"^People by day: .+: 30, .+: 12\.$")
+    )
+    page.select_option("#counts-period", "range")
+    page.fill("#counts-to", page.input_value("#counts-from"))
+    expect(total).to_have_text("0")
+    page.select_option("#counts-period", "today")
+    expect(total).to_have_text("12")
+
+    link = page.locator("#counts-csv").get_attribute("href")
+    assert link is not None
+    answer = page.request.get(world.url + link)
+    assert answer.text().splitlines()[0] == "hour,camera,age_band,gender,count"
+
+    world.add("door")  # somebody stands there, and is counted while the page is open
+    expect(total).to_have_text("13", timeout=20_000)
