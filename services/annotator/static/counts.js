@@ -60,7 +60,7 @@ function drawStacks(place, words, labels, stacks, every) {
     }
     const middle = { x: x + wide / 2, "text-anchor": "middle" };
     if (totals[i] && slot > 22) svg.append(node("text", { ...middle, y: y - 4 }, totals[i]));
-    if (i % every === 0) svg.append(node("text", { ...middle, y: height - 4 }, label));
+    if (i % every === 0) svg.append(node("text", { ...middle, class: slot < 40 ? "fine" : "", y: height - 4 }, label));
   });
   place.replaceChildren(svg);
 }
