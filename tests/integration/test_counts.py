@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -15,6 +18,7 @@ from pydantic import SecretStr
 
 from tests.integration.test_annotator import Pipeline, Running, until
 
+ROOT = Path(__file__).parents[2]
 LINE = {"name": "door", "points": [[0.5, 1.0], [0.5, 0.0]]}
 
 
@@ -102,3 +106,29 @@ def test_people_are_counted_kept_and_told(
     running = Running(broker_url, **settings)
     assert running.http.get("/api/stats").json()["total"] == 2
     running.end()
+
+
+def test_the_example_that_reads_results_from_redis(broker_url: str, pipeline: Pipeline) -> None:
+    example = subprocess.Popen(
+        [sys.executable, "docs/read_results.py", broker_url, "shop"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert example.stdout is not None
+    stop = threading.Event()
+
+    def answer() -> None:
+        while not stop.wait(0.1):
+            pipeline.result("shop", 3)
+
+    answering = threading.Thread(target=answer)
+    answering.start()
+    try:
+        assert example.stdout.readline() == "3: 34 years, 95% female\n"
+    finally:
+        stop.set()
+        answering.join()
+        example.kill()
+        example.communicate()
