@@ -229,6 +229,10 @@ def create_app(
     async def page() -> FileResponse:
         return FileResponse(STATIC / "index.html", headers={"Cache-Control": "no-cache"})
 
+    @app.get("/api", response_class=FileResponse)
+    async def api_page() -> FileResponse:
+        return FileResponse(STATIC / "openapi.html", headers={"Cache-Control": "no-cache"})
+
     app.mount("/static", _Static(directory=STATIC))
     return app
 

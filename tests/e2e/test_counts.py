@@ -77,3 +77,14 @@ def test_people_counted_are_shown_for_today_and_other_periods(
 
     world.add("door")  # somebody stands there, and is counted while the page is open
     expect(total).to_have_text("13", timeout=20_000)
+
+
+def test_the_api_is_described_on_a_page_of_its_own(world: World, visit: Open) -> None:  # noqa: F811
+    page = visit("phone")
+    page.goto(f"{world.url}/api")
+    stats = page.locator("details", has_text="/api/stats").first
+    stats.locator("summary").click()
+    expect(stats.get_by_role("cell", name="as 30-39, or unknown")).to_be_visible()
+    expect(stats.get_by_role("table", name="Parameters")).to_contain_text("ISO 8601")
+    wide = page.evaluate("document.documentElement.scrollWidth")
+    assert wide <= 390, "nothing sticks out sideways"
