@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import av
 
 from services.capture.life import CameraLife
+from services.capture.reach import Reach
 from services.capture.settings import CaptureSettings
 from services.capture.source import SourceFrame, read_frames
 from services.capture.tracker import TrackedFace
@@ -59,6 +60,7 @@ class CameraReader:
 
     Args:
         camera: what to read.
+        reach: where it may be.
         on_due: called from the reading thread when a frame came and a detection is due.
         on_picture: called from the reading thread with each frame to show, while watched; never
             with a frame whose faces must not be seen.
@@ -70,6 +72,7 @@ class CameraReader:
         settings: CaptureSettings,
         metrics: CaptureMetrics,
         *,
+        reach: Reach,
         phase: float,
         on_due: Callable[[CameraReader], None],
         on_picture: Callable[[CameraReader, CapturedFrame], None],
@@ -79,7 +82,7 @@ class CameraReader:
         self.latest: CapturedFrame | None = None
         self.tracks = SessionTracks(0, ())
         self.watched = False
-        self._settings, self._metrics = settings, metrics
+        self._settings, self._metrics, self._reach = settings, metrics, reach
         self._on_due, self._on_picture = on_due, on_picture
         self._stop = threading.Event()
         self._life = CameraLife(
@@ -148,6 +151,7 @@ class CameraReader:
         frames = read_frames(
             self.camera,
             self._stop,
+            reach=self._reach,
             open_timeout_s=self._settings.open_timeout_s,
             read_timeout_s=self._settings.read_timeout_s,
             on_corrupt=self._corrupt.inc,

@@ -25,6 +25,7 @@ from services.capture.detection import DetectorThread
 from services.capture.ffmpeg_log import adopt_ffmpeg_log
 from services.capture.leases import Leases, replica_name
 from services.capture.publisher import PublisherThread
+from services.capture.reach import ALLOW_LOCAL, EVERYWHERE, Reach
 from services.capture.reader import CameraReader
 from services.capture.settings import CaptureSettings
 from services.capture.sharing import Table, share
@@ -226,6 +227,7 @@ class _Capture:
             camera,
             self._settings,
             self._metrics,
+            reach=self._reach_of(camera),
             phase=self._phase,
             on_due=self._detector.announce,
             on_picture=self._publisher.put_picture,
@@ -238,8 +240,7 @@ class _Capture:
         if camera.paused:
             return "stopped", "paused"
         if _is_local(camera) and not self._may_read_local(camera):
-            setting = "FACESTREAM_CAPTURE_ALLOW_LOCAL=true"
-            return "failed", f"{_scheme(camera)}:// cameras added at run time need {setting}"
+            return "failed", f"{_scheme(camera)}:// cameras added at run time need {ALLOW_LOCAL}"
         if camera.name in self._unread or len(self._readers) >= self._settings.max_cameras:
             most = sum(self._leases.table.replicas.values())
             return "failed", f"capture reads {most} cameras at most; start another one"
@@ -247,6 +248,12 @@ class _Capture:
 
     def _may_read_local(self, camera: Camera) -> bool:
         return self._settings.allow_local or camera.url in self._given_urls
+
+    def _reach_of(self, camera: Camera) -> Reach:
+        """Everywhere for those that were given at the start: that is the owner's own word."""
+        if camera.url in self._given_urls:
+            return EVERYWHERE
+        return Reach(self._settings.allow_local, self._settings.allow_link_local)
 
     def _stop_reader(self, name: str) -> None:
         reader = self._readers.pop(name)

@@ -24,7 +24,14 @@ class CaptureSettings(CommonSettings):
     )
     max_cameras: int = Field(32, ge=1, le=MAX_CAMERAS, description="read at most so many cameras")
     allow_local: bool = Field(
-        False, description="let file:// and device:// cameras be added at run time too"
+        False,
+        description="let cameras of this machine (file://, device://, loopback addresses) be added "
+        "at run time too",
+    )
+    allow_link_local: bool = Field(
+        False,
+        description="let cameras at link-local addresses (169.254.…, fe80:…) be added at run time "
+        "too",
     )
     lease_s: float = Field(
         5.0, ge=1, le=60, description="a capture service silent for so long loses its cameras"

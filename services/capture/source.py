@@ -22,6 +22,7 @@ from av.codec.context import Flags, ThreadType
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
+from services.capture.reach import Reach
 from services.common.cameras import Camera
 from services.common.errors import CameraError
 from services.common.messages import MAX_SIDE_PX, now_us
@@ -64,6 +65,7 @@ def read_frames(
     camera: Camera,
     stop: threading.Event,
     *,
+    reach: Reach,
     open_timeout_s: float,
     read_timeout_s: float,
     on_corrupt: Callable[[], None],
@@ -73,6 +75,7 @@ def read_frames(
     Args:
         camera: where and how to read.
         stop: ends the iteration at the next frame.
+        reach: where the camera may be; looked at anew each time it is opened.
         open_timeout_s: how long opening may take.
         read_timeout_s: how long the camera may be silent, or send nothing that decodes.
         on_corrupt: called for each packet or frame that cannot be used.
@@ -82,7 +85,7 @@ def read_frames(
     """
     is_file = camera.url.get_secret_value().startswith("file:")
     while not stop.is_set():
-        with _opened(camera, open_timeout_s, read_timeout_s) as container:
+        with _opened(camera, reach, open_timeout_s, read_timeout_s) as container:
             stream = _video_stream(container, is_live=not is_file)
             frames = _decoded(camera, container, stream, read_timeout_s, on_corrupt)
             yield from _paced(frames, stream, stop) if is_file else frames
@@ -90,8 +93,11 @@ def read_frames(
             raise CameraError("the camera ended the stream")
 
 
-def _opened(camera: Camera, open_timeout_s: float, read_timeout_s: float) -> InputContainer:
-    url, container_format, options = _how_to_open(camera, open_timeout_s)
+def _opened(
+    camera: Camera, reach: Reach, open_timeout_s: float, read_timeout_s: float
+) -> InputContainer:
+    address = _judged_address(camera, reach)
+    url, container_format, options = _how_to_open(camera, address, open_timeout_s)
     began = time.monotonic()
     try:
         return av.open(
@@ -103,11 +109,23 @@ def _opened(camera: Camera, open_timeout_s: float, read_timeout_s: float) -> Inp
         )
     except (OSError, ValueError, av.FFmpegError) as error:
         waited_s = time.monotonic() - began
-        raise CameraError(_why_not_opened(camera, error, waited_s, open_timeout_s)) from None
+        raise CameraError(
+            _why_not_opened(camera, address, error, waited_s, open_timeout_s)
+        ) from None
 
 
-def _how_to_open(camera: Camera, open_timeout_s: float) -> tuple[str, str | None, dict[str, str]]:
-    """What FFmpeg is to open: address, format where it must be named, options."""
+def _judged_address(camera: Camera, reach: Reach) -> str | None:
+    """The address to connect to; None where any will do."""
+    parts = urlsplit(camera.url.get_secret_value())
+    if reach.is_everywhere or parts.scheme in LOCAL_SCHEMES:
+        return None
+    return reach.address_of(str(parts.hostname), parts.port or _DEFAULT_PORTS[parts.scheme])
+
+
+def _how_to_open(
+    camera: Camera, address: str | None, open_timeout_s: float
+) -> tuple[str, str | None, dict[str, str]]:
+    """What FFmpeg is to open: URL, format where it must be named, options."""
     url = camera.url.get_secret_value()
     parts = urlsplit(url)
     if parts.scheme == "file":
@@ -129,7 +147,24 @@ def _how_to_open(camera: Camera, open_timeout_s: float) -> tuple[str, str | None
             "probesize": str(_HTTP_PROBE_BYTES),
             "rw_timeout": str(int(open_timeout_s * 1e6)),
         }
-    return _with_escaped_password(url), None, options
+    url = _with_escaped_password(url)
+    if address is None:
+        return url, None, options
+    if parts.scheme in ("http", "https"):
+        # Whoever is asked must not send us on to an address that nobody has judged.
+        options |= {"max_redirects": "0", "headers": f"Host: {parts.netloc.rpartition('@')[2]}\r\n"}
+    if parts.scheme == "https":
+        options["verifyhost"] = str(parts.hostname)
+    return _with_host(url, address), None, options
+
+
+def _with_host(url: str, address: str) -> str:
+    """The URL with an address in place of its host."""
+    parts = urlsplit(url)
+    userinfo, at, _ = parts.netloc.rpartition("@")
+    host = f"[{address}]" if ":" in address else address
+    port = "" if parts.port is None else f":{parts.port}"
+    return urlunsplit(parts._replace(netloc=f"{userinfo}{at}{host}{port}"))
 
 
 def _with_escaped_password(url: str) -> str:
@@ -233,7 +268,7 @@ def _paced(
 
 
 def _why_not_opened(
-    camera: Camera, error: Exception, waited_s: float, open_timeout_s: float
+    camera: Camera, address: str | None, error: Exception, waited_s: float, open_timeout_s: float
 ) -> str:
     parts = urlsplit(camera.url.get_secret_value())
     if parts.scheme in LOCAL_SCHEMES:
@@ -243,9 +278,9 @@ def _why_not_opened(
     answer = _what_it_answered(camera, error)
     if answer:
         return f"{place} {answer}"
-    reach = _reach(str(parts.hostname), port)
-    if reach:
-        return f"{place}: {reach}"
+    unreachable = _why_unreachable(address or str(parts.hostname), port)
+    if unreachable:
+        return f"{place}: {unreachable}"
     # FFmpeg reports its own time-out as bad data, as often as not.
     if waited_s >= open_timeout_s * _NEARLY or isinstance(
         error, av.error.ExitError | av.error.TimeoutError
@@ -277,7 +312,7 @@ def _what_it_answered(camera: Camera, error: Exception) -> str:
     return ""
 
 
-def _reach(host: str, port: int) -> str:
+def _why_unreachable(host: str, port: int) -> str:
     """Why the host cannot be reached; empty if it can."""
     try:
         socket.create_connection((host, port), timeout=_DIAGNOSE_S).close()

@@ -30,6 +30,8 @@ Rotation = Literal[0, 90, 180, 270]
 SCHEMES = ("rtsp", "rtsps", "http", "https", "file", "device")
 LOCAL_SCHEMES = ("file", "device")  # of this machine: no host, no password
 
+MAX_URL_CHARS = 2048
+
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 _NOT_A_URL = (
     "not a URL that can be read; in a password write # as %23, / as %2F, ? as %3F; "
@@ -71,6 +73,8 @@ class Camera(BaseModel):
     @classmethod
     def _url_is_supported(cls, url: SecretStr) -> SecretStr:
         text = url.get_secret_value()
+        if len(text) > MAX_URL_CHARS or not text.isprintable():
+            raise ValueError(_NOT_A_URL)
         try:
             parts = urlsplit(text)
             parts.port  # noqa: B018  raises on a port that is no number

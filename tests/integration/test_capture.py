@@ -286,7 +286,7 @@ def test_a_broker_that_forgot_everything_is_told_again(tmp_path: Path, rtsp: str
 def test_cameras_come_change_and_go_at_run_time(broker_url: str, rtsp: str) -> None:
     client = redis.Redis.from_url(broker_url)
     registry = CameraRegistry(client)
-    with _capture(_settings(broker_url)):
+    with _capture(_settings(broker_url, allow_local=True)):
         registry.put(_camera("door", rtsp))
         _until(lambda: _is(client, "door", "live"), "it is added")
         registry.put(_camera("door", rtsp, rotate=90))

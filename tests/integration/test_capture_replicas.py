@@ -92,6 +92,7 @@ class _Replica:
                 "FACESTREAM_BROKER": broker_url,
                 "FACESTREAM_CAPTURE_HEALTH_PORT": str(self.port),
                 "FACESTREAM_CAPTURE_LEASE_S": str(LEASE_S),
+                "FACESTREAM_CAPTURE_ALLOW_LOCAL": "true",
             },
         )
 

@@ -17,7 +17,9 @@ import cv2
 import numpy as np
 import pytest
 
+from services.capture import reach
 from services.capture.ffmpeg_log import adopt_ffmpeg_log
+from services.capture.reach import EVERYWHERE, Reach
 from services.capture.source import SourceFrame, read_frames
 from services.common.cameras import Camera
 from services.common.errors import CameraError
@@ -37,6 +39,7 @@ class Reading:
 
     def __init__(self) -> None:
         self.corrupt = 0
+        self.reach = EVERYWHERE
         self.stop = threading.Event()
 
     def _count(self) -> None:
@@ -46,7 +49,12 @@ class Reading:
         camera = Camera.model_validate({"name": "c", "url": url} | more)
         found: list[SourceFrame] = []
         frames = read_frames(
-            camera, self.stop, open_timeout_s=1.0, read_timeout_s=1.0, on_corrupt=self._count
+            camera,
+            self.stop,
+            reach=self.reach,
+            open_timeout_s=1.0,
+            read_timeout_s=1.0,
+            on_corrupt=self._count,
         )
         with contextlib.closing(frames) as source:  # type: ignore[type-var]
             for frame in source:
@@ -312,3 +320,44 @@ def test_a_password_is_in_no_log_line_and_no_reason(
         root.setLevel(before)
     assert any("FFmpeg" in line for line in lines)
     assert not any(PASSWORD in line or ESCAPED in line for line in lines)
+
+
+def test_what_was_added_calls_nobody_on_this_machine(reading: Reading) -> None:
+    asked: list[bytes] = []
+    reading.reach = Reach()
+    with _host(lambda connection: asked.append(connection.recv(4096))) as port:
+        for host in ("127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "0"):
+            for scheme in ("rtsp", "rtsps", "http", "https"):
+                with pytest.raises(CameraError, match="FACESTREAM_CAPTURE_ALLOW_LOCAL=true"):
+                    reading.frames(f"{scheme}://{host}:{port}/video", 1)
+    assert asked == []
+
+
+def test_a_name_that_leads_elsewhere_later_is_of_no_use(
+    reading: Reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only this process asks; FFmpeg is given the address that was judged, and the name to say."""
+    asked: list[bytes] = []
+    head = "200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=frame"
+
+    def answer(connection: socket.socket) -> None:
+        asked.append(connection.recv(4096))
+        connection.sendall(f"HTTP/1.0 {head}\r\n\r\n".encode() + _part(_jpeg(9)) * 3)
+        connection.shutdown(socket.SHUT_WR)
+
+    monkeypatch.setattr(reach, "_look_up", lambda host, port: ["127.0.0.1"])
+    reading.reach = Reach(this_machine=True)
+    with _host(answer) as port:
+        reading.frames(f"http://ann:pass@camera.invalid:{port}/video", 1)
+        assert f"\r\nHost: camera.invalid:{port}\r\n".encode() in asked[0]
+        assert asked[0].count(b"Host:") == 1
+
+
+def test_what_was_added_is_not_sent_on_by_a_redirect(reading: Reading) -> None:
+    asked: list[bytes] = []
+    reading.reach = Reach(this_machine=True)  # for the one that redirects
+    with _host(lambda connection: asked.append(connection.recv(4096))) as inside:
+        away = f"302 Found\r\nLocation: http://127.0.0.1:{inside}/secret"
+        with _host(_http(away)) as port, pytest.raises(CameraError):
+            reading.frames(f"http://127.0.0.1:{port}/video", 1)
+    assert asked == []

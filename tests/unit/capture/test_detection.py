@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from services.capture.detection import DetectorThread
 from services.capture.finder import Found
+from services.capture.reach import EVERYWHERE
 from services.capture.reader import CameraReader, CapturedFrame
 from services.capture.settings import CaptureSettings
 from services.common.cameras import Camera
@@ -40,6 +41,7 @@ class _Bench:
             Camera.parse(f"{name}=rtsp://host/live"),
             SETTINGS,
             self.metrics,
+            reach=EVERYWHERE,
             phase=0.0,
             on_due=self.thread.announce,
             on_picture=lambda reader, frame: None,

