@@ -22,6 +22,7 @@ from services.common.errors import StartError
 from services.common.health import Health, serve_health
 from services.common.memory import give_back_free_pages, keep_large_buffers
 from services.common.metrics import ModelServerMetrics
+from services.common.tls import server_credentials
 from services.model_server.grpc_service import ModelService
 from services.model_server.model import Model
 from services.model_server.repository import Repository
@@ -71,7 +72,7 @@ class ModelServer:
         )
         self._server.add_generic_rpc_handlers(service.handlers())
         health_pb2_grpc.add_HealthServicer_to_server(self._grpc_health, self._server)
-        self.port = _listen(self._server, settings.host, settings.port)
+        self.port = _listen(self._server, settings)
         self._http = serve_health(self.health, registry, settings.health_host, settings.health_port)
         self.health_port = self._http.server_port
 
@@ -126,14 +127,21 @@ def serve(settings: ModelServerSettings, stop: threading.Event) -> None:
     ModelServer(settings).run(stop)
 
 
-def _listen(server: Any, host: str, port: int) -> int:
+def _listen(server: Any, settings: ModelServerSettings) -> int:
+    place = f"{settings.host}:{settings.port}"
     try:
-        bound: int = server.add_insecure_port(f"{host}:{port}")
+        if settings.tls_cert_file and settings.tls_key_file:
+            credentials = server_credentials(
+                settings.tls_cert_file, settings.tls_key_file, settings.tls_client_ca_file
+            )
+            bound: int = server.add_secure_port(place, credentials)
+        else:
+            bound = server.add_insecure_port(place)
     except RuntimeError:
         bound = 0
     if not bound:
-        raise StartError(
-            f"cannot listen on {host}:{port}: taken or not an address of this machine; "
-            "choose another with --port"
-        )
+        why = "taken or not an address of this machine"
+        if settings.tls_cert_file:
+            why += ", or certificate and key do not belong together"
+        raise StartError(f"cannot listen on {place}: {why}; choose another with --port")
     return bound

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from services.common.models import MODELS_DIR
 from services.common.settings import CommonSettings
@@ -22,6 +22,11 @@ class ModelServerSettings(CommonSettings):
     )
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8500, ge=0, le=65535, description="gRPC port; 0 takes any free one")
+    tls_cert_file: Path | None = Field(None, description="PEM file with a certificate: gRPC by TLS")
+    tls_key_file: Path | None = Field(None, description="PEM file with the certificate's key")
+    tls_client_ca_file: Path | None = Field(
+        None, description="PEM file: only clients whose certificate it vouches for are answered"
+    )
     poll_s: float = Field(
         2.0, gt=0, le=3600, description="time between looks into the models folder"
     )
@@ -37,3 +42,11 @@ class ModelServerSettings(CommonSettings):
     max_batch: int = Field(128, ge=1, le=4096, description="faces in one request at most")
     health_host: str = Field("127.0.0.1", description="address of /livez, /readyz and /metrics")
     health_port: int = Field(9103, ge=0, le=65535, description="their port; 0 takes any free one")
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> Self:
+        if (self.tls_cert_file is None) != (self.tls_key_file is None):
+            raise ValueError("TLS needs both tls_cert_file and tls_key_file")
+        if self.tls_client_ca_file is not None and self.tls_cert_file is None:
+            raise ValueError("tls_client_ca_file needs tls_cert_file and tls_key_file")
+        return self

@@ -13,6 +13,7 @@ import math
 import queue
 import threading
 import time
+from typing import Any
 
 import numpy as np
 import redis
@@ -23,6 +24,7 @@ from services.common.errors import ModelError
 from services.common.health import Health, Need, serve_health
 from services.common.memory import keep_large_buffers
 from services.common.metrics import WorkerMetrics
+from services.common.tls import client_credentials
 from services.worker.batcher import Batcher
 from services.worker.drops import Drops
 from services.worker.inbox import Arrival, Inbox, consumer_name
@@ -75,6 +77,7 @@ class Worker:
             settings.rpc_timeout_s,
             self.metrics,
             self._server_answered,
+            _credentials(settings),
         )
         self._batches: queue.Queue[Batch | None] = queue.Queue(settings.in_flight)
         self._in_hand: dict[tuple[str, bytes], float] = {}  # and since when
@@ -268,6 +271,16 @@ class Worker:
 
 def _key(arrival: Arrival) -> tuple[str, bytes]:
     return arrival.stream, arrival.id
+
+
+def _credentials(settings: WorkerSettings) -> Any:
+    if settings.model_server_ca_file is None:
+        return None
+    return client_credentials(
+        settings.model_server_ca_file,
+        settings.model_server_cert_file,
+        settings.model_server_key_file,
+    )
 
 
 def serve(settings: WorkerSettings, stop: threading.Event) -> None:

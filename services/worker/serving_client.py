@@ -76,6 +76,7 @@ class ServingClient:
 
     Args:
         target: HOST:PORT.
+        credentials: of gRPC, for TLS; None without.
         models: whose outputs together make an answer.
         timeout_s: limit of one request.
         report: told after each request why it failed, or None when it was answered.
@@ -88,10 +89,15 @@ class ServingClient:
         timeout_s: float,
         metrics: WorkerMetrics,
         report: Callable[[str | None], None],
+        credentials: Any = None,
     ) -> None:
         self._models, self._timeout_s = tuple(models), timeout_s
         self._metrics, self._report = metrics, report
-        self._channel = grpc.insecure_channel(target, options=_CHANNEL_OPTIONS)
+        self._channel = (
+            grpc.insecure_channel(target, options=_CHANNEL_OPTIONS)
+            if credentials is None
+            else grpc.secure_channel(target, credentials, options=_CHANNEL_OPTIONS)
+        )
         self._call = self._channel.unary_unary(
             serving.PREDICT,
             request_serializer=lambda request: request.SerializeToString(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field, field_validator, model_validator
@@ -16,6 +17,13 @@ class WorkerSettings(CommonSettings):
     section: ClassVar[str] = "worker"
 
     model_server: str = Field("127.0.0.1:8500", description="HOST:PORT of TensorFlow Serving's API")
+    model_server_ca_file: Path | None = Field(
+        None, description="PEM file with whom to trust: TLS to the model server"
+    )
+    model_server_cert_file: Path | None = Field(
+        None, description="PEM file with the worker's own certificate, if the server asks for one"
+    )
+    model_server_key_file: Path | None = Field(None, description="PEM file with its key")
     models: tuple[str, ...] = Field(
         ("age_gender",), description="models whose outputs together make an answer, by comma"
     )
@@ -60,4 +68,14 @@ class WorkerSettings(CommonSettings):
     def _some_model(self) -> WorkerSettings:
         if not self.models or len(set(self.models)) != len(self.models):
             raise ValueError("models: name at least one, each once")
+        return self
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> WorkerSettings:
+        own = (self.model_server_cert_file, self.model_server_key_file)
+        if any(own) and (self.model_server_ca_file is None or not all(own)):
+            raise ValueError(
+                "model_server_cert_file and model_server_key_file go together, with "
+                "model_server_ca_file"
+            )
         return self

@@ -1,0 +1,100 @@
+"""TLS between worker and model server: both real, with certificates that openssl makes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from prometheus_client import CollectorRegistry
+
+from services.common.errors import SettingsError, StartError
+from services.common.metrics import WorkerMetrics
+from services.common.tls import client_credentials
+from services.model_server.service import ModelServer
+from services.model_server.settings import ModelServerSettings
+from services.worker.serving_client import AwayError, ServingClient
+from services.worker.settings import WorkerSettings
+from tests.fixtures.certificates import self_signed
+from tests.fixtures.serving import TINY_MODELS, settings_for, wait_until
+
+FACES = np.zeros((2, 128, 128, 3), np.uint8)
+
+
+@contextmanager
+def serving(**tls: Path) -> Iterator[ModelServer]:
+    server = ModelServer(settings_for(TINY_MODELS).model_copy(update=tls))
+    stop = threading.Event()
+    thread = threading.Thread(target=server.run, args=(stop,))
+    thread.start()
+    try:
+        wait_until(server.repository.served)
+        yield server
+    finally:
+        stop.set()
+        thread.join(15)
+
+
+def answers(port: int, *credentials: Path) -> int:
+    """How many faces a client with these files (CA, certificate, key) is answered."""
+    ca, cert, key = (*credentials, None, None, None)[:3]
+    client = ServingClient(
+        f"localhost:{port}",
+        ("age_gender",),
+        2.0,
+        WorkerMetrics(CollectorRegistry()),
+        lambda failure: None,
+        client_credentials(ca, cert, key) if ca else None,
+    )
+    try:
+        return len(client.predict(FACES, time.monotonic() + 0.5, threading.Event()).age)
+    finally:
+        client.close()
+
+
+def test_faces_go_to_the_server_that_is_trusted_and_to_no_other(tmp_path: Path) -> None:
+    cert, key = self_signed(tmp_path)
+    other, _ = self_signed(tmp_path, "other")
+    with serving(tls_cert_file=cert, tls_key_file=key) as server:
+        assert answers(server.port, cert) == 2
+        with pytest.raises(AwayError):
+            answers(server.port, other)
+        with pytest.raises(AwayError):
+            answers(server.port)
+
+
+def test_a_server_may_want_to_know_its_workers(tmp_path: Path) -> None:
+    cert, key = self_signed(tmp_path)
+    worker_cert, worker_key = self_signed(tmp_path, "worker")
+    files = {"tls_cert_file": cert, "tls_key_file": key, "tls_client_ca_file": worker_cert}
+    with serving(**files) as server:
+        assert answers(server.port, cert, worker_cert, worker_key) == 2
+        with pytest.raises(AwayError):
+            answers(server.port, cert)
+        with pytest.raises(AwayError):
+            answers(server.port, cert, cert, key)
+
+
+def test_files_that_are_none_are_told_in_one_line(tmp_path: Path) -> None:
+    cert, key = self_signed(tmp_path)
+    empty = tmp_path / "empty"
+    empty.write_text("")
+    settings = settings_for(TINY_MODELS)
+    with pytest.raises(SettingsError, match="empty: not a PEM file"):
+        ModelServer(settings.model_copy(update={"tls_cert_file": cert, "tls_key_file": empty}))
+    with pytest.raises(SettingsError, match="No such file"):
+        client_credentials(tmp_path / "none", None, None)
+    broken = {"tls_cert_file": key, "tls_key_file": cert}  # the one for the other
+    with pytest.raises(StartError, match="certificate and key do not belong together"):
+        ModelServer(settings.model_copy(update=broken))
+    for cls, half in (
+        (ModelServerSettings, {"tls_cert_file": str(cert)}),
+        (ModelServerSettings, {"tls_client_ca_file": str(cert)}),
+        (WorkerSettings, {"model_server_cert_file": str(cert)}),
+    ):
+        with pytest.raises(SettingsError, match=r"need|together"):
+            cls.load(half, environ={})
