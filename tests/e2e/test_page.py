@@ -48,9 +48,7 @@ class World:
             port = int(probe.getsockname()[1])
         self.url = f"http://127.0.0.1:{port}"
         self._stop = threading.Event()
-        settings = AnnotatorSettings(
-            broker=SecretStr(broker_url), port=port, health_port=0, **more
-        )
+        settings = AnnotatorSettings(broker=SecretStr(broker_url), port=port, health_port=0, **more)
         self._threads = [
             threading.Thread(target=serve, args=(settings, self._stop)),
             threading.Thread(target=self._capture),
