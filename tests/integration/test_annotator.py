@@ -361,6 +361,9 @@ def test_cameras_are_added_changed_and_removed(annotator: Running, pipeline: Pip
         "rotate": 180,
         "transport": "tcp",
         "paused": True,
+        "privacy": "live",
+        "zones": [],
+        "lines": [],
     }
     assert http.patch("/api/cameras/phone", json={"name": "door"}).status_code == 409
     assert http.patch("/api/cameras/phone", json={"name": "hall"}).status_code == 200
