@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from services.annotator.counting.visits import SILENT_S, CameraVisits, Counted, VisitRule
 from services.annotator.estimate import CommitRule, Estimate
@@ -261,6 +262,22 @@ def test_a_track_that_is_only_predicted_is_not_seen() -> None:
     door.take(1)
     door.run(10)
     assert door.counted == []
+
+
+def test_predictions_between_two_sights_do_not_disturb_the_speed() -> None:
+    door = Door()
+    door.put(1, 200)
+    for i in range(8):
+        sight_us = round(door.now_at * 1e6)
+        for late_s in (0.0, 0.009, -0.008):  # frames come unevenly
+            x, y = door.places[1]
+            door.seen_us[1] = sight_us
+            at_s = door.now_s
+            door.now_s += late_s
+            door.frame()
+            door.now_s = at_s + STEP_S / 3
+            door.places[1] = (x + 300 * STEP_S / 3, y)
+        assert i < 5 or door.visits._visits[0].last.vx * HEIGHT == pytest.approx(300, rel=0.1)
 
 
 def test_a_lost_track_that_is_still_reported_is_carried_on_where_it_was_seen() -> None:
