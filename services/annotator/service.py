@@ -23,6 +23,7 @@ from services.annotator.door import Door
 from services.annotator.estimate import CommitRule
 from services.annotator.events import Events
 from services.annotator.history import SAMPLE_EVERY_S
+from services.annotator.http_protocol import BoundedHttp
 from services.annotator.intake import NEED, Intake
 from services.annotator.mjpeg import NOTICE_EVERY_S, Studio
 from services.annotator.settings import AnnotatorSettings
@@ -140,6 +141,7 @@ class _Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
+                http=BoundedHttp,
                 log_config=None,
                 log_level="warning",
                 access_log=False,

