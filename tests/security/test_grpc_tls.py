@@ -39,7 +39,7 @@ def serving(**tls: Path) -> Iterator[ModelServer]:
         thread.join(15)
 
 
-def answers(port: int, *credentials: Path) -> int:
+def answers(port: int, *credentials: Path, patience_s: float = 20.0) -> int:
     """How many faces a client with these files (CA, certificate, key) is answered."""
     ca, cert, key = (*credentials, None, None, None)[:3]
     client = ServingClient(
@@ -51,7 +51,7 @@ def answers(port: int, *credentials: Path) -> int:
         client_credentials(ca, cert, key) if ca else None,
     )
     try:
-        return len(client.predict(FACES, time.monotonic() + 0.5, threading.Event()).age)
+        return len(client.predict(FACES, time.monotonic() + patience_s, threading.Event()).age)
     finally:
         client.close()
 
@@ -62,9 +62,9 @@ def test_faces_go_to_the_server_that_is_trusted_and_to_no_other(tmp_path: Path) 
     with serving(tls_cert_file=cert, tls_key_file=key) as server:
         assert answers(server.port, cert) == 2
         with pytest.raises(AwayError):
-            answers(server.port, other)
+            answers(server.port, other, patience_s=0.5)
         with pytest.raises(AwayError):
-            answers(server.port)
+            answers(server.port, patience_s=0.5)
 
 
 def test_a_server_may_want_to_know_its_workers(tmp_path: Path) -> None:
@@ -74,9 +74,9 @@ def test_a_server_may_want_to_know_its_workers(tmp_path: Path) -> None:
     with serving(**files) as server:
         assert answers(server.port, cert, worker_cert, worker_key) == 2
         with pytest.raises(AwayError):
-            answers(server.port, cert)
+            answers(server.port, cert, patience_s=0.5)
         with pytest.raises(AwayError):
-            answers(server.port, cert, cert, key)
+            answers(server.port, cert, cert, key, patience_s=0.5)
 
 
 def test_files_that_are_none_are_told_in_one_line(tmp_path: Path) -> None:
