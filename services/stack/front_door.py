@@ -37,6 +37,7 @@ class FrontDoor:
     asked: the address for this process.
     environment: what the annotator is told.
     token: of the admin; empty where the door is open.
+    is_new: the token was made just now, so that nobody knows it yet.
     certificate: of the page, where it speaks TLS.
     """
 
@@ -44,12 +45,13 @@ class FrontDoor:
     asked: str
     environment: dict[str, str]
     token: str = field(default="", repr=False)
+    is_new: bool = False
     certificate: Path | None = None
 
     @property
     def link(self) -> str:
-        """The link that lets in who has it; empty where the door is open."""
-        return f"{self.shown}/login#token={self.token}" if self.token else ""
+        """The link that lets in who has it; empty where it would tell nobody anything new."""
+        return f"{self.shown}/login#token={self.token}" if self.is_new else ""
 
     def get(self, path: str) -> Any:
         """A JSON answer of the API.
@@ -110,7 +112,8 @@ def front_door(settings: StackSettings, folder: Path, config_file: Path | None) 
         f"{scheme}://{_bracketed(asked)}:{settings.port}",
         environment,
         token,
-        annotator.tls_cert_file,
+        is_new=locked and annotator.token_file is None,
+        certificate=annotator.tls_cert_file,
     )
 
 

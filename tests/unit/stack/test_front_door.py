@@ -40,6 +40,7 @@ def test_a_token_of_ones_own_is_used_also_on_this_machine(
     monkeypatch.setenv("FACESTREAM_ANNOTATOR_TOKEN_FILE", str(tmp_path / "token"))
     door = front_door(StackSettings(), tmp_path, None)
     assert door.token == "t" * 24
+    assert door.link == ""  # it would stand in the terminal, or the journal, at every start
     (tmp_path / "token").write_text("short")
     with pytest.raises(SettingsError, match="a token is 24"):
         front_door(StackSettings(), tmp_path, None)

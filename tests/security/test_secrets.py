@@ -1,0 +1,123 @@
+"""A full run with secrets of every kind, and a look for them wherever anybody may read."""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from services.annotator.accounts import hash_password
+from services.stack.h264_clip import Clip
+from services.stack.rtsp_server import RtspServer, running
+from tests.fixtures.stack import Stack, make_clip, processes, running_stack, wait_for
+
+RIGHT, WRONG, ADDED = "right-word/öf door", "wrong-word-of-yard", "added-w%rd-of-attic"
+QUERY, TOKEN, USER = "query-word-of-shed", "token-" + "9" * 30, "users-own-word"
+LOOKS = (
+    *("/", "/login", "/livez", "/readyz", "/metrics", "/api/cameras", "/api/cameras/door"),
+    *("/api/cameras/attic", "/api/cameras/door/people", "/api/me", "/api/openapi.json"),
+    *("/api/stats", "/api/events", "/cameras/door/snapshot.jpg"),
+)
+LOOK_S, PART_BYTES = 1.5, 4096
+
+
+def spellings(stored: str) -> dict[str, str]:
+    """Each secret as it is, as it stands in a URL, and as it goes over the wire."""
+    found = {}
+    for secret in (RIGHT, WRONG, ADDED, QUERY, TOKEN, USER, stored):
+        found[secret] = secret
+        found[quote(secret, safe="")] = secret
+        for user in ("", "admin"):
+            found[base64.b64encode(f"{user}:{secret}".encode()).decode().rstrip("=")] = secret
+    return found
+
+
+def texts(stack: Stack) -> Iterator[tuple[str, str]]:
+    """Everything that anybody may read, with its place."""
+    for path in LOOKS:
+        yield f"API {path}", ask(stack.port, "GET", path)
+    for body in ({"name": "x", "url": f"gopher://a:{ADDED}@h"}, {"name": ADDED, "url": 5}):
+        yield f"API POST {body}", ask(stack.port, "POST", "/api/cameras", body)
+    yield "login", ask(stack.port, "POST", "/api/login", {"name": "anna", "password": WRONG + "x"})
+    for name, pid in stack.parts().items():
+        raw = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace")
+        variables = dict(line.split("=", 1) for line in raw.split("\0") if "=" in line)
+        port = next((v for k, v in variables.items() if k.endswith("_HEALTH_PORT")), None)
+        for path in ("/metrics", "/readyz") if port else ():
+            yield f"{name} {path}", ask(int(port or 0), "GET", path)
+    for _, _, command in processes():
+        yield "a process title", command
+
+
+def ask(port: int, method: str, path: str, body: object = None) -> str:
+    """An answer with its head, or as much of it as comes in a moment."""
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}{path}",
+        None if body is None else json.dumps(body).encode(),
+        {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"},
+        method=method,
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            said = str(answer.headers)
+            end = time.monotonic() + LOOK_S
+            while time.monotonic() < end and (part := answer.read1(PART_BYTES)):
+                said += part.decode(errors="replace")
+            return said
+    except urllib.error.HTTPError as error:
+        with error:
+            return str(error.headers) + error.read().decode(errors="replace")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_no_secret_is_anywhere_that_anybody_may_read(tmp_path: Path) -> None:
+    clip = Clip.load(make_clip(tmp_path / "clip.mp4"))
+    server = RtspServer({"door": clip}, port=0, credentials=("admin", RIGHT))
+    stored = hash_password(USER)
+    (tmp_path / "token").write_text(TOKEN)
+    (tmp_path / "users.yaml").write_text(
+        f"users: [{{name: anna, role: viewer, password: '{stored}'}}]"
+    )
+    with running(server):
+        place = f"127.0.0.1:{server.port}/door"
+        (tmp_path / "cameras.yaml").write_text(
+            f"cameras: [{{name: yard, url: 'rtsp://admin:{WRONG}@{place}'}}]"
+        )
+        environment = {
+            "FACESTREAM_CAMERAS": f"door=rtsp://admin:{quote(RIGHT, safe='')}@{place} "
+            f"shed=http://127.0.0.1:9/video?user=admin&password={QUERY}",
+            "FACESTREAM_ANNOTATOR_TOKEN_FILE": str(tmp_path / "token"),
+            "FACESTREAM_ANNOTATOR_USERS_FILE": str(tmp_path / "users.yaml"),
+            "FACESTREAM_CAPTURE_ALLOW_LOCAL": "true",
+            "XDG_DATA_HOME": str(tmp_path / "data"),
+        }
+        flags = ("--log-level", "debug", "--cameras", str(tmp_path / "cameras.yaml"))
+        with running_stack(*flags, cache=tmp_path, environment=environment) as stack:
+            wait_for(lambda: "door: live" in stack.output, "the right one is live")
+            wait_for(lambda: "wrong user or password" in stack.output, "the wrong one is refused")
+            added = {"name": "attic", "url": f"rtsp://admin:{ADDED}@{place}"}
+            assert '"attic"' in ask(stack.port, "POST", "/api/cameras", added)
+            wait_for(lambda: "attic: failed" in stack.output, "the added one is refused")
+            found = list(texts(stack))
+            assert stack.end() == 0
+    found.append(("the terminal", stack.output))
+    for file in (tmp_path / "data").rglob("*"):
+        if file.is_file():
+            found.append((file.name, file.read_bytes().decode(errors="replace")))
+    assert len(found) > 30
+    assert any("facestream_capture_" in text for _, text in found)
+    leaks = [
+        f"{place}: {secret!r} as {spelling!r}"
+        for spelling, secret in spellings(stored).items()
+        for place, text in found
+        if spelling in text
+    ]
+    assert leaks == []
