@@ -25,7 +25,7 @@ from services.stack.demo_camera import cache_folder
 from services.stack.demo_clip import ensure_clip
 from tests.bench.camera_bank import CameraBank
 from tests.bench.clip import APPEARS_AT, FPS, appearing_clip, empty_clip, numbered_clip
-from tests.bench.rig import SERVICES, Rig
+from tests.bench.rig import SERVICES, Reading, Rig
 from tests.bench.rivals import Peer, decoding_ms, plain_way
 from tests.bench.stage import (
     Stage,
@@ -201,6 +201,9 @@ def _round(stage: Stage, plan: _Plan) -> tuple[Figures, list[float]]:
         "ratios": ratios,
         "cpu_ms_per_face": 1000 * answering_s / faces if faces else None,
         "faces_per_frame": faces / frames(unwatched),
+        # Below 1 the machine did not keep up, and frames that were skipped cost nothing.
+        "frames_received": share_received(watched, 1),
+        "searches_a_second": _searches(watched) / watched.at_s,
         "plain_faces_per_frame": plain["faces"] / max(1, plain["frames"]),
     }
     return figures, viewer.ages_s
@@ -253,6 +256,11 @@ def _streams(clip: Path, folder: Path, extent: Extent, say: Say) -> Figures:
             break
         carried = count
     return {"carried": carried, "trials": trials}
+
+
+def _searches(window: Reading) -> float:
+    kinds = ("detections", "detections_spared")
+    return sum(window.metrics.get(f"facestream_capture_{kind}_total", 0.0) for kind in kinds)
 
 
 def _each_ms(answer: dict[str, float]) -> float:

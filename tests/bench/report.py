@@ -120,6 +120,10 @@ def table(record: Figures) -> str:
             _spread(rounds["cpu_ms_per_face"], "ms"),
         )
     )
+    rows.append(("frames received while watched", _spread(rounds["frames_received"], "of 1")))
+    rows.append(
+        ("searches for faces, of 5 a second", _spread(rounds["searches_a_second"], "a second"))
+    )
     rows.append(("720p cameras at 15/s carried, of those tried", str(record["streams_720p15"])))
     rows.append(("start, to everything ready", _spread(rounds["start_s"], "s")))
     for name, text in _LATENCIES.items():

@@ -31,6 +31,8 @@ def figures() -> dict[str, Any]:
         "ratios": {"unwatched_to_floor": [3.0, 3.2, 3.1], "watched_to_plain": [0.12, 0.10, 0.11]},
         "cpu_ms_per_face": [10.0, None, 12.0],
         "faces_per_frame": [0.2, 0.2, 0.2],
+        "frames_received": [1.0, 1.0, 0.9],
+        "searches_a_second": [5.0, 5.0, 4.0],
         "plain_faces_per_frame": [1.2, 1.2, 1.2],
         "latency_ms": {f"{n}_p{p}": [80.0 + p] for n in latencies for p in (50, 95, 99)},
         "rss_mb": {name: [100.0] for name in SERVICES},
