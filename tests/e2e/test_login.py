@@ -36,9 +36,10 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     (folder / "users.yaml").write_text(
         f"users: [{{name: anna, role: viewer, password: '{stored}'}}]"
     )
-    with ValkeyServer() as broker:
+    socket = folder / "broker.sock"
+    with ValkeyServer(unix_socket_path=socket):
         settings = AnnotatorSettings(
-            broker=SecretStr(f"redis://127.0.0.1:{broker.port}"),
+            broker=SecretStr(f"unix://{socket}"),
             port=port,
             health_port=0,
             token_file=folder / "token",

@@ -12,9 +12,10 @@ from tests.fixtures.stack import wait_for
 
 
 @pytest.fixture(scope="module")
-def broker_url() -> Iterator[str]:
-    with ValkeyServer() as server:
-        yield f"redis://127.0.0.1:{server.port}"
+def broker_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    socket = tmp_path_factory.mktemp("broker") / "broker.sock"
+    with ValkeyServer(unix_socket_path=socket):
+        yield f"unix://{socket}"
 
 
 @pytest.fixture(scope="module")
