@@ -106,3 +106,10 @@ def test_a_ratio_that_one_of_them_lacks_is_passed_over() -> None:
     old, new = record(), record()
     old["rounds"]["ratios"]["unwatched_to_peer"] = [0.1, 0.1, 0.1]
     assert worse(new, old) == []
+
+
+def test_a_machine_that_did_not_keep_up_proves_nothing() -> None:
+    old, new = record(), record()
+    new["rounds"]["searches_a_second"] = [3.0, 4.0, 4.4]
+    (line,) = worse(new, old)
+    assert line.startswith("nothing can be told: 4.0 searches a second")
