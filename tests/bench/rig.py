@@ -74,8 +74,12 @@ class Rig:
                 process = PartProcess(
                     part.name,
                     part.command,
-                    # What is measured is nobody's count.
-                    {**part.environment, "FACESTREAM_ANNOTATOR_COUNTS_FILE": counts},
+                    # What is measured is nobody's count; its cameras are on this machine.
+                    {
+                        **part.environment,
+                        "FACESTREAM_ANNOTATOR_COUNTS_FILE": counts,
+                        "FACESTREAM_CAPTURE_ALLOW_LOCAL": "true",
+                    },
                     self._keep,
                     standard_input=part.standard_input,
                 )

@@ -40,9 +40,10 @@ class Stage:
             camera = Camera.parse(f"{name}={self.bank.url(name)}")
             self._registry.put(camera.model_copy(update={"paused": name not in names}))
         deadline = time.monotonic() + _LIVE_TIMEOUT_S
-        while any(s.state != "live" for s in self._registry.statuses(names)):
+        while missing := [s for s in self._registry.statuses(names) if s.state != "live"]:
             if time.monotonic() > deadline:
-                raise StartError(f"no pictures came: {self.rig.lines[-3:]}")
+                reasons = ", ".join(f"{s.name} is {s.state} {s.reason}".strip() for s in missing)
+                raise StartError(f"no pictures came: {reasons}; {self.rig.lines[-3:]}")
             time.sleep(_POLL_S)
         time.sleep(self._settle_s)
 
