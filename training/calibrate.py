@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from services.common.estimates import INTERVAL_LEVEL, central_interval, moments
+from services.common.estimates import INTERVAL_LEVEL, age_and_deviation, central_interval
 from services.common.savedmodel import Answers
 from training.metrics import Labels, log_loss
 
@@ -59,7 +59,7 @@ def calibrated(answers: Answers, calibration: Calibration) -> Answers:
     if "age_distribution" in answers:
         distribution = sharpen(answers["age_distribution"], calibration.age_temperature)
         changed["age_distribution"] = distribution
-        changed["age"], changed["age_std"] = moments(distribution)
+        changed["age"], changed["age_std"] = age_and_deviation(distribution)
     if "gender" in answers:
         soft = soften(answers["gender"], calibration.gender_temperature)
         changed["gender"] = soft.astype(np.float32)

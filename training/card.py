@@ -12,7 +12,7 @@ from typing import Any
 from training.report import group_table, overall_table, robustness_table
 
 _ANSWERS = {
-    "age": "- `age` float32 `[N]`: expected age, years\n"
+    "age": "- `age` float32 `[N]`: median of the distribution, years\n"
     "- `age_std` float32 `[N]`: standard deviation of the age, years\n"
     "- `age_distribution` float32 `[N, {bins}]`: probability of each whole year from 0",
     "gender": "- `gender` float32 `[N]`: probability of female, 0–1",

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from services.common.alignment import align
 from services.common.detector import FaceDetector
 from services.common.errors import DataError
-from services.common.estimates import moments
+from services.common.estimates import age_and_deviation
 from services.common.savedmodel import Answers, ExportedModel
 from training.dataset import Picture, folds_digest, load, load_raw
 from training.faces import DETECT_PX, best_landmarks, decode, framed_landmarks
@@ -79,7 +79,7 @@ def flip_averaged(plain: Answers, mirrored: Answers) -> Answers:
     half = np.float32(0.5)
     mean: Answers = {name: half * (plain[name] + mirrored[name]) for name in plain}
     if "age_distribution" in mean:
-        mean["age"], mean["age_std"] = moments(mean["age_distribution"])
+        mean["age"], mean["age_std"] = age_and_deviation(mean["age_distribution"])
     return mean
 
 

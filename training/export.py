@@ -58,12 +58,27 @@ def answers_of(logits: Mapping[str, tf.Tensor], calibration: Calibration) -> dic
     if "age" in logits:
         distribution = tf.nn.softmax(logits["age"] / calibration.age_temperature)
         years = tf.range(distribution.shape[-1], dtype=tf.float32)
-        age = tf.reduce_sum(distribution * years, axis=-1)
-        variance = tf.reduce_sum(distribution * tf.square(years - age[:, None]), axis=-1)
-        answers |= {"age": age, "age_std": tf.sqrt(variance), "age_distribution": distribution}
+        expected = tf.reduce_sum(distribution * years, axis=-1, keepdims=True)
+        variance = tf.reduce_sum(distribution * tf.square(years - expected), axis=-1)
+        answers |= {
+            "age": median(distribution),
+            "age_std": tf.sqrt(variance),
+            "age_distribution": distribution,
+        }
     if "gender" in logits:
         answers["gender"] = tf.sigmoid(logits["gender"] / calibration.gender_temperature)
     return answers
+
+
+def median(distribution: tf.Tensor) -> tf.Tensor:
+    """`services.common.estimates.quantile` at one half, of `[n, bins]`, as a graph can say it.
+
+    Each year counts by how much of it lies below the half: all, none, or a part.
+    """
+    before = tf.cumsum(distribution, axis=-1, exclusive=True)
+    tiny = np.finfo(np.float32).tiny
+    below = tf.clip_by_value((0.5 - before) / tf.maximum(distribution, tiny), 0.0, 1.0)
+    return tf.maximum(tf.reduce_sum(below, axis=-1) - 0.5, 0.0)
 
 
 def freeze(model: keras.Model, calibration: Calibration) -> tf.Module:

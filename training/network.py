@@ -2,9 +2,9 @@
 
 `keras.applications.MobileNetV2` with an added dense layer and one or two heads. Preprocessing
 (ImageNet mean and deviation) is part of the graph, so a crop of bytes is all that it ever needs.
-Age is a softmax over whole years whose expectation is the answer: R. Rothe, R. Timofte,
-L. Van Gool, "Deep expectation of real and apparent age from a single image without facial
-landmarks", IJCV 126, 2018: age = Σ i · p_i.
+Age is a softmax over whole years: R. Rothe, R. Timofte, L. Van Gool, "Deep expectation of real and
+apparent age from a single image without facial landmarks", IJCV 126, 2018. It learns by the
+expectation Σ i · p_i too (`losses.py`); what is served as the age is the median (`export.py`).
 """
 
 from __future__ import annotations

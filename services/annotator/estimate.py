@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from services.common.estimates import central_interval
+from services.common.estimates import central_interval, quantile
 
 MAX_AGE_YEARS = 110
 CORRELATION = 0.7  # of the errors of two answers about one track
@@ -171,7 +171,7 @@ class Estimate:
             return None, None, None
         ages = self.pooled_ages()
         low, high = (float(side) for side in central_interval(ages))
-        age = min(max(float(ages @ _AGES), low), high)
+        age = float(quantile(ages, 0.5))
         before = self._shown
         limit = self._rule.interval_years
         if before.age is not None:

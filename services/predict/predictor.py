@@ -36,7 +36,7 @@ MAX_SIDE_PX = 16_384
 class FacePrediction:
     """One face of a picture.
 
-    box: x, y, width, height in pixels; score: the detector's, 0–1; age: years, expected; age_low,
+    box: x, y, width, height in pixels; score: the detector's, 0–1; age: years; age_low,
     age_high: years, the middle 80 % of what the model holds possible; female: probability, 0–1.
     What the model has no head for is None.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from services.common.estimates import central_interval, moments, quantile
+from services.common.estimates import age_and_deviation, central_interval, quantile
 
 
 def test_a_year_stands_for_the_half_years_around_it() -> None:
@@ -31,12 +31,12 @@ def test_many_distributions_at_once_need_not_be_normalised() -> None:
     np.testing.assert_allclose(quantile(distributions, 0.5), [20, 60], atol=0.02)
 
 
-def test_moments_of_two_years() -> None:
-    half_each = np.zeros((1, 111))
-    half_each[0, [20, 40]] = 0.5
-    age, deviation = moments(half_each)
-    assert age == pytest.approx([30])
-    assert deviation == pytest.approx([10])
+def test_a_long_tail_widens_the_deviation_and_does_not_draw_the_age() -> None:
+    tailed = np.zeros((1, 111))
+    tailed[0, [20, 40]] = 0.8, 0.2
+    age, deviation = age_and_deviation(tailed)
+    assert age == pytest.approx([19.5 + 0.5 / 0.8])
+    assert deviation == pytest.approx([8])
 
 
 def test_no_age_lies_below_birth() -> None:

@@ -81,13 +81,14 @@ def test_the_answers_are_those_of_the_model(model: ExportedModel, data: Path) ->
 
 def test_flip_averaging_takes_the_age_from_the_mean_distribution() -> None:
     first, second = np.zeros((1, 111), np.float32), np.zeros((1, 111), np.float32)
-    first[0, 20] = second[0, 40] = 1
+    first[0, 20] = 1
+    second[0, [20, 40]] = 0.6, 0.4
     mean = flip_averaged(
         {"age_distribution": first, "gender": np.array([0.2], np.float32)},
         {"age_distribution": second, "gender": np.array([0.6], np.float32)},
     )
-    assert mean["age"] == pytest.approx([30])
-    assert mean["age_std"] == pytest.approx([10])
+    assert mean["age"] == pytest.approx([19.5 + 0.5 / 0.8])
+    assert mean["age_std"] == pytest.approx([8])
     assert mean["gender"] == pytest.approx([0.4])
 
 
