@@ -21,8 +21,8 @@ _STEM = "checkpoint-"
 class Progress:
     """How far a run has come.
 
-    epoch: epochs done; learns: which layers learnt in the last, and its peak if it had its own;
-    best_loss, best_epoch: of the validation faces.
+    epoch: epochs done; learns: which layers learnt in the last; best_loss, best_epoch: of the
+    validation faces.
     """
 
     epoch: int = 0

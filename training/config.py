@@ -53,9 +53,6 @@ class Stage(_Frozen):
     learns: Literal["all", "late", "added"] = Field(
         "all", description="every layer, those from an eighth of the size on, or the added ones"
     )
-    learning_rate: float | None = Field(
-        None, gt=0, description="a peak of its own, with a warm-up and a cosine of its own"
-    )
 
 
 class FitConfig(_Frozen):

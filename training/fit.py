@@ -191,12 +191,12 @@ def fit(
         if _has_stalled(config, progress):
             say(f"no gain for {config.fit.early_stop_epochs} epochs, stopping")
             break
-        if compiled != _optimizer_key(stage):
-            compiled = _optimizer_key(stage)
-            compile_for(config, model, _schedule(config, epoch, stage, steps), stage.learns)
+        if compiled != stage.learns:
+            compiled = stage.learns
+            compile_for(config, model, _schedule(config, epoch, stage, steps), compiled)
             model.optimizer.build(model.trainable_variables)
             if epoch == resumed.epoch and epoch > 0:
-                same_optimizer = resumed.learns == compiled
+                same_optimizer = resumed.learns == stage.learns
                 bring_back = checkpoint.load if same_optimizer else checkpoint.load_weights
                 bring_back(model, run_dir, resumed)
         started = time.monotonic()
@@ -207,7 +207,7 @@ def fit(
         gained = record["val_loss"] < progress.best_loss
         progress = checkpoint.Progress(
             epoch=epoch + 1,
-            learns=compiled,
+            learns=stage.learns,
             taken_s=taken_s,
             best_loss=record["val_loss"] if gained else progress.best_loss,
             best_epoch=epoch + 1 if gained else progress.best_epoch,
@@ -242,29 +242,23 @@ def _has_stalled(config: TrainConfig, progress: checkpoint.Progress) -> bool:
 def _schedule(config: TrainConfig, epoch: int, stage: Stage, steps: int) -> Any:
     """The learning rate of the stage that this epoch lies in, by the optimizer's own steps.
 
-    One cosine spans all stages in which the backbone learns; a stage with a peak of its own has a
-    cosine of its own. An optimizer lives from one change of `_optimizer_key` to the next,
-    and a resumed one brings its steps along: what is added to them is what came before its first
-    epoch, wherever in its life it is resumed.
+    One cosine spans all stages in which the backbone learns. An optimizer lives from one change of
+    `learns` to the next, and a resumed one brings its steps along: what is added to them is what
+    came before its first epoch, wherever in its life it is resumed.
     """
     if stage.learns == "added":
         return _ADDED_LEARNING_RATE
-    warmup = round(config.fit.warmup_epochs * steps)
-    if stage.learning_rate is not None:
-        return CosineWithWarmup(stage.learning_rate, warmup, stage.epochs * steps)
-    plan = [s for s in config.fit.stages for _ in range(s.epochs)]
+    learns = [s.learns for s in config.fit.stages for _ in range(s.epochs)]
     first = epoch
-    while first > 0 and _optimizer_key(plan[first - 1]) == _optimizer_key(stage):
+    while first > 0 and learns[first - 1] == stage.learns:
         first -= 1
-    shared = [s.learns != "added" and s.learning_rate is None for s in plan]
+    learning = [which != "added" for which in learns]
     return CosineWithWarmup(
-        config.fit.learning_rate, warmup, sum(shared) * steps, start=sum(shared[:first]) * steps
+        config.fit.learning_rate,
+        round(config.fit.warmup_epochs * steps),
+        sum(learning) * steps,
+        start=sum(learning[:first]) * steps,
     )
-
-
-def _optimizer_key(stage: Stage) -> str:
-    """Stages in a row with the same share an optimizer; kept with a checkpoint."""
-    return stage.learns if stage.learning_rate is None else f"{stage.learns} {stage.learning_rate}"
 
 
 def _one_epoch(

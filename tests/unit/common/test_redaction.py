@@ -5,7 +5,13 @@ import logging
 
 import pytest
 
+from services.common import redaction
 from services.common.redaction import LogRedaction, redact, remember_url
+
+
+@pytest.fixture(autouse=True)
+def _no_secrets_of_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redaction, "_secrets", {})
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ def rates(*stages: dict[str, Any]) -> list[list[float]]:
     found, epoch, before = [], 0, 0
     for i, stage in enumerate(config.fit.stages):
         follows = i > 0 and config.fit.stages[i - 1].learns == stage.learns
-        before = before if follows and stage.learning_rate is None else 0
+        before = before if follows else 0
         schedule = _schedule(config, epoch, stage, STEPS)
         found.append([float(schedule(before + step)) for step in range(stage.epochs * STEPS)])
         epoch, before = epoch + stage.epochs, before + stage.epochs * STEPS
@@ -34,16 +34,3 @@ def test_one_cosine_spans_the_stages_whichever_layers_learn() -> None:
     assert early + late == pytest.approx(one)
     assert max(one) == pytest.approx(1.0)
     assert one[-1] < 0.01
-
-
-def test_a_stage_with_its_own_peak_starts_anew_and_leaves_the_others_theirs() -> None:
-    alone = rates({"epochs": 4, "size_px": 64, "learns": "late"})[0]
-    shared, own = rates(
-        {"epochs": 4, "size_px": 64, "learns": "late"},
-        {"epochs": 3, "size_px": 64, "learning_rate": 0.25},
-    )
-    assert shared == pytest.approx(alone)
-    assert own[0] == 0
-    assert max(own) == pytest.approx(0.25)
-    assert own.index(max(own)) == STEPS
-    assert own[-1] < 0.01
