@@ -41,13 +41,15 @@ def go_on_from(model: keras.Model, version: Path) -> None:
     """
     constants = _constants(version)
     for layer in _layers(model):
+        if isinstance(layer, keras.layers.Dropout):
+            continue  # what it holds is the state of its random numbers
         weight_of = _WEIGHT_OF.get(type(layer), {})
         values = {
             weight_of[operation]: value
             for operation, value in constants.get(layer.name, {}).items()
             if operation in weight_of
         }
-        for variable in [] if isinstance(layer, keras.layers.Dropout) else layer.weights:
+        for variable in layer.weights:
             value = values.get(variable.name)
             if value is None or value.shape != tuple(variable.shape):
                 raise ModelError(

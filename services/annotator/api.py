@@ -38,7 +38,7 @@ from services.common.cameras import (
 from services.common.health import Health
 from services.common.places import Line, Lines, Zone, Zones
 from services.common.privacy import Privacy
-from services.common.redaction import redact
+from services.common.redaction import reason_of, redact
 
 STATIC = Path(__file__).parent / "static"
 _SERVER_BUSY = "too many viewers at once; raise --max-viewers or close some"
@@ -283,5 +283,4 @@ async def _bad_request(request: Request, error: Exception) -> Response:
     if first["type"] == "json_invalid":
         return JSONResponse({"detail": "the body is not JSON"}, 422)
     field = ".".join(str(part) for part in first["loc"][1:]) or "body"
-    message = str(first["msg"]).removeprefix("Value error, ")
-    return JSONResponse({"detail": f"{field}: {redact(message)}"}, 422)
+    return JSONResponse({"detail": f"{field}: {reason_of(first)}"}, 422)

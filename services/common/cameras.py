@@ -21,7 +21,7 @@ from services.common import streams
 from services.common.errors import SettingsError
 from services.common.places import Lines, Zones
 from services.common.privacy import Privacy
-from services.common.redaction import redact, remember_url
+from services.common.redaction import reason_of, redact, remember_url
 from services.common.yaml_file import read_yaml
 
 CameraState = Literal["connecting", "live", "stalled", "failed", "stopped"]
@@ -245,5 +245,4 @@ def _validated(entry: Any, where: str) -> Camera:
     except ValidationError as error:
         first = error.errors(include_input=False)[0]
         field = ".".join(str(part) for part in first["loc"])
-        message = redact(first["msg"].removeprefix("Value error, "))
-        raise SettingsError(f"{where}: {field}: {message}") from None
+        raise SettingsError(f"{where}: {field}: {reason_of(first)}") from None

@@ -10,6 +10,8 @@ from __future__ import annotations
 import logging
 import re
 import threading
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 STARS = "***"
@@ -60,6 +62,11 @@ def redact(text: str) -> str:
     for secret in known:
         text = text.replace(secret, STARS)
     return text
+
+
+def reason_of(complaint: Mapping[str, Any]) -> str:
+    """What pydantic complains of (an entry of its `errors()`), as a person may read it."""
+    return redact(str(complaint["msg"]).removeprefix("Value error, "))
 
 
 def _hide_userinfo(match: re.Match[str]) -> str:

@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from services.common.errors import SettingsError
 from services.common.lifecycle import PARENT_ENV
-from services.common.redaction import redact, remember_url
+from services.common.redaction import reason_of, redact, remember_url
 from services.common.yaml_file import read_yaml
 
 ENV_PREFIX = "FACESTREAM_"
@@ -185,4 +185,4 @@ def _nearest_variable(cls: type[CommonSettings], key: str, known: Sequence[str])
 def _explain(error: ValidationError, origin: Mapping[str, str]) -> str:
     first = error.errors(include_input=False)[0]
     field = str(first["loc"][0]) if first["loc"] else "settings"
-    return f"{origin.get(field, field)}: {redact(first['msg'].removeprefix('Value error, '))}"
+    return f"{origin.get(field, field)}: {reason_of(first)}"
