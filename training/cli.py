@@ -1,4 +1,4 @@
-"""The training commands: `train`, `evaluate`, `export`.
+"""The training commands: `teach`, `train`, `evaluate`, `export`.
 
 `facestream` and `python -m training` both build their parsers with `add_commands`. TensorFlow is
 imported by the command that needs it; `evaluate` never does.
@@ -21,21 +21,32 @@ _PROGRESS_WIDTH = 78
 
 def add_commands(subparsers: Any) -> None:
     """Add the training commands; each sets `run`, a function from arguments to an exit code."""
+    teach = subparsers.add_parser(
+        "teach",
+        help="ask those who know more about UTKFace's faces, for a run to learn from",
+        description="Ask a published version and dlib's face network about every face.",
+    )
+    teach.add_argument("--model", type=Path, required=True, help="models/<name>/<version>")
+    _add_data(teach)
+    _add_folds(teach, "1-8")
+    _add_cache(teach)
+    teach.add_argument("--out", type=Path, required=True, help="file for `train --teacher`, .npz")
+    teach.set_defaults(run=_teach)
+
     train = subparsers.add_parser(
         "train", help="train a network on UTKFace", description="Train, or resume, a network."
     )
     train.add_argument("--config", type=Path, required=True, help="training/configs/*.yaml")
     _add_data(train)
     train.add_argument("--run", dest="run_dir", type=Path, required=True, help="folder of the run")
-    train.add_argument(
-        "--cache", type=Path, default=Path("runs/cache"), help="aligned faces (default: runs/cache)"
-    )
+    _add_cache(train)
     train.add_argument(
         "--weights",
         default=_IMAGENET,
         help="first weights of MobileNetV2: 'imagenet' (downloaded by Keras; the default), "
         "a local file without top, or 'none'; or models/<name>/<version>, to go on from",
     )
+    train.add_argument("--teacher", type=Path, help="file of `teach`, if the settings want one")
     train.set_defaults(run=_train)
 
     evaluate = subparsers.add_parser(
@@ -89,8 +100,14 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, help="UTKFace: its folder or tar")
 
 
-def _add_folds(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--folds", default="9", help="like 9 or 0,7-9 (default: 9)")
+def _add_cache(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--cache", type=Path, default=Path("runs/cache"), help="aligned faces (default: runs/cache)"
+    )
+
+
+def _add_folds(parser: argparse.ArgumentParser, default: str = "9") -> None:
+    parser.add_argument("--folds", default=default, help=f"like 9 or 0,7-9 (default: {default})")
 
 
 def _add_faces(parser: argparse.ArgumentParser, default: int) -> None:
@@ -103,13 +120,28 @@ def _add_faces(parser: argparse.ArgumentParser, default: int) -> None:
     )
 
 
+def _teach(arguments: argparse.Namespace) -> int:
+    from training.teacher import teach
+
+    teach(arguments.model, arguments.data, arguments.folds, arguments.cache, arguments.out, _say)
+    return 0
+
+
 def _train(arguments: argparse.Namespace) -> int:
     from training.config import load_config
     from training.train import train
 
     weights = None if arguments.weights == _NO_WEIGHTS else arguments.weights
     config = load_config(arguments.config)
-    train(config, arguments.data, arguments.run_dir, arguments.cache, weights, _say)
+    train(
+        config,
+        arguments.data,
+        arguments.run_dir,
+        arguments.cache,
+        weights,
+        _say,
+        arguments.teacher,
+    )
     return 0
 
 

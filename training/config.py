@@ -40,6 +40,9 @@ class LossConfig(_Frozen):
     label_sigma_per_year: float = Field(0.05, description="its growth per year of age")
     label_sigma_max: float = Field(3.5, description="its upper bound, years")
     gender_smoothing: float = Field(0.05, ge=0, lt=0.5)
+    embedding: float = Field(
+        1.0, ge=0, description="weight of the distance to the teacher's embedding, if there is one"
+    )
     rare_age_power: float = Field(
         0.25, ge=0, le=1, description="weight of an age is (1 / its frequency) to this power"
     )
@@ -74,13 +77,16 @@ class FitConfig(_Frozen):
 
 
 class TrainConfig(_Frozen):
-    """One run, whole: the same file, data and seed give the same network."""
+    """One run, whole: the same file, data, teacher and seed give the same network."""
 
     name: str = Field("age_gender", pattern=r"^[a-z][a-z0-9_]*$")
     seed: int = 1
     train_folds: str = "1-8"
     validation_share: float = Field(
         0.05, gt=0, lt=0.5, description="of the training folds, split off by content"
+    )
+    teacher_share: float | None = Field(
+        None, ge=0, le=1, description="of its word in the targets, beside the labels; null: none"
     )
     network: NetworkConfig = NetworkConfig()
     loss: LossConfig = LossConfig()

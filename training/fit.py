@@ -20,9 +20,9 @@ import tensorflow as tf
 from training import checkpoint
 from training.augment import augment, frame
 from training.config import Stage, TrainConfig
-from training.faces import FaceSet
-from training.losses import AgeError, AgeLoss, GenderAccuracy, GenderLoss, age_weights
-from training.network import BACKBONE, build
+from training.losses import AgeError, AgeLoss, EmbeddingLoss, GenderAccuracy, GenderLoss
+from training.network import BACKBONE, build, with_embedding
+from training.targets import EMBEDDING, Lesson, age_weights
 
 HISTORY_FILE = "history.jsonl"
 # Before it the feature maps are large and cost most of the time; they learn least.
@@ -30,47 +30,38 @@ FIRST_LATE_LAYER = "block_4_expand"
 _ADDED_LEARNING_RATE = 1e-3
 
 
-def labels_of(config: TrainConfig, faces: FaceSet, at: Any) -> dict[str, Any]:
-    """The labels of the heads that this network has."""
-    both = {"age": faces.age[at], "gender": faces.female[at]}
-    return {head: both[head] for head in config.network.heads}
-
-
-def epoch_batches(config: TrainConfig, faces: FaceSet, epoch: int, size_px: int) -> tf.data.Dataset:
-    """One epoch of augmented batches: `(crops uint8, labels, weights)`; a seed tells them all."""
-    order = np.random.default_rng([config.seed, epoch]).permutation(len(faces)).astype(np.int64)
+def epoch_batches(config: TrainConfig, lesson: Lesson, epoch: int, size_px: int) -> tf.data.Dataset:
+    """One epoch of augmented batches: `(crops uint8, targets, weights)`; a seed tells them all."""
+    order = np.random.default_rng([config.seed, epoch]).permutation(len(lesson)).astype(np.int64)
     batch = config.fit.batch
     order = order[: len(order) // batch * batch]
-    weight = age_weights(faces.age, config.loss.rare_age_power)
-    labels = labels_of(config, faces, order)
+    weight = age_weights(lesson.faces.age, config.loss.rare_age_power)
+    targets = {output: target[order] for output, target in lesson.targets.items()}
     weights = {
-        head: weight[order] if head == "age" else np.ones(len(order), np.float32) for head in labels
+        output: weight[order] if output == "age" else np.ones(len(order), np.float32)
+        for output in targets
     }
 
     def view(index: np.int64) -> np.ndarray:
         random = np.random.default_rng([config.seed, epoch, int(index)])
-        return augment(faces.crops[index], size_px, random)
+        return augment(lesson.faces.crops[index], size_px, random)
 
-    def load(index: tf.Tensor, label: Any, weight: Any) -> tuple[tf.Tensor, Any, Any]:
+    def load(index: tf.Tensor, target: Any, weight: Any) -> tuple[tf.Tensor, Any, Any]:
         crop = tf.numpy_function(view, [index], tf.uint8, stateful=False)
-        return tf.ensure_shape(crop, (size_px, size_px, 3)), label, weight
+        return tf.ensure_shape(crop, (size_px, size_px, 3)), target, weight
 
     return (
-        tf.data.Dataset.from_tensor_slices((order, labels, weights))
+        tf.data.Dataset.from_tensor_slices((order, targets, weights))
         .map(load, num_parallel_calls=2, deterministic=True)
         .batch(batch, drop_remainder=True)
         .prefetch(4)
     )
 
 
-def plain_batches(
-    config: TrainConfig, faces: FaceSet, size_px: int, batch: int = 64
-) -> tf.data.Dataset:
-    """Unaugmented batches in order: `(crops uint8, labels)`."""
-    crops = np.stack([frame(crop, size_px) for crop in faces.crops])
-    return tf.data.Dataset.from_tensor_slices((crops, labels_of(config, faces, slice(None)))).batch(
-        batch
-    )
+def plain_batches(lesson: Lesson, size_px: int, batch: int = 64) -> tf.data.Dataset:
+    """Unaugmented batches in order: `(crops uint8, targets)`."""
+    crops = np.stack([frame(crop, size_px) for crop in lesson.faces.crops])
+    return tf.data.Dataset.from_tensor_slices((crops, lesson.targets)).batch(batch)
 
 
 class CosineWithWarmup(keras.optimizers.schedules.LearningRateSchedule):
@@ -118,13 +109,16 @@ def compile_for(config: TrainConfig, model: keras.Model, schedule: Any, learns: 
         ema_momentum=config.fit.ema or 0.99,
     )
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    losses = {"age": AgeLoss(config.loss), "gender": GenderLoss(config.loss)}
+    losses = {
+        "age": AgeLoss(config.loss),
+        "gender": GenderLoss(config.loss),
+        EMBEDDING: EmbeddingLoss(config.loss),
+    }
     metrics = {"age": [AgeError()], "gender": [GenderAccuracy()]}
-    heads = config.network.heads
     model.compile(
         optimizer=optimizer,
-        loss={head: losses[head] for head in heads},
-        metrics={head: metrics[head] for head in heads},
+        loss={output: losses[output] for output in model.output},
+        metrics={head: metrics[head] for head in config.network.heads},
         jit_compile=False,  # XLA on a CPU is an order of magnitude slower here
     )
 
@@ -162,14 +156,14 @@ class _Averaged:
 
 def fit(
     config: TrainConfig,
-    train: FaceSet,
-    validation: FaceSet,
+    train: Lesson,
+    validation: Lesson,
     run_dir: Path,
     weights: str | Path | None,
     say: Callable[[str], None] = print,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> keras.Model:
-    """Train to the end of the last stage; the model comes back with its averaged weights.
+    """Train to the end of the last stage; the network comes back with its averaged weights.
 
     `run_dir` receives `history.jsonl` (a line an epoch) and a checkpoint after each epoch; a run
     found unfinished there is resumed. `callbacks` see each epoch as a `Model.fit` of its own.
@@ -182,7 +176,10 @@ def fit(
     resumed = progress
     history = run_dir / HISTORY_FILE
     _forget_after(history, progress.epoch)
-    model = build(config.network, weights if progress.epoch == 0 else None)
+    network = build(config.network, weights if progress.epoch == 0 else None)
+    model = network
+    if EMBEDDING in train.targets:
+        model = with_embedding(network, train.targets[EMBEDDING].shape[1])
     steps = len(train) // config.fit.batch
     plan = [stage for stage in config.fit.stages for _ in range(stage.epochs)]
     compiled = ""
@@ -222,7 +219,7 @@ def fit(
         checkpoint.load(model, run_dir, progress)
     if model.optimizer.use_ema:
         model.optimizer.finalize_variable_values(model.trainable_variables)
-    return model
+    return network
 
 
 def _forget_after(history: Path, epoch: int) -> None:
@@ -264,8 +261,8 @@ def _schedule(config: TrainConfig, epoch: int, stage: Stage, steps: int) -> Any:
 def _one_epoch(
     config: TrainConfig,
     model: keras.Model,
-    train: FaceSet,
-    validation: FaceSet,
+    train: Lesson,
+    validation: Lesson,
     epoch: int,
     stage: Stage,
     callbacks: Sequence[keras.callbacks.Callback],
@@ -279,7 +276,7 @@ def _one_epoch(
     )
     with _Averaged(model):
         scores = model.evaluate(
-            plain_batches(config, validation, stage.size_px), verbose=0, return_dict=True
+            plain_batches(validation, stage.size_px), verbose=0, return_dict=True
         )
     record = {key: float(values[-1]) for key, values in history.history.items()}
     return record | {f"val_{key}": float(value) for key, value in scores.items()}

@@ -75,3 +75,14 @@ def build(
     if version:
         go_on_from(model, version)
     return model
+
+
+def with_embedding(model: keras.Model, dimensions: int) -> keras.Model:
+    """The same layers, and one more output, while it learns: `embedding` `[n, dimensions]`.
+
+    To foretell it the backbone must see what the teacher sees; the published network is without.
+    """
+    features = model.get_layer("dropout_features").input
+    embedding = layers.Dense(dimensions, dtype="float32", name="embedding")(features)
+    outputs = {**model.output, "embedding": embedding}
+    return keras.Model(model.input, outputs, name=f"{model.name}_embedding")

@@ -28,6 +28,8 @@ from training.dataset import DataReport, Picture, load, parse_folds
 from training.faces import collect
 from training.fit import HISTORY_FILE, fit
 from training.report import plot_curves
+from training.targets import lesson
+from training.teacher import read
 
 Say = Callable[[str], None]
 _BAR, _LINE = 30, 78
@@ -60,6 +62,7 @@ def train(
     cache: Path,
     weights: str | Path | None,
     say: Say = print,
+    teacher: Path | None = None,
 ) -> Path:
     """Run or resume a training; returns the file of the final weights.
 
@@ -68,27 +71,36 @@ def train(
         run: folder of this run; an unfinished run in it is resumed.
         cache: folder for aligned faces, shared by runs.
         weights: the backbone's first weights: `"imagenet"`, a local file, or None for random ones.
+        teacher: file of its word on these pictures, from `teach`.
 
     Raises:
-        DataError: the data are missing, empty or too few.
-        SettingsError: the folder holds a run with other settings or other data.
+        DataError: the data are missing, empty or too few, or the teacher's file is not of them.
+        SettingsError: the folder holds a run with other settings or other data, or the settings ask
+            for a teacher and there is none, or the other way round.
     """
+    if (teacher is None) != (config.teacher_share is None):
+        raise SettingsError(
+            "a teacher needs both its file, --teacher, and teacher_share in the run's settings"
+        )
     run.mkdir(parents=True, exist_ok=True)
     pictures, report = load(data)
     for line in report.lines():
         say(line)
-    _claim(run, config, report, weights)
+    _claim(run, config, report, weights, teacher)
     learn, hold = split(config, pictures)
     say(f"{len(learn)} pictures to learn from, {len(hold)} held out of the same folds")
     faces = collect(pictures, cache)
     say(f"detector found {faces.found.mean():.2%} of the faces; the others keep UTKFace's framing")
     train_faces, validation_faces = faces.subset(learn), faces.subset(hold)
+    said = [read(teacher, [pictures[i] for i in at]) if teacher else None for at in (learn, hold)]
+    to_learn = lesson(config, train_faces, said[0], config.teacher_share or 0.0)
+    to_check = lesson(config, validation_faces, said[1], 0.0)
     sheet = run / "contact_sheet.png"
     save_contact_sheet(train_faces, config.network.size_px, config.seed, sheet)
     say(f"augmented crops to look at: {sheet}")
     board = _Board(run)
     watching = [_Progress()] if sys.stderr.isatty() else []
-    model = fit(config, train_faces, validation_faces, run, weights, board.then(say), watching)
+    model = fit(config, to_learn, to_check, run, weights, board.then(say), watching)
     final = run / record.WEIGHTS_FILE
     partial = final.with_name("partial.weights.h5")
     model.save_weights(partial)
@@ -109,7 +121,13 @@ def train(
     return final
 
 
-def _claim(run: Path, config: TrainConfig, report: DataReport, weights: str | Path | None) -> None:
+def _claim(
+    run: Path,
+    config: TrainConfig,
+    report: DataReport,
+    weights: str | Path | None,
+    teacher: Path | None,
+) -> None:
     """Write down what this run is, or see that the run found here is the same."""
     wanted = json.loads(config.model_dump_json())
     path = run / record.CONFIG_FILE
@@ -126,6 +144,7 @@ def _claim(run: Path, config: TrainConfig, report: DataReport, weights: str | Pa
             {
                 "config": wanted,
                 "first_weights": None if weights is None else str(weights),
+                "teacher": record.digest(teacher) if teacher else None,
                 "commit": record.git_commit(),
                 "machine": record.machine() | {"accelerators": gpus},
                 "data": asdict(report),

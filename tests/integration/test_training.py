@@ -21,9 +21,11 @@ from training import record
 from training.calibrate import Calibration
 from training.checkpoint import read_progress, weights_file
 from training.config import TrainConfig
-from training.export import export
+from training.dataset import load
+from training.export import export, load_network
 from training.network import build
 from training.publish import publish
+from training.teacher import Teacher, save
 from training.train import train
 from training.warmup import FILE as WARMUP_FILE
 
@@ -77,6 +79,30 @@ def run(tmp_path_factory: pytest.TempPathFactory, data: Path, cache: Path) -> Pa
 def published(run: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     destination = tmp_path_factory.mktemp("models") / "age_gender" / "1"
     return publish(run, data, destination, (8, 9), robustness_faces=4, say=lambda line: None)
+
+
+def test_a_teacher_is_heard_and_leaves_no_trace_in_the_network(
+    data: Path, cache: Path, tmp_path: Path
+) -> None:
+    pictures, _ = load(data)
+    random = np.random.default_rng(0)
+    said = Teacher(
+        random.dirichlet(np.ones(111), len(pictures)).astype(np.float32),
+        random.random(len(pictures), np.float32),
+        random.normal(size=(len(pictures), 4)).astype(np.float32),
+    )
+    save(tmp_path / "teacher.npz", said, pictures)
+    config = _config().model_copy(update={"teacher_share": 0.5})
+    taught = tmp_path / "taught"
+    train(config, data, taught, cache, None, lambda line: None, tmp_path / "teacher.npz")
+    assert json.loads((taught / "history.jsonl").read_text().splitlines()[0])["embedding_loss"] > 0
+    assert len(record.read(taught)["teacher"]) == 64
+    assert set(load_network(config.network, taught / record.WEIGHTS_FILE, size_px=64).output) == {
+        "age",
+        "gender",
+    }
+    with pytest.raises(SettingsError, match="a teacher needs both"):
+        train(config, data, tmp_path / "none", cache, None, lambda line: None)
 
 
 def _weights(run: Path, name: str) -> list[np.ndarray]:
