@@ -18,7 +18,6 @@ from dataclasses import dataclass
 import av
 
 from services.capture.life import CameraLife
-from services.capture.reach import Reach
 from services.capture.settings import CaptureSettings
 from services.capture.source import SourceFrame, read_frames
 from services.capture.tracker import TrackedFace
@@ -26,6 +25,7 @@ from services.common.cameras import Camera, CameraStatus
 from services.common.errors import CameraError
 from services.common.metrics import CaptureMetrics
 from services.common.privacy import stricter
+from services.common.reach import Reach
 from services.common.redaction import redact
 
 _log = logging.getLogger(__name__)

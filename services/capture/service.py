@@ -25,7 +25,6 @@ from services.capture.detection import DetectorThread
 from services.capture.ffmpeg_log import adopt_ffmpeg_log
 from services.capture.leases import Leases, replica_name
 from services.capture.publisher import PublisherThread
-from services.capture.reach import ALLOW_LOCAL, EVERYWHERE, Reach
 from services.capture.reader import CameraReader
 from services.capture.settings import CaptureSettings
 from services.capture.sharing import Table, share
@@ -42,6 +41,7 @@ from services.common.cameras import (
 )
 from services.common.health import Health, Need, serve_health
 from services.common.metrics import CaptureMetrics
+from services.common.reach import EVERYWHERE, Reach
 
 _log = logging.getLogger(__name__)
 
@@ -51,6 +51,8 @@ STATUS_EVERY_S = 1.0
 STOP_S = 8.0  # of the ten seconds that a service has to end
 _LAST_CALLS_S = 0.5  # what of that is for the last words to the broker, if it answers
 _BROKER = "broker"
+_ALLOW_LOCAL = "FACESTREAM_CAPTURE_ALLOW_LOCAL=true"
+_ALLOW_LINK_LOCAL = "FACESTREAM_CAPTURE_ALLOW_LINK_LOCAL=true"
 _PHASE_STEP = 0.618  # golden ratio: any number of cameras is spread evenly over the period
 _STATES: tuple[CameraState, ...] = ("connecting", "live", "stalled", "failed", "stopped")
 
@@ -240,7 +242,7 @@ class _Capture:
         if camera.paused:
             return "stopped", "paused"
         if _is_local(camera) and not self._may_read_local(camera):
-            return "failed", f"{_scheme(camera)}:// cameras added at run time need {ALLOW_LOCAL}"
+            return "failed", f"{_scheme(camera)}:// cameras added at run time need {_ALLOW_LOCAL}"
         if camera.name in self._unread or len(self._readers) >= self._settings.max_cameras:
             most = sum(self._leases.table.replicas.values())
             return "failed", f"capture reads {most} cameras at most; start another one"
@@ -253,7 +255,13 @@ class _Capture:
         """Everywhere for those that were given at the start: that is the owner's own word."""
         if camera.url in self._given_urls:
             return EVERYWHERE
-        return Reach(self._settings.allow_local, self._settings.allow_link_local)
+        return Reach(
+            "a camera added at run time",
+            self._settings.allow_local,
+            self._settings.allow_link_local,
+            _ALLOW_LOCAL,
+            _ALLOW_LINK_LOCAL,
+        )
 
     def _stop_reader(self, name: str) -> None:
         reader = self._readers.pop(name)

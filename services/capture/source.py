@@ -22,10 +22,10 @@ from av.codec.context import Flags, ThreadType
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from services.capture.reach import Reach
 from services.common.cameras import Camera
-from services.common.errors import CameraError
+from services.common.errors import AddressError, CameraError
 from services.common.messages import MAX_SIDE_PX, now_us
+from services.common.reach import Reach
 from services.common.redaction import redact
 
 LOCAL_SCHEMES = ("file", "device")
@@ -119,7 +119,11 @@ def _judged_address(camera: Camera, reach: Reach) -> str | None:
     parts = urlsplit(camera.url.get_secret_value())
     if reach.is_everywhere or parts.scheme in LOCAL_SCHEMES:
         return None
-    return reach.address_of(str(parts.hostname), parts.port or _DEFAULT_PORTS[parts.scheme])
+    port = parts.port or _DEFAULT_PORTS[parts.scheme]
+    try:
+        return reach.addresses_of(str(parts.hostname), port)[0]
+    except AddressError as error:
+        raise CameraError(str(error)) from None
 
 
 def _how_to_open(

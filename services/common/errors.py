@@ -3,6 +3,7 @@
 FacestreamError
 ├── SettingsError        a setting is unknown, malformed or contradicts another      (exit code 2)
 ├── StartError           a service cannot start: port taken, folder not writable     (exit code 1)
+├── AddressError         a host has no address that may be connected to
 ├── CameraError          a camera cannot be opened or read; carries a short reason
 ├── MessageError         a stream entry is corrupt or foreign
 ├── ModelError           a model cannot be loaded or answers nonsense
@@ -27,6 +28,10 @@ class SettingsError(FacestreamError):
 
 class StartError(FacestreamError):
     """A service cannot start."""
+
+
+class AddressError(FacestreamError):
+    """A host has no address that may be connected to."""
 
 
 class CameraError(FacestreamError):

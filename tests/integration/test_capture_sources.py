@@ -17,12 +17,12 @@ import cv2
 import numpy as np
 import pytest
 
-from services.capture import reach
 from services.capture.ffmpeg_log import adopt_ffmpeg_log
-from services.capture.reach import EVERYWHERE, Reach
 from services.capture.source import SourceFrame, read_frames
+from services.common import reach
 from services.common.cameras import Camera
 from services.common.errors import CameraError
+from services.common.reach import EVERYWHERE, Reach
 from services.common.redaction import LogRedaction
 from services.stack.h264_clip import Clip
 from services.stack.rtsp_server import RtspServer, running
@@ -324,11 +324,11 @@ def test_a_password_is_in_no_log_line_and_no_reason(
 
 def test_what_was_added_calls_nobody_on_this_machine(reading: Reading) -> None:
     asked: list[bytes] = []
-    reading.reach = Reach()
+    reading.reach = Reach("a camera", allow_local="THE_SETTING=true")
     with _host(lambda connection: asked.append(connection.recv(4096))) as port:
         for host in ("127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "0"):
             for scheme in ("rtsp", "rtsps", "http", "https"):
-                with pytest.raises(CameraError, match="FACESTREAM_CAPTURE_ALLOW_LOCAL=true"):
+                with pytest.raises(CameraError, match="THE_SETTING=true"):
                     reading.frames(f"{scheme}://{host}:{port}/video", 1)
     assert asked == []
 
@@ -346,7 +346,7 @@ def test_a_name_that_leads_elsewhere_later_is_of_no_use(
         connection.shutdown(socket.SHUT_WR)
 
     monkeypatch.setattr(reach, "_look_up", lambda host, port: ["127.0.0.1"])
-    reading.reach = Reach(this_machine=True)
+    reading.reach = Reach("a camera", this_machine=True)
     with _host(answer) as port:
         reading.frames(f"http://ann:pass@camera.invalid:{port}/video", 1)
         assert f"\r\nHost: camera.invalid:{port}\r\n".encode() in asked[0]
@@ -355,7 +355,7 @@ def test_a_name_that_leads_elsewhere_later_is_of_no_use(
 
 def test_what_was_added_is_not_sent_on_by_a_redirect(reading: Reading) -> None:
     asked: list[bytes] = []
-    reading.reach = Reach(this_machine=True)  # for the one that redirects
+    reading.reach = Reach("a camera", this_machine=True)  # for the one that redirects
     with _host(lambda connection: asked.append(connection.recv(4096))) as inside:
         away = f"302 Found\r\nLocation: http://127.0.0.1:{inside}/secret"
         with _host(_http(away)) as port, pytest.raises(CameraError):

@@ -67,6 +67,7 @@ def test_people_are_counted_kept_and_told(
         "counts_file": tmp_path / "counts.sqlite3",
         "webhook_url": SecretStr(webhook[0]),
         "webhook_secret": SecretStr("key"),
+        "webhook_allow_local": True,
     }
     running = Running(broker_url, **settings)
     until(lambda: running.http.get("/api/cameras").json(), "the camera's discovery")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
+from services.common.reach import Reach
 from services.common.redaction import remember_url
 from services.common.settings import CommonSettings
 
@@ -36,6 +38,37 @@ class CountingSettings(CommonSettings):
     webhook_secret: SecretStr | None = Field(
         None, description="key of the signature (HMAC-SHA256) of what is sent there"
     )
+    webhook_allow_local: bool = Field(
+        False, description="let the webhook be on this machine (loopback addresses)"
+    )
+    webhook_allow_link_local: bool = Field(
+        False, description="let the webhook be at link-local addresses (169.254.…, fe80:…)"
+    )
+
+    @property
+    def webhook_reach(self) -> Reach:
+        """Where the webhook may be."""
+        return Reach(
+            "the webhook",
+            self.webhook_allow_local,
+            self.webhook_allow_link_local,
+            "FACESTREAM_ANNOTATOR_WEBHOOK_ALLOW_LOCAL=true",
+            "FACESTREAM_ANNOTATOR_WEBHOOK_ALLOW_LINK_LOCAL=true",
+        )
+
+    @model_validator(mode="after")
+    def _webhook_may_be_there(self) -> Self:
+        """An address that is written out is judged here; a name when it is connected to."""
+        if self.webhook_url is None:
+            return self
+        host = str(urlsplit(self.webhook_url.get_secret_value()).hostname)
+        try:
+            reason = self.webhook_reach.why_not(host)
+        except ValueError:  # a name
+            return self
+        if reason:
+            raise ValueError(f"webhook_url: {host}: {reason}")
+        return self
 
     @field_validator("webhook_url")
     @classmethod
@@ -46,4 +79,6 @@ class CountingSettings(CommonSettings):
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("write it as http://host/path or https://host/path")
         remember_url(url.get_secret_value())
+        if parts.username is not None:
+            raise ValueError("it may carry no user and password; webhook_secret signs what is sent")
         return url

@@ -82,6 +82,7 @@ class Tally:
             webhook = Webhook(
                 settings.webhook_url.get_secret_value(),
                 secret.get_secret_value() if secret else None,
+                settings.webhook_reach,
                 metrics,
             )
             webhook.start()

@@ -9,6 +9,9 @@ What waits is bounded, what is given up is counted. One thread sends, several ev
 
 An answer 2xx takes the events. 408, 429, 5xx and no answer are tried again; anything else is a
 refusal. A receiver may be told twice (its answer may be lost): `id` tells.
+
+Its host is looked up at each try, and what is connected is an address that was judged: see
+`services/common/reach.py`. No redirection is followed and no proxy asked.
 """
 
 from __future__ import annotations
@@ -18,16 +21,18 @@ import hmac
 import json
 import logging
 import random
+import socket
+import ssl
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections import deque
 from collections.abc import Callable, Mapping
-from http.client import HTTPException
-from typing import Any
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from urllib.parse import urlsplit
 
+from services.common.errors import AddressError
 from services.common.metrics import AnnotatorMetrics
+from services.common.reach import Reach
 from services.common.redaction import redact
 
 MAX_WAITING = 1000
@@ -51,7 +56,9 @@ class Webhook:
     """Sends events from a thread of its own.
 
     Args:
+        url: `http://…` or `https://…`, without user and password.
         secret: without one, nothing is signed.
+        reach: where the receiver may be.
         pause: waits that long unless it is told to stop; returns whether it was.
     """
 
@@ -59,15 +66,18 @@ class Webhook:
         self,
         url: str,
         secret: str | None,
+        reach: Reach,
         metrics: AnnotatorMetrics,
         pause: Callable[[float], bool] | None = None,
     ) -> None:
-        self._url, self._secret, self._metrics = url, secret, metrics
+        self._url, self._secret, self._metrics = urlsplit(url), secret, metrics
+        self._reach = reach
+        is_secure = self._url.scheme == "https"
+        self._tls = ssl.create_default_context() if is_secure else None
         self._waiting: deque[Event] = deque()
         self._changed = threading.Condition()
         self._stopping = threading.Event()
         self._pause = pause or self._stopping.wait
-        self._opener = urllib.request.build_opener(_NoRedirect)
         self._thread = threading.Thread(target=self._run, name="webhook", daemon=True)
 
     def start(self) -> None:
@@ -141,19 +151,45 @@ class Webhook:
         }
         if self._secret:
             headers["X-Facestream-Signature"] = signature(self._secret, timestamp, body)
-        request = urllib.request.Request(self._url, body, headers, method="POST")  # noqa: S310
+        target = self._url.path or "/"
+        if self._url.query:
+            target += f"?{self._url.query}"
         try:
-            with self._opener.open(request, timeout=TIMEOUT_S):
-                return None, False
-        except urllib.error.HTTPError as error:
-            error.close()
-            return f"it answers {error.code}", error.code < 500 and error.code not in _AGAIN
+            connection = self._connected()
+            try:
+                connection.request("POST", target, body, headers)
+                status = connection.getresponse().status
+            finally:
+                connection.close()
+        except AddressError as error:
+            return str(error), False
         except (OSError, HTTPException, ValueError) as error:
-            return redact(str(getattr(error, "reason", error)) or type(error).__name__), False
+            return redact(str(error) or type(error).__name__), False
+        if 200 <= status < 300:
+            return None, False
+        return f"it answers {status}", status < 500 and status not in _AGAIN
+
+    def _connected(self) -> HTTPConnection:
+        """A connection to the first address of the receiver that may be used and answers.
+
+        Raises:
+            AddressError: it has none that may be used.
+            OSError: none answers.
+        """
+        host = str(self._url.hostname)
+        kind = HTTPSConnection if self._tls else HTTPConnection
+        port = self._url.port or kind.default_port
+        connection = kind(host, port, timeout=TIMEOUT_S)
+        connection.sock = _first_that_answers(self._reach.addresses_of(host, port), port)
+        if self._tls:
+            connection.sock = self._tls.wrap_socket(connection.sock, server_hostname=host)
+        return connection
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """What is told one address is not for another."""
-
-    def redirect_request(self, *args: Any, **kwargs: Any) -> None:
-        return None
+def _first_that_answers(addresses: list[str], port: int) -> socket.socket:
+    for address in addresses[:-1]:
+        try:
+            return socket.create_connection((address, port), TIMEOUT_S)
+        except OSError:
+            continue
+    return socket.create_connection((addresses[-1], port), TIMEOUT_S)

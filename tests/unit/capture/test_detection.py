@@ -14,11 +14,11 @@ from prometheus_client import CollectorRegistry
 
 from services.capture.detection import DetectorThread
 from services.capture.finder import Found
-from services.capture.reach import EVERYWHERE
 from services.capture.reader import CameraReader, CapturedFrame
 from services.capture.settings import CaptureSettings
 from services.common.cameras import Camera
 from services.common.metrics import CaptureMetrics
+from services.common.reach import EVERYWHERE
 
 SETTINGS = CaptureSettings(detect_width_px=64, detect_height_px=64)
 

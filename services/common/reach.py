@@ -1,7 +1,8 @@
-"""Where a camera may be: what somebody adds at run time must not make capture call on this
-machine's own services, or on the link-local addresses where clouds keep the keys of a machine.
+"""Where something may be that we are told to call: a camera added at run time, a webhook. It must
+not make us call on this machine's own services, or on the link-local addresses where clouds keep
+the keys of a machine.
 
-The host is looked up here, every address of it is judged, and the one that is taken is what gets
+The host is looked up here, every address of it is judged, and one that passed is what gets
 connected: a name that leads elsewhere at its second look-up is of no use.
 """
 
@@ -12,12 +13,7 @@ import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from services.common.errors import CameraError
-
-_THIS_MACHINE = "an address of this machine; such cameras added at run time need {}"
-_LINK_LOCAL = "a link-local or cloud-internal address; such cameras added at run time need {}"
-ALLOW_LOCAL = "FACESTREAM_CAPTURE_ALLOW_LOCAL=true"
-ALLOW_LINK_LOCAL = "FACESTREAM_CAPTURE_ALLOW_LINK_LOCAL=true"
+from services.common.errors import AddressError
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 LookUp = Callable[[str, int], Iterable[str]]
@@ -38,14 +34,19 @@ _NEVER = tuple(ipaddress.ip_network(text) for text in ("224.0.0.0/4", "240.0.0.0
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """What a camera may be on.
+    """What something may be on.
 
-    this_machine: loopback addresses, and those that mean this machine.
-    link_local: 169.254.0.0/16, fe80::/10 and known addresses of clouds.
+    called: what it is, in words for a user.
+    this_machine: whether on loopback addresses, and those that mean this machine.
+    link_local: whether on 169.254.0.0/16, fe80::/10 and known addresses of clouds.
+    allow_local, allow_link_local: the settings that would allow it, as to be written.
     """
 
+    called: str
     this_machine: bool = False
     link_local: bool = False
+    allow_local: str = ""
+    allow_link_local: str = ""
 
     @property
     def is_everywhere(self) -> bool:
@@ -53,37 +54,42 @@ class Reach:
         return self.this_machine and self.link_local
 
     def why_not(self, address: str) -> str:
-        """Why an address may not be connected to; empty where it may."""
-        real = _real(ipaddress.ip_address(address.partition("%")[0]))
-        if any(real in network for network in _NEVER):
-            return "no address of a camera"
-        if (real.is_loopback or real.is_unspecified or _is_zero(real)) and not self.this_machine:
-            return _THIS_MACHINE.format(ALLOW_LOCAL)
-        is_cloud = any(real in network for network in _CLOUD_NETWORKS)
-        if (real.is_link_local or is_cloud) and not self.link_local:
-            return _LINK_LOCAL.format(ALLOW_LINK_LOCAL)
-        return ""
-
-    def address_of(self, host: str, port: int, look_up: LookUp | None = None) -> str:
-        """The first address of a host that may be connected to.
+        """Why an address may not be connected to; empty where it may.
 
         Raises:
-            CameraError: there is none, in words for a user.
+            ValueError: it is no address.
+        """
+        real = _real(ipaddress.ip_address(address.partition("%")[0]))
+        if any(real in network for network in _NEVER):
+            return "no address of a host"
+        if (real.is_loopback or real.is_unspecified or _is_zero(real)) and not self.this_machine:
+            return f"an address of this machine; {self.called} there needs {self.allow_local}"
+        is_cloud = any(real in network for network in _CLOUD_NETWORKS)
+        if (real.is_link_local or is_cloud) and not self.link_local:
+            where = "a link-local or cloud-internal address"
+            return f"{where}; {self.called} there needs {self.allow_link_local}"
+        return ""
+
+    def addresses_of(self, host: str, port: int, look_up: LookUp | None = None) -> list[str]:
+        """The addresses of a host that may be connected to, the best first; never none.
+
+        Raises:
+            AddressError: there is none, in words for a user.
         """
         try:
             addresses = list((look_up or _look_up)(host, port))
         except (OSError, UnicodeError):
-            raise CameraError(f"{host}: no such host: check the name") from None
+            raise AddressError(f"{host}: no such host: check the name") from None
         reasons = {address: self.why_not(address) for address in addresses}
-        for address, reason in reasons.items():
-            if not reason:
-                return address
+        allowed = [address for address, reason in reasons.items() if not reason]
+        if allowed:
+            return allowed
         address, reason = next(iter(reasons.items()), ("", "it has no address"))
         shown = host if address in (host, "") else f"{host} ({address})"
-        raise CameraError(f"{shown}: {reason}")
+        raise AddressError(f"{shown}: {reason}")
 
 
-EVERYWHERE = Reach(this_machine=True, link_local=True)
+EVERYWHERE = Reach("anything", this_machine=True, link_local=True)
 
 
 def _look_up(host: str, port: int) -> Iterable[str]:

@@ -5,10 +5,15 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
-from services.capture.reach import EVERYWHERE, Reach
-from services.common.errors import CameraError
+from services.common.errors import AddressError
+from services.common.reach import EVERYWHERE, Reach
 
-ADDED = Reach()
+
+def added(*, this_machine: bool = False, link_local: bool = False) -> Reach:
+    return Reach("a camera", this_machine, link_local, "ALLOW_LOCAL=true", "ALLOW_LINK_LOCAL=true")
+
+
+ADDED = added()
 
 
 def names(*addresses: str) -> Callable[[str, int], Iterable[str]]:
@@ -21,9 +26,9 @@ def names(*addresses: str) -> Callable[[str, int], Iterable[str]]:
      "::ffff:0.0.0.0", "64:ff9b::7f00:1", "2002:7f00:1::", "::127.0.0.1"],
 )  # fmt: skip
 def test_this_machine_under_every_spelling_needs_a_setting(address: str) -> None:
-    assert "FACESTREAM_CAPTURE_ALLOW_LOCAL=true" in ADDED.why_not(address)
-    assert "ALLOW_LOCAL" in Reach(link_local=True).why_not(address)
-    assert Reach(this_machine=True).why_not(address) == ""
+    assert "ALLOW_LOCAL=true" in ADDED.why_not(address)
+    assert "ALLOW_LOCAL" in added(link_local=True).why_not(address)
+    assert added(this_machine=True).why_not(address) == ""
 
 
 @pytest.mark.parametrize(
@@ -33,9 +38,9 @@ def test_this_machine_under_every_spelling_needs_a_setting(address: str) -> None
      "168.63.129.16", "192.0.0.192", "fd20:ce::254"],
 )  # fmt: skip
 def test_link_local_and_cloud_addresses_need_another(address: str) -> None:
-    assert "FACESTREAM_CAPTURE_ALLOW_LINK_LOCAL=true" in ADDED.why_not(address)
-    assert "LINK_LOCAL" in Reach(this_machine=True).why_not(address)
-    assert Reach(link_local=True).why_not(address) == ""
+    assert "ALLOW_LINK_LOCAL=true" in ADDED.why_not(address)
+    assert "LINK_LOCAL" in added(this_machine=True).why_not(address)
+    assert added(link_local=True).why_not(address) == ""
 
 
 @pytest.mark.parametrize("address", ["224.0.0.1", "255.255.255.255", "240.1.1.1", "ff02::1"])
@@ -51,12 +56,15 @@ def test_cameras_of_a_network_are_reached(address: str) -> None:
 
 
 def test_a_name_is_what_it_leads_to() -> None:
-    with pytest.raises(CameraError, match=r"^cam\.example \(169\.254\.169\.254\): a link-local"):
-        ADDED.address_of("cam.example", 80, names("169.254.169.254"))
+    with pytest.raises(AddressError, match=r"^cam\.example \(169\.254\.169\.254\): a link-local"):
+        ADDED.addresses_of("cam.example", 80, names("169.254.169.254"))
     # A phone's name leads to its link-local address too: that one is left out.
-    assert ADDED.address_of("phone.local", 80, names("fe80::1", "10.0.0.9")) == "10.0.0.9"
-    with pytest.raises(CameraError, match="no address"):
-        ADDED.address_of("cam.example", 80, names())
+    assert ADDED.addresses_of("phone.local", 80, names("fe80::1", "10.0.0.9", "fd12::7")) == [
+        "10.0.0.9",
+        "fd12::7",
+    ]
+    with pytest.raises(AddressError, match="no address"):
+        ADDED.addresses_of("cam.example", 80, names())
 
 
 @pytest.mark.parametrize("host", ["2130706433", "0x7f.1", "127.1", "localhost", "0177.0.0.1"])
@@ -65,12 +73,12 @@ def test_odd_spellings_of_this_machine_are_looked_up_like_any_name(host: str) ->
         socket.getaddrinfo(host, 80)
     except OSError:
         pytest.skip(f"{host} means nothing here")
-    with pytest.raises(CameraError, match="ALLOW_LOCAL"):
-        ADDED.address_of(host, 80)
+    with pytest.raises(AddressError, match="ALLOW_LOCAL"):
+        ADDED.addresses_of(host, 80)
 
 
 def test_a_name_of_nobody_is_told() -> None:
-    with pytest.raises(CameraError, match="no such host"):
-        ADDED.address_of("nowhere.invalid", 80)
-    with pytest.raises(CameraError, match="no such host"):
-        ADDED.address_of("a" * 70 + ".example", 80)
+    with pytest.raises(AddressError, match="no such host"):
+        ADDED.addresses_of("nowhere.invalid", 80)
+    with pytest.raises(AddressError, match="no such host"):
+        ADDED.addresses_of("a" * 70 + ".example", 80)
