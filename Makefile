@@ -7,11 +7,12 @@ PORT := 8080
 CAMERA ?=
 PYTEST_FLAGS ?=
 BENCH_FLAGS ?=
+AUDIT_FLAGS ?=
 STUBS := services/common/pb
 PROTOS := facestream/v1/messages.proto serving/serving.proto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint proto proto-check sbom bench up down logs setup-demo setup-test clean
+.PHONY: help demo test lint proto proto-check audit sbom bench up down logs setup-demo setup-test clean
 
 help:
 	@echo "make demo                  the whole pipeline on this machine, with a demo camera"
@@ -19,6 +20,7 @@ help:
 	@echo "make test                  all tests; what needs missing system packages is skipped"
 	@echo "make lint                  ruff and mypy"
 	@echo "make proto                 generate the stubs of proto/ anew (proto-check: compare only)"
+	@echo "make audit                 known vulnerabilities of the locked packages (AUDIT_FLAGS=--strict)"
 	@echo "make sbom                  a bill of materials (CycloneDX) for each lock file, into sbom/"
 	@echo "make bench                 CPU, memory and latency of the pipeline and of the plain way"
 	@echo "make up                    the whole stack in containers (docker compose); docs/install.md"
@@ -48,6 +50,9 @@ proto-check: setup-test
 	for file in $$(cd "$$fresh" && find . -type f); do \
 		diff -u "$(STUBS)/$$file" "$$fresh/$$file" || { echo "stubs differ: run make proto"; exit 1; }; \
 	done
+
+audit: $(VENV)/.made
+	@$(BIN)/python requirements/audit.py $(AUDIT_FLAGS)
 
 sbom: setup-test
 	@$(BIN)/python requirements/supply.py sbom sbom
