@@ -62,7 +62,8 @@ bench: setup-test
 
 # WITH=gpu or WITH=openvino adds that compose file; give it to down and logs too. Changes of your own
 # go into docker-compose.override.yml.
-COMPOSE = docker compose -f docker-compose.yml $(if $(WITH),-f compose.$(WITH).yml) \
+# People whom the demo camera draws are counted in a file of their own.
+COMPOSE = $(if $(DEMO),COUNTS_NAME=demo-counts.sqlite3) docker compose -f docker-compose.yml $(if $(WITH),-f compose.$(WITH).yml) \
 	$(patsubst %,-f %,$(wildcard docker-compose.override.yml)) $(if $(DEMO),--profile demo)
 
 up:

@@ -30,6 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PROBE_TIMEOUT_S = 2.0
 DEMO_NAME = "demo"
 COUNTS_NAME = "counts.sqlite3"
+DEMO_COUNTS_NAME = "demo-counts.sqlite3"  # drawn people stand in nobody's real counts
 
 _BROKER, _MODEL_SERVER, _DEMO = "broker", "model-server", "demo-camera"
 _LOCAL = "127.0.0.1"
@@ -154,7 +155,8 @@ def plan(
     worker = common | {"FACESTREAM_WORKER_MODEL_SERVER": model_server}
     annotator = common | door.environment
     if AnnotatorSettings.load(config_file=config_file).counts_file is None:
-        annotator["FACESTREAM_ANNOTATOR_COUNTS_FILE"] = str(data_folder() / COUNTS_NAME)
+        counts = DEMO_COUNTS_NAME if demo else COUNTS_NAME
+        annotator["FACESTREAM_ANNOTATOR_COUNTS_FILE"] = str(data_folder() / counts)
     parts += [
         _service("worker", worker, _free_port(9102), after=worker_after),
         _service("annotator", annotator, _free_port(9104), after=gate),

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from tests.integration.test_annotator import Pipeline, Running, until
+from tests.fixtures.annotator import Pipeline, Running, until
 
 ROOT = Path(__file__).parents[2]
 LINE = {"name": "door", "points": [[0.5, 1.0], [0.5, 0.0]]}

@@ -14,7 +14,7 @@ from services.common import streams
 from services.common.cameras import CameraRegistry, CameraStatus
 from services.common.detector import FaceDetector
 from services.common.messages import Frame, decode_frame
-from tests.integration.test_annotator import Pipeline, Running, until
+from tests.fixtures.annotator import Pipeline, Running, until
 from tests.integration.test_capture import (
     FPS,
     _camera,

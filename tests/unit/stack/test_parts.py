@@ -75,6 +75,8 @@ def test_counts_are_kept_in_the_users_data_folder_unless_told_otherwise(
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     kept = planned(settings, tmp_path)["annotator"].environment[variable]
     assert kept == str(tmp_path / "facestream" / "counts.sqlite3")
+    demo = planned(settings, tmp_path, demo=True)["annotator"].environment[variable]
+    assert demo == str(tmp_path / "facestream" / "demo-counts.sqlite3")
     config = tmp_path / "config.yaml"
     config.write_text("annotator: {counts_file: /srv/counts.sqlite3}")
     parts_ = plan(settings, [CAMERA], tmp_path, OPEN, demo=False, config_file=config)

@@ -1,0 +1,155 @@
+"""The annotator's pictures: streams, snapshots, and viewers of every kind."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+
+import numpy as np
+import simplejpeg
+
+from services.common import streams
+from services.common.messages import (
+    Frame,
+    encode,
+    now_us,
+)
+from tests.fixtures.annotator import DEADLINE_S, Pipeline, Running, filming, parts, until
+
+
+def test_the_stream_shows_annotated_pictures_to_several_viewers(
+    annotator: Running, pipeline: Pipeline
+) -> None:
+    assert not pipeline.registry.watched(["door"])
+    with (
+        filming(pipeline, "door", [2]),
+        annotator.http.stream("GET", "/cameras/door/stream.mjpg") as one,
+        annotator.http.stream("GET", "/cameras/door/stream.mjpg") as two,
+    ):
+        assert one.headers["content-type"].startswith("multipart/x-mixed-replace")
+        first, second = parts(one), parts(two)
+        for _ in range(10):
+            a, b = next(first), next(second)
+        for jpeg in (a, b):
+            picture = simplejpeg.decode_jpeg(jpeg)
+            assert picture.shape == (240, 320, 3)
+            assert picture[100:150, 80:120].max() > 200, "the box is drawn"
+        assert annotator.metric('facestream_annotator_viewers{camera="door"}') == 2
+        assert pipeline.registry.watched(["door"]) == {"door"}
+        drawn = annotator.metric('facestream_annotator_frames_drawn_total{camera="door"}')
+        assert 0 < drawn <= pipeline.seq
+    until(lambda: annotator.metric('facestream_annotator_viewers{camera="door"}') == 0)
+    until(lambda: not pipeline.registry.watched(["door"]), "the end of watching")
+    drawn = annotator.metric('facestream_annotator_frames_drawn_total{camera="door"}')
+    pipeline.frame("door", [2], 100)
+    pipeline.frame("door", [1, 2, 3])
+    until(lambda: len(annotator.http.get("/api/cameras/door/people").json()) == 3)
+    now = annotator.metric('facestream_annotator_frames_drawn_total{camera="door"}')
+    assert now == drawn, "nobody watches, nothing is drawn"
+
+
+def test_a_viewer_that_reads_nothing_does_not_hold_up_the_others(
+    broker_url: str, pipeline: Pipeline
+) -> None:
+    pipeline.camera("door")
+    running = Running(broker_url, viewer_timeout_s=1.0)
+    noise = np.random.default_rng(0).integers(0, 255, (720, 1280, 3), np.uint8)
+    big = simplejpeg.encode_jpeg(noise, 90, colorsubsampling="420")
+    stop = threading.Event()
+
+    def film() -> None:
+        while not stop.wait(0.03):
+            message = Frame(camera="door", session=1, captured_us=now_us(), width=1280, height=720)
+            pipeline.redis.xadd(
+                streams.frames_key("door"),
+                encode(message, big),  # type: ignore[arg-type]
+                maxlen=8,
+                approximate=False,
+            )
+
+    filmer = threading.Thread(target=film)
+    try:
+        until(lambda: running.http.get("/api/cameras").json())
+        filmer.start()
+        with socket.socket() as stuck:
+            stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            stuck.connect(("127.0.0.1", running.port))
+            stuck.sendall(b"GET /cameras/door/stream.mjpg HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            with running.http.stream("GET", "/cameras/door/stream.mjpg") as answer:
+                watcher = parts(answer)
+                viewers = 'facestream_annotator_viewers{camera="door"}'
+                most = 0.0
+                end = time.monotonic() + DEADLINE_S
+                while time.monotonic() < end:
+                    next(watcher)
+                    count = running.metric(viewers)
+                    most = max(most, count)
+                    if most == 2 and count == 1:
+                        break
+                else:
+                    raise AssertionError("the stuck viewer was never let go")
+    finally:
+        stop.set()
+        filmer.join()
+        running.end()
+
+
+def test_a_snapshot_is_fresh(annotator: Running, pipeline: Pipeline) -> None:
+    with filming(pipeline, "door", [1]):
+        answer = annotator.http.get("/cameras/door/snapshot.jpg")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "image/jpeg"
+    assert answer.headers["cache-control"] == "no-store"
+    assert simplejpeg.decode_jpeg(answer.content).shape == (240, 320, 3)
+
+
+def test_a_camera_that_is_down_shows_why(annotator: Running, pipeline: Pipeline) -> None:
+    pipeline.status("door", "failed", "wrong user or password")
+    until(lambda: annotator.http.get("/api/cameras").json()[0]["state"] == "failed")
+    with annotator.http.stream("GET", "/cameras/door/stream.mjpg") as answer:
+        pictures = parts(answer)
+        first, second = next(pictures), next(pictures)
+    assert simplejpeg.decode_jpeg(first).shape == (720, 1280, 3)
+    assert first != second, "it counts the seconds"
+    answer = annotator.http.get("/cameras/door/snapshot.jpg")
+    assert answer.status_code == 503
+    assert answer.headers["content-type"] == "image/jpeg"
+    assert answer.headers["x-camera-state"] == "failed"
+
+
+def test_open_streams_do_not_hold_up_the_end(broker_url: str, pipeline: Pipeline) -> None:
+    pipeline.camera("door")
+    running = Running(broker_url)
+    until(lambda: running.http.get("/api/cameras").json())
+    with (
+        filming(pipeline, "door", [1]),
+        running.http.stream("GET", "/cameras/door/stream.mjpg") as one,
+        running.http.stream("GET", "/api/wall.mjpg") as wall,
+        running.http.stream("GET", "/api/events") as events,
+    ):
+        pictures, tiles, lines = parts(one), parts(wall), events.iter_lines()
+        next(pictures), next(tiles), next(lines)
+        assert running.metric('facestream_annotator_viewers{camera="door"}') == 2
+        assert running.end() < 4
+
+
+def test_a_full_house_is_said_to_be_full(broker_url: str, pipeline: Pipeline) -> None:
+    pipeline.camera("door")
+    running = Running(broker_url, max_viewers=1, max_listeners=1)
+    try:
+        until(lambda: running.http.get("/api/cameras").json())
+        with (
+            filming(pipeline, "door", [1]),
+            running.http.stream("GET", "/cameras/door/stream.mjpg") as one,
+            running.http.stream("GET", "/api/events") as events,
+        ):
+            # Kept: an iterator that is thrown away closes its connection.
+            pictures, lines = parts(one), events.iter_lines()
+            next(pictures), next(lines)
+            for path in ("/cameras/door/stream.mjpg", "/cameras/door/snapshot.jpg", "/api/events"):
+                answer = running.http.get(path)
+                assert answer.status_code == 503
+                assert "too many" in answer.json()["detail"]
+    finally:
+        running.end()
