@@ -3,15 +3,16 @@
 The detector hands over frames with their tracks and face crops, readers of watched cameras hand
 over pictures; both return at once. What waits is bounded: at most `MAX_WAITING` entries, and one
 picture per camera, newer over older. While the broker is away everything is dropped and counted,
-and the cameras run on. Face entries keep the ledger: each is counted as published once it is in the
-stream, and each that the cap pushes out, or that lies there until nobody wants it any more, is
-counted as dropped by whoever takes it away.
+and the cameras run on. Faces are entered in the ledger as they are put into their stream, and so
+are those that the cap pushes out, or that lie there until nobody wants them any more. A batch of
+faces whose reply was lost is in doubt until the broker has said whether it took it.
 """
 
 from __future__ import annotations
 
 import logging
 import math
+import secrets
 import threading
 import time
 from collections import deque
@@ -28,7 +29,7 @@ from services.capture.picture import picture_of, to_jpeg
 from services.capture.reader import CameraReader, CapturedFrame
 from services.capture.settings import CaptureSettings
 from services.capture.tracker import TrackedFace
-from services.common import streams
+from services.common import ledger_scripts, streams
 from services.common.broker import BROKER_ERRORS, explain
 from services.common.errors import PictureError
 from services.common.messages import Face, Frame, Track, encode, now_us
@@ -46,6 +47,15 @@ class _Entry:
     camera: str
     key: str
     fields: dict[bytes, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Faces for one stream, put there together; numbers grow."""
+
+    number: int
+    key: str
+    faces: list[_Entry]
 
 
 class PublisherThread:
@@ -72,6 +82,10 @@ class PublisherThread:
         self._pictures: dict[CameraReader, tuple[CapturedFrame, Found | None]] = {}
         self._removed: set[str] = set()
         self._expiry = FaceExpiry()
+        self._name = secrets.token_hex(6)  # in the ledger; never that of another publisher
+        self._batches = 0
+        self._in_doubt: list[_Batch] = []
+        self._ledgers: dict[str, ledger_scripts.Remembered] = {}
         self._stopping = False
         self._away_until = 0.0
         self._encode_step = metrics.step.labels("jpeg")
@@ -110,6 +124,8 @@ class PublisherThread:
             entries.append(_Entry("face", camera, key, encode(face, crop.jpeg)))
         with self._changed:
             if reader.is_stopped:
+                for entry in entries:
+                    self._count_dropped(entry, "removed")
                 return
             self._entries.extend(entries)
             while len(self._entries) > MAX_WAITING:
@@ -136,6 +152,9 @@ class PublisherThread:
     def remove(self, camera: str) -> None:
         """Take away what the broker still holds of a camera that is no longer read."""
         with self._changed:
+            for entry in self._entries:
+                if entry.camera == camera:
+                    self._count_dropped(entry, "removed")
             self._entries = deque(e for e in self._entries if e.camera != camera)
             self._removed.add(camera)
             self._changed.notify()
@@ -149,7 +168,7 @@ class PublisherThread:
                         break
                     self._changed.wait(wait_s)
                 if self._stopping and not self._entries and not self._can_remove():
-                    return
+                    break
                 entries, self._entries = list(self._entries), deque()
                 pictures, self._pictures = self._pictures, {}
                 removed, self._removed = self._removed, set()
@@ -157,6 +176,8 @@ class PublisherThread:
                 self._round(entries, pictures, removed)
             except Exception:
                 _log.exception("publishing failed")
+        for batch in self._in_doubt:
+            self._count_all_dropped(batch.faces, "broker")
 
     def _chores_in_s(self) -> float | None:
         """How long until there is something to clear away in the broker; None for never."""
@@ -172,9 +193,8 @@ class PublisherThread:
         pictures: dict[CameraReader, tuple[CapturedFrame, Found | None]],
         removed: set[str],
     ) -> None:
-        if time.monotonic() < self._away_until:
-            for entry in entries:
-                self._count_dropped(entry, "broker")
+        if time.monotonic() < self._away_until or not self._has_no_doubt():
+            self._count_all_dropped(entries, "broker")
             for reader in pictures:
                 self._metrics.frames_dropped.labels(reader.camera.name, "broker").inc()
             self._remove_later(removed)
@@ -185,6 +205,8 @@ class PublisherThread:
         now, due_at = time.monotonic(), self._expiry.due_at
         sweeps = self._expiry.sweeps(now) if due_at is not None and now >= due_at else []
         entries = self._permitted(entries)
+        frames = [entry for entry in entries if entry.kind == "frame"]
+        batches = self._batches_of([entry for entry in entries if entry.kind == "face"])
         began = time.perf_counter()
         with self._broker.pipeline(transaction=False) as pipe:
             # First, since what is added now is of a camera that came back.
@@ -192,25 +214,71 @@ class PublisherThread:
                 pipe.delete(streams.frames_key(camera))
                 pipe.delete(streams.status_key(camera))
             for sweep in sweeps:
-                pipe.xtrim(sweep.key, minid=sweep.min_id, approximate=False)
-            for entry in entries:
-                self._add(pipe, entry)
-            for key, ttl_s in {_time_to_live(entry) for entry in entries}:
-                pipe.pexpire(key, int(ttl_s * 1000))
+                ledger_scripts.expire(pipe, sweep.key, sweep.min_id)
+            for entry in frames:
+                fields: Any = entry.fields
+                pipe.xadd(entry.key, fields, maxlen=streams.FRAMES_CAP, approximate=False)
+            for batch in batches:
+                ledger_scripts.put(
+                    pipe,
+                    batch.key,
+                    self._name,
+                    batch.number,
+                    [face.fields for face in batch.faces],
+                    self._ledgers.get(batch.key),
+                )
+            for key in {entry.key for entry in frames}:
+                pipe.pexpire(key, int(streams.FRAMES_TTL_S * 1000))
             try:
                 answers = pipe.execute(raise_on_error=False)
             except BROKER_ERRORS as error:
-                self._metrics.broker_errors.inc()
-                self._away_until = time.monotonic() + _RETRY_S
-                for entry in entries:
-                    self._count_dropped(entry, "broker")
+                self._count_all_dropped(frames, "broker")
+                self._in_doubt = batches
                 self._remove_later(removed)
-                self._on_broker(explain(error))
+                self._lost_the_broker(error)
                 return
         self._publish_step.observe(time.perf_counter() - began)
-        del answers[: 2 * len(removed)]
-        self._count_swept(sweeps, answers[: len(sweeps)])
-        self._on_broker(self._count_answers(entries, answers[len(sweeps) :]))
+        remaining = iter(answers[2 * len(removed) :])
+        self._count_swept(sweeps, [next(remaining) for _ in sweeps])
+        refusals = [self._count_frame(entry, next(remaining)) for entry in frames]
+        refusals += [self._count_batch(batch, next(remaining)) for batch in batches]
+        self._on_broker(next(filter(None, refusals), None))
+
+    def _batches_of(self, faces: list[_Entry]) -> list[_Batch]:
+        by_key: dict[str, list[_Entry]] = {}
+        for face in faces:
+            by_key.setdefault(face.key, []).append(face)
+        batches = []
+        for key, of_key in by_key.items():
+            self._batches += 1
+            batches.append(_Batch(self._batches, key, of_key))
+        return batches
+
+    def _has_no_doubt(self) -> bool:
+        """Find out what became of the batches in doubt; False where the broker does not say."""
+        if not self._in_doubt:
+            return True
+        with self._broker.pipeline(transaction=False) as pipe:
+            for batch in self._in_doubt:
+                ledger_scripts.give_up(pipe, batch.key, self._name, batch.number)
+            try:
+                answers = pipe.execute()
+            except BROKER_ERRORS as error:
+                self._lost_the_broker(error)
+                return False
+        for batch, last in zip(self._in_doubt, answers, strict=True):
+            if last is None:
+                self._count_all_dropped(batch.faces, "broker")
+            else:
+                for face in batch.faces:
+                    self._count_published(face, last)
+        self._in_doubt = []
+        return True
+
+    def _lost_the_broker(self, error: Exception) -> None:
+        self._metrics.broker_errors.inc()
+        self._away_until = time.monotonic() + _RETRY_S
+        self._on_broker(explain(error))
 
     def _permitted(self, entries: list[_Entry]) -> list[_Entry]:
         """Those of cameras that are ours to publish; the others are counted."""
@@ -224,13 +292,6 @@ class PublisherThread:
         with self._changed:
             self._removed |= removed
 
-    def _add(self, pipe: Any, entry: _Entry) -> None:
-        if entry.kind == "frame":
-            pipe.xadd(entry.key, entry.fields, maxlen=streams.FRAMES_CAP, approximate=False)
-        else:
-            pipe.xadd(entry.key, entry.fields)
-            pipe.xtrim(entry.key, maxlen=streams.FACES_CAP, approximate=False)
-
     def _count_swept(self, sweeps: list[Sweep], answers: list[Any]) -> None:
         for sweep, taken in zip(sweeps, answers, strict=True):
             if isinstance(taken, int):
@@ -238,25 +299,32 @@ class PublisherThread:
                 if taken:
                     self._metrics.faces_dropped.labels(sweep.camera, "expired").inc(taken)
 
-    def _count_answers(self, entries: list[_Entry], answers: list[Any]) -> str | None:
-        """Count what the broker took; returns why it refused something, if it did."""
-        remaining = iter(answers)
-        refusal: str | None = None
-        for entry in entries:
-            added = next(remaining)
-            trimmed = next(remaining) if entry.kind == "face" else 0
-            if isinstance(added, Exception):
-                self._metrics.broker_errors.inc()
-                self._count_dropped(entry, "broker")
-                refusal = explain(added)
-            elif entry.kind == "face":
-                self._metrics.faces_published.labels(entry.camera).inc()
-                self._expiry.published(entry.key, added, entry.camera, time.monotonic())
-            elif streams.JPEG_FIELD in entry.fields:
-                self._metrics.frames_published.labels(entry.camera).inc()
-            if isinstance(trimmed, int) and trimmed:
-                self._metrics.faces_dropped.labels(entry.camera, "overflow").inc(trimmed)
-        return refusal
+    def _count_frame(self, frame: _Entry, answer: Any) -> str | None:
+        """Count a frame that the broker took; returns why it did not, if so."""
+        if isinstance(answer, Exception):
+            self._metrics.broker_errors.inc()
+            self._count_dropped(frame, "broker")
+            return explain(answer)
+        if streams.JPEG_FIELD in frame.fields:
+            self._metrics.frames_published.labels(frame.camera).inc()
+        return None
+
+    def _count_batch(self, batch: _Batch, answer: Any) -> str | None:
+        """The same of a batch of faces, which is taken or refused as a whole."""
+        if isinstance(answer, Exception):
+            self._metrics.broker_errors.inc()
+            self._count_all_dropped(batch.faces, "broker")
+            return explain(answer)
+        added, self._ledgers[batch.key] = ledger_scripts.answer_of_put(answer)
+        for face, (entry, pushed_out) in zip(batch.faces, added, strict=True):
+            self._count_published(face, entry)
+            if pushed_out:
+                self._metrics.faces_dropped.labels(face.camera, "overflow").inc(pushed_out)
+        return None
+
+    def _count_published(self, face: _Entry, entry: bytes) -> None:
+        self._metrics.faces_published.labels(face.camera).inc()
+        self._expiry.published(face.key, entry, face.camera, time.monotonic())
 
     def _picture_entries(
         self, reader: CameraReader, frame: CapturedFrame, found: Found | None
@@ -287,9 +355,9 @@ class PublisherThread:
         )
         counter.labels(entry.camera, reason).inc()
 
-
-def _time_to_live(entry: _Entry) -> tuple[str, float]:
-    return entry.key, streams.FRAMES_TTL_S if entry.kind == "frame" else streams.FACES_TTL_S
+    def _count_all_dropped(self, entries: list[_Entry], reason: str) -> None:
+        for entry in entries:
+            self._count_dropped(entry, reason)
 
 
 def _frame_message(

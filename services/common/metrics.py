@@ -54,8 +54,9 @@ class _Metrics:
 class CaptureMetrics(_Metrics):
     """Camera in, faces out.
 
-    `reason` of a dropped face: overflow, broker, encode, lease (the camera is another replica's);
-    of a frame: corrupt, detector (too many are due), publisher, broker, format, error, lease.
+    `reason` of a dropped face: overflow, expired (both had been published), broker, encode, lease
+    (the camera is another replica's), removed (with its camera); of a frame: corrupt, detector (too
+    many are due), publisher, broker, format, error, lease, removed.
     """
 
     service = "capture"
@@ -97,7 +98,10 @@ class CaptureMetrics(_Metrics):
 
 
 class WorkerMetrics(_Metrics):
-    """Crops in, results out. `reason` of a dropped face: stale, corrupt, foreign, dead, broker."""
+    """Crops in, results out.
+
+    `reason` of a dropped face: stale, corrupt, foreign, dead, broker; `fate`: see `ledger`.
+    """
 
     service = "worker"
 
@@ -113,6 +117,12 @@ class WorkerMetrics(_Metrics):
         )
         self.backlog = self._gauge("backlog_faces", "Faces in the streams, waiting or in hand")
         self.oldest = self._gauge("oldest_face_seconds", "Age of the oldest of them")
+        self.ledger = self._gauge(
+            "ledger_faces", "Faces in the broker's ledger, by what became of them", ("fate",)
+        )
+        self.unexplained = self._gauge(
+            "unexplained_faces", "Published faces of which the ledger does not say what became"
+        )
         self.batch = Histogram(
             "facestream_worker_batch_faces",
             "Faces per request",

@@ -70,6 +70,16 @@ def faces_key(shard: int) -> str:
     return f"{PREFIX}:faces:{{{shard}}}"
 
 
+def ledger_key(faces: str) -> str:
+    """Hash beside a faces stream: what became of its faces; see `ledger`."""
+    return f"{faces}:ledger"
+
+
+def sent_key(faces: str, publisher: str) -> str:
+    """String with a time to live: the last batch that a publisher put into a faces stream."""
+    return f"{faces}:sent:{publisher}"
+
+
 def shard_of(camera: str, shards: int) -> int:
     """The faces shard of a camera, 0 ≤ shard < shards; the same in every process."""
     return zlib.crc32(camera.encode()) % shards

@@ -18,7 +18,9 @@ from typing import Any
 
 import redis
 
+from services.common import ledger_scripts
 from services.common.broker import BROKER_ERRORS, MAX_BLOCK_MS, by_stream
+from services.common.ledger import Ledger
 from services.common.scaled_broker import slot_groups
 from services.common.streams import WORKER_GROUP, faces_key
 
@@ -77,7 +79,7 @@ class Inbox:
         """Have the group on every shard, reading from the stream's beginning."""
         with self._broker.pipeline(transaction=False) as pipe:
             for stream in self.streams:
-                pipe.xgroup_create(stream, WORKER_GROUP, "0", mkstream=True)
+                ledger_scripts.open_group(pipe, stream)
             for answer in pipe.execute(raise_on_error=False):
                 if isinstance(answer, Exception) and not str(answer).startswith(_GROUP_EXISTS):
                     raise answer
@@ -202,6 +204,13 @@ class Inbox:
         # An entry's id begins with the broker's time of its arrival, in milliseconds.
         ages_ms = [now_ms - int(first[0][0].split(b"-")[0]) for first in answers[1::2] if first]
         return sum(answers[::2]), max(0.0, max(ages_ms, default=0.0) / 1000)
+
+    def ledger(self) -> Ledger:
+        """What became of all faces so far, over all shards."""
+        with self._broker.pipeline(transaction=False) as pipe:
+            for stream in self.streams:
+                ledger_scripts.read(pipe, stream)
+            return sum(map(ledger_scripts.answer_of_read, pipe.execute()), Ledger())
 
     def forget_silent(self, idle_s: float) -> int:
         """Delete workers that hold nothing and have not asked for so long; returns how many."""

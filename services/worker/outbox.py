@@ -1,7 +1,8 @@
 """Ends a face's time in the stream: its result or its fate goes out, its entry goes away.
 
-`settle` writes results and dead letters, acknowledges and deletes, all of it or nothing (but in a
-Redis Cluster, which has no transaction over the slots of a face and its result). An entry
+`settle` writes results and dead letters, acknowledges, deletes and enters it in the ledger, all of
+it or nothing (but in a Redis Cluster, which has no transaction over the slots of a face and its
+result). An entry
 is counted only by who deleted it: where it was trimmed meanwhile, the trimmer has counted it. When
 the broker's reply is lost, `unsettled` finds out what became of it.
 """
@@ -16,6 +17,7 @@ from typing import Any
 import redis
 from google.protobuf.message import Message
 
+from services.common import ledger_scripts
 from services.common.errors import MessageError
 from services.common.messages import DeadFace, Face, Result, decode_result, encode
 from services.common.metrics import WorkerMetrics
@@ -32,6 +34,8 @@ from services.worker.inbox import NO_GROUP, Arrival
 
 # A result that comes after its camera was removed makes the stream anew: it must not stay.
 _RESULTS_TTL_S = 60
+
+_ANSWERED = "answered"  # a face's fate in the ledger; the others are the reasons
 
 # What tells a result from every other: camera, session, track, time of picture and of answer.
 Identity = tuple[str, int, int, int, int]
@@ -73,12 +77,12 @@ class Outbox:
 
         Where this raises, it may have been done all the same: ask `unsettled` before trying again.
         """
-        by_fate: dict[tuple[str, Reason | None], list[bytes]] = defaultdict(list)
+        fates: dict[str, dict[str, list[bytes]]] = defaultdict(lambda: defaultdict(list))
         # One transaction: half of it done would be a result without its count, or the reverse.
         with self._broker.pipeline(transaction=not is_cluster(self._broker)) as pipe:
             for item in answered:
                 _add(pipe, results_key(item.result.camera), item.result, RESULTS_CAP)
-                by_fate[item.arrival.stream, None].append(item.arrival.id)
+                fates[item.arrival.stream][_ANSWERED].append(item.arrival.id)
             for camera in {item.result.camera for item in answered}:
                 pipe.expire(results_key(camera), _RESULTS_TTL_S)
             for drop in dropped:
@@ -87,10 +91,9 @@ class Outbox:
                         face=drop.face, deliveries=drop.arrival.deliveries, reason=drop.why
                     )
                     _add(pipe, DEAD_KEY, letter, DEAD_CAP)
-                by_fate[drop.arrival.stream, drop.reason].append(drop.arrival.id)
-            for (stream, _), entries in by_fate.items():
-                pipe.xack(stream, WORKER_GROUP, *entries)
-                pipe.xdel(stream, *entries)
+                fates[drop.arrival.stream][drop.reason].append(drop.arrival.id)
+            for stream, by_fate in fates.items():
+                ledger_scripts.settle(pipe, stream, by_fate)
             try:
                 answers = pipe.execute(raise_on_error=False)
             except redis.exceptions.OutOfMemoryError as error:
@@ -104,17 +107,21 @@ class Outbox:
             for item, answer in zip(answered, answers, strict=False)
             if isinstance(answer, Exception)
         )
-        deleted = answers[len(answers) - 2 * len(by_fate) + 1 :: 2]
-        for (stream, reason), number in zip(by_fate, deleted, strict=True):
-            if isinstance(number, Exception):
+        for (stream, by_fate), taken in zip(
+            fates.items(), answers[len(answers) - len(fates) :], strict=True
+        ):
+            if isinstance(taken, Exception):
                 continue
-            if reason is None:
-                lost = min(number, refused[stream])
-                self._count_answered(answered, number - lost)
-                self._drops.count("broker", lost, failures[0] if failures else "")
-            else:
-                why = next(drop.why for drop in dropped if drop.reason == reason)
-                self._drops.count(reason, number, why)
+            for fate, number in zip(by_fate, taken, strict=True):
+                if fate == _ANSWERED:
+                    lost = min(number, refused[stream])
+                    self._count_answered(answered, number - lost)
+                    if lost:
+                        self._drops.count("broker", lost, failures[0])
+                        ledger_scripts.correct(self._broker, stream, _ANSWERED, "broker", lost)
+                else:
+                    first = next(drop for drop in dropped if drop.reason == fate)
+                    self._drops.count(first.reason, number, first.why)
 
     def unsettled(
         self, answered: Sequence[Answered], dropped: Sequence[Dropped]

@@ -232,6 +232,10 @@ class Worker:
                 faces, oldest_s = self._inbox.backlog()
                 self.metrics.backlog.set(faces)
                 self.metrics.oldest.set(oldest_s)
+                ledger = self._inbox.ledger()
+                for fate, number in ledger.figures().items():
+                    self.metrics.ledger.labels(fate).set(number)
+                self.metrics.unexplained.set(ledger.unexplained)
                 if time.monotonic() >= forget_at:
                     forget_at = time.monotonic() + _FORGET_EVERY_S
                     self._inbox.forget_silent(self._settings.consumer_idle_s)

@@ -121,6 +121,30 @@ def test_a_refused_entry_is_counted_and_the_others_go_through(bench: _Bench) -> 
     assert bench.client.xlen(streams.frames_key("door")) == 1
 
 
+@pytest.mark.parametrize("after_the_work", [True, False])
+def test_a_batch_whose_reply_was_lost_is_counted_as_what_became_of_it(
+    bench: _Bench, monkeypatch: pytest.MonkeyPatch, after_the_work: bool
+) -> None:
+    execute = redis.client.Pipeline.execute
+
+    def fail(pipe: Any, *args: Any, **kwargs: Any) -> Any:
+        monkeypatch.undo()
+        if after_the_work:
+            execute(pipe, *args, **kwargs)
+        raise redis.ConnectionError("the reply is lost")
+
+    monkeypatch.setattr(redis.client.Pipeline, "execute", fail)
+    bench.publisher.put_found(bench.reader, FRAME, FOUND)
+    bench.publisher.start()
+    _until(lambda: bench.refusals)
+    assert bench.count("faces_published") == bench.count("faces_dropped", reason="broker") == 0
+    time.sleep(0.6)  # it does not ask before
+    bench.publisher.put_found(bench.reader, FRAME, FOUND)
+    bench.publisher.stop(time.monotonic() + 5)
+    assert bench.count("faces_published") == bench.client.xlen(streams.faces_key(0))
+    assert bench.count("faces_dropped", reason="broker") == (0 if after_the_work else 1)
+
+
 def test_without_a_broker_everything_is_counted_and_nothing_waits(tmp_path: Path) -> None:
     bench = _Bench(f"unix://{tmp_path}/nobody.sock")
     bench.publisher.start()
@@ -140,6 +164,7 @@ def test_nothing_of_a_removed_camera_is_left(bench: _Bench) -> None:
     bench.reader.stop()
     bench.publisher.remove("door")
     bench.publisher.put_found(bench.reader, FRAME, FOUND)
+    assert bench.count("faces_dropped", reason="removed") == 1
     _until(lambda: not bench.client.exists(streams.frames_key("door")))
     bench.publisher.stop(time.monotonic() + 5)
     assert not bench.client.exists(streams.frames_key("door"))

@@ -1,0 +1,105 @@
+"""The ledger of faces: how many were put into the streams, and what became of each. Pure.
+
+Every face that is published has one fate, or waits in its stream: published = answered + dead
+letters + dropped by reason + waiting. The numbers stand in the broker beside the stream and are
+changed together with it (`ledger_scripts`), so that no service can die between a deed and its
+entry. A broker that dies takes its ledger along: capture remembers what it last said, and carries
+it over into the next one, where the faces that waited then are `lost`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+PUBLISHED, WAITING, LOST = "published", "waiting", "lost"
+# answered: its result was given; dead: its metadata is in the dead letters. The others got neither:
+# stale (too old to be worth it), corrupt (cannot be read), broker (it refused the result),
+# overflow (pushed out by newer ones), expired (nobody took it), lost (with the broker's memory).
+FATES = ("answered", "dead", "stale", "corrupt", "broker", "overflow", "expired", LOST)
+METRIC = "facestream_worker_ledger_faces"
+_NOT_SENT = "facestream_capture_faces_dropped_total"
+_NOT_SENT_REASONS = ("broker", "lease", "encode", "removed")
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """Faces put into the streams since there is a ledger.
+
+    fates: how many met each of `FATES`, where any did; waiting: in the streams now, also those that
+    a worker has in hand.
+    """
+
+    published: int = 0
+    fates: Mapping[str, int] = field(default_factory=dict)
+    waiting: int = 0
+
+    @property
+    def unexplained(self) -> int:
+        """Faces of which nobody knows what became. Below 0: entries that nobody published."""
+        return self.published - sum(self.fates.values()) - self.waiting
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """Those that got neither a result nor a dead letter, by reason; none that are 0."""
+        others = {name: n for name, n in self.fates.items() if name not in ("answered", "dead")}
+        return {name: n for name, n in others.items() if n}
+
+    def ended(self) -> Ledger:
+        """As it stands when the broker has died: what waited is lost."""
+        lost = self.fates.get(LOST, 0) + self.waiting
+        return Ledger(self.published, {**self.fates, LOST: lost}, 0)
+
+    def __add__(self, other: Ledger) -> Ledger:
+        """Of both, as of several shards."""
+        return self._with(other, 1)
+
+    def since(self, earlier: Ledger) -> Ledger:
+        """What was added meanwhile; `waiting` is the growth of what waits."""
+        return self._with(earlier, -1)
+
+    def _with(self, other: Ledger, sign: int) -> Ledger:
+        sums = {n: self.fates.get(n, 0) + sign * other.fates.get(n, 0) for n in FATES}
+        return Ledger(
+            self.published + sign * other.published,
+            {name: number for name, number in sums.items() if number},
+            self.waiting + sign * other.waiting,
+        )
+
+    def figures(self) -> dict[str, int]:
+        """`published`, every fate and `waiting`, as the metric's label and value."""
+        fates = {name: self.fates.get(name, 0) for name in FATES}
+        return {PUBLISHED: self.published, **fates, WAITING: self.waiting}
+
+
+def of_fields(fields: Mapping[str, str], waiting: int) -> Ledger:
+    """From the fields of the broker's hash; those that begin with `_` are its own matter."""
+    counts = {name: int(value) for name, value in fields.items() if not name.startswith("_")}
+    published = counts.pop(PUBLISHED, 0)
+    return Ledger(published, counts, waiting)
+
+
+Sample = tuple[str, Mapping[str, str], float]  # name, labels, value
+
+
+def of_samples(samples: Iterable[Sample]) -> Ledger:
+    """From the metrics of all services.
+
+    Every worker tells the same ledger, so the one that has come furthest is taken.
+    """
+    workers: dict[str, dict[str, int]] = {}
+    for name, labels, value in samples:
+        if name == METRIC:
+            workers.setdefault(labels.get("instance", ""), {})[labels["fate"]] = int(value)
+    figures = max(workers.values(), key=lambda told: told.get(PUBLISHED, 0), default={})
+    fates = {name: number for name in FATES if (number := figures.get(name, 0))}
+    return Ledger(figures.get(PUBLISHED, 0), fates, figures.get(WAITING, 0))
+
+
+def not_sent(samples: Iterable[Sample]) -> dict[str, int]:
+    """Faces that never came into a stream, by reason, from the metrics of capture."""
+    found: dict[str, int] = {}
+    for name, labels, value in samples:
+        if name == _NOT_SENT and labels["reason"] in _NOT_SENT_REASONS and value:
+            found[labels["reason"]] = found.get(labels["reason"], 0) + int(value)
+    return found
