@@ -1,5 +1,6 @@
 """Kills one part of the running stack after the other; picture and results must come back by
-themselves, and a viewer who is there all the time must not be thrown out."""
+themselves, a viewer who is there all the time must not be thrown out, and every face that was
+published must be accounted for."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from services.common.ledger import Ledger, of_samples
 from tests.fixtures.stack import Stack, running_stack, wait_for
 
 PARTS = ("demo-camera", "broker", "model-server", "worker", "capture", "annotator")
@@ -87,11 +89,18 @@ def pictures(stack: Stack) -> bool:
         return viewer.sees()
 
 
+def faces(stack: Stack, more_than: int = 0) -> Ledger | None:
+    """The ledger, once it tells of more faces than so many."""
+    ledger = of_samples(stack.samples())
+    return ledger if ledger.published > more_than else None
+
+
 @pytest.mark.chaos
 @pytest.mark.parametrize("part", PARTS)
 def test_picture_and_results_come_back_after_a_part_was_killed(stack: Stack, part: str) -> None:
     before = stack.parts()
     assert set(before) == set(PARTS)
+    ledger = wait_for(lambda: faces(stack), "a ledger")
 
     with Viewer(stack) as stays:
         wait_for(stays.sees, "pictures for the viewer who stays")
@@ -107,6 +116,9 @@ def test_picture_and_results_come_back_after_a_part_was_killed(stack: Stack, par
     assert wait_for(lambda: pictures(stack), f"pictures without the old {part}", BACK_S)
     results = stack.metric(_RESULTS)
     wait_for(lambda: stack.metric(_RESULTS) > results, f"results without the old {part}", BACK_S)
+    told = wait_for(lambda: faces(stack, ledger.published), "more faces in the ledger")
+    assert (told.unexplained, ledger.unexplained) == (0, 0)
+    assert told.since(ledger).published > 0, "it goes on, whoever died"
     after = stack.parts()
     assert {name for name in PARTS if after[name] != before[name]} == {part}
     assert f"{part} was killed by signal 9; starting it again" in stack.output
