@@ -19,13 +19,13 @@ KINDS: dict[str, tuple[str, ...]] = {
     "slow": LINKS,
     "no memory": ("broker",),
     "disk full": ("annotator",),
-    "clock +1 h": ("machine",),
-    "clock -1 h": ("machine",),
     "closes": ("camera",),
     "stalls": ("camera",),
     "changes size": ("camera",),
     "garbage": ("camera",),
 }
+_AT_ONCE = ("killed", "changes size")  # nothing is held
+_AT_ONCE = ("killed", "changes size")  # nothing is held
 _SHORTEST_S, _LONGEST_S = 1.0, 8.0
 _TWO = 0.4  # of the rounds have two faults at a time
 
@@ -51,23 +51,20 @@ def rounds(seed: int) -> Iterator[list[Fault]]:
             every = [(kind, target) for kind, targets in KINDS.items() for target in targets]
             chance.shuffle(every)
             bag = every + bag
-        chosen = [_drawn(bag, chance)]
+        chosen = [_fault(*bag.pop(), chance)]
         if chance.random() < _TWO:
             other = next((f for f in reversed(bag) if not _clash(f, chosen[0])), None)
             if other is not None:
                 bag.remove(other)
-                chosen.append(Fault(*other, _held_s(chance)))
+                chosen.append(_fault(*other, chance))
         yield chosen
 
 
-def _drawn(bag: list[tuple[str, str]], chance: random.Random) -> Fault:
-    return Fault(*bag.pop(), _held_s(chance))
-
-
-def _held_s(chance: random.Random) -> float:
-    return round(chance.uniform(_SHORTEST_S, _LONGEST_S), 1)
+def _fault(kind: str, target: str, chance: random.Random) -> Fault:
+    held_s = 0.0 if kind in _AT_ONCE else round(chance.uniform(_SHORTEST_S, _LONGEST_S), 1)
+    return Fault(kind, target, held_s)
 
 
 def _clash(other: tuple[str, str], fault: Fault) -> bool:
-    """Two faults of one target, or two of the clock, undo each other."""
+    """Two faults of one target would undo each other."""
     return other[1] == fault.target

@@ -13,15 +13,14 @@ from dataclasses import replace
 from typing import Any
 
 from services.cli import main
-from services.stack import up
-from services.stack.parts import Part
+from services.stack import parts, up
 
 VARIABLE = "SOAK_PARTS"
 _CHANGES: dict[str, dict[str, str]] = json.loads(os.environ.pop(VARIABLE, "{}"))
-_plan = up.plan
+_plan = parts.plan
 
 
-def _changed_plan(*arguments: Any, **options: Any) -> list[Part]:
+def _changed_plan(*arguments: Any, **options: Any) -> list[parts.Part]:
     return [
         replace(part, environment={**part.environment, **_CHANGES.get(part.name, {})})
         for part in _plan(*arguments, **options)
@@ -29,5 +28,5 @@ def _changed_plan(*arguments: Any, **options: Any) -> list[Part]:
 
 
 if __name__ == "__main__":
-    up.plan = _changed_plan
+    vars(up)["plan"] = _changed_plan
     sys.exit(main())

@@ -1,0 +1,54 @@
+"""`python -m tests.soak faults|clock|load|growth`: run it, and write its record."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tests.bench.report import machine
+from tests.soak import run_clock, run_faults, run_growth, run_load
+
+RECORDS = Path(__file__).parent / "records"
+
+
+def main() -> None:
+    """Run what is asked for."""
+    parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
+    parser.add_argument("what", choices=("faults", "clock", "load", "growth"))
+    parser.add_argument("--minutes", type=float, default=10.0, help="not of clock")
+    parser.add_argument("--cameras", type=int, default=12, help="of load: as many as are carried")
+    parser.add_argument("--seed", type=int, default=1, help="of faults")
+    parser.add_argument("--json", type=Path, help="default: the record in the repository")
+    parser.add_argument("--note", default="", help="kept in the record: what else the machine did")
+    arguments = parser.parse_args()
+    seconds, load = arguments.minutes * 60, os.getloadavg()[0]
+    runs: dict[str, Callable[[], dict[str, Any]]] = {
+        "faults": lambda: run_faults.run(seconds, arguments.seed, say),
+        "clock": lambda: run_clock.run(say),
+        "load": lambda: run_load.run(seconds, arguments.cameras, say),
+        "growth": lambda: run_growth.run(seconds, arguments.cameras // 2, say),
+    }
+    record = {
+        **runs[arguments.what](),
+        "machine": machine(),
+        "load_at_start": round(load, 2),
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "note": arguments.note,
+    }
+    path = arguments.json or RECORDS / f"{arguments.what}.json"
+    path.write_text(json.dumps(record, indent=1) + "\n")
+    say(f"written to {path}")
+
+
+def say(line: str) -> None:
+    """Print at once."""
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()

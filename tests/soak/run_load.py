@@ -1,0 +1,181 @@
+"""As many cameras as the machine carries, twice as many, and many viewers of one stream."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from services.common.ledger import Sample, of_samples
+from services.stack.demo_camera import cache_folder
+from services.stack.demo_clip import ensure_clip
+from tests.bench.camera_bank import CameraBank
+from tests.bench.clip import FPS, numbered_clip
+from tests.bench.viewers import Listener
+from tests.fixtures.stack import running_stack
+from tests.soak.figures import fairness, percentiles
+from tests.soak.watch import Watch
+
+VIEWERS, SLOW = 50, 10
+_WARM_UP_S = 6.0
+_BUSY = "of all cores"
+
+Figures = dict[str, Any]
+Say = Callable[[str], None]
+
+
+def run(seconds: float, cameras: int, say: Say) -> Figures:
+    """A record: `cameras` for most of the time, then twice as many, then a crowd of viewers."""
+    carried_s, other_s = seconds * 0.5, seconds * 0.25
+    with tempfile.TemporaryDirectory(prefix="soak-") as name:
+        clip = Path(name) / "clip.mp4"
+        numbered_clip(ensure_clip(cache_folder(), lambda share: None), 720, 24.0, clip)
+        say(f"{cameras} cameras for {carried_s:.0f} s")
+        carried = _loaded(clip, cameras, carried_s)
+        say(f"{2 * cameras} cameras for {other_s:.0f} s")
+        overload = _loaded(clip, 2 * cameras, other_s)
+        say(f"{VIEWERS} viewers of one stream for {other_s:.0f} s")
+        crowd = _crowded(clip, other_s)
+    return {"seconds": round(seconds), "carried": carried, "overload": overload, "crowd": crowd}
+
+
+def _loaded(clip: Path, cameras: int, seconds: float) -> Figures:
+    with ExitStack() as held:
+        folder = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="soak-")))
+        bank = held.enter_context(CameraBank({f"camera{i}": clip for i in range(cameras)}))
+        stack = held.enter_context(stack_of(bank, folder))
+        time.sleep(_WARM_UP_S)
+        watch = held.enter_context(Watch(stack, folder, bank.names))
+        time.sleep(1.0)
+        listener = held.enter_context(
+            Listener(f"unix://{next(folder.glob('facestream-*/broker.sock'))}", bank.names)
+        )
+        before, began_s = stack.samples(), time.monotonic()
+        age_from = len(watch.seen.age_s)
+        time.sleep(seconds)
+        after, took_s = stack.samples(), time.monotonic() - began_s
+        counts = Counts(before, after)
+        ages_s = watch.seen.age_s[age_from:]
+        ledger = of_samples(after).since(of_samples(before))
+        return {
+            "cameras": cameras,
+            "seconds": round(took_s),
+            "frames_received": counts.total("facestream_capture_frames_total")
+            / (took_s * FPS * cameras),
+            "frames_late_s": percentiles(listener.lateness_s, 50, 95, 99),
+            "searches_a_second": counts.searches(cameras) / took_s / cameras,
+            "answer_age_s": percentiles(ages_s, 50, 95, 99, 100),
+            "ledger": ledger.figures(),
+            "unexplained": ledger.unexplained,
+            "not_searched": counts.by_reason("facestream_capture_frames_dropped_total"),
+            "faces_not_sent_or_pushed_out": counts.by_reason(
+                "facestream_capture_faces_dropped_total"
+            ),
+            "fairness": {
+                "frames": fairness(counts.by_camera("facestream_capture_frames_total", bank.names)),
+                "searches": fairness(
+                    np.add(
+                        counts.by_camera("facestream_capture_detections_total", bank.names),
+                        counts.by_camera("facestream_capture_detections_spared_total", bank.names),
+                    ).tolist()
+                ),
+                "skipped": fairness(
+                    counts.by_camera(
+                        "facestream_capture_frames_dropped_total", bank.names, "detector"
+                    )
+                ),
+                "answers": fairness([watch.seen.answered[name] for name in bank.names]),
+            },
+            "cpu_s_a_second": counts.total("process_cpu_seconds_total") / took_s,
+            "rss_mb": watch.seen.sizes[-1].rss_mb,
+        }
+
+
+def _crowded(clip: Path, seconds: float) -> Figures:
+    with ExitStack() as held:
+        folder = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="soak-")))
+        bank = held.enter_context(CameraBank({"camera0": clip}))
+        stack = held.enter_context(stack_of(bank, folder))
+        watch = held.enter_context(Watch(stack, folder, bank.names))
+        time.sleep(_WARM_UP_S)
+        url = f"http://127.0.0.1:{stack.port}/cameras/camera0/stream.mjpg"
+        before = stack.samples()
+        command = [sys.executable, "-m", "tests.soak.crowd", url, str(VIEWERS), str(SLOW)]
+        ended = subprocess.run(
+            [*command, str(seconds)], capture_output=True, text=True, timeout=seconds + 60
+        )
+        viewers: list[Figures] = json.loads(ended.stdout)
+        counts = Counts(before, stack.samples())
+        quick = [v for v in viewers if not v["slow"]]
+        slow = [v for v in viewers if v["slow"]]
+        return {
+            "seconds": round(seconds),
+            "viewers": VIEWERS,
+            "slow": SLOW,
+            "thrown_out": sum(v["is_out"] for v in viewers),
+            "pictures_a_second": percentiles([v["pictures"] / seconds for v in quick], 0, 50, 100),
+            "longest_wait_s": percentiles([v["longest_s"] for v in quick], 50, 100),
+            "fairness": fairness([v["pictures"] for v in quick]),
+            "slow_pictures_a_second": percentiles(
+                [v["pictures"] / seconds for v in slow], 0, 50, 100
+            ),
+            "pictures_skipped": counts.total("facestream_annotator_viewer_frames_skipped_total"),
+            "answers_a_second": sum(watch.seen.answered.values()) / seconds,
+            "cpu_s_a_second": counts.total("process_cpu_seconds_total") / seconds,
+            "rss_mb": watch.seen.sizes[-1].rss_mb,
+        }
+
+
+def stack_of(bank: CameraBank, folder: Path) -> Any:
+    """A stack that reads a bank's cameras; its broker's folder is in `folder`."""
+    cameras = [part for name in bank.names for part in ("--camera", f"{name}={bank.url(name)}")]
+    own = {
+        "TMPDIR": str(folder),
+        "XDG_DATA_HOME": str(folder),
+        "FACESTREAM_MODEL_SERVER_MODELS_DIR": str(Path("models").resolve()),
+    }
+    return running_stack(*cameras, cache=cache_folder(), environment=own)
+
+
+class Counts:
+    """What the counters of all services grew by between two readings."""
+
+    def __init__(self, before: list[Sample], after: list[Sample]) -> None:
+        earlier = {(name, tuple(sorted(labels.items()))): value for name, labels, value in before}
+        self._grown = [
+            (name, labels, value - earlier.get((name, tuple(sorted(labels.items()))), 0.0))
+            for name, labels, value in after
+        ]
+
+    def total(self, metric: str) -> float:
+        """Over all labels."""
+        return sum(value for name, _, value in self._grown if name == metric)
+
+    def by_reason(self, metric: str) -> dict[str, int]:
+        """Over all cameras; none that are 0."""
+        sums: dict[str, int] = {}
+        for name, labels, value in self._grown:
+            if name == metric and value:
+                sums[labels["reason"]] = sums.get(labels["reason"], 0) + round(value)
+        return sums
+
+    def by_camera(self, metric: str, cameras: list[str], reason: str = "") -> list[float]:
+        """In the order of these cameras; of one reason, where one is named."""
+        sums = dict.fromkeys(cameras, 0.0)
+        for name, labels, value in self._grown:
+            if name == metric and labels["camera"] in sums and reason in ("", labels.get("reason")):
+                sums[labels["camera"]] += value
+        return list(sums.values())
+
+    def searches(self, cameras: int) -> float:
+        """Looks for faces, those that were spared included."""
+        kinds = ("detections", "detections_spared")
+        return sum(self.total(f"facestream_capture_{kind}_total") for kind in kinds)
