@@ -29,11 +29,13 @@ from services.common.reach import Reach
 from services.common.redaction import redact
 
 LOCAL_SCHEMES = ("file", "device")
+MAX_PIXELS = 4096 * 4096  # of a picture; the decoder refuses a larger one before it takes memory
 
 _DEFAULT_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
 # What the stream is, its first key frame tells the decoder. FFmpeg must not study it before: it
 # would do so for a second, and with `nobuffer` even throw the first key frame away.
 _NO_ANALYSIS = {"analyzeduration": "1", "fpsprobesize": "0"}
+_BOUNDED = {"max_pixels": str(MAX_PIXELS)}
 _RTSP_PROBE_BYTES = 32  # the format is known; the least that FFmpeg takes
 _HTTP_PROBE_BYTES = 500_000
 _UDP_REORDER_US = 100_000
@@ -104,7 +106,7 @@ def _opened(
             url,
             mode="r",
             format=container_format,
-            options=options,
+            options=options | _BOUNDED,  # for what looks into the stream while it is opened
             timeout=(open_timeout_s, read_timeout_s),
         )
     except (OSError, ValueError, av.FFmpegError) as error:
@@ -188,9 +190,16 @@ def _video_stream(container: InputContainer, *, is_live: bool) -> VideoStream:
         raise CameraError(f"the stream has no picture, only {' and '.join(kinds) or 'nothing'}")
     stream = container.streams.video[0]
     context = stream.codec_context
+    if context.width * context.height > MAX_PIXELS:
+        size = f"{context.width}×{context.height}"
+        raise CameraError(
+            f"its pictures of {size} are larger than {MAX_PIXELS / 1e6:.1f} megapixels: "
+            "choose a smaller size in the camera"
+        )
     # A second thread would hold every frame back until the next one comes.
     context.thread_count = 1
     context.thread_type = ThreadType.NONE
+    context.options = dict(_BOUNDED)
     if is_live:
         context.flags |= Flags.low_delay
     return stream

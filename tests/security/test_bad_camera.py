@@ -1,0 +1,203 @@
+"""Cameras that send anything at all: capture lives on, says why, and serves the others."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import redis
+
+from services.capture.source import read_frames
+from services.common.cameras import Camera, CameraRegistry, CameraStatus
+from services.common.errors import CameraError
+from services.common.reach import EVERYWHERE
+from services.stack.h264_clip import Clip
+from services.stack.rtsp_server import RtspServer, running
+from tests.fixtures.bad_camera import (
+    jpeg_that_says,
+    send_pictures,
+    sequence_parameters,
+    serving,
+    speak_mjpeg,
+    speak_rtsp,
+)
+from tests.fixtures.stack import ROOT, make_clip, wait_for
+
+SEED = 20_240_601
+FRAMES = 20
+HUGE_PX = 8176  # 100 MB a picture, and several of them while one is decoded
+CAPTURE_MB = 250
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Clip:
+    return Clip.load(make_clip(tmp_path_factory.mktemp("clips") / "clip.mp4"))
+
+
+def speaker(clip: Clip, seed: int) -> tuple[str, Callable[[socket.socket], None]]:
+    """A bad camera's scheme and what it says; something else to each client."""
+    chance = random.Random(seed)
+    if seed % 4 == 3:
+        return "http", lambda connection: speak_mjpeg(chance, connection)
+    return "rtsp", lambda connection: speak_rtsp(chance, clip, connection)
+
+
+def read(url: str) -> str:
+    """How reading a camera for a moment ends: the error's words, or nothing."""
+    camera = Camera.model_validate({"name": "bad", "url": url})
+    frames = read_frames(
+        camera,
+        threading.Event(),
+        reach=EVERYWHERE,
+        open_timeout_s=0.5,
+        read_timeout_s=0.5,
+        on_corrupt=lambda: None,
+    )
+    with contextlib.closing(frames) as source:  # type: ignore[type-var]
+        try:
+            for count, _ in enumerate(source):
+                if count == FRAMES:
+                    return ""
+        except CameraError as error:
+            return str(error)
+    return ""
+
+
+def try_seeds(clip: Clip, seeds: range) -> list[str]:
+    """What came of each."""
+    ends = []
+    for seed in seeds:
+        scheme, speak = speaker(clip, seed)
+        with serving(speak) as port:
+            said = read(f"{scheme}://127.0.0.1:{port}/live")
+        assert "\n" not in said, seed
+        ends.append(said)
+    return ends
+
+
+def test_what_a_bad_camera_sends_is_frames_or_a_reason(clip: Clip) -> None:
+    ends = try_seeds(clip, range(SEED, SEED + 12))
+    assert len(set(ends)) > 3, "they are bad in one way alone"
+
+
+@pytest.mark.slow
+def test_what_many_bad_cameras_send_is_frames_or_a_reason(clip: Clip) -> None:
+    assert len(set(try_seeds(clip, range(300)))) > 5
+
+
+class Capture:
+    """Capture as a process, with these cameras."""
+
+    def __init__(self, broker_url: str, cameras: dict[str, str]) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "services", "capture"],
+            cwd=ROOT,
+            env={
+                **os.environ,
+                "FACESTREAM_BROKER": broker_url,
+                "FACESTREAM_CAMERAS": " ".join(f"{name}={url}" for name, url in cameras.items()),
+                "FACESTREAM_CAPTURE_HEALTH_PORT": "0",
+                "FACESTREAM_CAPTURE_OPEN_TIMEOUT_S": "1",
+                "FACESTREAM_CAPTURE_READ_TIMEOUT_S": "1",
+                "FACESTREAM_CAPTURE_MAX_CAMERAS": "64",
+            },
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        self.redis = redis.Redis.from_url(broker_url)
+        self.failed: dict[str, str] = {}  # cameras that ever failed, and why
+
+    def statuses(self) -> dict[str, CameraStatus]:
+        """How the cameras are, by name."""
+        found = {status.name: status for status in CameraRegistry(self.redis).statuses()}
+        self.failed |= {name: s.reason for name, s in found.items() if s.state == "failed"}
+        return found
+
+    def peak_mb(self) -> float:
+        """The most memory that the process has had."""
+        said = Path(f"/proc/{self.process.pid}/status").read_text()
+        peak = re.search(r"VmHWM:\s+(\d+) kB", said)
+        assert peak is not None
+        return int(peak[1]) / 1024
+
+
+@contextmanager
+def capturing(broker_url: str, cameras: dict[str, str]) -> Iterator[Capture]:
+    with redis.Redis.from_url(broker_url) as client:
+        client.flushall()
+    capture = Capture(broker_url, cameras)
+    try:
+        yield capture
+        assert capture.process.poll() is None, "capture has died"
+    finally:
+        capture.process.terminate()
+        assert capture.process.wait(15) == 0
+        capture.redis.close()
+
+
+def live_among(clip: Clip, broker_url: str, bad: int, seconds: float) -> None:
+    """Bad cameras beside a good one: they all fail with reasons, it sends after this long still."""
+    with ExitStack() as stack:
+        server = stack.enter_context(running(RtspServer({"live": clip}, port=0)))
+        cameras = {"good": f"rtsp://127.0.0.1:{server.port}/live"}
+        for seed in range(bad):
+            scheme, speak = speaker(clip, SEED + seed)
+            port = stack.enter_context(serving(speak))
+            cameras[f"bad-{seed}"] = f"{scheme}://127.0.0.1:{port}/live"
+        capture = stack.enter_context(capturing(broker_url, cameras))
+        end = time.monotonic() + seconds
+        wait_for(
+            lambda: capture.statuses() and len(capture.failed) == bad and time.monotonic() > end,
+            "every bad camera has failed",
+            seconds + 30,
+        )
+        assert "good" not in capture.failed
+        reasons = capture.failed.values()
+        assert all(reason and "unexpected" not in reason for reason in reasons), capture.failed
+        assert capture.statuses()["good"].state == "live"
+
+
+def test_capture_lives_on_among_bad_cameras(clip: Clip, broker_url: str) -> None:
+    live_among(clip, broker_url, bad=4, seconds=0)
+
+
+@pytest.mark.slow
+def test_capture_lives_on_among_many_bad_cameras(clip: Clip, broker_url: str) -> None:
+    live_among(clip, broker_url, bad=40, seconds=120)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_pictures_too_large_are_refused_before_they_take_memory(
+    clip: Clip, broker_url: str
+) -> None:
+    jpeg = jpeg_that_says(HUGE_PX, HUGE_PX, HUGE_PX * HUGE_PX // 256)
+    parameters = sequence_parameters(HUGE_PX, HUGE_PX)
+    units = tuple(
+        replace(unit, payloads=tuple(parameters if p[0] & 31 == 7 else p for p in unit.payloads))
+        for unit in clip.units
+    )
+    video = RtspServer({"live": replace(clip, sps=parameters, units=units)}, port=0)
+    with (
+        serving(lambda connection: send_pictures(connection, [jpeg] * 4)) as port,
+        running(video),
+    ):
+        cameras = {
+            "jpeg": f"http://127.0.0.1:{port}/video",
+            "video": f"rtsp://127.0.0.1:{video.port}/live",
+        }
+        with capturing(broker_url, cameras) as capture:
+            wait_for(lambda: capture.statuses() and len(capture.failed) == 2, "both have failed")
+            assert "8176×8176 are larger than 16.8 megapixels" in capture.failed["video"]
+            assert capture.peak_mb() < CAPTURE_MB
