@@ -20,6 +20,7 @@ import av
 import av.error
 from av.codec.context import Flags, ThreadType
 from av.container import InputContainer
+from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from services.common.cameras import Camera
@@ -189,7 +190,9 @@ def _video_stream(container: InputContainer, *, is_live: bool) -> VideoStream:
         kinds = sorted({stream.type for stream in container.streams})
         raise CameraError(f"the stream has no picture, only {' and '.join(kinds) or 'nothing'}")
     stream = container.streams.video[0]
-    context = stream.codec_context
+    context: VideoCodecContext | None = stream.codec_context
+    if context is None:
+        raise CameraError("it sends a codec that is not known here: choose H.264 in the camera")
     if context.width * context.height > MAX_PIXELS:
         size = f"{context.width}×{context.height}"
         raise CameraError(

@@ -24,6 +24,7 @@ from services.common.cameras import Camera, CameraRegistry, CameraStatus
 from services.common.errors import CameraError
 from services.common.reach import EVERYWHERE
 from services.stack.h264_clip import Clip
+from services.stack.rtsp_protocol import describe
 from services.stack.rtsp_server import RtspServer, running
 from tests.fixtures.bad_camera import (
     jpeg_that_says,
@@ -90,6 +91,12 @@ def try_seeds(clip: Clip, seeds: range) -> list[str]:
 def test_what_a_bad_camera_sends_is_frames_or_a_reason(clip: Clip) -> None:
     ends = try_seeds(clip, range(SEED, SEED + 12))
     assert len(set(ends)) > 3, "they are bad in one way alone"
+
+
+def test_a_codec_that_nobody_knows_is_told(clip: Clip) -> None:
+    description = describe(clip).replace("H264/90000", "odd/90000")
+    with serving(lambda c: speak_rtsp(random.Random(1), clip, c, description)) as port:
+        assert "choose H.264" in read(f"rtsp://127.0.0.1:{port}/live")
 
 
 @pytest.mark.slow
