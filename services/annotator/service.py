@@ -9,7 +9,7 @@ import logging
 import socket
 import ssl
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 
 import uvicorn
 from fastapi import FastAPI
@@ -36,6 +36,7 @@ _PEOPLE_EVERY_S = 0.5
 _SYSTEM_EVERY_S = 2.0
 _STOP_POLL_S = 0.1
 _GRACE_S = 3
+_CANCEL_AGAIN_S = 0.5
 _BACKLOG = 128
 # What a slow viewer's connection may hold: more would be pictures of seconds ago.
 _SEND_BUFFER_BYTES = 512 * 1024
@@ -126,8 +127,7 @@ async def _serve(
             board.studio.close()
             server.should_exit = True
             await web
-            for task in running:
-                task.cancel()
+            await _end(running)
     finally:
         await tally.close()
         await reads.aclose()
@@ -157,6 +157,19 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Capture none."""
         yield
+
+
+async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancel until they have ended.
+
+    Once is not enough: on a busy machine a cancellation was seen to be swallowed while the broker's
+    client read, and the task went on for ever.
+    """
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=_CANCEL_AGAIN_S)
 
 
 async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
