@@ -31,9 +31,9 @@ if [ $complete = no ]; then
 	own="resetchannels -@all +@connection -@admin -@dangerous"
 	put redis-users.acl <<-EOT
 		user default off
-		user capture on >$capture $own ~facestream:cameras ~facestream:boot ~facestream:status:* %R~facestream:watched:* ~facestream:frames:* ~facestream:faces:* ~facestream:{capture}:* +get +set +del +exists +pexpire +hget +hgetall +hset +hsetnx +hdel +hincrby +xadd +xtrim +xlen +eval +time
+		user capture on >$capture $own ~facestream:cameras ~facestream:boot ~facestream:status:* %R~facestream:watched:* ~facestream:frames:* ~facestream:faces:* ~facestream:phone:* ~facestream:{capture}:* +get +set +del +exists +pexpire +blpop +lpop +hget +hgetall +hset +hsetnx +hdel +hincrby +xadd +xtrim +xlen +eval +time
 		user worker on >$worker $own ~facestream:faces:* ~facestream:results:* ~facestream:dead +multi +exec +discard +eval +expire +hgetall +hincrby +xadd +xdel +xlen +xrange +xrevrange +xreadgroup +xack +xclaim +xautoclaim +xpending +xgroup|create +xgroup|delconsumer +xinfo|consumers
-		user annotator on >$annotator $own ~facestream:cameras %R~facestream:boot ~facestream:status:* ~facestream:watched:* ~facestream:frames:* ~facestream:results:* +get +set +del +hgetall +hset +hdel +xread +xrevrange +xinfo|stream
+		user annotator on >$annotator $own ~facestream:cameras %R~facestream:boot ~facestream:status:* ~facestream:watched:* ~facestream:frames:* ~facestream:results:* ~facestream:phone:* +multi +exec +discard +get +set +del +pexpire +rpush +ltrim +hgetall +hset +hdel +xread +xrevrange +xinfo|stream
 		user metrics on >$metrics $own ~* +info +config|get +slowlog|get +slowlog|len +latency|latest +latency|histogram +memory|usage
 		user health on nopass +ping
 	EOT

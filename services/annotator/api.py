@@ -24,6 +24,8 @@ from services.annotator.events import Events, Listener
 from services.annotator.guard import Guard
 from services.annotator.intake import Intake
 from services.annotator.mjpeg import CONTENT_TYPE, Channel
+from services.annotator.phone.routes import Phones
+from services.annotator.phone.routes import routes as phone_routes
 from services.annotator.settings import AnnotatorSettings
 from services.annotator.streaming import Endless
 from services.common import streams
@@ -93,6 +95,7 @@ def create_app(
     health: Health,
     metrics: CollectorRegistry,
     door: Door,
+    phones: Phones,
 ) -> FastAPI:
     """The application around what is known; it starts nothing."""
     app = FastAPI(
@@ -116,6 +119,9 @@ def create_app(
         except BROKER_ERRORS:
             raise HTTPException(503, "the broker does not answer; try again shortly") from None
 
+    async def add(camera: Camera) -> None:
+        await change(lambda registry: _add(registry, camera, settings.max_phones))
+
     def known_for_sure(name: str) -> Camera:
         camera = known(name)
         if intake.awaits_cameras:
@@ -130,7 +136,7 @@ def create_app(
 
     @app.post("/api/cameras", status_code=201)
     async def add_camera(camera: Camera) -> CameraOut:
-        await change(lambda registry: _put_new(registry, camera))
+        await add(camera)
         return _out(camera)
 
     @app.get("/api/cameras/{name}")
@@ -210,6 +216,7 @@ def create_app(
         )
 
     app.include_router(stats_routes(board.tally))
+    app.include_router(phone_routes(phones, known, add, STATIC / "phone.html"))
 
     @app.get("/livez", response_class=JSONResponse)
     async def livez() -> Response:
@@ -257,6 +264,16 @@ def _out(camera: Camera) -> CameraOut:
         zones=camera.zones,
         lines=camera.lines,
     )
+
+
+def _add(registry: CameraRegistry, camera: Camera, max_phones: int) -> None:
+    if camera.is_phone:
+        phones = sum(known.is_phone for known in registry.cameras().values())
+        if phones >= max_phones:
+            raise HTTPException(
+                409, f"{phones} phones are the most; remove one, or raise --max-phones"
+            )
+    _put_new(registry, camera)
 
 
 def _put_new(registry: CameraRegistry, camera: Camera) -> None:

@@ -170,7 +170,12 @@ class Board:
             camera = self._cameras[status.name]
             cameras.append(
                 status.model_dump()
-                | {"fps": round(status.fps, 1), "rotate": camera.rotate, "paused": camera.paused}
+                | {
+                    "fps": round(status.fps, 1),
+                    "rotate": camera.rotate,
+                    "paused": camera.paused,
+                    "is_phone": camera.is_phone,
+                }
             )
         self._events.send("cameras", cameras)
 

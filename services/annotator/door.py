@@ -3,8 +3,8 @@
 ASGI middleware, within `Guard`. It knows the bearer of a token (`Authorization: Bearer …`, or Basic
 with the token as password for players that can only take `http://any:TOKEN@host/`) and the holder
 of a session cookie. Viewers may read, admins may do everything. Open to all are health, the page
-for signing in and the program's own static files. Without any account everything is open; the
-service then listens on this machine alone.
+for signing in, that for phones and the program's own static files. Without any account everything
+is open; the service then listens on this machine alone.
 """
 
 from __future__ import annotations
@@ -24,11 +24,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.annotator.accounts import MAX_PASSWORD_CHARS, Account, Accounts, Role
 from services.annotator.attempts import Attempts
+from services.annotator.phone.link import PAGE_PATH, PICTURE_PATH
 from services.annotator.sessions import SESSION_S, Sessions
 
 _log = logging.getLogger(__name__)
 
-OPEN_PATHS = ("/livez", "/readyz", "/login", "/api/login")
+# A phone has no account, but its key; that is asked for where its pictures come in.
+OPEN_PATHS = ("/livez", "/readyz", "/login", "/api/login", PAGE_PATH, PICTURE_PATH)
 OPEN_FOLDER = "/static/"
 _READS = ("GET", "HEAD", "OPTIONS")
 _VIEWERS_MAY = ("/api/logout",)

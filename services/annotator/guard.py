@@ -1,6 +1,7 @@
 """What a web server that shows people's faces must refuse, before any route is reached.
 
-- A page of another site must not change anything here: unsafe methods need JSON and, where the
+- A page of another site must not change anything here: unsafe methods need JSON (or, from
+  phones, a JPEG) and, where the
   browser says where the request comes from, our own origin.
 - A foreign name that was made to point to this machine (DNS rebinding) must not read it: the Host
   must be an address, a name that only exists locally, or one that the settings allow.
@@ -15,6 +16,9 @@ from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from services.annotator.phone.link import PICTURE_PATH
+from services.common.phones import MAX_PHONE_PICTURE_BYTES
 
 MAX_BODY_BYTES = 16 * 1024
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
@@ -88,13 +92,16 @@ class Guard:
         if headers.get(b"sec-fetch-site", "same-origin") not in ("same-origin", "none"):
             return 403, "requests of other sites may change nothing here"
         if scope["method"] in ("POST", "PUT", "PATCH"):
-            if headers.get(b"content-type", "").partition(";")[0].strip() != "application/json":
-                return 415, "send JSON, with Content-Type: application/json"
+            wanted, limit = "application/json", MAX_BODY_BYTES
+            if scope["path"] == PICTURE_PATH:
+                wanted, limit = "image/jpeg", MAX_PHONE_PICTURE_BYTES
+            if headers.get(b"content-type", "").partition(";")[0].strip() != wanted:
+                return 415, f"send it as Content-Type: {wanted}"
             length = headers.get(b"content-length", "")
             if not length.isdecimal():
                 return 411, "send a Content-Length"
-            if int(length) > MAX_BODY_BYTES:
-                return 413, f"send {MAX_BODY_BYTES} bytes at most"
+            if int(length) > limit:
+                return 413, f"send {limit} bytes at most"
         return None
 
     def _is_ours(self, host: str) -> bool:

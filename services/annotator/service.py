@@ -26,6 +26,7 @@ from services.annotator.history import SAMPLE_EVERY_S
 from services.annotator.http_protocol import BoundedHttp
 from services.annotator.intake import NEED, Intake
 from services.annotator.mjpeg import NOTICE_EVERY_S, Studio
+from services.annotator.phone.routes import Phones
 from services.annotator.settings import AnnotatorSettings
 from services.common.broker import connect, connect_async
 from services.common.errors import SettingsError, StartError
@@ -94,10 +95,13 @@ async def _serve(
     tally = Tally.open(settings, events, metrics)
     board = Board(rule, settings.forget_after_s, studio_of, events, metrics, tally)
     calls, reads = connect(settings.broker), connect_async(settings.broker)
+    phone_broker = connect_async(settings.broker)
     intake = Intake(reads, calls, board, metrics, health)
     host, port = listener.getsockname()[:2]
     door = Door(accounts, port)
-    server = _Server(create_app(settings, board, intake, events, health, registry, door), settings)
+    phones = Phones(settings, board, phone_broker, metrics)
+    app = create_app(settings, board, intake, events, health, registry, door, phones)
+    server = _Server(app, settings)
     logging.info(
         "page and API at %s://%s:%d, %s",
         "https" if settings.tls_cert_file else "http",
@@ -131,6 +135,7 @@ async def _serve(
     finally:
         await tally.close()
         await reads.aclose()
+        await phone_broker.aclose()
         calls.close()
 
 

@@ -11,6 +11,7 @@ from typing import ClassVar, Self
 from pydantic import Field, model_validator
 
 from services.annotator.counting.settings import CountingSettings
+from services.common.streams import MAX_CAMERAS
 
 
 class AnnotatorSettings(CountingSettings):
@@ -44,6 +45,18 @@ class AnnotatorSettings(CountingSettings):
         None, description="PEM file with the certificate and its chain: the page by https"
     )
     tls_key_file: Path | None = Field(None, description="PEM file with the certificate's key")
+    max_phones: int = Field(
+        8, ge=0, le=MAX_CAMERAS, description="phones that are cameras by a link, without an app"
+    )
+    phone_fps: float = Field(
+        15.0, ge=1, le=30, description="pictures a second that such a phone is asked for"
+    )
+    phone_url: str = Field(
+        "",
+        pattern=r"^(https?://[^/#?\s]+/?)?$",
+        description="https://HOST:PORT under which phones find the page, for their link where the "
+        "page is opened under localhost",
+    )
     jpeg_quality: int = Field(80, ge=30, le=95, description="quality of the annotated pictures")
     max_viewers: int = Field(64, ge=1, le=4096, description="picture streams open at once")
     max_listeners: int = Field(64, ge=1, le=4096, description="event streams open at once")

@@ -30,6 +30,7 @@ class CameraLife:
         now: monotonic time, seconds.
         unix_time: the Unix time, seconds; read when the state changes.
         jitter: random numbers in [0, 1); spreads the reconnections of many cameras.
+        longest_wait_s: between two tries.
     """
 
     def __init__(
@@ -39,8 +40,10 @@ class CameraLife:
         now: float,
         unix_time: Callable[[], float],
         jitter: Callable[[], float],
+        longest_wait_s: float = LONGEST_WAIT_S,
     ) -> None:
         self._name, self._stall_s, self._jitter = name, stall_s, jitter
+        self._longest_wait_s = longest_wait_s
         self._lock = threading.Lock()
         self._unix_time = unix_time
         self._state: CameraState = "connecting"
@@ -62,7 +65,7 @@ class CameraLife:
     def failed(self, reason: str) -> float:
         """The camera could not be opened or read; returns after how many seconds to try again.
 
-        The wait doubles from 1 s to 30 s, less up to a half by chance.
+        The wait doubles from 1 s to the longest, less up to a half by chance.
         """
         with self._lock:
             was_steady = self._state in ("live", "stalled") and (
@@ -71,7 +74,7 @@ class CameraLife:
             self._failures = 1 if was_steady else self._failures + 1
             self._enter("failed", reason)
             doublings = min(self._failures - 1, 10)
-            longest = min(LONGEST_WAIT_S, FIRST_WAIT_S * float(2**doublings))
+            longest = min(self._longest_wait_s, FIRST_WAIT_S * float(2**doublings))
             return max(FIRST_WAIT_S / 2, longest * (1 - self._jitter() / 2))
 
     def stopped(self, reason: str) -> None:

@@ -12,12 +12,14 @@ import random
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import av
+import redis
 
-from services.capture.life import CameraLife
+from services.capture.life import FIRST_WAIT_S, LONGEST_WAIT_S, CameraLife
+from services.capture.phone import read_phone
 from services.capture.settings import CaptureSettings
 from services.capture.source import SourceFrame, read_frames
 from services.capture.tracker import TrackedFace
@@ -61,6 +63,7 @@ class CameraReader:
     Args:
         camera: what to read.
         reach: where it may be.
+        phone_broker: where pictures of phones come from; safe for many threads.
         on_due: called from the reading thread when a frame came and a detection is due.
         on_picture: called from the reading thread with each frame to show, while watched; never
             with a frame whose faces must not be seen.
@@ -73,6 +76,7 @@ class CameraReader:
         metrics: CaptureMetrics,
         *,
         reach: Reach,
+        phone_broker: redis.Redis,
         phase: float,
         on_due: Callable[[CameraReader], None],
         on_picture: Callable[[CameraReader, CapturedFrame], None],
@@ -83,10 +87,17 @@ class CameraReader:
         self.tracks = SessionTracks(0, ())
         self.watched = False
         self._settings, self._metrics, self._reach = settings, metrics, reach
+        self._phone_broker = phone_broker
         self._on_due, self._on_picture = on_due, on_picture
         self._stop = threading.Event()
         self._life = CameraLife(
-            camera.name, settings.stall_s, time.monotonic(), time.time, random.random
+            camera.name,
+            settings.stall_s,
+            time.monotonic(),
+            time.time,
+            random.random,
+            # Looking whether a phone sends costs nobody anything.
+            FIRST_WAIT_S if camera.is_phone else LONGEST_WAIT_S,
         )
         self._said = ""  # the failure last logged; repeated ones are not
         self._frames = 0
@@ -95,7 +106,6 @@ class CameraReader:
         self._detect_at = time.monotonic() + phase * self._detect_every_s
         self._show_every_s = 1.0 / settings.watched_fps
         self._show_at = 0.0
-        self._corrupt = metrics.frames_dropped.labels(camera.name, "corrupt")
         self._thread = threading.Thread(target=self._run, name=f"camera-{camera.name}", daemon=True)
 
     def start(self) -> None:
@@ -148,15 +158,7 @@ class CameraReader:
     def _read_until_it_ends(self) -> None:
         size = (0, 0)
         session = seq = 0
-        frames = read_frames(
-            self.camera,
-            self._stop,
-            reach=self._reach,
-            open_timeout_s=self._settings.open_timeout_s,
-            read_timeout_s=self._settings.read_timeout_s,
-            on_corrupt=self._corrupt.inc,
-        )
-        for frame in frames:
+        for frame in self._opened():
             if self._stop.is_set():
                 return
             if (frame.video.width, frame.video.height) != size:
@@ -166,6 +168,27 @@ class CameraReader:
                 self._began(*size)
             seq += 1
             self._keep(frame, session, seq)
+
+    def _opened(self) -> Iterator[SourceFrame]:
+        dropped = self._metrics.frames_dropped
+        on_corrupt = dropped.labels(self.camera.name, "corrupt").inc
+        if self.camera.is_phone:
+            return read_phone(
+                self.camera,
+                self._stop,
+                self._phone_broker,
+                read_timeout_s=self._settings.read_timeout_s,
+                on_corrupt=on_corrupt,
+                on_late=dropped.labels(self.camera.name, "late").inc,
+            )
+        return read_frames(
+            self.camera,
+            self._stop,
+            reach=self._reach,
+            open_timeout_s=self._settings.open_timeout_s,
+            read_timeout_s=self._settings.read_timeout_s,
+            on_corrupt=on_corrupt,
+        )
 
     def _began(self, width: int, height: int) -> None:
         if self.camera.rotate in (90, 270):

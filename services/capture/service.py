@@ -28,7 +28,6 @@ from services.capture.publisher import PublisherThread
 from services.capture.reader import CameraReader
 from services.capture.settings import CaptureSettings
 from services.capture.sharing import Table, share
-from services.capture.source import LOCAL_SCHEMES
 from services.common import streams
 from services.common.broker import BROKER_ERRORS, SOCKET_TIMEOUT_S, connect, explain
 from services.common.cameras import (
@@ -71,19 +70,20 @@ def serve(settings: CaptureSettings, stop: threading.Event, cameras: Sequence[Ca
     if settings.cameras_file is not None:
         given += load_cameras(settings.cameras_file)
     given = unique(given)
-    broker, publishers = connect(settings.broker), connect(settings.broker)
+    broker, publishers, phones = (connect(settings.broker) for _ in range(3))
     registry = CollectorRegistry()
     metrics, health = CaptureMetrics(registry), Health(needs=(_BROKER,))
     server = serve_health(health, registry, settings.health_host, settings.health_port)
     replica = replica_name(server.server_port)
     leases = Leases(broker, replica, settings.max_cameras, settings.lease_s, metrics)
     try:
-        _Capture(settings, given, broker, publishers, leases, metrics, health).run(stop)
+        _Capture(settings, given, broker, publishers, phones, leases, metrics, health).run(stop)
     finally:
         server.shutdown()
         server.server_close()
         broker.close()
         publishers.close()
+        phones.close()
 
 
 class _Capture:
@@ -93,12 +93,14 @@ class _Capture:
         given: list[Camera],
         broker: redis.Redis,
         publisher_broker: redis.Redis,
+        phone_broker: redis.Redis,
         leases: Leases,
         metrics: CaptureMetrics,
         health: Health,
     ) -> None:
         self._settings, self._metrics, self._health = settings, metrics, health
         self._broker, self._registry, self._leases = broker, CameraRegistry(broker), leases
+        self._phone_broker = phone_broker
         self._given = {camera.name: camera for camera in given}
         self._given_urls = {camera.url for camera in given}
         self._known = dict(self._given)
@@ -180,7 +182,7 @@ class _Capture:
         # A reader that was told to stop may hang in a read: its camera is not free before it ends.
         busy = {reader.camera.name for reader in [*self._readers.values(), *self._ended]}
         table = self._leases.renew(busy | (self._mine & self._known.keys()))
-        local = {name for name, camera in self._known.items() if _is_local(camera)}
+        local = {name for name, camera in self._known.items() if camera.is_local}
         plugged_in = {
             name
             for name in local
@@ -230,6 +232,7 @@ class _Capture:
             self._settings,
             self._metrics,
             reach=self._reach_of(camera),
+            phone_broker=self._phone_broker,
             phase=self._phase,
             on_due=self._detector.announce,
             on_picture=self._publisher.put_picture,
@@ -241,8 +244,8 @@ class _Capture:
     def _why_not(self, camera: Camera) -> tuple[CameraState | None, str]:
         if camera.paused:
             return "stopped", "paused"
-        if _is_local(camera) and not self._may_read_local(camera):
-            return "failed", f"{_scheme(camera)}:// cameras added at run time need {_ALLOW_LOCAL}"
+        if camera.is_local and not self._may_read_local(camera):
+            return "failed", f"{camera.scheme}:// cameras added at run time need {_ALLOW_LOCAL}"
         if camera.name in self._unread or len(self._readers) >= self._settings.max_cameras:
             most = sum(self._leases.table.replicas.values())
             return "failed", f"capture reads {most} cameras at most; start another one"
@@ -309,14 +312,6 @@ class _Capture:
                 if self._leases.are_valid:
                     self._registry.put_statuses([r.status() for r in self._readers.values()])
                 self._leases.leave()
-
-
-def _scheme(camera: Camera) -> str:
-    return camera.url.get_secret_value().partition(":")[0]
-
-
-def _is_local(camera: Camera) -> bool:
-    return _scheme(camera) in LOCAL_SCHEMES
 
 
 def _changed(before: CameraStatus | None, now: CameraStatus) -> bool:

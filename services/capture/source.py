@@ -1,4 +1,5 @@
 """Opens a camera and yields its frames as they come: RTSP, HTTP-MJPEG, files, webcams.
+(Phones that send by their browser: `phone.py`.)
 
 A `Camera` goes in; decoded frames with the moment they were received come out, or `CameraError`
 with a reason in plain words. Live cameras are read with FFmpeg's low-latency options and decoded in
@@ -29,7 +30,6 @@ from services.common.messages import MAX_SIDE_PX, now_us
 from services.common.reach import Reach
 from services.common.redaction import redact
 
-LOCAL_SCHEMES = ("file", "device")
 MAX_PIXELS = 4096 * 4096  # of a picture; the decoder refuses a larger one before it takes memory
 
 _DEFAULT_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
@@ -86,7 +86,7 @@ def read_frames(
     Raises:
         CameraError: it cannot be opened or read any further; the message is a reason for a user.
     """
-    is_file = camera.url.get_secret_value().startswith("file:")
+    is_file = camera.scheme == "file"
     while not stop.is_set():
         with _opened(camera, reach, open_timeout_s, read_timeout_s) as container:
             stream = _video_stream(container, is_live=not is_file)
@@ -119,9 +119,9 @@ def _opened(
 
 def _judged_address(camera: Camera, reach: Reach) -> str | None:
     """The address to connect to; None where any will do."""
-    parts = urlsplit(camera.url.get_secret_value())
-    if reach.is_everywhere or parts.scheme in LOCAL_SCHEMES:
+    if reach.is_everywhere or camera.is_local:
         return None
+    parts = urlsplit(camera.url.get_secret_value())
     port = parts.port or _DEFAULT_PORTS[parts.scheme]
     try:
         return reach.addresses_of(str(parts.hostname), port)[0]
@@ -287,7 +287,7 @@ def _why_not_opened(
     camera: Camera, address: str | None, error: Exception, waited_s: float, open_timeout_s: float
 ) -> str:
     parts = urlsplit(camera.url.get_secret_value())
-    if parts.scheme in LOCAL_SCHEMES:
+    if camera.is_local:
         return _why_not_opened_here(parts.path, error)
     port = parts.port or _DEFAULT_PORTS[parts.scheme]
     place = f"{parts.hostname}:{port}"

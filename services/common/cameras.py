@@ -21,18 +21,22 @@ from services.common import streams
 from services.common.errors import SettingsError
 from services.common.places import Lines, Zones
 from services.common.privacy import Privacy
-from services.common.redaction import reason_of, redact, remember_url
+from services.common.redaction import reason_of, redact, remember, remember_url
 from services.common.yaml_file import read_yaml
 
 CameraState = Literal["connecting", "live", "stalled", "failed", "stopped"]
 STATES: tuple[CameraState, ...] = get_args(CameraState)
 Rotation = Literal[0, 90, 180, 270]
-SCHEMES = ("rtsp", "rtsps", "http", "https", "file", "device")
+PHONE_SCHEME = (
+    "phone"  # `phone:KEY`: a phone's browser sends the pictures; services/common/phones.py
+)
+SCHEMES = ("rtsp", "rtsps", "http", "https", "file", "device", PHONE_SCHEME)
 LOCAL_SCHEMES = ("file", "device")  # of this machine: no host, no password
 
 MAX_URL_CHARS = 2048
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
+_PHONE_KEY = re.compile(r"[A-Za-z0-9_-]{24,64}")
 _NOT_A_URL = (
     "not a URL that can be read; in a password write # as %23, / as %2F, ? as %3F; "
     "a port is at most 65535"
@@ -51,7 +55,8 @@ class Camera(BaseModel):
 
     name: str = Field(description="lower-case letters, digits, - and _, 32 at most")
     url: SecretStr = Field(
-        description="rtsp://, rtsps://, http(s):// (MJPEG), file:///path or device:///dev/video0"
+        description="rtsp://, rtsps://, http(s):// (MJPEG), file:///path, device:///dev/video0 or "
+        "phone:KEY"
     )
     rotate: Rotation = Field(0, description="degrees clockwise to turn the picture upright")
     transport: Literal["tcp", "udp"] = Field("tcp", description="RTSP media transport")
@@ -82,7 +87,12 @@ class Camera(BaseModel):
             raise ValueError(_NOT_A_URL) from None
         if parts.scheme not in SCHEMES:
             raise ValueError(f"scheme must be one of {', '.join(SCHEMES)}")
-        if parts.scheme in LOCAL_SCHEMES:
+        if parts.scheme == PHONE_SCHEME:
+            key = text.partition(":")[2]
+            if not _PHONE_KEY.fullmatch(key):
+                raise ValueError("write it as phone:KEY; a key is 24 to 64 letters and digits")
+            remember(key)
+        elif parts.scheme in LOCAL_SCHEMES:
             if not parts.path:
                 raise ValueError(f"write it as {parts.scheme}:///path")
         elif not parts.hostname:
@@ -105,6 +115,21 @@ class Camera(BaseModel):
         if ":" in name or "@" in name:  # an address without its scheme; it may hold a password
             raise SettingsError("a camera has no NAME: write it as NAME=URL")
         return _validated({"name": name, "url": url}, f"camera {name!r}")
+
+    @property
+    def scheme(self) -> str:
+        """Of the URL, in lower case however it was written: one of `SCHEMES`."""
+        return urlsplit(self.url.get_secret_value()).scheme
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is a file or device of the machine that reads it."""
+        return self.scheme in LOCAL_SCHEMES
+
+    @property
+    def is_phone(self) -> bool:
+        """Whether a phone's browser sends its pictures."""
+        return self.scheme == PHONE_SCHEME
 
     def shown_url(self) -> str:
         """The URL without its password."""
@@ -191,6 +216,7 @@ class CameraRegistry:
                 streams.watched_key,
                 streams.frames_key,
                 streams.results_key,
+                streams.phone_key,
             ):
                 pipe.delete(key_of(name))  # one each: a cluster's pipeline takes no more
             return bool(pipe.execute()[0])

@@ -56,7 +56,8 @@ class CaptureMetrics(_Metrics):
 
     `reason` of a dropped face: overflow, expired (both had been published), broker, encode, lease
     (the camera is another replica's), removed (with its camera); of a frame: corrupt, detector (too
-    many are due), publisher, broker, format, error, lease, removed.
+    many are due), publisher, broker, format, error, lease, removed, late (a phone
+    had sent a newer one).
     """
 
     service = "capture"
@@ -161,7 +162,9 @@ class AnnotatorMetrics(_Metrics):
     `reason` of a frame not shown: corrupt, foreign (of another camera), busy (a newer one came
     before its turn). Of a result not used: corrupt, foreign, unknown_track, repeated (this face's
     answer came before), missed (pushed out of its stream before it was read). Of an event that the
-    webhook did not take: overflow, refused, failed, stopped.
+    webhook did not take: overflow, refused, failed, stopped. Of a phone's picture not passed on:
+    corrupt, size, late (a newer one came before it), rate, overflow (capture did not take it),
+    paused, broker.
     """
 
     service = "annotator"
@@ -172,6 +175,14 @@ class AnnotatorMetrics(_Metrics):
         self.frames_drawn = self._counter("frames_drawn_total", "Frames annotated", ("camera",))
         self.frames_dropped = self._counter(
             "frames_dropped_total", "Frames not shown, by reason", ("camera", "reason")
+        )
+        self.phone_pictures = self._counter(
+            "phone_pictures_total", "Pictures that phones sent", ("camera",)
+        )
+        self.phone_pictures_dropped = self._counter(
+            "phone_pictures_dropped_total",
+            "Pictures of phones not passed on, by reason",
+            ("camera", "reason"),
         )
         self.results = self._counter("results_total", "Results joined to a track", ("camera",))
         self.results_dropped = self._counter(

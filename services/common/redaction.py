@@ -1,7 +1,7 @@
 """Keeps passwords out of everything that a person or a log may read.
 
 Camera and broker URLs carry credentials. `redact` scrubs any text: by shape (`//user:pass@`,
-`password=…`) and by every secret that `remember` and `remember_url` were told of. `LogRedaction`
+`password=…`, `phone:KEY`) and by every secret that `remember` and `remember_url` were told of. `LogRedaction`
 applies it to each log record, exception text included.
 """
 
@@ -25,6 +25,8 @@ _QUERY = re.compile(
     r"[^&\s'\"<>]+",
     re.IGNORECASE,
 )
+# A phone's key, as it stands in a camera's URL.
+_PHONE = re.compile(r"\b(phone:)[A-Za-z0-9_-]{24,}")
 _MIN_SECRET = 4  # a shorter one would blank out ordinary words; its URL is caught by shape
 _MAX_SECRETS = 4096
 
@@ -56,6 +58,7 @@ def remember(secret: str) -> None:
 def redact(text: str) -> str:
     """The text without passwords: `rtsp://user:***@host/path`."""
     text = _USERINFO.sub(_hide_userinfo, text)
+    text = _PHONE.sub(r"\1" + STARS, text)
     text = _QUERY.sub(lambda m: m["key"] + STARS, text)
     with _lock:
         known = sorted(_secrets, key=len, reverse=True)

@@ -1,8 +1,8 @@
 """The names and bounds of everything in the broker: keys, groups, caps. Pure.
 
 A camera's keys share a hash tag `{camera}`, so in a Redis Cluster they live on one node; faces are
-spread over shards by camera. Every stream has an exact cap, those with pictures a time to live
-too, and every other key a time to live or a bounded number.
+spread over shards by camera. Every stream and list has an exact cap, those with pictures a time to
+live too, and every other key a time to live or a bounded number.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ FRAMES_CAP = 8
 RESULTS_CAP = 256
 FACES_CAP = 256  # per shard
 DEAD_CAP = 1000
+PHONE_CAP = 4
 
 CROP_PX = 128  # side of a face crop: what the exported networks take
 
@@ -39,6 +40,7 @@ FRAMES_TTL_S = 5.0
 # for a capture that is gone and cannot, and longer, so that one that lives is always first.
 FACES_KEPT_S = 60.0
 FACES_TTL_S = 90.0
+PHONE_TTL_S = 2.0  # pictures of a phone that nobody reads
 STATUS_TTL_S = 10.0  # a camera's status is rewritten every second by who reads it
 WATCHED_TTL_S = 3.0
 MAX_CAMERAS = 256
@@ -63,6 +65,11 @@ def status_key(camera: str) -> str:
 def watched_key(camera: str) -> str:
     """String with a time to live: exists while somebody looks at the camera's picture."""
     return f"{PREFIX}:watched:{{{camera}}}"
+
+
+def phone_key(camera: str) -> str:
+    """List of JPEGs: a phone's browser → annotator → capture."""
+    return f"{PREFIX}:phone:{{{camera}}}"
 
 
 def faces_key(shard: int) -> str:

@@ -10,6 +10,7 @@ import weakref
 import av
 import numpy as np
 import pytest
+import redis
 from prometheus_client import CollectorRegistry
 
 from services.capture.detection import DetectorThread
@@ -42,6 +43,7 @@ class _Bench:
             SETTINGS,
             self.metrics,
             reach=EVERYWHERE,
+            phone_broker=redis.Redis(),
             phase=0.0,
             on_due=self.thread.announce,
             on_picture=lambda reader, frame: None,

@@ -50,6 +50,7 @@ class _Bench:
             CaptureSettings(),
             self.metrics,
             reach=EVERYWHERE,
+            phone_broker=redis.Redis(),
             phase=0.0,
             on_due=lambda reader: None,
             on_picture=self.publisher.put_picture,
