@@ -27,9 +27,7 @@ from services.common.yaml_file import read_yaml
 CameraState = Literal["connecting", "live", "stalled", "failed", "stopped"]
 STATES: tuple[CameraState, ...] = get_args(CameraState)
 Rotation = Literal[0, 90, 180, 270]
-PHONE_SCHEME = (
-    "phone"  # `phone:KEY`: a phone's browser sends the pictures; services/common/phones.py
-)
+PHONE_SCHEME = "phone"  # its browser sends the pictures: services/common/phones.py
 SCHEMES = ("rtsp", "rtsps", "http", "https", "file", "device", PHONE_SCHEME)
 LOCAL_SCHEMES = ("file", "device")  # of this machine: no host, no password
 

@@ -1,8 +1,8 @@
 """Keeps passwords out of everything that a person or a log may read.
 
 Camera and broker URLs carry credentials. `redact` scrubs any text: by shape (`//user:pass@`,
-`password=…`, `phone:KEY`) and by every secret that `remember` and `remember_url` were told of. `LogRedaction`
-applies it to each log record, exception text included.
+`password=…`, `phone:KEY`) and by every secret that `remember` and `remember_url` were told of.
+`LogRedaction` applies it to each log record, exception text included.
 """
 
 from __future__ import annotations

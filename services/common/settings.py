@@ -101,11 +101,14 @@ def add_flags(parser: argparse.ArgumentParser, cls: type[CommonSettings]) -> Non
         spellings = ["--" + name.replace("_", "-")]
         if name in _LISTENS and _LISTENS[name] not in cls.model_fields:
             spellings.append("--" + _LISTENS[name])
+        # The flag alone is a yes: --https, or --https=false.
+        switch: dict[str, Any] = {"nargs": "?", "const": "true"} if field.annotation is bool else {}
         parser.add_argument(
             *spellings,
             dest=name,
             metavar=name.rsplit("_", 1)[-1].upper(),
             help=text.replace("%", "%%"),
+            **switch,
         )
 
 

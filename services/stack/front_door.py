@@ -19,9 +19,14 @@ from typing import Any
 from services.annotator.settings import AnnotatorSettings
 from services.common.errors import StartError
 from services.common.tokens import read_token, write_token
+from services.stack.certificate import own_certificate
+from services.stack.data import data_folder
 from services.stack.settings import StackSettings
 
+CERTIFICATES_NAME = "tls"
 TOKEN_NAME = "page-token"  # noqa: S105  the name of a file
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
 _TIMEOUT_S = 2.0
 _LOCAL = "127.0.0.1"
 _ANY = ("0.0.0.0", "::", "")
@@ -84,15 +89,22 @@ def front_door(settings: StackSettings, folder: Path, config_file: Path | None) 
 
     Raises:
         SettingsError: the annotator's settings or its token are wrong.
-        StartError: the host is none of this machine's.
+        StartError: the host is none of this machine's, or no certificate can be made.
     """
     annotator = AnnotatorSettings.load(config_file=config_file)
     address = _resolved(settings.host)
-    scheme = "https" if annotator.tls_cert_file else "http"
+    scheme = "https" if annotator.tls_cert_file or settings.https else "http"
     environment = {
         "FACESTREAM_ANNOTATOR_HOST": settings.host,
         "FACESTREAM_ANNOTATOR_PORT": str(settings.port),
     }
+    certificate = annotator.tls_cert_file
+    if settings.https and certificate is None:
+        certificate, key = own_certificate(
+            data_folder() / CERTIFICATES_NAME, socket.gethostname(), _names(address, settings.host)
+        )
+        environment["FACESTREAM_ANNOTATOR_TLS_CERT_FILE"] = str(certificate)
+        environment["FACESTREAM_ANNOTATOR_TLS_KEY_FILE"] = str(key)
     locked = not address.is_loopback or any(
         (annotator.token_file, annotator.viewer_token_file, annotator.users_file)
     )
@@ -107,17 +119,20 @@ def front_door(settings: StackSettings, folder: Path, config_file: Path | None) 
     asked = settings.host
     if settings.host in _ANY:
         shown, asked = _own_address(address), _LOCAL if address.version == 4 else "::1"
+    shown = f"{scheme}://{_bracketed(shown)}:{settings.port}"
+    if not address.is_loopback and not annotator.phone_url:
+        environment["FACESTREAM_ANNOTATOR_PHONE_URL"] = shown
     return FrontDoor(
-        f"{scheme}://{_bracketed(shown)}:{settings.port}",
+        shown,
         f"{scheme}://{_bracketed(asked)}:{settings.port}",
         environment,
         token,
         is_new=locked and annotator.token_file is None,
-        certificate=annotator.tls_cert_file,
+        certificate=certificate,
     )
 
 
-def _resolved(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+def _resolved(host: str) -> Address:
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0]
     except OSError as error:
@@ -125,7 +140,7 @@ def _resolved(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     return ipaddress.ip_address(str(found).partition("%")[0])
 
 
-def _own_address(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+def _own_address(address: Address) -> str:
     """Under which others reach this machine, as far as it knows."""
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     try:
@@ -134,6 +149,14 @@ def _own_address(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
             return str(probe.getsockname()[0])
     except OSError:  # no network at all
         return "localhost"
+
+
+def _names(address: Address, host: str) -> set[str]:
+    """What the page may be opened under, by this machine and by others in its network."""
+    own = socket.gethostname()
+    names = {"localhost", _LOCAL, "::1", own, f"{own.partition('.')[0]}.local"}
+    names |= {_own_address(address)} if host in _ANY else {host, str(address)}
+    return names
 
 
 def _bracketed(host: str) -> str:

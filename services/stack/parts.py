@@ -23,6 +23,7 @@ from services.common.errors import StartError
 from services.common.settings import CAMERAS_ENV, CONFIG_ENV
 from services.model_server.settings import ModelServerSettings
 from services.stack import broker
+from services.stack.data import data_folder
 from services.stack.front_door import FrontDoor
 from services.stack.settings import EMBEDDED, StackSettings
 
@@ -163,12 +164,6 @@ def plan(
         _service("capture", capture, _free_port(9101), after=capture_after),
     ]
     return parts
-
-
-def data_folder() -> Path:
-    """Where a stack keeps what it must not lose: the user's data folder."""
-    base = os.environ.get("XDG_DATA_HOME")
-    return (Path(base) if base else Path.home() / ".local" / "share") / "facestream"
 
 
 def _service(

@@ -34,6 +34,11 @@ class StackSettings(CommonSettings):
         "a link with a token lets in",
     )
     port: int = Field(8080, ge=1, le=65535, description="port of the page and the API")
+    https: bool = Field(
+        False,
+        description="the page by https, with a certificate made for this machine: what phones ask "
+        "of a page that wants their camera",
+    )
     broker_memory_mb: int = Field(
         256, ge=16, le=65536, description="memory of the embedded broker at most"
     )
