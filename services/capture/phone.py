@@ -51,7 +51,7 @@ def read_phone(
     heard_at = good_at = time.monotonic()
     while not stop.is_set():
         try:
-            jpeg, late = take_picture(broker, camera.name, min(_WAIT_S, read_timeout_s))
+            jpeg, late = take_picture(broker, camera.name, _WAIT_S)
         except BROKER_ERRORS as error:
             raise CameraError(f"the broker does not answer: {explain(error)}") from None
         received_us, at = now_us(), time.monotonic()

@@ -34,6 +34,7 @@ if CHROMIUM is None:
 SIZES = {"desk": (1366, 768), "phone": (390, 844)}
 DEADLINE_MS = 15_000
 FPS = 10
+OTHER = "Phone: another app (RTSP)"
 
 
 class World:
@@ -217,6 +218,7 @@ def test_a_camera_that_cannot_be_reached_says_why_and_can_be_corrected(
     world.failing["phone"] = "wrong user or password"
     page = visit("desk")
     page.click("#add")
+    page.locator("#add-app").select_option(label=OTHER)
     page.fill("#add-url", "rtsp://10.0.0.5/live")
     page.click("#add-submit")
     expect(page.locator("#add-result")).to_contain_text("wrong user or password")
@@ -235,6 +237,7 @@ def test_a_camera_that_cannot_be_reached_is_kept_or_leaves_nothing(
 
     def add() -> None:
         page.click("#add")
+        page.locator("#add-app").select_option(label=OTHER)
         page.fill("#add-url", "rtsp://10.0.0.5/live")
         page.click("#add-submit")
         expect(page.locator("#add-result")).to_contain_text("wrong user or password")
@@ -254,6 +257,7 @@ def test_a_camera_that_cannot_be_reached_is_kept_or_leaves_nothing(
 def test_a_wrong_address_is_explained_where_it_was_typed(world: World, visit: Open) -> None:
     page = visit("desk")
     page.click("#add")
+    page.locator("#add-app").select_option(label=OTHER)
     page.fill("#add-url", "gopher://10.0.0.5/live")
     page.click("#add-submit")
     expect(page.locator("#add-result")).to_contain_text("scheme must be one of")

@@ -23,7 +23,9 @@ from services.annotator import http_protocol
 from services.annotator.accounts import load_accounts
 from services.annotator.door import _basic_password
 from services.annotator.http_protocol import MAX_HEAD_BYTES
+from services.annotator.phone.routes import _what_is_wrong
 from services.annotator.picture import decode
+from services.capture.phone import _decoded, _decoder
 from services.capture.settings import CaptureSettings
 from services.common import redaction, serving
 from services.common.cameras import Camera, CameraStatus, load_cameras
@@ -48,6 +50,7 @@ from services.common.messages import (
     unpack_distribution,
 )
 from services.common.pb.serving import serving_pb2 as pb
+from services.common.phones import MAX_PHONE_SIDE_PX
 from services.common.redaction import redact
 from services.model_server.grpc_service import Refusal, _input, _outputs, _wanted
 from services.model_server.model import Port
@@ -149,11 +152,20 @@ def test_pictures(jpeg: bytes) -> None:
     assert planes.height <= MAX_SIDE_PX
 
 
+@given(st.one_of(damaged(JPEG), st.binary(max_size=100)))
+def test_pictures_of_phones(jpeg: bytes) -> None:
+    reason, why = _what_is_wrong(jpeg)
+    assert bool(reason) == bool(why)
+    frame = _decoded(_decoder(), jpeg)
+    if frame is not None:
+        assert max(frame.width, frame.height) <= MAX_PHONE_SIDE_PX
+
+
 URLS = st.one_of(
     st.text(max_size=60),
     st.builds(
         "{}://{}:{}@{}:{}/{}".format,
-        st.sampled_from(("rtsp", "http", "file", "device", "gopher", "javascript", "")),
+        st.sampled_from(("rtsp", "http", "file", "device", "phone", "gopher", "javascript", "")),
         st.text(max_size=8),
         st.text(max_size=12),
         st.one_of(st.text(max_size=12), st.sampled_from(("[::1", "10.0.0.9", "[v1.x]", "%zz"))),

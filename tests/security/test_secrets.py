@@ -21,6 +21,7 @@ from tests.fixtures.stack import Stack, make_clip, processes, running_stack, wai
 
 RIGHT, WRONG, ADDED = "right-word/öf door", "wrong-word-of-yard", "added-w%rd-of-attic"
 QUERY, TOKEN, USER = "query-word-of-shed", "token-" + "9" * 30, "users-own-word"
+PHONE = "key-of-tablet-" + "7" * 20
 LOOKS = (
     *("/", "/login", "/livez", "/readyz", "/metrics", "/api/cameras", "/api/cameras/door"),
     *("/api/cameras/attic", "/api/cameras/door/people", "/api/me", "/api/openapi.json"),
@@ -32,7 +33,7 @@ LOOK_S, PART_BYTES = 1.5, 4096
 def spellings(stored: str) -> dict[str, str]:
     """Each secret as it is, as it stands in a URL, and as it goes over the wire."""
     found = {}
-    for secret in (RIGHT, WRONG, ADDED, QUERY, TOKEN, USER, stored):
+    for secret in (RIGHT, WRONG, ADDED, QUERY, PHONE, TOKEN, USER, stored):
         found[secret] = secret
         found[quote(secret, safe="")] = secret
         for user in ("", "admin"):
@@ -93,7 +94,7 @@ def test_no_secret_is_anywhere_that_anybody_may_read(tmp_path: Path) -> None:
         )
         environment = {
             "FACESTREAM_CAMERAS": f"door=rtsp://admin:{quote(RIGHT, safe='')}@{place} "
-            f"shed=http://127.0.0.1:9/video?user=admin&password={QUERY}",
+            f"shed=http://127.0.0.1:9/video?user=admin&password={QUERY} tablet=phone:{PHONE}",
             "FACESTREAM_ANNOTATOR_TOKEN_FILE": str(tmp_path / "token"),
             "FACESTREAM_ANNOTATOR_USERS_FILE": str(tmp_path / "users.yaml"),
             "FACESTREAM_CAPTURE_ALLOW_LOCAL": "true",

@@ -1,6 +1,6 @@
 """What of phones is asked over HTTP: a new one, its link, its page, and each of its pictures.
 
-One request a picture rather than a WebSocket or WebRTC: on an iPhone, a certificate accepted by hand
+One request a picture rather than a WebSocket or WebRTC: on iPhones, a certificate accepted by hand
 is good for requests and not for WebSockets; and one port and the rules of the page do for all of
 it. A phone has two requests under way at most, so a slow network makes it skip pictures and not
 fall behind.

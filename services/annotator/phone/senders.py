@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
-SILENT_S = 2.0  # then the place is free for another
+SILENT_S = 5.0  # then the place is free for another
 MAX_AT_ONCE = 3  # requests of one camera
 _HASTE = 2.0  # a phone may send so many times as fast as it is asked to
 _BURST = 4.0  # pictures

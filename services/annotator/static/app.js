@@ -6,6 +6,7 @@ import { Counts } from "./counts.js";
 import { AddDialog, ask } from "./dialogs.js";
 import { checkDoor } from "./door.js";
 import { drawPeople } from "./people.js";
+import { PhoneDialog } from "./phone-link.js";
 import { Wall } from "./wall.js";
 
 const $ = (id) => document.getElementById(id);
@@ -17,7 +18,10 @@ let large = null; // the camera shown large; null = the first, "" = all alike
 
 const wall = new Wall(showPicture);
 const counts = new Counts();
-const adder = new AddDialog((name) => cameras.find((c) => c.name === name), (name) => { large = name; layOut(); });
+const statusOf = (name) => cameras.find((c) => c.name === name);
+const showLarge = (name) => { large = name; layOut(); };
+const phone = new PhoneDialog(statusOf, showLarge);
+const adder = new AddDialog(statusOf, showLarge, (link) => phone.show(link));
 
 function showPicture(name, bitmap) {
   const tile = tiles.get(name);
@@ -61,6 +65,7 @@ const ACTIONS = {
     title: `Remove ${c.name}?`, text: "Its picture ends for everyone who watches. The camera itself is not touched.",
     button: "Remove", work: () => call("DELETE", cameraPath(c.name)),
   }),
+  phone: (c) => attempt(() => phone.showAgain(c.name)),
   fullscreen: (c) => attempt(() => tiles.get(c.name).requestFullscreen()),
 };
 
@@ -145,6 +150,7 @@ function layOut() {
     tile.querySelector(".facts").title = factsOf(camera);
     showVeil(tile.querySelector(".veil"), camera);
     tile.querySelector("[data-do=pause]").textContent = camera.paused ? "Resume" : "Pause";
+    tile.querySelector("[data-do=phone]").hidden = !camera.is_phone;
   }
   $("cameras").dataset.view = main === null ? "grid" : "large";
   $("view").hidden = cameras.length < 2;
@@ -195,7 +201,7 @@ function pulse(level, text) {
 function listen() {
   const events = new EventSource("/api/events");
   const on = (kind, work) => events.addEventListener(kind, (event) => work(JSON.parse(event.data)));
-  on("cameras", (list) => { cameras = list; known = true; layOut(); });
+  on("cameras", (list) => { cameras = list; known = true; layOut(); phone.changed(); });
   on("people", (news) => { people.set(news.camera, news.people); showPeople(); });
   on("system", showSystem);
   on("counted", () => counts.changed());

@@ -7,13 +7,16 @@ import { call, cameraPath } from "./api.js";
 const LOCAL = "On this page file:// and device:// work only if facestream runs with FACESTREAM_CAPTURE_ALLOW_LOCAL=true.";
 
 const APPS = [
+  { title: "Phone: no app, by a link", name: "phone", by: "link",
+    steps: ["Add it, then scan the code that appears: the phone’s browser becomes the camera.",
+      ...(location.protocol === "https:" ? [] : ["Phones ask for https: start facestream with --host 0.0.0.0 --https and open the page that it names."])] },
   { title: "Phone: IP Webcam (Android)", url: "http://192.168.1.20:8080/video", name: "phone",
     steps: ["Open IP Webcam and tap “Start server”.", "Type the address at the bottom of its picture, with /video at the end."] },
   { title: "Phone: DroidCam (Android, iPhone)", url: "http://192.168.1.20:4747/video", name: "phone",
     steps: ["Open DroidCam; it shows “WiFi IP” and a port.", "Type them as http://IP:PORT/video."] },
   { title: "Phone: IP Camera Lite (iPhone)", url: "rtsp://admin:admin@192.168.1.20:8554/live", name: "phone",
     steps: ["Turn on “IP Camera Server”.", "Type the RTSP address it shows, with its user and password in it."] },
-  { title: "Phone: another RTSP app", url: "rtsp://192.168.1.20:8554/live", name: "phone",
+  { title: "Phone: another app (RTSP)", url: "rtsp://192.168.1.20:8554/live", name: "phone",
     steps: ["Start the app’s RTSP server and paste the address it shows.", "Phone and this computer must be in the same Wi-Fi."] },
   { title: "IP camera or recorder (RTSP)", url: "rtsp://user:password@192.168.1.64:554/stream1", name: "camera",
     steps: ["The address is in the camera’s manual, often under “RTSP” or “ONVIF”.", "A second, smaller stream is enough: faces of 45 pixels are found."] },
@@ -39,10 +42,11 @@ function tell(place, level, text) {
 }
 
 export class AddDialog {
-  // `statusOf(name)` gives what the events last said of a camera.
-  constructor(statusOf, onAdded) {
+  // `statusOf(name)` gives what the events last said of a camera; `onLink(link)` gets a phone's.
+  constructor(statusOf, onAdded, onLink) {
     this.statusOf = statusOf;
     this.onAdded = onAdded;
+    this.onLink = onLink;
     this.added = null;
     $("add-app").append(...APPS.map((app, i) => new Option(app.title, i)));
     $("add-app").addEventListener("change", () => this.choose());
@@ -62,12 +66,11 @@ export class AddDialog {
     $("add-name").value = "";
     tell($("add-result"), "", "");
     $("add-submit").disabled = false;
-    $("add-submit").textContent = "Add and test";
     $("add-keep").hidden = true;
     this.choose();
     $("add-dialog").returnValue = "";
     $("add-dialog").showModal();
-    $("add-url").focus();
+    $("add-app").focus();
   }
 
   choose() {
@@ -77,7 +80,11 @@ export class AddDialog {
       item.textContent = step;
       return item;
     }));
-    $("add-url").placeholder = app.url;
+    const byLink = app.by === "link";
+    $("add-address").hidden = byLink;
+    $("add-url").required = !byLink;
+    $("add-url").placeholder = app.url ?? "";
+    $("add-submit").textContent = byLink ? "Add" : "Add and test";
     if (app.fill) $("add-url").value = app.url;
     let name = app.name;
     for (let i = 2; this.taken.includes(name); i++) name = `${app.name}-${i}`;
@@ -91,6 +98,7 @@ export class AddDialog {
   }
 
   async submit() {
+    if (APPS[$("add-app").value].by === "link") return this.submitPhone();
     const camera = { name: $("add-name").value, url: $("add-url").value.trim(), rotate: Number($("add-rotate").value) };
     $("add-submit").disabled = true;
     tell($("add-result"), "busy", "Adding…");
@@ -101,6 +109,18 @@ export class AddDialog {
       this.added = camera.name;
       if ($("add-dialog").open) await this.test(camera.name);
       else this.closed();
+    } catch (error) {
+      tell($("add-result"), "bad", error.message);
+    }
+    $("add-submit").disabled = false;
+  }
+
+  async submitPhone() {
+    $("add-submit").disabled = true;
+    try {
+      const link = await call("POST", "/api/phones", { name: $("add-name").value, rotate: Number($("add-rotate").value) });
+      $("add-dialog").close("keep");
+      this.onLink(link);
     } catch (error) {
       tell($("add-result"), "bad", error.message);
     }

@@ -26,12 +26,27 @@ def test_a_password_is_shown_to_nobody_but_the_broker() -> None:
         ("door=rtsp://host:port/", "not a URL"),
         ("door\n=rtsp://host/live", "lower-case"),
         ("door=file://", "file:///path"),
+        ("door=phone:short", "write it as phone:KEY"),
+        ("door=phone://" + "k" * 32, "write it as phone:KEY"),
     ],
 )
 def test_a_wrong_camera_is_refused_in_one_line(text: str, said: str) -> None:
     with pytest.raises(SettingsError, match=said) as caught:
         Camera.parse(text)
     assert "\n" not in str(caught.value)
+
+
+def test_what_a_camera_is_does_not_hang_on_how_its_scheme_is_written() -> None:
+    assert Camera.parse("door=FILE:///etc/passwd").is_local
+    assert Camera.parse("door=Device:///dev/video0").is_local
+    assert Camera.parse("door=PHONE:" + "k" * 32).is_phone
+    assert not Camera.parse("door=rtsp://host/file:").is_local
+
+
+def test_a_phones_key_is_shown_to_nobody_but_the_broker() -> None:
+    camera = Camera.parse("door=phone:" + "k" * 32)
+    assert camera.shown_url() == "phone:***"
+    assert Camera.model_validate_json(camera.to_json()) == camera
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,8 @@ def _no_secrets_of_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
             "http://h/videostream.cgi?loginuse=a&loginpas=word",
             "http://h/videostream.cgi?loginuse=a&loginpas=***",
         ),
+        ("sent by phone:aBcD-_efghijklmnopqrstuv!", "sent by phone:***!"),
+        ("the telephone:number", "the telephone:number"),
         ("compass=north", "compass=north"),
         ("rtsp://host/no-password", "rtsp://host/no-password"),
         ("mail ann@host", "mail ann@host"),

@@ -124,6 +124,18 @@ def test_every_setting_is_a_flag(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "detections per second" in parser.format_help()
 
 
+def test_a_switch_needs_no_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FACESTREAM_CONFIG", raising=False)
+
+    class Switched(CommonSettings):
+        bright: bool = Field(False, description="whether it is on")
+
+    parser = argparse.ArgumentParser()
+    add_flags(parser, Switched)
+    for given, bright in (([], False), (["--bright"], True), (["--bright", "false"], False)):
+        assert from_arguments(Switched, parser.parse_args(given)).bright is bright
+
+
 def test_the_brokers_password_is_not_printed() -> None:
     settings = DemoSettings.load({"broker": "redis://user:hidden-word@host"}, environ={})
     assert "hidden-word" not in repr(settings)
