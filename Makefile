@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PORT := 8080
 CAMERA ?=
+PHONE ?=
 PYTEST_FLAGS ?=
 BENCH_FLAGS ?=
 AUDIT_FLAGS ?=
@@ -17,6 +18,7 @@ PROTOS := facestream/v1/messages.proto serving/serving.proto
 help:
 	@echo "make demo                  the whole pipeline on this machine, with a demo camera"
 	@echo "make demo CAMERA=rtsp://…  the same with your camera (PORT=8080 for another port)"
+	@echo "make demo PHONE=1          open to your network by https, so that phones can be cameras"
 	@echo "make test                  all tests; what needs missing system packages is skipped"
 	@echo "make lint                  ruff and mypy"
 	@echo "make proto                 generate the stubs of proto/ anew (proto-check: compare only)"
@@ -31,7 +33,8 @@ help:
 # The camera's URL goes through the environment: it may carry a password.
 demo: setup-demo
 	@export FACESTREAM_CAMERAS="$$CAMERA"; \
-	exec $(BIN)/facestream up --port $(PORT) $(if $(CAMERA),,--demo)
+	exec $(BIN)/facestream up --port $(PORT) \
+		$(if $(PHONE),--host 0.0.0.0 --https,$(if $(CAMERA),,--demo))
 
 test: setup-test
 	@$(BIN)/python -m pytest $(PYTEST_FLAGS)

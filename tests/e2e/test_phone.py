@@ -1,0 +1,138 @@
+"""A phone without an app: its link, its browser's camera, and the whole stack behind it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import ssl
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+from tests.fixtures.stack import ROOT, Stack, running_stack, wait_for
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+if CHROMIUM is None:
+    if os.environ.get("CI") == "true":
+        raise RuntimeError("chromium is missing: install it (Debian: apt-get install chromium)")
+    pytest.skip("chromium is not installed", allow_module_level=True)
+
+DEADLINE_MS = 30_000
+WIDTH, HEIGHT, FPS, SECONDS = 640, 360, 15, 2
+
+
+def make_clip(path: Path) -> Path:
+    """Somebody before a wall who sways a little: what the phone's camera sees."""
+    person = cv2.imread(str(ROOT / "samples" / "obama.jpg"))
+    assert person is not None
+    person = cv2.resize(person, (round(person.shape[1] * 300 / person.shape[0]), 300))
+    with path.open("wb") as file:
+        for i in range(FPS * SECONDS):
+            picture = np.full((HEIGHT, WIDTH, 3), (168, 176, 180), np.uint8)
+            left = 200 + round(20 * np.sin(2 * np.pi * i / (FPS * SECONDS)))
+            picture[60:, left : left + person.shape[1]] = person
+            file.write(cv2.imencode(".jpg", picture)[1].tobytes())
+    return path
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with running_stack("--https", cache=tmp_path_factory.mktemp("cache")) as made:
+        yield made
+
+
+Open = Callable[[int, int], Page]
+
+
+@pytest.fixture(scope="module")
+def visit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Open]:
+    """Opens an empty page of a size in a browser whose camera shows a clip."""
+    clip = make_clip(tmp_path_factory.mktemp("clip") / "face.mjpeg")
+    flags = ("no-sandbox", "use-fake-ui-for-media-stream", "use-fake-device-for-media-stream")
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(
+            executable_path=CHROMIUM,
+            args=[*(f"--{flag}" for flag in flags), f"--use-file-for-fake-video-capture={clip}"],
+        )
+
+        def visit(width: int, height: int) -> Page:
+            context = browser.new_context(
+                viewport={"width": width, "height": height}, ignore_https_errors=True
+            )
+            context.set_default_timeout(DEADLINE_MS)
+            return context.new_page()
+
+        expect.set_options(timeout=DEADLINE_MS)
+        yield visit
+        expect.set_options(timeout=5_000)
+        browser.close()
+
+
+def people_of(stack: Stack) -> Any:
+    """Who is in view of the tablet; empty while nobody is."""
+    url = f"https://127.0.0.1:{stack.port}/api/cameras/tablet/people"
+    trust = ssl._create_unverified_context()
+    with urllib.request.urlopen(url, timeout=5, context=trust) as answer:
+        return json.load(answer)
+
+
+def test_a_phone_becomes_a_camera_by_its_link(stack: Stack, visit: Open, tmp_path: Path) -> None:
+    desk = visit(1366, 768)
+    desk.goto(f"https://localhost:{stack.port}")
+    desk.get_by_role("button", name="Add a camera").click()
+    desk.locator("#add-name").fill("tablet")
+    desk.get_by_role("button", name="Add", exact=True).click()
+    expect(desk.locator("#phone-result")).to_have_text("Waiting for the phone…")
+    desk.locator("#phone-qr").screenshot(path=tmp_path / "qr.png", scale="css")
+    picture = cv2.imread(str(tmp_path / "qr.png"))
+    assert picture is not None
+    link = cv2.QRCodeDetector().detectAndDecode(cv2.resize(picture, None, fx=2, fy=2))[0]
+    assert link == desk.locator("#phone-link").input_value()
+    assert re.fullmatch(rf"https://localhost:{stack.port}/phone#[\w-]{{32}}", link)
+
+    phone = visit(390, 844)
+    troubles: list[str] = []
+    phone.on("pageerror", lambda error: troubles.append(str(error)))
+    phone.goto(link)
+    expect(phone.locator("#phone-what")).to_have_text("Live")
+    expect(phone.locator("#phone-facts")).to_have_text(re.compile(r"^\d+ pictures/s · 640×360"))
+    assert phone.evaluate("document.documentElement.scrollWidth") <= 390
+    expect(desk.locator("#phone-result")).to_have_text("Live: 640 × 360.")
+    desk.get_by_role("button", name="Done").click()
+    desk.wait_for_selector(".tile.large.drawn[data-camera=tablet]")
+    # Found, followed, asked about and answered as any other camera's.
+    expect(desk.locator(".person .age")).to_have_text(re.compile(r"^\d+$"))
+    box = wait_for(lambda: people_of(stack), "somebody in view")[0]["box"]
+    assert 240 <= box[0] + box[2] / 2 <= 340, box
+    assert 60 <= box[1] + box[3] / 2 <= 200, box
+    assert "tablet: live" in stack.output
+    assert link.partition("#")[2] not in stack.output
+
+    phone.get_by_role("button", name="Stop").click()
+    veil = desk.locator("[data-camera=tablet] .veil")
+    expect(veil).to_contain_text("the phone sends nothing")
+    phone.get_by_role("button", name="Start").click()
+    expect(phone.locator("#phone-what")).to_have_text("Live")
+    menu = desk.locator("[data-camera=tablet] summary")
+    menu.click()
+    desk.get_by_role("button", name="Pause").click()
+    expect(phone.locator("#phone-what")).to_have_text("Paused")
+    menu.click()
+    desk.get_by_role("button", name="Remove…").click()
+    desk.get_by_role("button", name="Remove", exact=True).click()
+    expect(phone.locator("#phone-what")).to_have_text("This link is not valid")
+    assert troubles == []
+
+
+def test_a_link_that_is_not_whole_says_so(stack: Stack, visit: Open) -> None:
+    phone = visit(390, 844)
+    phone.goto(f"https://localhost:{stack.port}/phone")
+    expect(phone.locator("#phone-what")).to_have_text("This link is not whole")

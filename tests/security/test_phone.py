@@ -1,0 +1,156 @@
+"""What a phone's link permits: to send pictures for its camera, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import redis
+import simplejpeg
+
+from services.common.phones import MAX_PHONE_PICTURE_BYTES
+from services.common.streams import phone_key
+from tests.fixtures.locked import ADMIN, CAMERA, VIEWER, Locked
+
+JPEG = simplejpeg.encode_jpeg(np.full((48, 64, 3), 90, np.uint8), 90, "RGB", "420")
+WIDE = simplejpeg.encode_jpeg(np.full((16, 1936, 3), 90, np.uint8), 90, "RGB", "420")
+
+
+class Phone:
+    """A phone's browser."""
+
+    def __init__(self, client: httpx.Client, link: str, sender: str = "a" * 12) -> None:
+        self.key = link.partition("#")[2]
+        self._client, self._sender, self._seq = client, sender, 0
+
+    def send(self, body: bytes = JPEG, **headers: str) -> httpx.Response:
+        self._seq += 1
+        return self._client.post(
+            f"/api/phone/picture?sender={self._sender}&seq={self._seq}",
+            content=body,
+            headers={"Content-Type": "image/jpeg", "Authorization": f"Bearer {self.key}"} | headers,
+        )
+
+
+@pytest.fixture
+def broker(broker_url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(broker_url) as client:
+        yield client
+
+
+@pytest.fixture(autouse=True)
+def _phones_go_again(locked: Locked) -> Iterator[None]:
+    yield
+    admin = locked.client(ADMIN)
+    for name in [camera["name"] for camera in admin.get("/api/cameras").json()]:
+        if name != CAMERA["name"]:
+            admin.delete(f"/api/cameras/{name}")
+
+
+def add(locked: Locked, name: str) -> dict[str, Any]:
+    answer = locked.client(ADMIN).post("/api/phones", json={"name": name})
+    assert answer.status_code == 201, answer.text
+    link: dict[str, Any] = answer.json()
+    return link
+
+
+def test_a_link_sends_for_its_camera_and_opens_nothing_else(
+    locked: Locked, broker: redis.Redis
+) -> None:
+    made, other = add(locked, "tablet"), add(locked, "hall")
+    assert made["link"].startswith(f"{locked.url}/phone#")
+    assert "Only this computer" in made["note"]
+    page = locked.client().get("/phone")
+    assert page.status_code == 200
+    assert page.headers["permissions-policy"].startswith("camera=(self)")
+    phone = Phone(locked.client(), made["link"])
+    answer = phone.send()
+    assert answer.status_code == 200
+    assert answer.json()["camera"] == "tablet"
+    assert broker.lrange(phone_key("tablet"), 0, -1) == [JPEG]
+    assert not broker.exists(phone_key("hall"))
+    for method, path in (
+        *(("GET", "/api/cameras"), ("GET", "/cameras/tablet/snapshot.jpg"), ("GET", "/metrics")),
+        *(("POST", "/api/cameras/tablet/phone-link"), ("DELETE", "/api/cameras/tablet")),
+    ):
+        headers = {"Authorization": f"Bearer {phone.key}"}
+        assert locked.client().request(method, path, headers=headers, json={}).status_code == 401
+    assert Phone(locked.client(), other["link"]).send().json()["camera"] == "hall"
+    for key in ("x", ADMIN, phone.key[:-1], phone.key + "x"):
+        assert Phone(locked.client(), f"#{key}").send().status_code == 401
+    renamed = locked.client(ADMIN).patch("/api/cameras/tablet", json={"name": "desk"})
+    assert renamed.json()["url"] == "phone:***"
+    assert phone.send().json()["camera"] == "desk"
+    assert locked.client(ADMIN).delete("/api/cameras/desk").status_code == 204
+    assert phone.send().status_code == 401
+
+
+def test_only_an_admin_adds_a_phone_and_sees_its_link(locked: Locked) -> None:
+    link = add(locked, "tablet")["link"]
+    for token, status in (("", 401), (VIEWER, 403)):
+        client = locked.client(token)
+        assert client.post("/api/phones", json={"name": "mine"}).status_code == status
+        assert client.post("/api/cameras/tablet/phone-link", json={}).status_code == status
+    viewer = locked.client(VIEWER)
+    assert link.partition("#")[2] not in viewer.get("/api/cameras/tablet").text
+    admin = locked.client(ADMIN)
+    again = admin.post("/api/cameras/tablet/phone-link", json={})
+    assert again.json()["link"] == link
+    assert again.json()["qr"].startswith("<svg ")
+    assert admin.post("/api/phones", json={"name": "Tablet"}).status_code == 422
+    assert admin.post("/api/phones", json={"name": "tablet"}).status_code == 409
+    assert admin.post("/api/cameras/door/phone-link", json={}).status_code == 409
+
+
+def test_pictures_have_bounds_and_what_is_not_taken_is_counted(
+    locked: Locked, broker: redis.Redis
+) -> None:
+    phone = Phone(locked.client(), add(locked, "tablet")["link"])
+    assert phone.send(b"no picture").status_code == 422
+    assert phone.send(JPEG[:40]).status_code == 422
+    assert "1920" in phone.send(WIDE).json()["detail"]
+    assert phone.send(b"x" * (MAX_PHONE_PICTURE_BYTES + 1)).status_code == 413
+    assert phone.send(**{"Content-Type": "application/json"}).status_code == 415
+    assert not broker.exists(phone_key("tablet"))
+    other = Phone(locked.client(), f"#{phone.key}", "b" * 12)
+    assert other.send().status_code == 409
+    answers = [phone.send().status_code for _ in range(60)]
+    assert set(answers) <= {200, 429}
+    metrics = locked.client(VIEWER).get("/metrics").text
+
+    def count(what: str) -> int:
+        name = f"facestream_annotator_phone_pictures_{what} "
+        return int(float((metrics.partition(name)[2] or "0").split("\n")[0]))
+
+    sent = count('total{camera="tablet"}')
+    lost = {
+        reason: count(f'dropped_total{{camera="tablet",reason="{reason}"}}')
+        for reason in ("corrupt", "size", "other", "rate", "late", "overflow", "paused", "broker")
+    }
+    assert sent == 64
+    assert (lost["corrupt"], lost["size"], lost["other"]) == (2, 1, 1)
+    assert lost["rate"] == answers.count(429)
+    assert sent - sum(lost.values()) == broker.llen(phone_key("tablet"))
+
+
+def test_nothing_is_passed_on_of_a_phone_that_is_paused(
+    locked: Locked, broker: redis.Redis
+) -> None:
+    phone = Phone(locked.client(), add(locked, "tablet")["link"])
+    locked.client(ADMIN).patch("/api/cameras/tablet", json={"paused": True})
+    assert phone.send().status_code == 200
+    assert not broker.exists(phone_key("tablet"))
+
+
+def test_there_are_no_more_phones_than_allowed(locked: Locked) -> None:
+    for i in range(8):
+        add(locked, f"tablet-{i}")
+    admin = locked.client(ADMIN)
+    by_link = admin.post("/api/phones", json={"name": "one-more"})
+    by_key = admin.post("/api/cameras", json={"name": "one-more", "url": "phone:" + "k" * 32})
+    assert by_link.status_code == by_key.status_code == 409
+    assert "--max-phones" in by_link.json()["detail"]
+    assert admin.patch("/api/cameras/tablet-0", json={"name": "desk"}).status_code == 200
