@@ -7,6 +7,7 @@ import { AddDialog, ask } from "./dialogs.js";
 import { checkDoor } from "./door.js";
 import { drawPeople } from "./people.js";
 import { PhoneDialog } from "./phone-link.js";
+import { PlacesDialog } from "./places.js";
 import { Wall } from "./wall.js";
 
 const $ = (id) => document.getElementById(id);
@@ -21,6 +22,7 @@ const counts = new Counts();
 const statusOf = (name) => cameras.find((c) => c.name === name);
 const showLarge = (name) => { large = name; layOut(); };
 const phone = new PhoneDialog(statusOf, showLarge);
+const places = new PlacesDialog();
 const adder = new AddDialog(statusOf, showLarge, (link) => phone.show(link));
 
 function showPicture(name, bitmap) {
@@ -34,6 +36,7 @@ function showPicture(name, bitmap) {
   }
   canvas.getContext("2d").drawImage(bitmap, 0, 0);
   tile.classList.add("drawn");
+  places.picture(name, bitmap);
 }
 
 function toast(text) {
@@ -64,6 +67,10 @@ const ACTIONS = {
   remove: (c) => ask({
     title: `Remove ${c.name}?`, text: "Its picture ends for everyone who watches. The camera itself is not touched.",
     button: "Remove", work: () => call("DELETE", cameraPath(c.name)),
+  }),
+  places: (c) => attempt(async () => {
+    showLarge(c.name); // at its full rate
+    await places.open(c);
   }),
   phone: (c) => attempt(() => phone.showAgain(c.name)),
   fullscreen: (c) => attempt(() => tiles.get(c.name).requestFullscreen()),
