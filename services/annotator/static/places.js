@@ -162,11 +162,11 @@ export class PlacesDialog {
     const points = place.points.map((point) => this.at(point));
     const text = points.map((point) => point.join(" ")).join(" ");
     const tag = place.kind === "zone" ? "polygon" : "polyline";
-    const [x, y] = place.kind === "zone" ? points[0] : middle(...points);
+    const [x, y] = place.kind === "zone" ? points[0] : points[1];
     const group = drawn("g", { class: `place ${place.kind}${place === this.chosen ? " chosen" : ""}`, "data-place": this.places.indexOf(place) },
       drawn(tag, { class: "reach", points: text }), drawn(tag, { class: "under", points: text }), drawn(tag, { class: "over", points: text }));
     if (place.kind === "line") group.append(...this.arrow(points));
-    const name = drawn("text", { x: x + 8 * this.unit, y: y - 8 * this.unit });
+    const name = drawn("text", { x: x + 12 * this.unit, y: Math.max(16 * this.unit, y - 10 * this.unit) });
     name.textContent = place.name;
     group.append(name);
     return group;
