@@ -27,6 +27,7 @@ if CHROMIUM is None:
 
 DEADLINE_MS = 30_000
 WIDTH, HEIGHT, FPS, SECONDS = 640, 360, 15, 2
+FACE = (330, 146)  # the middle of the face in the clip, pixels
 
 
 def make_clip(path: Path) -> Path:
@@ -45,7 +46,9 @@ def make_clip(path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with running_stack("--https", cache=tmp_path_factory.mktemp("cache")) as made:
+    quick = {"FACESTREAM_CAPTURE_READ_TIMEOUT_S": "2"}
+    cache = tmp_path_factory.mktemp("cache")
+    with running_stack("--https", cache=cache, environment=quick) as made:
         yield made
 
 
@@ -111,8 +114,8 @@ def test_a_phone_becomes_a_camera_by_its_link(stack: Stack, visit: Open, tmp_pat
     # Found, followed, asked about and answered as any other camera's.
     expect(desk.locator(".person .age")).to_have_text(re.compile(r"^\d+$"))
     box = wait_for(lambda: people_of(stack), "somebody in view")[0]["box"]
-    assert 240 <= box[0] + box[2] / 2 <= 340, box
-    assert 60 <= box[1] + box[3] / 2 <= 200, box
+    assert abs(box[0] + box[2] / 2 - FACE[0]) < 70, box  # the sway, and what a late box is off
+    assert abs(box[1] + box[3] / 2 - FACE[1]) < 40, box
     assert "tablet: live" in stack.output
     assert link.partition("#")[2] not in stack.output
 
