@@ -39,6 +39,7 @@ from services.common.privacy import Privacy
 
 _BODY_DEADLINE_S = 10.0
 _CAMERA_ALLOWED = "camera=(self), microphone=(), geolocation=()"
+_JPEG_BODY = {"required": True, "content": {"image/jpeg": {"schema": {"format": "binary"}}}}
 _STRANGER = "this link is not valid: the camera was removed, or the link is not whole"
 _SAID: dict[Verdict, tuple[int, str]] = {
     "other": (409, "another phone, or another page on this one, sends by this link"),
@@ -220,11 +221,14 @@ def routes(
     async def show_link(name: str, request: Request) -> PhoneLink:
         return phones.link(known(name), request)
 
-    @router.post(PICTURE_PATH)
+    # The bearer token is the phone's key.
+    @router.post(PICTURE_PATH, openapi_extra={"requestBody": _JPEG_BODY})
     async def take_picture(
         request: Request,
-        sender: Annotated[str, Query(pattern="^[a-z0-9]{8,32}$")],
-        seq: Annotated[int, Query(ge=1, lt=2**53)],
+        sender: Annotated[
+            str, Query(pattern="^[a-z0-9]{8,32}$", description="who sends, chosen by the page")
+        ],
+        seq: Annotated[int, Query(ge=1, lt=2**53, description="number of the picture, upwards")],
     ) -> PictureAnswer:
         return await phones.take(request, sender, seq)
 

@@ -63,6 +63,8 @@ function operation(method, path, spec, all) {
   if (body) {
     box.append(el("p", `Body: ${typeOf(body)}`));
     namedIn(body, all, named);
+  } else if (spec.requestBody) {
+    box.append(el("p", `Body: ${Object.keys(spec.requestBody.content).join(", ")}`));
   }
   for (const [status, answer] of Object.entries(spec.responses)) {
     if (status === "422") continue; // every call that is given something may answer it

@@ -144,18 +144,22 @@ function picture() {
 async function post(jpeg) {
   seq += 1;
   let answer, said;
+  const patience = new AbortController();
+  const timer = setTimeout(() => patience.abort(), ANSWER_MS);
   try {
     answer = await fetch(`/api/phone/picture?sender=${sender}&seq=${seq}`, {
       method: "POST",
       headers: { "Content-Type": "image/jpeg", Authorization: `Bearer ${key}` },
       body: jpeg,
       cache: "no-store",
-      signal: AbortSignal.timeout(ANSWER_MS),
+      signal: patience.signal,
     });
     said = await answer.json();
   } catch (error) {
     failed("Connection lost, trying again…", "Is facestream running, and is this phone in its network?");
     return;
+  } finally {
+    clearTimeout(timer);
   }
   if (!running) return;
   if (answer.ok) taken(said);
