@@ -139,3 +139,5 @@ def test_a_link_that_is_not_whole_says_so(stack: Stack, visit: Open) -> None:
     phone = visit(390, 844)
     phone.goto(f"https://localhost:{stack.port}/phone")
     expect(phone.locator("#phone-what")).to_have_text("This link is not whole")
+    phone.goto(f"https://localhost:{stack.port}/phone#{'k' * 32}")
+    expect(phone.locator("#phone-what")).to_have_text("This link is not valid")

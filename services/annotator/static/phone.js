@@ -201,6 +201,7 @@ function failed(what, why) {
 
 function begin() {
   $("phone-host").textContent = location.host;
+  addEventListener("hashchange", () => location.reload());
   video.closest(".lens").addEventListener("contextmenu", (event) => event.preventDefault());
   if (!key) {
     tell("bad", "This link is not whole", "Open the whole link, or scan the code that the page of facestream shows under Add camera.");
@@ -224,7 +225,6 @@ function begin() {
     // A phone takes the camera from a page that is not in front.
     if (media?.getVideoTracks()[0]?.readyState !== "live") start();
   });
-  addEventListener("hashchange", () => location.reload());
   requestAnimationFrame(beat);
   start();
 }
