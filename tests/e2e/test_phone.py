@@ -116,7 +116,7 @@ def test_a_phone_becomes_a_camera_by_its_link(stack: Stack, visit: Open, tmp_pat
     box = wait_for(lambda: people_of(stack), "somebody in view")[0]["box"]
     assert abs(box[0] + box[2] / 2 - FACE[0]) < 70, box  # the sway, and what a late box is off
     assert abs(box[1] + box[3] / 2 - FACE[1]) < 40, box
-    assert "tablet: live" in stack.output
+    wait_for(lambda: "tablet: live" in stack.output, "the terminal says so")
     assert link.partition("#")[2] not in stack.output
 
     phone.get_by_role("button", name="Stop").click()
