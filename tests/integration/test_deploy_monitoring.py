@@ -14,12 +14,15 @@ import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 import redis
+import simplejpeg
 import yaml
 
 from tests.fixtures.deploy import DEPLOY, tool
@@ -32,6 +35,7 @@ HEALTH_PORTS = {
     "annotator": "FACESTREAM_ANNOTATOR_HEALTH_PORT",
 }
 SERVICES = ("capture", "worker", "annotator")  # that have a user in the broker
+JPEG = simplejpeg.encode_jpeg(np.full((48, 64, 3), 90, np.uint8), 90, "RGB", "420")
 ROOT_PASSWORD = "of-the-test-alone"
 NOT_HERE = {"tf-serving"}  # its program is not to be had as a package
 
@@ -226,12 +230,14 @@ MAY_NOT: dict[str, list[tuple[str, ...]]] = {
         ("HGETALL", "facestream:cameras"),
         ("XRANGE", "facestream:frames:{demo}", "-", "+"),
         ("GET", "facestream:boot"),
+        ("LPOP", "facestream:phone:{trial}"),
     ],
     "annotator": [
         ("SET", "facestream:boot", "1"),
         ("XREVRANGE", "facestream:faces:{0}", "+", "-"),
         ("XADD", "facestream:results:{door}", "*", "m", "forged"),
         ("EVAL", "return 1", "0"),
+        ("LPOP", "facestream:phone:{trial}"),
     ],
 }
 NOBODY_MAY: list[tuple[str, ...]] = [
@@ -248,14 +254,31 @@ def broker_of(monitored: Monitored, service: str) -> str:
 def test_the_broker_refused_nothing_that_a_service_wanted(monitored: Monitored) -> None:
     url = broker_of(monitored, "worker").split("@")[1]
     with redis.Redis.from_url(f"redis://root:{ROOT_PASSWORD}@{url}") as root:
-        # Asked last, this includes a camera that is added, changed and removed.
-        page = f"http://127.0.0.1:{monitored.stack.port}/api/cameras"
+        # Asked last, this includes a camera that is added, changed and removed, and a phone.
+        api = f"http://127.0.0.1:{monitored.stack.port}/api"
+        page = f"{api}/cameras"
         camera = {"name": "trial", "url": "rtsp://192.0.2.1/x"}
         with httpx.Client(timeout=10) as client:
             assert client.post(page, json=camera).status_code == 201
             wait_for(lambda: client.get(f"{page}/trial").status_code == 200, "the camera")
             assert client.patch(f"{page}/trial", json={"paused": True}).status_code == 200
             assert client.delete(f"{page}/trial").status_code == 204
+            link = client.post(f"{api}/phones", json={"name": "tablet"}).json()["link"]
+            numbers = count(1)
+
+            def is_live() -> bool:
+                answer = client.post(
+                    f"{api}/phone/picture?sender=aaaaaaaa&seq={next(numbers)}",
+                    content=JPEG,
+                    headers={
+                        "Authorization": f"Bearer {link.partition('#')[2]}",
+                        "Content-Type": "image/jpeg",
+                    },
+                )
+                return bool(answer.json().get("state") == "live")
+
+            wait_for(is_live, "the phone is read")
+            assert client.delete(f"{page}/tablet").status_code == 204
         refused: Any = root.acl_log()
         assert [(e["username"], e["object"], e["context"]) for e in refused] == []
 
