@@ -115,6 +115,7 @@ class DetectorThread:
                 self._finders[reader] = (frame.session, finder)
         found = finder.find(frame.video, frame.captured_us, frame.at)
         reader.tracks = SessionTracks(frame.session, found.faces)
+        reader.looked(is_calm=found.is_calm)
         name = reader.camera.name
         if found.is_still:
             self._metrics.detections_spared.labels(name).inc()

@@ -59,6 +59,7 @@ class Found:
     faces: tuple[TrackedFace, ...]
     crops: tuple[FoundCrop, ...]
     lost_crops: int  # could not be cut or encoded
+    is_calm: bool = False  # nothing comes, goes or moves fast: the next look may wait longer
     to_hide: tuple[Box, ...] = ()  # where a face is or may be: more than the faces followed
 
 
@@ -99,6 +100,7 @@ class FaceFinder:
     ) -> None:
         self._settings, self._rotate, self._detectors = settings, rotate, detectors
         self._tracker = Tracker(1 + secrets.randbelow(_FIRST_TRACKS))
+        self._calm_gap_s = 1.0 / min(settings.detect_calm_hz, settings.detect_hz)
         self._motion = MotionGate()
         self._last = _Sightings([], [], np.empty((0, 5, 2), np.float32))
         self._last_found: list[Box] = []
@@ -116,7 +118,7 @@ class FaceFinder:
             PictureError: the frame's pixel format cannot be converted.
         """
         picture = picture_of(frame, self._rotate)
-        is_still = self._motion.is_still(picture.y, now)
+        is_still = self._motion.is_still(picture.y, now, is_empty=not self._last_found)
         seen = self._last if is_still else self._search(picture)
         boxes, scores, landmarks = seen.boxes, seen.scores, seen.landmarks
         owners = self._tracker.update(boxes, scores, now)
@@ -144,6 +146,7 @@ class FaceFinder:
             self._tracker.shown(now),
             good,
             len(crops) - len(good),
+            self._tracker.is_calm(now, self._calm_gap_s),
             (*self._last_found, *self._tracker.boxes(now)),
         )
 

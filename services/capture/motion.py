@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 BLOCK_PX = 16  # of a 720-line picture; other sizes have as many blocks
 _BLOCKS_ACROSS = 1280 // BLOCK_PX
 MIN_CHANGE = 5.0  # grey levels of one block's mean; noise and key pictures stay below
-MAX_STILL_S = 1.0  # then the picture is searched whatever it shows
+MAX_STILL_S = 1.0  # then a picture with faces is searched whatever it shows …
+MAX_EMPTY_S = 3.0  # … and one without
 
 
 class MotionGate:
@@ -27,12 +28,13 @@ class MotionGate:
         self._searched: NDArray[np.int16] | None = None
         self._searched_at = -math.inf
 
-    def is_still(self, luma: NDArray[np.uint8], now: float) -> bool:
+    def is_still(self, luma: NDArray[np.uint8], now: float, *, is_empty: bool = False) -> bool:
         """Whether a search would find what the last one found; if not, this one is remembered.
 
         Args:
             luma: uint8 `[height, width]`, of one size throughout.
             now: time of the picture, seconds.
+            is_empty: the last search found nothing.
         """
         height, width = luma.shape
         across = min(_BLOCKS_ACROSS, width)
@@ -41,7 +43,7 @@ class MotionGate:
         last = self._searched
         if (
             last is not None
-            and 0 <= now - self._searched_at < MAX_STILL_S
+            and 0 <= now - self._searched_at < (MAX_EMPTY_S if is_empty else MAX_STILL_S)
             and float(np.abs(blocks - last).max()) < MIN_CHANGE
         ):
             return True

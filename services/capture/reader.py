@@ -103,7 +103,10 @@ class CameraReader:
         self._frames = 0
         self._counted = 0
         self._detect_every_s = 1.0 / settings.detect_hz
-        self._detect_at = time.monotonic() + phase * self._detect_every_s
+        self._detect_calm_every_s = 1.0 / min(settings.detect_calm_hz, settings.detect_hz)
+        # When the next look for faces is due, and the last one announced was; monotonic.
+        self.next_look_at = time.monotonic() + phase * self._detect_every_s
+        self.due_at = self.next_look_at
         self._show_every_s = 1.0 / settings.watched_fps
         self._show_at = 0.0
         self._thread = threading.Thread(target=self._run, name=f"camera-{camera.name}", daemon=True)
@@ -121,6 +124,12 @@ class CameraReader:
         """Wait for the thread's end until `deadline` (monotonic); whether it has ended."""
         self._thread.join(max(0.0, deadline - time.monotonic()))
         return not self._thread.is_alive()
+
+    def looked(self, *, is_calm: bool) -> None:
+        """The look last announced was taken; from it on the next one may wait, or may not."""
+        self.next_look_at = self.due_at + (
+            self._detect_calm_every_s if is_calm else self._detect_every_s
+        )
 
     @property
     def is_stopped(self) -> bool:
@@ -202,9 +211,10 @@ class CameraReader:
         self.latest = captured
         self._frames += 1
         now = time.monotonic()
-        if now >= self._detect_at:
-            missed = int((now - self._detect_at) / self._detect_every_s)
-            self._detect_at += (missed + 1) * self._detect_every_s
+        if now >= self.next_look_at:
+            missed = int((now - self.next_look_at) / self._detect_every_s)
+            self.due_at = self.next_look_at + missed * self._detect_every_s
+            self.next_look_at = self.due_at + self._detect_every_s
             self._on_due(self)
         if self.watched and self.privacy == "live" and now >= self._show_at:
             # Half a frame's grace: a camera as fast as the limit must not lose frames to jitter.

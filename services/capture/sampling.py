@@ -2,7 +2,8 @@
 
 Each detection of a track is a moment with a quality. A new track's first acceptable moment is taken
 at once, the next ones soon after, then about one a second; from the second on, the best of the last
-few moments is taken, not the latest.
+few moments is taken, not the latest. Answers about one face are much alike: once a track has had
+enough good ones, it is asked about more rarely, unless it is seen better than ever.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 FIRST_INTERVALS_S = (0.3, 0.4, 0.8)  # after the first crop; then the settled interval
+ENOUGH_QUALITY = 3.0  # of all moments taken; from there on …
+RARER = 4.0  # … the settled interval is so many times as long …
+BETTER = 1.25  # … but for a moment so many times as good as any taken before
 WINDOW_S = 0.6  # how far back a better moment is looked for; crops must be fresh
 GOOD_FACE_PX = 96.0  # from here on, more pixels do not help the network
 SHARP_VARIANCE = 200.0  # of the Laplacian, where sharpness counts as two thirds
@@ -40,7 +44,7 @@ class Sampler(Generic[M]):
     """Decides for the tracks of one camera's session.
 
     Args:
-        interval_s: the settled time between two crops of a track.
+        interval_s: the settled time between two crops of a track that is not known well yet.
     """
 
     def __init__(self, interval_s: float) -> None:
@@ -55,9 +59,15 @@ class Sampler(Generic[M]):
             best = plan.best = moment
         if moment.at < plan.due:
             return None
+        is_known = plan.quality >= ENOUGH_QUALITY
+        if is_known and moment.at < plan.rarely_due and best.quality < BETTER * plan.best_taken:
+            return None
         taken = plan.taken
         wait = FIRST_INTERVALS_S[taken] if taken < len(FIRST_INTERVALS_S) else self._interval_s
         plan.taken, plan.due, plan.best = taken + 1, moment.at + min(wait, self._interval_s), None
+        plan.rarely_due = moment.at + RARER * self._interval_s
+        plan.quality += best.quality
+        plan.best_taken = max(plan.best_taken, best.quality)
         return best
 
     def keep(self, tracks: set[int]) -> None:
@@ -69,7 +79,8 @@ class Sampler(Generic[M]):
 class _Plan(Generic[M]):
     def __init__(self) -> None:
         self.taken = 0
-        self.due = -math.inf
+        self.due = self.rarely_due = -math.inf
+        self.quality = self.best_taken = 0.0  # of the moments taken: the sum, and the best
         self.best: Moment[M] | None = None
 
 

@@ -47,7 +47,13 @@ class CaptureSettings(CommonSettings):
     )
 
     detect_hz: float = Field(
-        5.0, gt=0, le=60, description="look for faces so often a second on each camera"
+        5.0,
+        gt=0,
+        le=60,
+        description="look for faces so often a second on each camera where they come, go or move",
+    )
+    detect_calm_hz: float = Field(
+        3.0, gt=0, le=60, description="and so often where they do not; a new face waits so long"
     )
     detect_width_px: int = Field(640, ge=64, le=1920, description="detector input, longer side")
     detect_height_px: int = Field(384, ge=64, le=1920, description="detector input, shorter side")

@@ -24,6 +24,8 @@ SHOWN_S = 0.45  # a face not seen for so long is no longer reported …
 KEPT_S = 1.5  # … but keeps its track, if it comes back within this
 COAST_S = 0.4  # a lost face is thought to go on moving for so long
 MAX_TRACKS = 64
+CALM_HITS = 3  # from then on a face's velocity is known
+CALM_STEP = 0.5  # face sizes; a face that moves less between two searches is not lost
 
 Box = tuple[float, float, float, float]
 
@@ -104,6 +106,16 @@ class Tracker:
         """Where every track should be now, those that are not sure or lately lost too."""
         return [face.box_at(now) for face in self._tracks]
 
+    def is_calm(self, now: float, gap_s: float) -> bool:
+        """Whether the faces can do without a search for `gap_s`.
+
+        They can where all are known well, were seen just now, and move little. A face lost a moment
+        ago is waited for; one lost for longer than `SHOWN_S` is not.
+        """
+        return all(
+            _is_steady(face, now, gap_s) for face in self._tracks if now - face.seen <= SHOWN_S
+        )
+
     def kept(self) -> set[int]:
         """Numbers of all tracks that may still come back."""
         return {face.track for face in self._tracks}
@@ -176,6 +188,15 @@ def _moved(face: TrackedFace, box: Box, score: float, now: float) -> TrackedFace
         score=score,
         seen=max(now, face.seen),
         hits=face.hits + 1,
+    )
+
+
+def _is_steady(face: TrackedFace, now: float, gap_s: float) -> bool:
+    step = math.hypot(face.vx, face.vy) * gap_s
+    return (
+        face.seen >= now
+        and face.hits >= CALM_HITS
+        and step <= CALM_STEP * math.sqrt(max(0.0, face.w * face.h))
     )
 
 

@@ -86,6 +86,15 @@ def test_when_it_cannot_keep_up_all_cameras_are_served_in_turn(bench: _Bench) ->
     assert bench.skipped("calm") == 0
 
 
+def test_the_next_look_waits_where_nothing_happens(bench: _Bench) -> None:
+    reader = bench.reader("door")
+    due_at = reader.due_at
+    reader.looked(is_calm=True)
+    assert reader.next_look_at == pytest.approx(due_at + 1 / SETTINGS.detect_calm_hz)
+    reader.looked(is_calm=False)
+    assert reader.next_look_at == pytest.approx(due_at + 1 / SETTINGS.detect_hz)
+
+
 def test_a_camera_that_was_removed_is_not_looked_at(bench: _Bench) -> None:
     first, gone, last = (bench.reader(name) for name in ("first", "gone", "last"))
     bench.thread.start()

@@ -60,7 +60,13 @@ def test_a_face_that_stays_is_asked_about_now_and_then(detector: FaceDetector) -
     finder = _finder(detector)
     finds = [finder.find(_frame(shift=2 * i), 0, i * STEP_S) for i in range(20)]
     assert len({face.track for found in finds for face in found.faces}) == 1
-    assert [i for i, found in enumerate(finds) if found.crops] == [0, 2, 4, 8, 13, 18]
+    assert [i for i, found in enumerate(finds) if found.crops] == [0, 2, 4, 8]  # then it is known
+
+
+def test_a_look_may_wait_once_a_face_is_known(detector: FaceDetector) -> None:
+    finder = _finder(detector)
+    finds = [finder.find(_frame(shift=2 * i), 0, i * STEP_S) for i in range(4)]
+    assert [found.is_calm for found in finds] == [False, False, True, True]
 
 
 def test_a_face_too_small_is_followed_but_not_asked_about(detector: FaceDetector) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from services.capture.motion import MAX_STILL_S, MotionGate
+from services.capture.motion import MAX_EMPTY_S, MAX_STILL_S, MotionGate
 
 
 def scene(seed: int, noise: float = 6.0) -> NDArray[np.uint8]:
@@ -44,6 +44,14 @@ def test_even_a_still_picture_is_searched_now_and_then() -> None:
     assert not gate.is_still(scene(0), 10.0)
     assert gate.is_still(scene(1), 10.0 + MAX_STILL_S * 0.9)
     assert not gate.is_still(scene(2), 10.0 + MAX_STILL_S)
+
+
+def test_a_still_picture_without_faces_is_searched_more_rarely() -> None:
+    gate = MotionGate()
+    assert not gate.is_still(scene(0), 10.0, is_empty=True)
+    assert gate.is_still(scene(1), 10.0 + MAX_EMPTY_S * 0.9, is_empty=True)
+    assert not gate.is_still(scene(1), 10.0 + MAX_STILL_S * 1.1, is_empty=False)
+    assert not gate.is_still(scene(2), 10.0 + 2 * MAX_EMPTY_S, is_empty=True)
 
 
 def test_a_clock_that_steps_back_means_a_search() -> None:

@@ -20,7 +20,7 @@ def test_a_new_face_is_asked_about_at_once() -> None:
 
 
 def test_a_new_face_is_asked_about_sooner_than_an_old_one() -> None:
-    times = [moment.at for moment in _asked([0.5] * 50)]
+    times = [moment.at for moment in _asked([0.2] * 50)]
     gaps = np.diff(times)
     assert list(gaps[:2]) == pytest.approx([0.4, 0.4])  # 0.3 and 0.4 s, at the next detection
     assert gaps[3:].min() == pytest.approx(1.0)
@@ -42,6 +42,18 @@ def test_a_moment_too_long_ago_is_not_taken() -> None:
 
 def test_the_settled_rate_is_the_one_that_was_set() -> None:
     assert len(_asked([0.5] * 51, interval_s=5.0)) == 5  # 10 s: at 0, 0.4, 0.8, 1.6 and 6.6 s
+
+
+def test_a_face_that_is_known_is_asked_about_more_rarely() -> None:
+    times = [moment.at for moment in _asked([0.7] * 80)]
+    assert times[:5] == pytest.approx([0.0, 0.4, 0.8, 1.6, 2.6])  # 3.5 in all
+    assert list(np.diff(times[4:])) == pytest.approx([4.0] * 3)
+
+
+def test_a_known_face_that_is_seen_better_than_ever_is_asked_about() -> None:
+    qualities = [0.7] * 30
+    qualities[20] = 0.9
+    assert 20 in [moment.sight for moment in _asked(qualities)]
 
 
 def test_a_forgotten_track_starts_over() -> None:

@@ -49,6 +49,32 @@ def test_between_detections_the_box_moves_on() -> None:
     assert (round(w), round(h)) == (50, 60)
 
 
+def _calm_after(steps: list[float], gap_s: float = 1 / 3) -> bool:
+    """Of a face whose left edge was there, one look after the other."""
+    tracker = Tracker(1)
+    for i, x in enumerate(steps):
+        tracker.update([_walk(x)], [0.9], i * STEP_S)
+    return tracker.is_calm((len(steps) - 1) * STEP_S, gap_s)
+
+
+def test_calm_is_where_known_faces_move_little() -> None:
+    assert Tracker(1).is_calm(0.0, 1 / 3)
+    assert not _calm_after([0.0, 2.0])  # a new face
+    assert _calm_after([0.0, 2.0, 4.0])
+    assert not _calm_after([0.0, 20.0, 40.0, 60.0])  # 33 of 55 pixels in the gap
+    assert _calm_after([0.0, 20.0, 40.0, 60.0], gap_s=0.2)
+
+
+def test_a_face_just_lost_is_waited_for_but_not_for_ever() -> None:
+    tracker = Tracker(1)
+    for i in range(4):
+        tracker.update([_walk(0.0)], [0.9], i * STEP_S)
+    tracker.update([], [], 0.8)
+    assert not tracker.is_calm(0.8, 1 / 3)
+    tracker.update([], [], 0.6 + SHOWN_S + 0.01)
+    assert tracker.is_calm(0.6 + SHOWN_S + 0.01, 1 / 3)
+
+
 def test_a_face_lost_for_a_moment_keeps_its_track() -> None:
     tracker = Tracker(1)
     tracker.update([_walk(0)], [0.9], 0.0)
