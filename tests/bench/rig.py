@@ -34,7 +34,7 @@ class Reading:
     """The state of the counters at one moment.
 
     cpu_s: CPU seconds of each process so far; metrics: name to the sum over its labels, but for
-    `name:step` where it has steps.
+    `name:step` where it has steps, and `name:reason` where it has reasons.
     """
 
     at_s: float
@@ -118,8 +118,8 @@ class Rig:
         for base in self._metric_addresses():
             for family in text_string_to_metric_families(_get(f"{base}/metrics")):
                 for sample in family.samples:
-                    step = sample.labels.get("step")
-                    name = f"{sample.name}:{step}" if step else sample.name
+                    part = sample.labels.get("step") or sample.labels.get("reason")
+                    name = f"{sample.name}:{part}" if part else sample.name
                     metrics[name] = metrics.get(name, 0.0) + sample.value
         return Reading(
             time.monotonic(), {n: self._cpu_s(p) for n, p in self._processes.items()}, metrics

@@ -79,7 +79,7 @@ def faces_through(client: redis.Redis, jpegs: list[bytes]) -> None:
     for start in range(0, FACES, BATCH):
         with client.pipeline(transaction=False) as pipe:
             for i in range(start, start + BATCH):
-                fields: Any = encode(_face(i), jpegs[i % len(jpegs)])
+                fields: Any = encode(face_message(i), jpegs[i % len(jpegs)])
                 pipe.xadd(key, fields)
                 pipe.xtrim(key, maxlen=streams.FACES_CAP, approximate=False)
             entries = pipe.execute()[::2]
@@ -150,7 +150,8 @@ def _feed(client: redis.Redis, names: list[str], seconds: float) -> None:
         time.sleep(max(0.0, began + beat / DETECT_HZ - time.monotonic()))
 
 
-def _face(track: int) -> Face:
+def face_message(track: int) -> Face:
+    """A face of a made-up track, captured now."""
     return Face(
         camera="door", session=1, track=track, captured_us=now_us(), published_us=now_us(),
         quality=0.5, size_px=streams.CROP_PX,
