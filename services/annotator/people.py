@@ -15,7 +15,7 @@ from services.annotator.estimate import CommitRule, Estimate, Shown
 from services.common.messages import Frame, Result, unpack_distribution
 
 MAX_KEPT = 512
-# Capture reports five times a second; a camera silent for longer has nobody in view.
+# Capture reports three times a second at least; a camera silent for longer has nobody in view.
 VIEW_EXPIRES_S = 2.0
 # A face is answered twice when a worker does not hear that its first answer was taken; the second
 # follows within seconds, and a track is answered about once a second.
