@@ -216,7 +216,7 @@ def test_every_face_is_counted_once(
     monkeypatch.setattr(streams, "FACES_CAP", 3)
     client = redis.Redis.from_url(broker_url)
     port = _free_port()
-    settings = _settings(broker_url, health_port=port, sample_interval_s=0.05)
+    settings = _settings(broker_url, health_port=port, sample_interval_s=0.01)
     key = streams.faces_key(0)
     with _capture(settings, _camera("door", rtsp)):
         _until(lambda: _metric(port, "faces_dropped_total", "overflow") >= 5, "the cap is reached")
