@@ -12,10 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from services.common import streams
 from services.common.ledger import Ledger, of_fields
 from services.common.messages import Fields
 from services.common.streams import (
-    FACES_CAP,
     FACES_TTL_S,
     JPEG_FIELD,
     MESSAGE_FIELD,
@@ -163,7 +163,7 @@ def put(
         ledger_key(stream),
         sent_key(stream, publisher),
         batch,
-        FACES_CAP,
+        streams.FACES_CAP,
         int(FACES_TTL_S * 1000),
         _SENT_TTL_S,
         f"{publisher}-{batch}",
