@@ -181,6 +181,7 @@ class CameraReader:
     def _opened(self) -> Iterator[SourceFrame]:
         dropped = self._metrics.frames_dropped
         on_corrupt = dropped.labels(self.camera.name, "corrupt").inc
+        on_late = dropped.labels(self.camera.name, "late").inc
         if self.camera.is_phone:
             return read_phone(
                 self.camera,
@@ -188,7 +189,7 @@ class CameraReader:
                 self._phone_broker,
                 read_timeout_s=self._settings.read_timeout_s,
                 on_corrupt=on_corrupt,
-                on_late=dropped.labels(self.camera.name, "late").inc,
+                on_late=on_late,
             )
         return read_frames(
             self.camera,
@@ -197,6 +198,7 @@ class CameraReader:
             open_timeout_s=self._settings.open_timeout_s,
             read_timeout_s=self._settings.read_timeout_s,
             on_corrupt=on_corrupt,
+            on_late=on_late,
         )
 
     def _began(self, width: int, height: int) -> None:

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 import av
@@ -24,6 +25,7 @@ from av.container import InputContainer
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
+from services.capture.lag import Lag
 from services.common.cameras import Camera
 from services.common.errors import AddressError, CameraError
 from services.common.messages import MAX_SIDE_PX, now_us
@@ -72,6 +74,7 @@ def read_frames(
     open_timeout_s: float,
     read_timeout_s: float,
     on_corrupt: Callable[[], None],
+    on_late: Callable[[], None],
 ) -> Iterator[SourceFrame]:
     """Open a camera and yield its frames until it ends or `stop` is set.
 
@@ -82,6 +85,7 @@ def read_frames(
         open_timeout_s: how long opening may take.
         read_timeout_s: how long the camera may be silent, or send nothing that decodes.
         on_corrupt: called for each packet or frame that cannot be used.
+        on_late: called for each packet that is left out to catch up with the camera.
 
     Raises:
         CameraError: it cannot be opened or read any further; the message is a reason for a user.
@@ -90,7 +94,9 @@ def read_frames(
     while not stop.is_set():
         with _opened(camera, reach, open_timeout_s, read_timeout_s) as container:
             stream = _video_stream(container, is_live=not is_file)
-            frames = _decoded(camera, container, stream, read_timeout_s, on_corrupt)
+            # Of HTTP, FFmpeg makes the stamps up; what is on this machine does not queue.
+            late = on_late if camera.url.get_secret_value().startswith("rtsp") else None
+            frames = _decoded(camera, container, stream, read_timeout_s, on_corrupt, late)
             yield from _paced(frames, stream, stop) if is_file else frames
         if not is_file:
             raise CameraError("the camera ended the stream")
@@ -214,7 +220,9 @@ def _decoded(
     stream: VideoStream,
     read_timeout_s: float,
     on_corrupt: Callable[[], None],
+    on_late: Callable[[], None] | None,
 ) -> Iterator[SourceFrame]:
+    lag = Lag()
     last_good = time.monotonic()
     packets = container.demux(stream)
     while True:
@@ -235,6 +243,10 @@ def _decoded(
             detail = "" if _plain(error) == _VAGUE else f": {_plain(error)}"
             raise CameraError(f"the connection broke off{detail}") from None
         received_us, at = now_us(), time.monotonic()
+        if on_late is not None and lag.skips(_stamp_s(packet), packet.is_keyframe, at):
+            on_late()
+            last_good = at
+            continue
         try:
             frames = packet.decode()
         except av.FFmpegError:
@@ -248,6 +260,11 @@ def _decoded(
             yield SourceFrame(frame, received_us, at)
         if not frames:
             _check_decodes(last_good, read_timeout_s)
+
+
+def _stamp_s(packet: av.Packet[Any]) -> float | None:
+    stamp = packet.pts if packet.dts is None else packet.dts
+    return None if stamp is None else float(stamp * packet.time_base)
 
 
 def _is_usable(frame: object) -> bool:

@@ -55,9 +55,9 @@ class CaptureMetrics(_Metrics):
     """Camera in, faces out.
 
     `reason` of a dropped face: overflow, expired (both had been published), broker, encode, lease
-    (the camera is another replica's), removed (with its camera); of a frame: corrupt, detector (too
-    many are due), publisher, broker, format, error, lease, removed, late (a phone
-    had sent a newer one).
+    (the camera is another replica's), removed (with its camera); of a frame: corrupt, late (the
+    machine is too busy to decode it, or a phone had sent a newer one), detector (too many are due),
+    publisher, broker, format, error, lease, removed.
     """
 
     service = "capture"

@@ -38,14 +38,20 @@ class Reading:
     """One attempt to read a camera."""
 
     def __init__(self) -> None:
-        self.corrupt = 0
+        self.corrupt = self.late = 0
         self.reach = EVERYWHERE
         self.stop = threading.Event()
 
     def _count(self) -> None:
         self.corrupt += 1
 
-    def frames(self, url: str, count: int, **more: object) -> list[SourceFrame]:
+    def _count_late(self) -> None:
+        self.late += 1
+
+    def frames(
+        self, url: str, count: int, *, each_s: float = 0.0, **more: object
+    ) -> list[SourceFrame]:
+        """So many frames; something that takes `each_s` is done with each."""
         camera = Camera.model_validate({"name": "c", "url": url} | more)
         found: list[SourceFrame] = []
         frames = read_frames(
@@ -55,10 +61,12 @@ class Reading:
             open_timeout_s=1.0,
             read_timeout_s=1.0,
             on_corrupt=self._count,
+            on_late=self._count_late,
         )
         with contextlib.closing(frames) as source:  # type: ignore[type-var]
             for frame in source:
                 found.append(frame)
+                time.sleep(each_s)
                 if len(found) == count:
                     break
         return found
@@ -270,6 +278,17 @@ def test_a_stream_with_sound_only(reading: Reading, tmp_path: Path) -> None:
 def test_a_local_source_that_cannot_be_read(reading: Reading, url: str, said: str) -> None:
     with pytest.raises(CameraError, match=said):
         reading.frames(url, 1)
+
+
+def test_who_is_too_slow_for_a_camera_leaves_out_what_is_late(reading: Reading, mp4: Path) -> None:
+    with running(RtspServer({"live": Clip.load(mp4)}, port=0)) as server:
+        frames = reading.frames(f"rtsp://127.0.0.1:{server.port}/live", 9, each_s=0.4)
+    second, last = frames[1], frames[-1]  # the first one has no stamp
+    assert reading.late > FPS / 2
+    assert second.video.time is not None
+    assert last.video.time is not None
+    passed_s = last.at - second.at
+    assert last.video.time - second.video.time == pytest.approx(passed_s, abs=1.0), "it is fresh"
 
 
 def test_a_file_runs_in_real_time_and_again_from_the_start(reading: Reading, mp4: Path) -> None:
