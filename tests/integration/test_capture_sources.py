@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from services.capture.ffmpeg_log import adopt_ffmpeg_log
+from services.capture.lag import LATE_S, PATIENCE_S
 from services.capture.source import SourceFrame, read_frames
 from services.common import reach
 from services.common.cameras import Camera
@@ -282,13 +283,13 @@ def test_a_local_source_that_cannot_be_read(reading: Reading, url: str, said: st
 
 def test_who_is_too_slow_for_a_camera_leaves_out_what_is_late(reading: Reading, mp4: Path) -> None:
     with running(RtspServer({"live": Clip.load(mp4)}, port=0)) as server:
-        frames = reading.frames(f"rtsp://127.0.0.1:{server.port}/live", 9, each_s=0.4)
+        frames = reading.frames(f"rtsp://127.0.0.1:{server.port}/live", 14, each_s=0.4)
     second, last = frames[1], frames[-1]  # the first one has no stamp
-    assert reading.late > FPS / 2
     assert second.video.time is not None
     assert last.video.time is not None
-    passed_s = last.at - second.at
-    assert last.video.time - second.video.time == pytest.approx(passed_s, abs=1.0), "it is fresh"
+    late_s = (last.at - second.at) - (last.video.time - second.video.time)
+    assert late_s < LATE_S + PATIENCE_S + 0.5  # 4.0 s where nothing is left out
+    assert reading.late > 0
 
 
 def test_a_file_runs_in_real_time_and_again_from_the_start(reading: Reading, mp4: Path) -> None:
