@@ -65,7 +65,8 @@ class Processor:
             return [], dropped
         self._metrics.batch.observe(len(faces))
         newest_us = max(face.captured_us for _, face in faces)
-        left_s = (newest_us + self._deadline_us - now_us()) / 1e6
+        # No longer than that, should somebody have set the clock back since.
+        left_s = min(newest_us + self._deadline_us - now_us(), self._deadline_us) / 1e6
         try:
             answers = self._client.predict(
                 self._rows[: len(faces)], time.monotonic() + left_s, self._stop

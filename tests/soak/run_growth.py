@@ -98,14 +98,3 @@ def growth(sizes: Sequence[Sizes]) -> Figures:
         "keys": round(slope_per_hour(at_s, [float(s.keys or 0) for s in known]), 2),
         "broker_mb": round(slope_per_hour(at_s, [s.broker_mb or 0.0 for s in known]), 2),
     }
-
-
-def too_much(record: Figures) -> list[str]:
-    """One line for each thing that grew by more than its bound."""
-    grown, bounds = record["growth_per_hour"], record["bounds_per_hour"]
-    lines = []
-    for kind in ("rss_mb", "threads", "descriptors"):
-        bound = bounds["memory_mb" if kind == "rss_mb" else "others"]
-        lines += [f"{kind} of {p}: {v}" for p, v in grown[kind].items() if v > bound]
-    lines += [f"keys: {grown['keys']}"] if grown["keys"] > bounds["others"] else []
-    return lines
