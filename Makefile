@@ -9,11 +9,12 @@ PHONE ?=
 PYTEST_FLAGS ?=
 BENCH_FLAGS ?=
 AUDIT_FLAGS ?=
+SOAK_FLAGS ?= faults
 STUBS := services/common/pb
 PROTOS := facestream/v1/messages.proto serving/serving.proto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint proto proto-check audit sbom bench up down logs setup-demo setup-test clean
+.PHONY: help demo test lint proto proto-check audit sbom bench soak up down logs setup-demo setup-test clean
 
 help:
 	@echo "make demo                  the whole pipeline on this machine, with a demo camera"
@@ -25,6 +26,7 @@ help:
 	@echo "make audit                 known vulnerabilities of the locked packages (AUDIT_FLAGS=--strict)"
 	@echo "make sbom                  a bill of materials (CycloneDX) for each lock file, into sbom/"
 	@echo "make bench                 CPU, memory and latency of the pipeline and of the plain way"
+	@echo "make soak                  10 minutes of faults at random; docs/reliability.md"
 	@echo "make up                    the whole stack in containers (docker compose); docs/install.md"
 	@echo "make up DEMO=1 WITH=openvino WORKERS=2    with the demo camera, our model server, 2 workers"
 	@echo "make down                  stop it (make logs: follow what it says)"
@@ -62,6 +64,9 @@ sbom: setup-test
 
 bench: setup-test
 	@$(BIN)/python -m services bench $(BENCH_FLAGS)
+
+soak: setup-test
+	@$(BIN)/python -m tests.soak $(SOAK_FLAGS)
 
 # WITH=gpu or WITH=openvino adds that compose file; give it to down and logs too. Changes of your own
 # go into docker-compose.override.yml.

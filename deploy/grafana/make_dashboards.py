@@ -103,6 +103,14 @@ OVERVIEW = [
         help="Nothing is dropped without being counted: overflow and stale mean too few workers.",
     ),
     Panel(
+        "Faces since the broker began, by what became of them",
+        [
+            Query("max by (fate) (facestream_worker_ledger_faces)", "{{fate}}"),
+            Query("max(facestream_worker_unexplained_faces)", "unexplained"),
+        ],
+        help="published = all the others together; unexplained is 0.",
+    ),
+    Panel(
         "From a face's capture to its result",
         quantiles("facestream_annotator_result_latency_seconds"),
         "s",
