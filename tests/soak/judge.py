@@ -19,6 +19,9 @@ def faults(record: Figures) -> list[str]:
     """Everything came back, every face is explained, memory is where it was."""
     lines = [f"not back: {r['faults']} {r['states']}" for r in record["rounds"] if not r["back_s"]]
     lines += _explained(record)
+    # Of those that are lost by the ledger, some were answered just before the broker died.
+    if record["results_seen"] > record["results_given"] + record["ledger"]["lost"]:
+        lines.append("more results were seen than the ledger knows of")
     for part, mb in record["memory_mb"].items():
         if mb["after"] is None:
             lines.append(f"{part} does not run at the end")

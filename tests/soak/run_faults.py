@@ -55,7 +55,10 @@ def run(seconds: float, seed: int, say: Say, height_px: int = 720) -> Figures:
             "ledger": ledger.figures(),
             "unexplained": ledger.unexplained,
             "looks_with_unexplained": len(seen.unexplained),
+            # What a reader of the streams saw, of what was answered meanwhile; the rest went with
+            # brokers that died before it was read.
             "results_seen": sum(seen.answered.values()),
+            "results_given": stage.watch.ledger_meanwhile.fates.get("answered", 0),
             "not_sent": dict(seen.not_sent),
             "memory_mb": _memory(level, seen.sizes),
             "said": [line for line in stage.stack.lines if "Traceback" in line or "ERROR" in line],

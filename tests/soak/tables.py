@@ -57,7 +57,9 @@ def faults(record: Figures) -> str:
             f"{len(record['rounds'])} rounds in {_minutes(record)}, {record['cameras']} cameras, "
             f"seed {record['seed']}. {_about(record)}",
             _table(head, rows),
-            _ledger(record),
+            f"{_ledger(record)} A reader of the result streams saw {record['results_seen']} of "
+            f"the {record['results_given']} results; the others were in brokers that were killed "
+            "before they could be read.",
             _table(["memory, MB", "before", "at most", "at the end"], memory),
         ]
     )

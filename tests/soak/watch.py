@@ -72,10 +72,11 @@ class Watch:
         self.seen = Seen()
         self._stack, self._folder = stack, folder
         self._keys = {results_key(camera).encode(): camera for camera in cameras}
-        self._places: dict[bytes, bytes | str] = dict.fromkeys(self._keys, "$")
+        self._places: dict[bytes, bytes | str] = {}  # none before the first look
         self._broker: redis.Redis | None = None
         self._run_id = ""
         self._ledger = Ledger()
+        self._at_first = Ledger()
         self._ended = Ledger()  # of brokers whose ledger nobody carried over
         self._counters: dict[str, float] = {}
         self._sample_at = 0.0
@@ -94,6 +95,11 @@ class Watch:
     def ledger(self) -> Ledger:
         """Of all faces so far, whatever became of the brokers."""
         return self._ended + self._ledger
+
+    @property
+    def ledger_meanwhile(self) -> Ledger:
+        """Of the faces since the first look; the same results are in `seen`."""
+        return self.ledger.since(self._at_first)
 
     def broker(self) -> redis.Redis:
         """A connection that no link leads through."""
@@ -117,6 +123,8 @@ class Watch:
         if info["run_id"] != self._run_id:
             if self._run_id:  # another broker: its streams begin anew
                 self._places = dict.fromkeys(self._keys, "0-0")
+            else:
+                self._begin(broker)
             self._run_id = info["run_id"]
         self._read_results(broker)
         with broker.pipeline(transaction=False) as pipe:
@@ -130,10 +138,20 @@ class Watch:
         if ledger.unexplained:
             self.seen.unexplained.append(ledger.unexplained)
 
+    def _begin(self, broker: redis.Redis) -> None:
+        """Where the results end and how the ledger stands, at one moment."""
+        with broker.pipeline(transaction=True) as pipe:
+            for key in self._keys:
+                pipe.xrevrange(key, count=1)
+            ledger_scripts.read(pipe, _SHARD)
+            *newest, ledger = pipe.execute()
+        self._places = {
+            key: entries[0][0] if entries else "0-0"
+            for key, entries in zip(self._keys, newest, strict=True)
+        }
+        self._at_first = self._ledger = ledger_scripts.answer_of_read(ledger)
+
     def _read_results(self, broker: redis.Redis) -> None:
-        if self._places[next(iter(self._keys))] == "$":
-            newest: Any = {key: broker.xrevrange(key, count=1) for key in self._keys}
-            self._places = {k: entries[0][0] if entries else "0-0" for k, entries in newest.items()}
         answer: Any = broker.xread(self._places)  # type: ignore[arg-type]
         now = time.monotonic()
         for key, entries in answer or []:

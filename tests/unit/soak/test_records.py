@@ -15,6 +15,9 @@ FAULTS: dict[str, Any] = {
     "rounds": [{"faults": [], "states": {}, "back_s": 1.5}],
     "unexplained": 0,
     "looks_with_unexplained": 0,
+    "results_seen": 9,
+    "results_given": 10,
+    "ledger": {"lost": 1},
     "memory_mb": {"worker": {"before": 80.0, "most": 95.0, "after": 85.0}},
     "said": [],
 }
@@ -41,6 +44,7 @@ def test_a_run_from_which_everything_came_back_is_right() -> None:
         ({"looks_with_unexplained": 1}, "unexplained"),
         ({"memory_mb": {"worker": {"before": 80.0, "most": 300.0, "after": 290.0}}}, "has grown"),
         ({"memory_mb": {"worker": {"before": 80.0, "most": 90.0, "after": None}}}, "does not run"),
+        ({"results_seen": 12}, "more results"),
         ({"said": ["worker: Traceback"]}, "Traceback"),
     ],
 )
