@@ -15,10 +15,12 @@ umask 022
 random() { od -An -N24 -tx1 /dev/urandom | tr -d ' \n'; }
 put() { [ -s "$secrets/$1" ] || { cat >"$secrets/$1.new" && mv "$secrets/$1.new" "$secrets/$1"; }; }
 
-# The files of the broker's passwords belong together: all anew when one is missing.
+# The files of the broker's passwords belong together: all anew when one is missing, or when the
+# users of an earlier version may not do all that they must (the last such command is looked for).
 of_broker="redis-users.acl capture.yaml worker.yaml annotator.yaml redis-exporter.json"
 complete=yes
 for name in $of_broker; do [ -s "$secrets/$name" ] || complete=no; done
+grep -q '^user worker .* +hincrby' "$secrets/redis-users.acl" 2>/dev/null || complete=no
 if [ $complete = no ]; then
 	[ ! -s "$secrets/redis-users.acl" ] ||
 		echo "new passwords for the broker: docker compose restart, if it runs" >&2

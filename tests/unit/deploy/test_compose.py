@@ -138,6 +138,11 @@ def test_what_prepare_writes_is_what_the_services_and_the_stack_read(tmp_path: P
     assert {file: file.read_text() for file in secrets.iterdir()} == before
     assert [camera.name for camera in load_cameras(tmp_path / "cameras.yaml")] == ["door"]
 
+    users = secrets / "redis-users.acl"  # of a version whose worker knew no ledger
+    users.write_text(users.read_text().replace(" +hincrby", ""))
+    subprocess.run(["sh", script, str(tmp_path)], check=True)
+    assert users.read_text().count(" +hincrby") == 2
+
 
 def test_the_cameras_of_the_example_are_right_once_uncommented(tmp_path: Path) -> None:
     lines = (ROOT / "cameras.example.yaml").read_text().splitlines()
