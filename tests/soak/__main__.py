@@ -29,6 +29,8 @@ def main() -> int:
     parser.add_argument("what", choices=(*JUDGES, "page"))
     parser.add_argument("--minutes", type=float, default=10.0, help="not of clock")
     parser.add_argument("--cameras", type=int, default=12, help="of load: as many as are carried")
+    parser.add_argument("--steady", type=int, default=3, help="of faults: cameras nobody troubles")
+    parser.add_argument("--height", type=int, default=720, help="of faults: their pictures' lines")
     parser.add_argument("--seed", type=int, default=1, help="of faults")
     parser.add_argument("--json", type=Path, help="default: the record in the repository")
     parser.add_argument("--note", default="", help="kept in the record: what else the machine did")
@@ -38,7 +40,9 @@ def main() -> int:
         return 0
     seconds, load = arguments.minutes * 60, os.getloadavg()[0]
     runs: dict[str, Callable[[], dict[str, Any]]] = {
-        "faults": lambda: run_faults.run(seconds, arguments.seed, say),
+        "faults": lambda: run_faults.run(
+            seconds, arguments.seed, say, arguments.steady, arguments.height
+        ),
         "clock": lambda: run_clock.run(say),
         "load": lambda: run_load.run(seconds, arguments.cameras, say),
         "growth": lambda: run_growth.run(seconds, arguments.cameras // 2, say),

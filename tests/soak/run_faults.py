@@ -26,23 +26,24 @@ Figures = dict[str, Any]
 Say = Callable[[str], None]
 
 
-def run(seconds: float, seed: int, say: Say, height_px: int = 720) -> Figures:
+def run(seconds: float, seed: int, say: Say, steady: int = STEADY, height_px: int = 720) -> Figures:
     """A record of a run: each round, figures by kind of fault, ledger, memory."""
-    with scene(STEADY, height_px=height_px) as stage:
+    with scene(steady, height_px=height_px) as stage:
         time.sleep(5)
         level = stage.watch.seen.sizes[-1]
         began_s = time.monotonic()
         done: list[Figures] = []
-        for chosen in rounds(seed):
-            if time.monotonic() - began_s > seconds:
-                break
-            # The camera over UDP loses packets all the time, now fewer and now more.
-            stage.lossy.loss = _LOSSES[len(done) % len(_LOSSES)]
-            done.append(_round(stage, chosen, time.monotonic() - began_s))
-            say(_line(done[-1]))
-            if done[-1]["back_s"] is None:
-                break
-            time.sleep(_CALM_S)
+        with contextlib.suppress(KeyboardInterrupt):  # ended early: the record says how long it ran
+            for chosen in rounds(seed):
+                if time.monotonic() - began_s > seconds:
+                    break
+                # The camera over UDP loses packets all the time, now fewer and now more.
+                stage.lossy.loss = _LOSSES[len(done) % len(_LOSSES)]
+                done.append(_round(stage, chosen, time.monotonic() - began_s))
+                say(_line(done[-1]))
+                if done[-1]["back_s"] is None:
+                    break
+                time.sleep(_CALM_S)
         stage.lossy.loss = 0.0
         time.sleep(_SETTLE_S)
         seen, ledger = stage.watch.seen, stage.watch.ledger
@@ -50,6 +51,7 @@ def run(seconds: float, seed: int, say: Say, height_px: int = 720) -> Figures:
             "seed": seed,
             "seconds": round(time.monotonic() - began_s),
             "cameras": len(stage.cameras),
+            "height_px": height_px,
             "rounds": done,
             "kinds": _by_kind(done),
             "ledger": ledger.figures(),

@@ -19,7 +19,8 @@ from tests.soak.run_load import stack_of
 from tests.soak.scene import PARTS, Viewer
 from tests.soak.watch import Sizes, Watch
 
-_WARM_UP_SHARE = 0.2  # buffers and pools fill first
+# The page's charts fill for ten minutes, and pools and caches before; of a shorter run, less.
+_WARM_UP_S, _WARM_UP_SHARE = 600.0, 0.4
 _EACH_S = 5.0  # a sample so often is enough for a slope
 # What an hour may add: less would be the noise of half an hour.
 MEMORY_MB_PER_HOUR = 12.0
@@ -43,14 +44,19 @@ def run(seconds: float, cameras: int, say: Say) -> Figures:
         pids, began_s = stack.parts(), time.monotonic()
         while (left_s := began_s + seconds - time.monotonic()) > 0:
             say(f"{left_s:.0f} s to go; {watch.ledger.figures()}")
-            time.sleep(min(60.0, left_s))
-        sizes = [s for s in watch.seen.sizes if s.at_s - began_s > _WARM_UP_SHARE * seconds]
+            try:
+                time.sleep(min(60.0, left_s))
+            except KeyboardInterrupt:  # ended early: the record says for how long it ran
+                break
+        warm_s = min(_WARM_UP_S, _WARM_UP_SHARE * (time.monotonic() - began_s))
+        sizes = [s for s in watch.seen.sizes if s.at_s - began_s > warm_s]
         ledger = of_samples(stack.samples())
         return {
             "seconds": round(time.monotonic() - began_s),
             "cameras": cameras,
             "restarts": sum(stack.parts().get(part) != pid for part, pid in pids.items()),
-            "growth_per_hour": growth(thinned(sizes)),
+            "warm_up_s": round(warm_s),
+            "growth_per_hour": growth(thinned(sizes, _EACH_S)),
             "bounds_per_hour": {"memory_mb": MEMORY_MB_PER_HOUR, "others": COUNTS_PER_HOUR},
             "level": {
                 "rss_mb": sizes[-1].rss_mb,
@@ -59,17 +65,21 @@ def run(seconds: float, cameras: int, say: Say) -> Figures:
                 "keys": sizes[-1].keys,
                 "broker_mb": sizes[-1].broker_mb,
             },
+            "rss_mb_each_minute": {
+                part: [s.rss_mb.get(part) for s in thinned(watch.seen.sizes, 60.0)]
+                for part in PARTS
+            },
             "ledger": ledger.figures(),
             "unexplained": ledger.unexplained,
             "looks_with_unexplained": len(watch.seen.unexplained),
         }
 
 
-def thinned(sizes: Sequence[Sizes]) -> list[Sizes]:
-    """One each `_EACH_S`, so that the pairs are not millions."""
+def thinned(sizes: Sequence[Sizes], each_s: float) -> list[Sizes]:
+    """One in so many seconds."""
     kept: list[Sizes] = []
     for size in sizes:
-        if not kept or size.at_s - kept[-1].at_s >= _EACH_S:
+        if not kept or size.at_s - kept[-1].at_s >= each_s:
             kept.append(size)
     return kept
 

@@ -54,8 +54,8 @@ def faults(record: Figures) -> str:
     ]
     return "\n\n".join(
         [
-            f"{len(record['rounds'])} rounds in {_minutes(record)}, {record['cameras']} cameras, "
-            f"seed {record['seed']}. {_about(record)}",
+            f"{len(record['rounds'])} rounds in {_minutes(record)}, {record['cameras']} cameras of "
+            f"{record['height_px']} lines, seed {record['seed']}. {_about(record)}",
             _table(head, rows),
             f"{_ledger(record)} A reader of the result streams saw {record['results_seen']} of "
             f"the {record['results_given']} results; the others were in brokers that were killed "
@@ -139,7 +139,8 @@ def growth(record: Figures) -> str:
     bounds = record["bounds_per_hour"]
     return "\n\n".join(
         [
-            f"{record['cameras']} cameras, one of them watched, for {_minutes(record)}. "
+            f"{record['cameras']} cameras, one of them watched, for {_minutes(record)}, of which "
+            f"the first {record['warm_up_s'] / 60:.0f} do not count. "
             f"{_about(record)}",
             _table(["at the end (growth an hour)", "memory, MB", "threads", "descriptors"], rows),
             f"Keys in the broker: {level['keys']} ({grown['keys']:+.1f}). The bound is "
