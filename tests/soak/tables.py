@@ -183,10 +183,10 @@ def _seconds(value: float | None) -> str:
 
 def _about(record: Figures) -> str:
     of = record["machine"]
-    note = f" {record['note']}." if record["note"] else ""
+    note = f"; {record['note']}" if record["note"] else ""
     return (
         f"{of['cpu']}, {of['cores']} cores, Python {of['python']}, {record['at'][:10]}, load "
-        f"before the run {record['load_at_start']:.1f}.{note}"
+        f"before the run {record['load_at_start']:.1f}{note}."
     )
 
 
