@@ -29,8 +29,12 @@ def main() -> int:
     parser.add_argument("what", choices=(*JUDGES, "page"))
     parser.add_argument("--minutes", type=float, default=10.0, help="not of clock")
     parser.add_argument("--cameras", type=int, default=12, help="of load: as many as are carried")
-    parser.add_argument("--steady", type=int, default=3, help="of faults: cameras nobody troubles")
-    parser.add_argument("--height", type=int, default=720, help="of faults: their pictures' lines")
+    parser.add_argument(
+        "--steady", type=int, default=3, help="cameras that nobody troubles (faults, clock)"
+    )
+    parser.add_argument(
+        "--height", type=int, default=720, help="lines of their pictures (faults, clock)"
+    )
     parser.add_argument("--seed", type=int, default=1, help="of faults")
     parser.add_argument("--json", type=Path, help="default: the record in the repository")
     parser.add_argument("--note", default="", help="kept in the record: what else the machine did")
@@ -43,7 +47,7 @@ def main() -> int:
         "faults": lambda: run_faults.run(
             seconds, arguments.seed, say, arguments.steady, arguments.height
         ),
-        "clock": lambda: run_clock.run(say),
+        "clock": lambda: run_clock.run(say, arguments.steady, arguments.height),
         "load": lambda: run_load.run(seconds, arguments.cameras, say),
         "growth": lambda: run_growth.run(seconds, arguments.cameras // 2, say),
     }

@@ -24,7 +24,7 @@ Figures = dict[str, Any]
 Say = Callable[[str], None]
 
 
-def run(say: Say, steady: int = 2, height_px: int = 720) -> Figures:
+def run(say: Say, steady: int = 3, height_px: int = 720) -> Figures:
     """A record: of each step, how long until every camera was answered, and what was lost."""
     with tempfile.TemporaryDirectory(prefix="clock-") as name:
         offset = Path(name) / "offset"
@@ -50,6 +50,8 @@ def run(say: Say, steady: int = 2, height_px: int = 720) -> Figures:
                 done.append({"step_s": step_s, "back_s": back_s, **faces})
                 say(f"{step_s:+d} s: {done[-1]}")
             return {
+                "cameras": len(stage.cameras),
+                "height_px": height_px,
                 "steps": done,
                 "ledger": stage.watch.ledger.figures(),
                 "unexplained": stage.watch.ledger.unexplained,

@@ -19,7 +19,6 @@ from services.stack.demo_camera import cache_folder
 from services.stack.demo_clip import ensure_clip
 from tests.bench.camera_bank import CameraBank
 from tests.bench.clip import FPS, numbered_clip
-from tests.bench.viewers import Listener
 from tests.fixtures.stack import running_stack
 from tests.soak.figures import fairness, percentiles
 from tests.soak.watch import Watch
@@ -55,9 +54,6 @@ def _loaded(clip: Path, cameras: int, seconds: float) -> Figures:
         time.sleep(_WARM_UP_S)
         watch = held.enter_context(Watch(stack, folder, bank.names))
         time.sleep(1.0)
-        listener = held.enter_context(
-            Listener(f"unix://{next(folder.glob('facestream-*/broker.sock'))}", bank.names)
-        )
         before, began_s = stack.samples(), time.monotonic()
         age_from = len(watch.seen.age_s)
         time.sleep(seconds)
@@ -70,7 +66,6 @@ def _loaded(clip: Path, cameras: int, seconds: float) -> Figures:
             "seconds": round(took_s),
             "frames_received": counts.total("facestream_capture_frames_total")
             / (took_s * FPS * cameras),
-            "frames_late_s": percentiles(listener.lateness_s, 50, 95, 99),
             "searches_a_second": counts.searches(cameras) / took_s / cameras,
             "answer_age_s": percentiles(ages_s, 50, 95, 99, 100),
             "ledger": ledger.figures(),

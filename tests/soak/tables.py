@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from tests.soak.judge import JUDGES
+
 Figures = dict[str, Any]
 
 _MARK = "<!-- {}: from tests/soak/records/{}.json -->"
@@ -15,10 +17,15 @@ _BLOCK = r"<!-- {0}: from [^>]* -->\n.*?<!-- /{0} -->"
 def filled(page: str, records: Mapping[str, Figures]) -> str:
     """The page with each marked block written anew from its record; others stay."""
     for name, record in records.items():
-        block = f"{_MARK.format(name, name)}\n\n{TABLES[name](record)}\n\n<!-- /{name} -->"
+        text = "\n\n".join([TABLES[name](record), *_verdict(JUDGES[name](record))])
+        block = f"{_MARK.format(name, name)}\n\n{text}\n\n<!-- /{name} -->"
         before, found, after = _cut(page, name)
         page = before + block + after if found else page
     return page
+
+
+def _verdict(lines: Sequence[str]) -> list[str]:
+    return [f"**Not as it must be:** {'; '.join(lines)}."] if lines else []
 
 
 def _cut(page: str, name: str) -> tuple[str, str, str]:
@@ -77,7 +84,7 @@ def clock(record: Figures) -> str:
     ]
     return "\n\n".join(
         [
-            _about(record),
+            f"{record['cameras']} cameras of {record['height_px']} lines. {_about(record)}",
             _table(["the clock is set by", "every camera answered after, s", "faces lost"], rows),
             _ledger(record),
         ]
