@@ -65,6 +65,7 @@ def read(url: str) -> str:
         open_timeout_s=0.5,
         read_timeout_s=0.5,
         on_corrupt=lambda: None,
+        on_late=lambda: None,
     )
     with contextlib.closing(frames) as source:  # type: ignore[type-var]
         try:
