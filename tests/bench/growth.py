@@ -10,13 +10,11 @@ processes, as in the benchmark.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +29,7 @@ from tests.bench.camera_bank import CameraBank
 from tests.bench.clip import numbered_clip
 from tests.bench.measure import HEIGHT_PX, free_port
 from tests.bench.plot import Curve, figure
-from tests.bench.report import machine
+from tests.bench.report import tell
 from tests.bench.rig import Rig
 from tests.bench.rivals import decoding_ms
 from tests.bench.scaling import crops, face_message
@@ -161,12 +159,7 @@ def main() -> int:
             jpegs = crops()
             figures["per_face"] = [per_face(rig, jpegs, backlog) for backlog in BACKLOGS]
         figures["broker_memory"] = broker_memory(clip, folder)
-    figures["machine"] = machine()
-    figures["at"] = datetime.now(UTC).isoformat(timespec="seconds")
-    text = json.dumps(figures, indent=1)
-    print(text)
-    if arguments.json:
-        arguments.json.write_text(text + "\n")
+    tell(figures, arguments.json)
     if arguments.svg:
         arguments.svg.write_text(plot(figures))
     return 0

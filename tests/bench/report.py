@@ -170,6 +170,18 @@ def default_path() -> Path:
     )
 
 
+def tell(figures: dict[str, Any], path: Path | None) -> None:
+    """Print figures as JSON, with machine and time, and write them to `path` where there is one."""
+    figures = figures | {
+        "machine": machine(),
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    text = json.dumps(figures, indent=1)
+    print(text)
+    if path:
+        path.write_text(text + "\n")
+
+
 def machine() -> dict[str, Any]:
     """The processor's name and cores, system and Python."""
     cpu = platform.processor() or platform.machine()

@@ -11,14 +11,12 @@ second for each face.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +32,7 @@ from services.common.alignment import align
 from services.common.cameras import Camera, CameraRegistry, CameraStatus
 from services.common.detector import FaceDetector, letterbox
 from services.common.messages import Face, Frame, Result, Track, encode, now_us, pack_distribution
-from tests.bench.report import machine
+from tests.bench.report import tell
 
 ROOT = Path(__file__).resolve().parents[2]
 BATCH = 16
@@ -201,12 +199,7 @@ def main() -> int:
                     lambda size=size: pictures_through(client, size),  # type: ignore[misc]
                 )
             figures["annotator"] = {number: annotator_cpu(url, number) for number in CAMERAS}
-    figures["machine"] = machine()
-    figures["at"] = datetime.now(UTC).isoformat(timespec="seconds")
-    text = json.dumps(figures, indent=1)
-    print(text)
-    if arguments.json:
-        arguments.json.write_text(text + "\n")
+    tell(figures, arguments.json)
     return 0
 
 

@@ -25,6 +25,7 @@ from services.worker.drops import Drops
 from services.worker.inbox import Arrival, Inbox
 from services.worker.outbox import Answered, Dropped, Outbox
 from services.worker.settings import WorkerSettings
+from tests.fixtures.brokers import lose_a_reply
 from tests.fixtures.serving import put_version, running_model_server, wait_until
 from tests.fixtures.worker import (
     answered,
@@ -78,19 +79,6 @@ def answer(arrival: Arrival, camera: str = "door", track: int = 0) -> Answered:
     result = Result(camera=camera, session=5, track=track, captured_us=7, answered_us=9)
     result.age, result.age_std, result.female, result.model = 30, 5, 0.5, "m"
     return Answered(arrival, result)
-
-
-def lose_a_reply(monkeypatch: pytest.MonkeyPatch, *, after_the_work: bool) -> None:
-    """Have the next pipeline fail, once its commands were done or before they were sent."""
-    execute = redis.client.Pipeline.execute
-
-    def fail(pipe: Any, *args: Any, **kwargs: Any) -> Any:
-        monkeypatch.undo()
-        if after_the_work:
-            execute(pipe, *args, **kwargs)
-        raise redis.ConnectionError("the reply is lost")
-
-    monkeypatch.setattr(redis.client.Pipeline, "execute", fail)
 
 
 @pytest.fixture

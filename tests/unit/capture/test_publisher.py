@@ -26,6 +26,7 @@ from services.common.cameras import Camera
 from services.common.messages import decode_frame
 from services.common.metrics import CaptureMetrics
 from services.common.reach import EVERYWHERE
+from tests.fixtures.brokers import lose_a_reply
 
 FRAME = CapturedFrame(
     av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), "rgb24"), 7, 3, 1_000_000, 50.0
@@ -141,15 +142,7 @@ def test_a_refused_entry_is_counted_and_the_others_go_through(bench: _Bench) -> 
 def test_a_batch_whose_reply_was_lost_is_counted_as_what_became_of_it(
     bench: _Bench, monkeypatch: pytest.MonkeyPatch, after_the_work: bool
 ) -> None:
-    execute = redis.client.Pipeline.execute
-
-    def fail(pipe: Any, *args: Any, **kwargs: Any) -> Any:
-        monkeypatch.undo()
-        if after_the_work:
-            execute(pipe, *args, **kwargs)
-        raise redis.ConnectionError("the reply is lost")
-
-    monkeypatch.setattr(redis.client.Pipeline, "execute", fail)
+    lose_a_reply(monkeypatch, after_the_work=after_the_work)
     bench.publisher.put_found(bench.reader, FRAME, FOUND)
     bench.publisher.start()
     _until(lambda: bench.refusals)
