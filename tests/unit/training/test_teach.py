@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from training.config import LossConfig
+from training.reader import cross_fitted
+from training.targets import soft_ages
+from training.teach import alike
+
+COUNT = 300
+
+
+def test_a_face_is_read_by_what_other_faces_taught() -> None:
+    random = np.random.default_rng(2)
+    old, female = random.random((2, COUNT)) < 0.5
+    embedding = random.normal(0, 1, (COUNT, 12)).astype(np.float32)
+    embedding[:, 5] += 8 * female  # gender is to be seen; age is not, but for a face's own label
+    labels = soft_ages(np.where(old, 60, 20).astype(np.float32), LossConfig(), 110)
+    age, chance = cross_fitted(embedding, labels, female.astype(np.float32), parts=2)
+    np.testing.assert_allclose(age.sum(axis=1), 1, rtol=1e-4)
+    assert np.mean((age[:, 40:].sum(axis=1) > 0.5) == old) < 0.65
+    assert np.mean((chance > 0.5) == female) > 0.8
+
+
+def test_embeddings_count_alike_however_long() -> None:
+    random = np.random.default_rng(1)
+    parts = alike([random.normal(5, 3, (60, 8)), random.normal(0, 0.01, (60, 2))])
+    for part in parts:
+        np.testing.assert_allclose(part.mean(axis=0), 0, atol=1e-5)
+        assert np.square(part).sum(axis=1).mean() == pytest.approx(0.5, rel=1e-4)
