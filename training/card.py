@@ -18,6 +18,11 @@ _ANSWERS = {
     "gender": "- `gender` float32 `[N]`: probability of female, 0–1",
 }
 
+_TEACHER = """
+A teacher's word counted beside the labels: two face networks, FaceRes (A. V. Savchenko, PeerJ
+Computer Science 5:e197, 2019) and dlib's (D. King), which have learned from millions of faces of
+other collections, looked at the faces that it learned from. Nothing of theirs is in this file."""
+
 _CARD = """# {title}
 
 Estimates {what} from one aligned face crop. MobileNetV2 (α = {alpha:g}) with an added dense layer,
@@ -26,7 +31,7 @@ Estimates {what} from one aligned face crop. MobileNetV2 (α = {alpha:g}) with a
 **Terms: non-commercial research only.** It learned from UTKFace (Z. Zhang, Y. Song, H. Qi, "Age
 progression/regression by conditional adversarial autoencoder", CVPR 2017), whose pictures may be
 used for non-commercial research only; a model trained on them should be held to the same terms.
-The initial weights are ImageNet's.
+The initial weights are ImageNet's.{teacher}
 
 ## In and out
 Input `faces`: uint8 RGB `[N, {size}, {size}, 3]`, cut by `services.common.alignment.align` (margin
@@ -92,6 +97,7 @@ def model_card(
         what=" and ".join(heads),
         alpha=network["alpha"],
         size=network["size_px"],
+        teacher=_TEACHER if config.get("teacher_share") else "",
         answers="\n".join(_ANSWERS[head] for head in heads).format(bins=network["max_age"] + 1),
         folds=", ".join(map(str, evaluation["folds"])),
         n=evaluation["n"],
