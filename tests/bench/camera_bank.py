@@ -58,6 +58,14 @@ class CameraBank:
         due_s = clip.units[number].send_ticks / CLOCK_HZ
         return (since_start_s - due_s) % (clip.duration_ticks / CLOCK_HZ)
 
+    def played_s(self) -> float:
+        """How much all cameras have sent together, in seconds of their pictures.
+
+        It grows by one a second and camera, by less where this process gets too little of the CPU.
+        """
+        channels = filter(None, map(self._server.channel, self._clips))
+        return sum(channel.next_show_ticks for channel in channels) / CLOCK_HZ
+
     def _run(self) -> None:
         asyncio.run(self._serve())
 

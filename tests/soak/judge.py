@@ -53,8 +53,11 @@ def load(record: Figures) -> list[str]:
             for what, index in part["fairness"].items()
             if index < _FAIR and what != "skipped"
         ]
-    if record["carried"]["frames_received"] < _CARRIED:
-        lines.append(f"only {record['carried']['frames_received']:.0%} of the frames were read")
+    carried, overload = record["carried"], record["overload"]
+    if carried["frames_received"] < _CARRIED:
+        lines.append(f"only {carried['frames_received']:.0%} of the frames were read")
+    if not overload["not_searched"]:
+        lines.append(f"{overload['cameras']} cameras were no overload: nothing was left out")
     crowd = record["crowd"]
     if crowd["thrown_out"]:
         lines.append(f"{crowd['thrown_out']} viewers were thrown out")
@@ -64,17 +67,33 @@ def load(record: Figures) -> list[str]:
 
 
 def growth(record: Figures) -> list[str]:
-    """Nothing grows by more than its bound, and nothing was restarted."""
+    """Nothing grows by more than its bound, and nothing was restarted.
+
+    The memory of a part with many threads goes up and down by some megabytes within minutes, since
+    each thread's heap is given back at times of its own. Only one that is always larger in the last
+    third than it ever was in the first has grown.
+    """
     grown, bounds = record["growth_per_hour"], record["bounds_per_hour"]
     lines = _explained(record)
     if record["restarts"]:
         lines.append(f"{record['restarts']} parts were restarted")
     for kind in ("rss_mb", "threads", "descriptors"):
         bound = bounds["memory_mb" if kind == "rss_mb" else "others"]
-        lines += [f"{kind} of {p}: {v} an hour" for p, v in grown[kind].items() if v > bound]
+        lines += [
+            f"{kind} of {part}: {value} an hour"
+            for part, value in grown[kind].items()
+            if value > bound and (kind != "rss_mb" or _has_risen(record, part))
+        ]
     if grown["keys"] > bounds["others"]:
         lines.append(f"keys: {grown['keys']} an hour")
     return lines
+
+
+def _has_risen(record: Figures, part: str) -> bool:
+    each_minute = record["rss_mb_each_minute"][part][round(record["warm_up_s"] / 60) :]
+    sizes = [mb for mb in each_minute if mb is not None]
+    third = max(1, len(sizes) // 3)
+    return min(sizes[-third:]) > max(sizes[:third])
 
 
 def _explained(record: Figures) -> list[str]:

@@ -100,6 +100,7 @@ def load(record: Figures) -> str:
 
     rows = [
         row("for, s", lambda p: str(p["seconds"])),
+        row("frames sent, of those due", lambda p: _share(p.get("frames_sent"))),
         row("frames read, of those sent", lambda p: f"{p['frames_received']:.1%}"),
         row("searches a second and camera, of 5", lambda p: f"{p['searches_a_second']:.2f}"),
         row("faces published", lambda p: str(p["ledger"]["published"])),
@@ -117,7 +118,10 @@ def load(record: Figures) -> str:
                 f"{p['fairness'][k]:.3f}" for k in ("frames", "searches", "answers")
             ),
         ),
-        row("CPU of all services, cores", lambda p: f"{p['cpu_s_a_second']:.2f}"),
+        row(
+            "cores taken by services / cameras and readers / other programs / nobody",
+            lambda p: _cores(p.get("cores")),
+        ),
     ]
     crowd = record["crowd"]
     seen, slow = crowd["pictures_a_second"], crowd["slow_pictures_a_second"]
@@ -130,8 +134,8 @@ def load(record: Figures) -> str:
             f"{seen['p100']:.1f} pictures a second and waited at most "
             f"{crowd['longest_wait_s']['p100']:.2f} s for one; the slow ones got "
             f"{slow['p50']:.1f}; {crowd['pictures_skipped']:.0f} pictures were skipped for them "
-            f"and counted; {crowd['thrown_out']} were thrown out. All services took "
-            f"{crowd['cpu_s_a_second']:.2f} cores.",
+            f"and counted; {crowd['thrown_out']} were thrown out. Cores taken by services / camera "
+            f"and viewers / other programs / nobody: {_cores(crowd.get('cores'))}.",
         ]
     )
 
@@ -186,6 +190,18 @@ def _minutes(record: Figures) -> str:
 
 def _seconds(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f}"
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1%}"
+
+
+def _cores(cores: Mapping[str, float] | None) -> str:
+    if cores is None:
+        return "–"
+    besides = [cores[who] for who in ("generator", "others", "idle")]
+    services = sum(cores.values()) - sum(besides)
+    return " / ".join(f"{share:.2f}" for share in (services, *besides))
 
 
 def _about(record: Figures) -> str:

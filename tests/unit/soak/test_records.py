@@ -53,3 +53,28 @@ def test_a_run_from_which_everything_came_back_is_right() -> None:
 def test_what_is_wrong_is_said(change: dict[str, Any], said: str) -> None:
     (line,) = judge.faults({**copy.deepcopy(FAULTS), **change})
     assert said in line
+
+
+def _growth(each_minute: list[float], an_hour: float) -> dict[str, Any]:
+    return {
+        "unexplained": 0,
+        "restarts": 0,
+        "warm_up_s": 120,
+        "bounds_per_hour": {"memory_mb": 12.0, "others": 2.0},
+        "growth_per_hour": {
+            "rss_mb": {"worker": an_hour},
+            "threads": {"worker": 0.0},
+            "descriptors": {"worker": 0.0},
+            "keys": 0.0,
+        },
+        "rss_mb_each_minute": {"worker": each_minute},
+    }
+
+
+def test_memory_that_only_rises_has_grown() -> None:
+    (line,) = judge.growth(_growth([50, 80, 90, 91, 92, 93, 94, 95], 60.0))
+    assert line == "rss_mb of worker: 60.0 an hour"
+
+
+def test_memory_that_is_given_back_now_and_then_has_not_grown() -> None:
+    assert judge.growth(_growth([50, 80, 99, 90, 91, 92, 93, 94], 60.0)) == []
