@@ -27,6 +27,7 @@ from tests.bench.camera_bank import CameraBank
 from tests.bench.clip import FPS, numbered_clip
 from tests.fixtures.stack import Stack, running_stack
 from tests.soak.figures import added, fairness, percentiles
+from tests.soak.scene import END_S
 from tests.soak.watch import Watch
 
 VIEWERS, SLOW = 50, 10
@@ -147,7 +148,7 @@ def stack_of(bank: CameraBank, folder: Path) -> Any:
         "XDG_DATA_HOME": str(folder),
         "FACESTREAM_MODEL_SERVER_MODELS_DIR": str(Path("models").resolve()),
     }
-    return running_stack(*cameras, cache=cache_folder(), environment=own)
+    return running_stack(*cameras, cache=cache_folder(), environment=own, end_s=END_S)
 
 
 class Cpu:

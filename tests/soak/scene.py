@@ -31,6 +31,7 @@ CLIP_S = 6.0  # of the demo camera's, somebody is in view all the time
 TROUBLED, LOSSY = "troubled", "lossy"
 _TIMEOUT_S = 5.0
 _START_S = 90.0
+END_S = 60.0  # a long run is not to be lost for a stack that ends slowly
 _BROKER_USERS = ("capture", "worker", "annotator")
 PARTS = ("broker", "model-server", *_BROKER_USERS)
 
@@ -180,6 +181,7 @@ def scene(
                     up_with_links.VARIABLE: json.dumps(parts),
                 },
                 program="tests.soak.up_with_links",
+                end_s=END_S,
             )
         )
         watch = held.enter_context(Watch(stack, folder, [c["name"] for c in cameras]))
