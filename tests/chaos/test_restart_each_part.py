@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from services.common.ledger import Ledger, of_samples
-from tests.fixtures.stack import Stack, running_stack, wait_for
+from tests.fixtures.stack import Stack, running_stack
+from tests.fixtures.waiting import wait_for
 
 PARTS = ("demo-camera", "broker", "model-server", "worker", "capture", "annotator")
 BACK_S = 45.0

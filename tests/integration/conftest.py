@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.fixtures.annotator import Pipeline, Running, until
+from tests.fixtures.annotator import Pipeline, Running
+from tests.fixtures.waiting import wait_for
 
 
 @pytest.fixture
@@ -20,6 +21,6 @@ def pipeline(broker_url: str) -> Iterator[Pipeline]:
 def annotator(broker_url: str, pipeline: Pipeline) -> Iterator[Running]:
     pipeline.camera("door")
     running = Running(broker_url)
-    until(lambda: running.http.get("/api/cameras").json(), "the camera's discovery")
+    wait_for(lambda: running.http.get("/api/cameras").json(), "the camera's discovery")
     yield running
     running.end()

@@ -14,12 +14,13 @@ import pytest
 from services.annotator.service import serve
 from services.annotator.settings import AnnotatorSettings
 from services.common.errors import StartError
-from tests.fixtures.annotator import DEADLINE_S, Pipeline, Running, filming, until
+from tests.fixtures.annotator import DEADLINE_S, Pipeline, Running, filming
+from tests.fixtures.waiting import wait_for
 
 
 def test_people_are_joined_from_frames_and_results(annotator: Running, pipeline: Pipeline) -> None:
     with filming(pipeline, "door", [1, 2]):
-        people = until(lambda: annotator.http.get("/api/cameras/door/people").json())
+        people = wait_for(lambda: annotator.http.get("/api/cameras/door/people").json())
         assert {person["track"] for person in people} == {1, 2}
         assert all(person["age"] is None and person["female"] is None for person in people)
         pipeline.result("door", 2)
@@ -28,7 +29,7 @@ def test_people_are_joined_from_frames_and_results(annotator: Running, pipeline:
             people = annotator.http.get("/api/cameras/door/people").json()
             return next((p for p in people if p["track"] == 2 and p["answers"]), None)
 
-        person = until(second)
+        person = wait_for(second)
     assert person["box"] == [80, 100, 40, 50]
     assert person["seen_s"] == pytest.approx(2, abs=0.3)
     assert person["age"] == pytest.approx(34, abs=0.5)
@@ -131,7 +132,7 @@ def test_events_tell_of_people_and_cameras(annotator: Running, pipeline: Pipelin
         return False
 
     with filming(pipeline, "door", [3]):
-        until(lambda: annotator.http.get("/api/cameras/door/people").json())
+        wait_for(lambda: annotator.http.get("/api/cameras/door/people").json())
         pipeline.result("door", 3)
         assert heard(
             lambda kind, data: kind == "people" and any(p["answers"] for p in data["people"])  # type: ignore[index]

@@ -14,14 +14,15 @@ from services.common.messages import (
     Frame,
     encode,
 )
-from tests.fixtures.annotator import Pipeline, Running, filming, parts, until
+from tests.fixtures.annotator import Pipeline, Running, filming, parts
+from tests.fixtures.waiting import wait_for
 
 
 def test_corrupt_and_foreign_entries_are_counted_and_passed_over(
     annotator: Running, pipeline: Pipeline
 ) -> None:
     with filming(pipeline, "door", [1]):
-        until(lambda: annotator.http.get("/api/cameras/door/people").json())
+        wait_for(lambda: annotator.http.get("/api/cameras/door/people").json())
     broker = pipeline.redis
     broker.xadd(streams.frames_key("door"), {"m": b"\xff\xff\xff"})
     broker.xadd(streams.frames_key("door"), {"not": "ours"})
@@ -29,12 +30,12 @@ def test_corrupt_and_foreign_entries_are_counted_and_passed_over(
     other = Frame(camera="other", session=1, width=10, height=10)
     broker.xadd(streams.frames_key("door"), encode(other))  # type: ignore[arg-type]
     pipeline.frame("door", [1, 2])
-    until(lambda: len(annotator.http.get("/api/cameras/door/people").json()) == 2)
+    wait_for(lambda: len(annotator.http.get("/api/cameras/door/people").json()) == 2)
     dropped = "facestream_annotator_frames_dropped_total"
     assert annotator.metric(f'{dropped}{{camera="door",reason="corrupt"}}') == 2
     assert annotator.metric(f'{dropped}{{camera="door",reason="foreign"}}') == 1
     results = 'facestream_annotator_results_dropped_total{reason="corrupt"}'
-    until(lambda: annotator.metric(results) == 1)
+    wait_for(lambda: annotator.metric(results) == 1)
 
 
 def test_it_outlives_the_broker_and_goes_on(tmp_path: Path) -> None:
@@ -48,14 +49,14 @@ def test_it_outlives_the_broker_and_goes_on(tmp_path: Path) -> None:
         assert refused.status_code == 503
         for _ in range(2):
             with ValkeyServer(unix_socket_path=place):
-                until(lambda: running.http.get("/readyz").status_code == 200, "readiness")
+                wait_for(lambda: running.http.get("/readyz").status_code == 200, "readiness")
                 pipeline = Pipeline(url)
                 pipeline.camera("door")
-                until(lambda: running.http.get("/api/cameras").json())
+                wait_for(lambda: running.http.get("/api/cameras").json())
                 with filming(pipeline, "door", [1]):
-                    until(lambda: running.http.get("/api/cameras/door/people").json())
+                    wait_for(lambda: running.http.get("/api/cameras/door/people").json())
                 pipeline.redis.close()
-            until(lambda: running.http.get("/readyz").status_code == 503, "unreadiness")
+            wait_for(lambda: running.http.get("/readyz").status_code == 503, "unreadiness")
             assert "broker" in running.http.get("/readyz").json()["missing"]
             if running.http.get("/api/cameras").json():
                 assert running.http.get("/api/cameras").json()[0]["state"] == "failed"
@@ -80,26 +81,26 @@ def test_a_viewer_stays_while_the_cameras_of_a_restarted_broker_come_back(tmp_pa
             pipeline.camera("door")
             pipeline.camera("hall")
             pipeline.settle()
-            until(lambda: names() == ["door", "hall"])
+            wait_for(lambda: names() == ["door", "hall"])
             viewer = running.http.stream("GET", "/cameras/door/stream.mjpg")
             pictures = parts(viewer.__enter__())
             with filming(pipeline, "door", [1]):
                 next(pictures)
-                until(lambda: running.http.get("/api/cameras/door/people").json())
+                wait_for(lambda: running.http.get("/api/cameras/door/people").json())
                 pipeline.result("door", 1)
-        until(lambda: not is_ready(), "unreadiness")
+        wait_for(lambda: not is_ready(), "unreadiness")
         with ValkeyServer(unix_socket_path=place):
-            until(is_ready, "readiness")
+            wait_for(is_ready, "readiness")
             assert names() == ["door", "hall"]
             assert running.http.delete("/api/cameras/hall").status_code == 503
             assert running.http.patch("/api/cameras/hall", json={"rotate": 90}).status_code == 503
             pipeline.camera("door")
             pipeline.settle()
-            until(lambda: names() == ["door"], "the end of a camera that is not put back")
+            wait_for(lambda: names() == ["door"], "the end of a camera that is not put back")
             with filming(pipeline, "door", [1]):
-                until(lambda: simplejpeg.decode_jpeg(next(pictures)).shape == (240, 320, 3))
+                wait_for(lambda: simplejpeg.decode_jpeg(next(pictures)).shape == (240, 320, 3))
                 people = "/api/cameras/door/people"
-                until(lambda: any(one["answers"] for one in running.http.get(people).json()))
+                wait_for(lambda: any(one["answers"] for one in running.http.get(people).json()))
             viewer.__exit__(None, None, None)
     finally:
         running.end()
@@ -112,14 +113,14 @@ def test_results_that_came_while_the_broker_was_not_reached_are_read_or_counted(
     total = 'facestream_annotator_results_total{camera="door"}'
     missed = 'facestream_annotator_results_dropped_total{reason="missed"}'
     with filming(pipeline, "door", [1]):
-        until(lambda: annotator.http.get("/api/cameras/door/people").json())
+        wait_for(lambda: annotator.http.get("/api/cameras/door/people").json())
     pipeline.result("door", 1)
-    until(lambda: annotator.metric(total) == 1)
+    wait_for(lambda: annotator.metric(total) == 1)
     pipeline.redis.client_kill_filter(_type="normal", skipme=True)
     many = streams.RESULTS_CAP + 44
     for _ in range(many):
         pipeline.result("door", 1)
-    until(lambda: annotator.metric(total) + annotator.metric(missed) == 1 + many, "all of them")
+    wait_for(lambda: annotator.metric(total) + annotator.metric(missed) == 1 + many, "all of them")
     assert annotator.metric(total) >= 1 + streams.RESULTS_CAP
 
 
@@ -129,7 +130,7 @@ def test_a_stream_that_lapsed_is_followed_though_the_clock_was_set_back(
     monkeypatch.setattr("services.annotator.intake.CHECK_EVERY_S", 0.5)
     pipeline.redis.client_kill_filter(_type="normal", skipme=True)  # and so the next check is near
     with filming(pipeline, "door", [1]):
-        until(lambda: annotator.http.get("/api/cameras/door/people").json())
+        wait_for(lambda: annotator.http.get("/api/cameras/door/people").json())
     key = streams.frames_key("door")
     newest: Any = pipeline.redis.xrevrange(key, count=1)
     pipeline.redis.delete(key)
@@ -139,16 +140,16 @@ def test_a_stream_that_lapsed_is_followed_though_the_clock_was_set_back(
         pipeline.redis.xadd(key, newest[0][1], id="5-*")
         return annotator.metric('facestream_annotator_frames_total{camera="door"}') > read
 
-    until(is_read, "a frame with a lower id")
+    wait_for(is_read, "a frame with a lower id")
 
 
 def test_a_face_answered_twice_is_counted_as_repeated(
     annotator: Running, pipeline: Pipeline
 ) -> None:
     with filming(pipeline, "door", [1]):
-        until(lambda: annotator.http.get("/api/cameras/door/people").json())
+        wait_for(lambda: annotator.http.get("/api/cameras/door/people").json())
     for captured_us in (1_000_000, 1_000_000, 2_000_000):
         pipeline.result("door", 1, captured_us)
     repeated = 'facestream_annotator_results_dropped_total{reason="repeated"}'
-    until(lambda: annotator.metric(repeated) == 1)
-    until(lambda: annotator.metric('facestream_annotator_results_total{camera="door"}') == 2)
+    wait_for(lambda: annotator.metric(repeated) == 1)
+    wait_for(lambda: annotator.metric('facestream_annotator_results_total{camera="door"}') == 2)

@@ -15,7 +15,8 @@ from services.common.messages import (
     encode,
     now_us,
 )
-from tests.fixtures.annotator import DEADLINE_S, Pipeline, Running, filming, parts, until
+from tests.fixtures.annotator import DEADLINE_S, Pipeline, Running, filming, parts
+from tests.fixtures.waiting import wait_for
 
 
 def test_the_stream_shows_annotated_pictures_to_several_viewers(
@@ -39,12 +40,12 @@ def test_the_stream_shows_annotated_pictures_to_several_viewers(
         assert pipeline.registry.watched(["door"]) == {"door"}
         drawn = annotator.metric('facestream_annotator_frames_drawn_total{camera="door"}')
         assert 0 < drawn <= pipeline.seq
-    until(lambda: annotator.metric('facestream_annotator_viewers{camera="door"}') == 0)
-    until(lambda: not pipeline.registry.watched(["door"]), "the end of watching")
+    wait_for(lambda: annotator.metric('facestream_annotator_viewers{camera="door"}') == 0)
+    wait_for(lambda: not pipeline.registry.watched(["door"]), "the end of watching")
     drawn = annotator.metric('facestream_annotator_frames_drawn_total{camera="door"}')
     pipeline.frame("door", [2], 100)
     pipeline.frame("door", [1, 2, 3])
-    until(lambda: len(annotator.http.get("/api/cameras/door/people").json()) == 3)
+    wait_for(lambda: len(annotator.http.get("/api/cameras/door/people").json()) == 3)
     now = annotator.metric('facestream_annotator_frames_drawn_total{camera="door"}')
     assert now == drawn, "nobody watches, nothing is drawn"
 
@@ -70,7 +71,7 @@ def test_a_viewer_that_reads_nothing_does_not_hold_up_the_others(
 
     filmer = threading.Thread(target=film)
     try:
-        until(lambda: running.http.get("/api/cameras").json())
+        wait_for(lambda: running.http.get("/api/cameras").json())
         filmer.start()
         with socket.socket() as stuck:
             stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -106,7 +107,7 @@ def test_a_snapshot_is_fresh(annotator: Running, pipeline: Pipeline) -> None:
 
 def test_a_camera_that_is_down_shows_why(annotator: Running, pipeline: Pipeline) -> None:
     pipeline.status("door", "failed", "wrong user or password")
-    until(lambda: annotator.http.get("/api/cameras").json()[0]["state"] == "failed")
+    wait_for(lambda: annotator.http.get("/api/cameras").json()[0]["state"] == "failed")
     with annotator.http.stream("GET", "/cameras/door/stream.mjpg") as answer:
         pictures = parts(answer)
         first, second = next(pictures), next(pictures)
@@ -121,7 +122,7 @@ def test_a_camera_that_is_down_shows_why(annotator: Running, pipeline: Pipeline)
 def test_open_streams_do_not_hold_up_the_end(broker_url: str, pipeline: Pipeline) -> None:
     pipeline.camera("door")
     running = Running(broker_url)
-    until(lambda: running.http.get("/api/cameras").json())
+    wait_for(lambda: running.http.get("/api/cameras").json())
     with (
         filming(pipeline, "door", [1]),
         running.http.stream("GET", "/cameras/door/stream.mjpg") as one,
@@ -138,7 +139,7 @@ def test_a_full_house_is_said_to_be_full(broker_url: str, pipeline: Pipeline) ->
     pipeline.camera("door")
     running = Running(broker_url, max_viewers=1, max_listeners=1)
     try:
-        until(lambda: running.http.get("/api/cameras").json())
+        wait_for(lambda: running.http.get("/api/cameras").json())
         with (
             filming(pipeline, "door", [1]),
             running.http.stream("GET", "/cameras/door/stream.mjpg") as one,

@@ -14,7 +14,8 @@ from services.common import streams
 from services.common.broker import BROKER_ERRORS, connect, connect_async
 from services.common.cameras import Camera, CameraRegistry
 from tests.fixtures.brokers import Server, cluster, watched_master
-from tests.fixtures.stack import running_stack, wait_for
+from tests.fixtures.stack import running_stack
+from tests.fixtures.waiting import wait_for
 
 SHARDS = 4
 _RESULTS = "facestream_annotator_results_total"

@@ -6,7 +6,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from services.common.cameras import Camera, CameraRegistry, CameraStatus
 from services.common.messages import Frame, decode_face, decode_frame
 from services.stack.h264_clip import Clip
 from services.stack.rtsp_server import RtspServer, running
+from tests.fixtures.waiting import wait_for
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 FPS = 15
@@ -102,13 +103,6 @@ def _capture(settings: CaptureSettings, *cameras: Camera) -> Iterator[None]:
         assert not failures, failures
 
 
-def _until(holds: Callable[[], object], what: str, deadline_s: float = DEADLINE_S) -> None:
-    end = time.monotonic() + deadline_s
-    while not holds():
-        assert time.monotonic() < end, f"not within {deadline_s:g} s: {what}"
-        time.sleep(0.02)
-
-
 def _camera(name: str, url: str, **more: object) -> Camera:
     return Camera.model_validate({"name": name, "url": url} | more)
 
@@ -149,10 +143,10 @@ def test_a_camera_gives_tracks_and_face_crops(broker_url: str, rtsp: str) -> Non
     client = redis.Redis.from_url(broker_url)
     began_us = time.time_ns() // 1000
     with _capture(_settings(broker_url), _camera("door", rtsp)):
-        _until(lambda: _is(client, "door", "live"), "the camera is live")
-        _until(lambda: client.xlen(streams.faces_key(0)) >= 4, "face crops come")
+        wait_for(lambda: _is(client, "door", "live"), "the camera is live")
+        wait_for(lambda: client.xlen(streams.faces_key(0)) >= 4, "face crops come")
         frames = _Stream(client, streams.frames_key("door")).collect(2.0)
-        _until(lambda: (s := _status(client, "door")) and s.fps > 10, "the rate is known")
+        wait_for(lambda: (s := _status(client, "door")) and s.fps > 10, "the rate is known")
         status = _status(client, "door")
     assert status is not None
     assert (status.width, status.height, status.reason) == (WIDTH, HEIGHT, "")
@@ -179,10 +173,10 @@ def test_pictures_come_only_while_somebody_watches(broker_url: str, rtsp: str) -
     client = redis.Redis.from_url(broker_url)
     registry = CameraRegistry(client)
     with _capture(_settings(broker_url), _camera("door", rtsp, rotate=90)):
-        _until(lambda: _is(client, "door", "live"), "the camera is live")
+        wait_for(lambda: _is(client, "door", "live"), "the camera is live")
         registry.watch("door")
         frames = _Stream(client, streams.frames_key("door"))
-        _until(
+        wait_for(
             lambda: any(streams.JPEG_FIELD in fields for fields in frames.read()), "pictures come"
         )
         shown: list[tuple[Frame, bytes]] = []
@@ -195,7 +189,7 @@ def test_pictures_come_only_while_somebody_watches(broker_url: str, rtsp: str) -
                     shown.append((frame, jpeg))
             return len(shown) >= FPS
 
-        _until(are_enough, "pictures of a second come")
+        wait_for(are_enough, "pictures of a second come")
         frame, jpeg = shown[-1]
         assert simplejpeg.decode_jpeg_header(jpeg)[:2] == (frame.height, frame.width)
         assert (frame.width, frame.height) == (HEIGHT, WIDTH)
@@ -204,7 +198,7 @@ def test_pictures_come_only_while_somebody_watches(broker_url: str, rtsp: str) -
         skipped = numbers[-1] - numbers[0] + 1 - len(numbers)
         assert skipped < len(numbers), "frames are shown, not only detections"
         client.delete(streams.watched_key("door"))
-        _until(
+        wait_for(
             lambda: not any(streams.JPEG_FIELD in f for f in frames.collect(0.5)),
             "pictures end",
         )
@@ -219,9 +213,11 @@ def test_every_face_is_counted_once(
     settings = _settings(broker_url, health_port=port, sample_interval_s=0.01)
     key = streams.faces_key(0)
     with _capture(settings, _camera("door", rtsp)):
-        _until(lambda: _metric(port, "faces_dropped_total", "overflow") >= 5, "the cap is reached")
+        wait_for(
+            lambda: _metric(port, "faces_dropped_total", "overflow") >= 5, "the cap is reached"
+        )
         CameraRegistry(client).put(_camera("door", rtsp, paused=True))
-        _until(lambda: _is(client, "door", "stopped"), "it is paused")
+        wait_for(lambda: _is(client, "door", "stopped"), "it is paused")
         added: list[int] = [0]
 
         def is_settled() -> bool:
@@ -230,7 +226,7 @@ def test_every_face_is_counted_once(
             time.sleep(0.3)
             return added[0] == before
 
-        _until(is_settled, "nothing more comes")
+        wait_for(is_settled, "nothing more comes")
         published = _metric(port, "faces_published_total")
         pushed_out = _metric(port, "faces_dropped_total", "overflow")
     assert published == added[0]
@@ -246,19 +242,19 @@ def test_a_camera_that_goes_away_comes_back(broker_url: str, clip: Path) -> None
         context = _capture(_settings(broker_url), camera)
         context.__enter__()
         try:
-            _until(lambda: _is(client, "door", "live"), "the camera is live")
+            wait_for(lambda: _is(client, "door", "live"), "the camera is live")
         except BaseException:
             context.__exit__(None, None, None)
             raise
     try:
-        _until(lambda: _is(client, "door", "failed"), "its end is noticed")
+        wait_for(lambda: _is(client, "door", "failed"), "its end is noticed")
         status = _status(client, "door")
         assert status is not None
         assert status.reason
         with running(RtspServer({"people": loaded}, port=port)):
-            _until(lambda: _is(client, "door", "live"), "it is live again")
+            wait_for(lambda: _is(client, "door", "live"), "it is live again")
             client.delete(streams.frames_key("door"))
-            _until(lambda: client.exists(streams.frames_key("door")), "its frames come again")
+            wait_for(lambda: client.exists(streams.frames_key("door")), "its frames come again")
     finally:
         context.__exit__(None, None, None)
 
@@ -268,19 +264,19 @@ def test_a_broker_that_forgot_everything_is_told_again(tmp_path: Path, rtsp: str
     url = f"unix://{path}"
     port = _free_port()
     with _capture(_settings(url, health_port=port), _camera("door", rtsp)):
-        _until(lambda: _ready(port) == 503, "it says that the broker is missing")
+        wait_for(lambda: _ready(port) == 503, "it says that the broker is missing")
         with ValkeyServer(unix_socket_path=path):
             client = redis.Redis.from_url(url)
-            _until(lambda: _ready(port) == 200, "it finds the broker")
+            wait_for(lambda: _ready(port) == 200, "it finds the broker")
             CameraRegistry(client).put(_camera("yard", rtsp))
-            _until(lambda: _is(client, "yard", "live"), "a camera is added at run time")
-        _until(lambda: _ready(port) == 503, "it notices that the broker is gone")
+            wait_for(lambda: _is(client, "yard", "live"), "a camera is added at run time")
+        wait_for(lambda: _ready(port) == 503, "it notices that the broker is gone")
         path.unlink(missing_ok=True)
         with ValkeyServer(unix_socket_path=path):
-            _until(lambda: _is(client, "yard", "live"), "the added camera is put back")
-            _until(lambda: _is(client, "door", "live"), "the given camera is put back")
-            _until(lambda: client.xlen(streams.faces_key(0)), "faces come again")
-        _until(lambda: _metric(port, "faces_dropped_total", "broker") > 0, "drops are counted")
+            wait_for(lambda: _is(client, "yard", "live"), "the added camera is put back")
+            wait_for(lambda: _is(client, "door", "live"), "the given camera is put back")
+            wait_for(lambda: client.xlen(streams.faces_key(0)), "faces come again")
+        wait_for(lambda: _metric(port, "faces_dropped_total", "broker") > 0, "drops are counted")
 
 
 def test_cameras_come_change_and_go_at_run_time(broker_url: str, rtsp: str) -> None:
@@ -288,22 +284,22 @@ def test_cameras_come_change_and_go_at_run_time(broker_url: str, rtsp: str) -> N
     registry = CameraRegistry(client)
     with _capture(_settings(broker_url, allow_local=True)):
         registry.put(_camera("door", rtsp))
-        _until(lambda: _is(client, "door", "live"), "it is added")
+        wait_for(lambda: _is(client, "door", "live"), "it is added")
         registry.put(_camera("door", rtsp, rotate=90))
-        _until(
+        wait_for(
             lambda: (s := _status(client, "door")) and (s.width, s.height) == (HEIGHT, WIDTH),
             "it is turned",
         )
         registry.put(_camera("door", rtsp, paused=True))
-        _until(lambda: _is(client, "door", "stopped"), "it is paused")
+        wait_for(lambda: _is(client, "door", "stopped"), "it is paused")
         registry.put(_camera("door", rtsp))
-        _until(lambda: _is(client, "door", "live"), "it goes on")
+        wait_for(lambda: _is(client, "door", "live"), "it goes on")
         registry.remove("door")
-        _until(
+        wait_for(
             lambda: not any(t.name == "camera-door" for t in threading.enumerate()),
             "its thread ends",
         )
-        _until(
+        wait_for(
             lambda: not client.exists(streams.frames_key("door"), streams.status_key("door")),
             "nothing of it is left",
         )
@@ -313,13 +309,13 @@ def test_a_local_file_may_be_given_but_not_added(broker_url: str, clip: Path) ->
     client = redis.Redis.from_url(broker_url)
     with _capture(_settings(broker_url), _camera("given", f"file://{clip}")):
         CameraRegistry(client).put(_camera("added", f"file://{clip}.other"))
-        _until(lambda: _is(client, "added", "failed"), "the added one is refused")
-        _until(lambda: _is(client, "given", "live"), "the given one is live")
+        wait_for(lambda: _is(client, "added", "failed"), "the added one is refused")
+        wait_for(lambda: _is(client, "given", "live"), "the given one is live")
         status = _status(client, "added")
         assert status is not None
         assert "FACESTREAM_CAPTURE_ALLOW_LOCAL=true" in status.reason
         CameraRegistry(client).put(_camera("given", f"file://{clip}", rotate=90))
-        _until(
+        wait_for(
             lambda: (s := _status(client, "given")) and (s.width, s.height) == (HEIGHT, WIDTH),
             "the given one may be turned",
         )
@@ -356,7 +352,7 @@ def test_a_broker_that_hangs_is_not_asked_again_at_the_end(
         threading.Thread(target=accept, daemon=True).start()
         url = f"redis://127.0.0.1:{listener.getsockname()[1]}"
         with _capture(_settings(url), _camera("door", _DEAD_END)):
-            _until(lambda: len(calls) >= 2, "it asks for the second time")
+            wait_for(lambda: len(calls) >= 2, "it asks for the second time")
         assert len(calls) == 2
     for call in calls:
         call.close()
@@ -367,7 +363,7 @@ def test_no_more_cameras_are_read_than_allowed(broker_url: str, rtsp: str) -> No
     cameras = [_camera(name, rtsp) for name in ("a", "b")]
     with _capture(_settings(broker_url, max_cameras=1), *cameras):
         states = ["failed", "live"]
-        _until(
+        wait_for(
             lambda: sorted(s.state for s in CameraRegistry(client).statuses()) == states,
             "one is read, one is not",
         )
@@ -377,8 +373,8 @@ def test_a_broken_camera_does_not_disturb_the_others(broker_url: str, rtsp: str)
     client = redis.Redis.from_url(broker_url)
     broken = _camera("broken", _DEAD_END)
     with _capture(_settings(broker_url), broken, _camera("door", rtsp)):
-        _until(lambda: _is(client, "broken", "failed"), "the broken one says so")
-        _until(lambda: _is(client, "door", "live"), "the other is live")
+        wait_for(lambda: _is(client, "broken", "failed"), "the broken one says so")
+        wait_for(lambda: _is(client, "door", "live"), "the other is live")
         frames = [
             decode_frame(fields)[0]
             for fields in _Stream(client, streams.frames_key("door")).collect(1.0)
@@ -399,9 +395,9 @@ def test_what_stays_away_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureF
         _capture(_settings(f"unix://{path}"), broken),
     ):
         there.enter_context(ValkeyServer(unix_socket_path=path))
-        _until(lambda: count("refuses the connection") >= 1, "the camera was tried")
+        wait_for(lambda: count("refuses the connection") >= 1, "the camera was tried")
         there.close()
-        _until(lambda: count("refuses the connection") >= 3, "the camera was tried again")
+        wait_for(lambda: count("refuses the connection") >= 3, "the camera was tried again")
     aloud = [r.getMessage() for r in caplog.records if r.levelno >= logging.INFO]
     assert sum("broker is away" in line for line in aloud) <= 2, "at the start, and in between"
     assert sum("refuses the connection" in line for line in aloud) == 1

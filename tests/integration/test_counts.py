@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from tests.fixtures.annotator import Pipeline, Running, until
+from tests.fixtures.annotator import Pipeline, Running
+from tests.fixtures.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
 LINE = {"name": "door", "points": [[0.5, 1.0], [0.5, 0.0]]}
@@ -70,7 +71,7 @@ def test_people_are_counted_kept_and_told(
         "webhook_allow_local": True,
     }
     running = Running(broker_url, **settings)
-    until(lambda: running.http.get("/api/cameras").json(), "the camera's discovery")
+    wait_for(lambda: running.http.get("/api/cameras").json(), "the camera's discovery")
     changed = running.http.patch("/api/cameras/shop", json={"lines": [LINE]})
     assert changed.json()["lines"] == [LINE]
     refused = running.http.patch("/api/cameras/shop", json={"lines": [{"name": "x"}]})
@@ -83,7 +84,7 @@ def test_people_are_counted_kept_and_told(
     walk_through(pipeline, [2], 0.2)
     walk_through(pipeline, [2, 6], 0.4)  # the tracks stand at 40 pixels times their number
     walk_through(pipeline, [], 2.4)
-    until(lambda: running.http.get("/api/stats").json()["total"] == 2, "the count")
+    wait_for(lambda: running.http.get("/api/stats").json()["total"] == 2, "the count")
 
     rows = running.http.get("/api/stats?by=camera,age_band&by=gender").json()["rows"]
     assert rows == [
@@ -100,7 +101,7 @@ def test_people_are_counted_kept_and_told(
         assert "\n" not in answer.json()["detail"]
     series = 'facestream_annotator_visits_total{age_band="30-39",camera="shop",gender="female"}'
     assert running.metric(series) == 1
-    until(lambda: len(webhook[1]) == 2, "the webhook's events")
+    wait_for(lambda: len(webhook[1]) == 2, "the webhook's events")
     assert {event["camera"] for event in webhook[1]} == {"shop"}
     running.end()
 

@@ -26,7 +26,8 @@ import simplejpeg
 import yaml
 
 from tests.fixtures.deploy import DEPLOY, tool
-from tests.fixtures.stack import Stack, free_port, running_stack, wait_for
+from tests.fixtures.stack import Stack, free_port, running_stack
+from tests.fixtures.waiting import wait_for
 
 HEALTH_PORTS = {
     "capture": "FACESTREAM_CAPTURE_HEALTH_PORT",

@@ -25,8 +25,8 @@ from tests.fixtures.serving import (
     put_version,
     running_model_server,
     settings_for,
-    wait_until,
 )
+from tests.fixtures.waiting import wait_for
 
 FACES = np.zeros((3, 128, 128, 3), np.uint8)
 FACES[0], FACES[1, ..., 1] = 255, 51  # white; a fifth of green; black
@@ -94,7 +94,7 @@ def models_dir(tmp_path: Path) -> Path:
 def own_server(models_dir: Path) -> Iterator[ModelServer]:
     """A server for a test that changes its models."""
     with running_model_server(models_dir) as server:
-        wait_until(server.repository.served)
+        wait_for(server.repository.served)
         yield server
 
 
@@ -102,7 +102,7 @@ def own_server(models_dir: Path) -> Iterator[ModelServer]:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelServer]:
     """A server for all tests that only ask."""
     with running_model_server(_with_one_model(tmp_path_factory.mktemp("models"))) as server:
-        wait_until(server.repository.served)
+        wait_for(server.repository.served)
         yield server
 
 
@@ -309,17 +309,17 @@ def test_a_new_version_takes_over_without_a_lost_request(
     threads = [threading.Thread(target=ask) for _ in range(3)]
     for thread in threads:
         thread.start()
-    wait_until(lambda: len(versions) > 20)
+    wait_for(lambda: len(versions) > 20)
     put_version(models_dir, "age_gender", 2, like=2)
-    wait_until(lambda: versions[-1] == 2)
+    wait_for(lambda: versions[-1] == 2)
     shutil.rmtree(models_dir / "age_gender" / "2")
-    wait_until(lambda: versions[-1] == 1)
+    wait_for(lambda: versions[-1] == 1)
     done.set()
     for thread in threads:
         thread.join()
     assert failures == []
     assert set(versions) == {1, 2}
-    wait_until(
+    wait_for(
         lambda: (
             {s.version: s.state for s in own_client.status("age_gender").model_version_status}
             == {1: pb.ModelVersionStatus.AVAILABLE, 2: pb.ModelVersionStatus.END}
@@ -333,8 +333,8 @@ def test_a_version_that_does_not_load_is_named_once_and_the_old_one_stays(
     broken = models_dir / "age_gender" / "2" / "saved_model.pb"
     broken.parent.mkdir()
     broken.write_bytes(b"no model")
-    wait_until(lambda: len(own_client.status("age_gender").model_version_status) == 2)
-    wait_until(lambda: own_client.status("age_gender", 2).model_version_status[0].status.error_code)
+    wait_for(lambda: len(own_client.status("age_gender").model_version_status) == 2)
+    wait_for(lambda: own_client.status("age_gender", 2).model_version_status[0].status.error_code)
     metrics = f"http://127.0.0.1:{own_server.health_port}/metrics"
 
     def page() -> str:
@@ -348,7 +348,7 @@ def test_a_version_that_does_not_load_is_named_once_and_the_old_one_stays(
     assert "\n" not in line
     assert own_client.predict(request_for()).model_spec.version.value == 1
     shutil.copy(models_dir / "age_gender" / "1" / "saved_model.pb", broken)  # mended in its place
-    wait_until(lambda: own_client.predict(request_for()).model_spec.version.value == 2)
+    wait_for(lambda: own_client.predict(request_for()).model_spec.version.value == 2)
 
 
 def test_the_server_says_when_it_can_answer(tmp_path: Path) -> None:
@@ -367,22 +367,22 @@ def test_the_server_says_when_it_can_answer(tmp_path: Path) -> None:
             return health_pb2_grpc.HealthStub(channel).Check(request, timeout=5).status
 
     with running_model_server(tmp_path / "not there yet") as late:
-        wait_until(lambda: "none in" in str(ready()[1]))
+        wait_for(lambda: "none in" in str(ready()[1]))
         assert ready()[0] == 503
         assert grpc_health() == health_pb2.HealthCheckResponse.NOT_SERVING
         put_version(tmp_path / "not there yet", "age_gender", 1)
-        wait_until(lambda: ready()[0] == 200)
+        wait_for(lambda: ready()[0] == 200)
         assert grpc_health() == health_pb2.HealthCheckResponse.SERVING
 
 
 def test_requests_under_way_are_finished_on_stop(models_dir: Path) -> None:
     faces = np.zeros((128, 128, 128, 3), np.uint8)
     with running_model_server(models_dir) as server:
-        wait_until(server.repository.served)
+        wait_for(server.repository.served)
         client = Client(server.port)
         client.predict(request_for())
         calls = [client._predict.future(request_for(faces), 10) for _ in range(4)]
-        wait_until(lambda: any(call.done() for call in calls))
+        wait_for(lambda: any(call.done() for call in calls))
     answered = [call for call in calls if call.code() == grpc.StatusCode.OK]
     refused = [call for call in calls if call.code() != grpc.StatusCode.OK]
     # Those not yet accepted are told to go elsewhere at once; none is cut off in the middle.
@@ -402,7 +402,7 @@ def test_status_and_health_get_through_while_every_inference_is_taken(
             request = health_pb2.HealthCheckRequest()
             stub = health_pb2_grpc.HealthStub(own_client.channel)
             assert stub.Check(request, timeout=10).status == health_pb2.HealthCheckResponse.SERVING
-            wait_until(lambda: sum(call.done() for call in calls) == 70 - 64)
+            wait_for(lambda: sum(call.done() for call in calls) == 70 - 64)
         finally:
             model._requests.put(taken)
     codes = [call.code() for call in calls]

@@ -17,7 +17,8 @@ import pytest
 from services.common import serving
 from services.common.pb.serving import serving_pb2 as pb
 from services.model_server.service import ModelServer
-from tests.fixtures.serving import TINY_MODELS, put_version, running_model_server, wait_until
+from tests.fixtures.serving import TINY_MODELS, put_version, running_model_server
+from tests.fixtures.waiting import wait_for
 
 # The largest difference between OpenVINO in f32 and TensorFlow that is let pass.
 MAX_DIFFERENCE_YEARS = 1e-3
@@ -47,7 +48,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelServer]:
     models_dir = tmp_path_factory.mktemp("models")
     put_version(models_dir, "age_gender", 1)
     with running_model_server(models_dir) as server:
-        wait_until(server.repository.served)
+        wait_for(server.repository.served)
         yield server
 
 

@@ -14,7 +14,8 @@ from services.common import streams
 from services.common.cameras import CameraRegistry, CameraStatus
 from services.common.detector import FaceDetector
 from services.common.messages import Frame, decode_frame
-from tests.fixtures.annotator import Pipeline, Running, until
+from tests.fixtures.annotator import Pipeline, Running
+from tests.fixtures.waiting import wait_for
 from tests.integration.test_capture import (
     FPS,
     _camera,
@@ -23,7 +24,6 @@ from tests.integration.test_capture import (
     _settings,
     _status,
     _Stream,
-    _until,
     clip,  # noqa: F401  a fixture
     rtsp,  # noqa: F401  a fixture
 )
@@ -42,7 +42,7 @@ def test_hidden_faces_are_in_no_picture(broker_url: str, rtsp: str) -> None:  # 
     client = redis.Redis.from_url(broker_url)
     client.delete(streams.frames_key("door"))
     with _capture(_settings(broker_url, privacy="blur"), _camera("door", rtsp)):
-        _until(lambda: _is(client, "door", "live"), "the camera is live")
+        wait_for(lambda: _is(client, "door", "live"), "the camera is live")
         CameraRegistry(client).watch("door")
         frames = _Stream(client, streams.frames_key("door"))
         came = shown(client, frames, 3.0)
@@ -71,7 +71,7 @@ def test_no_picture_leaves_where_there_are_only_counts(
     # A camera may be stricter than the installation, never laxer.
     of_camera = {"privacy": "live" if where == "installation" else "stats-only"}
     with _capture(_settings(broker_url, **of_settings), _camera("door", rtsp, **of_camera)):
-        _until(lambda: _is(client, "door", "live"), "the camera is live")
+        wait_for(lambda: _is(client, "door", "live"), "the camera is live")
         frames = _Stream(client, streams.frames_key("door"))
         came = shown(client, frames, 1.5)
         assert client.xlen(streams.faces_key(0)) > 0, "age and gender are still asked for"
@@ -84,12 +84,12 @@ def test_where_there_is_no_picture_boxes_are_drawn_on_none(broker_url: str) -> N
     pipeline = Pipeline(broker_url)
     pipeline.camera("shop")
     running = Running(broker_url)
-    until(lambda: running.http.get("/api/cameras").json(), "the camera's discovery")
+    wait_for(lambda: running.http.get("/api/cameras").json(), "the camera's discovery")
     answer = running.http.patch("/api/cameras/shop", json={"privacy": "stats-only"})
     assert answer.json()["privacy"] == "stats-only"
     status = CameraStatus(name="shop", state="live", since=0.0, privacy="stats-only")
     pipeline.registry.put_statuses([status])
-    until(lambda: running.http.get("/api/cameras").json()[0]["privacy"] == "stats-only")
+    wait_for(lambda: running.http.get("/api/cameras").json()[0]["privacy"] == "stats-only")
 
     stop = threading.Event()
 

@@ -14,7 +14,8 @@ import pytest
 from services.common.errors import StartError
 from services.stack.h264_clip import CLOCK_HZ, Clip, Unit
 from services.stack.rtsp_server import MAX_UNSENT_BYTES, RtspServer, running
-from tests.fixtures.stack import make_clip, wait_for
+from tests.fixtures.stack import make_clip
+from tests.fixtures.waiting import wait_for
 
 FPS = 15
 

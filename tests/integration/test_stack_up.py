@@ -10,7 +10,8 @@ import pytest
 
 from services.stack.h264_clip import Clip
 from services.stack.rtsp_server import RtspServer, running
-from tests.fixtures.stack import Stack, make_clip, processes, running_stack, wait_for
+from tests.fixtures.stack import Stack, make_clip, processes, running_stack
+from tests.fixtures.waiting import wait_for
 
 PASSWORD = "s3cr3t-pass"
 

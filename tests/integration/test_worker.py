@@ -19,7 +19,8 @@ from services.common.messages import unpack_distribution
 from services.common.streams import WORKER_GROUP, faces_key, results_key
 from services.model_server.service import ModelServer
 from services.worker.inbox import Inbox
-from tests.fixtures.serving import put_version, running_model_server, wait_until
+from tests.fixtures.serving import put_version, running_model_server
+from tests.fixtures.waiting import wait_for
 from tests.fixtures.worker import (
     CAMERA,
     answered,
@@ -48,7 +49,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelServer]:
     for model in ("age_gender", "age", "gender"):
         put_version(models_dir, model, 1)
     with running_model_server(models_dir) as server:
-        wait_until(lambda: len(server.repository.served()) == 3)
+        wait_for(lambda: len(server.repository.served()) == 3)
         yield server
 
 
@@ -58,7 +59,7 @@ def test_every_face_gets_its_own_answer_and_leaves_the_stream(
     for track in range(40):  # before there is a group: they are read from the beginning
         publish(broker, face(track), crop(red=255 if track % 2 else 0, green=track * 5))
     with running_worker(settings(broker_url, server.port)) as worker:
-        wait_until(lambda: len(results(broker)) == 40)
+        wait_for(lambda: len(results(broker)) == 40)
         found = results(broker)
         for track, result in found.items():
             assert result.age == pytest.approx(100 * track * 5 / 255 + 1, abs=0.6)
@@ -70,7 +71,7 @@ def test_every_face_gets_its_own_answer_and_leaves_the_stream(
             distribution = unpack_distribution(result.age_distribution)
             assert distribution.shape == (111,)
             assert distribution.argmax() == pytest.approx(result.age, abs=0.6)
-        wait_until(lambda: answered(worker) == 40)
+        wait_for(lambda: answered(worker) == 40)
         assert broker.xlen(faces_key(0)) == 0
         assert broker.xpending(faces_key(0), WORKER_GROUP)["pending"] == 0
         assert counted(worker, "batch_faces_count") <= 5  # 16 + 16 + 8, not one by one
@@ -83,7 +84,7 @@ def test_all_shards_are_read(broker: redis.Redis, broker_url: str, server: Model
     with running_worker(settings(broker_url, server.port, shards=4)):
         for camera in cameras:
             publish(broker, face(1, camera=camera), crop(), shards=4)
-        wait_until(lambda: all(results(broker, camera) for camera in cameras))
+        wait_for(lambda: all(results(broker, camera) for camera in cameras))
 
 
 def test_the_heads_may_be_two_models(
@@ -91,8 +92,8 @@ def test_the_heads_may_be_two_models(
 ) -> None:
     publish(broker, face(1), crop(red=255, green=51))
     with running_worker(settings(broker_url, server.port, models="age,gender")) as worker:
-        wait_until(lambda: results(broker))
-        wait_until(lambda: answered(worker, "age,gender") == 1)
+        wait_for(lambda: results(broker))
+        wait_for(lambda: answered(worker, "age,gender") == 1)
     result = results(broker)[1]
     assert result.age == pytest.approx(21, abs=0.6)
     assert result.female == pytest.approx(1, abs=0.02)
@@ -103,7 +104,7 @@ def test_without_a_gender_head_female_is_no_number(
 ) -> None:
     publish(broker, face(1), crop(green=51))
     with running_worker(settings(broker_url, server.port, models="age")):
-        wait_until(lambda: results(broker))
+        wait_for(lambda: results(broker))
     assert math.isnan(results(broker)[1].female)
 
 
@@ -112,7 +113,7 @@ def test_without_an_age_head_age_is_no_number(
 ) -> None:
     publish(broker, face(1), crop(red=255))
     with running_worker(settings(broker_url, server.port, models="gender")):
-        wait_until(lambda: results(broker))
+        wait_for(lambda: results(broker))
     assert math.isnan(results(broker)[1].age)
     assert results(broker)[1].female == pytest.approx(1, abs=0.02)
 
@@ -123,7 +124,7 @@ def test_a_crop_of_another_size_is_resized(
     publish(broker, face(1), crop(green=51, size_px=96))
     publish(broker, face(2), crop(green=102, size_px=256))
     with running_worker(settings(broker_url, server.port)):
-        wait_until(lambda: len(results(broker)) == 2)
+        wait_for(lambda: len(results(broker)) == 2)
     assert results(broker)[1].age == pytest.approx(21, abs=0.6)
     assert results(broker)[2].age == pytest.approx(41, abs=0.6)
 
@@ -142,8 +143,8 @@ def test_corrupt_and_foreign_entries_are_counted_and_removed(
     broker.xadd(faces_key(0), {b"something": b"else"})
     publish(broker, face(4), whole)
     with running_worker(settings(broker_url, server.port)) as worker:
-        wait_until(lambda: answered(worker) == 1)
-        wait_until(lambda: dropped(worker, "corrupt") == 4)
+        wait_for(lambda: answered(worker) == 1)
+        wait_for(lambda: dropped(worker, "corrupt") == 4)
         assert dropped(worker, "foreign") == 1
         assert list(results(broker)) == [4]
         assert broker.xlen(faces_key(0)) == 0
@@ -158,7 +159,7 @@ def test_a_face_that_waited_too_long_is_not_asked_about(
     publish(broker, face(1, age_s=60), crop())
     publish(broker, face(2), crop())
     with running_worker(settings(broker_url, server.port)) as worker:
-        wait_until(lambda: answered(worker) == 1 and dropped(worker, "stale") == 1)
+        wait_for(lambda: answered(worker) == 1 and dropped(worker, "stale") == 1)
         assert list(results(broker)) == [2]
         assert broker.xlen(faces_key(0)) == 0
 
@@ -174,7 +175,7 @@ def test_what_a_dead_worker_held_is_taken_over(
     assert kept
     changes = {"consumer_idle_s": 0.1}
     with running_worker(settings(broker_url, server.port, **changes)) as worker:
-        wait_until(lambda: answered(worker) == 1)
+        wait_for(lambda: answered(worker) == 1)
         assert counted(worker, "faces_claimed_total") == 1
         assert broker.xpending(stream, WORKER_GROUP)["pending"] == 0
         assert list(results(broker)) == [1]
@@ -189,7 +190,7 @@ def test_the_consumer_of_a_dead_worker_is_forgotten_when_it_holds_nothing(
     broker.xreadgroup(WORKER_GROUP, "dead", {stream: ">"})
     time.sleep(0.15)  # its silence is what is measured
     with running_worker(settings(broker_url, server.port, consumer_idle_s=0.1)) as worker:
-        wait_until(
+        wait_for(
             lambda: (
                 [c["name"] for c in broker.xinfo_consumers(stream, WORKER_GROUP)]
                 == [worker.consumer.encode()]
@@ -206,7 +207,7 @@ def test_a_face_that_kills_workers_becomes_a_dead_letter_without_its_picture(
     broker.xreadgroup(WORKER_GROUP, "dead", {stream: ">"})
     broker.xclaim(stream, WORKER_GROUP, "dead too", 0, [entry])
     with running_worker(settings(broker_url, server.port)) as worker:
-        wait_until(lambda: dropped(worker, "dead") == 1)
+        wait_for(lambda: dropped(worker, "dead") == 1)
     (letter,) = dead_letters(broker)
     assert (letter.face.track, letter.deliveries) == (1, 3)
     assert "2 times" in letter.reason
@@ -218,7 +219,7 @@ def test_a_model_that_refuses_for_good_is_told_by_dead_letters_and_readiness(
 ) -> None:
     publish(broker, face(1), crop())
     with running_worker(settings(broker_url, server.port, input_px=96)) as worker:
-        wait_until(lambda: dropped(worker, "dead") == 1)
+        wait_for(lambda: dropped(worker, "dead") == 1)
         status, answer = ready(worker)
         assert status == 503
         assert "[1,96,96,3]" in answer["missing"]["model server"]
@@ -234,14 +235,14 @@ def test_a_model_server_that_goes_and_comes_back_is_waited_for(
         port = first.port
         with running_worker(settings(broker_url, port)) as worker:
             publish(broker, face(1), crop())
-            wait_until(lambda: answered(worker) == 1)
-            wait_until(lambda: ready(worker)[0] == 200)
+            wait_for(lambda: answered(worker) == 1)
+            wait_for(lambda: ready(worker)[0] == 200)
             first._server.stop(0).wait(5)
             publish(broker, face(2), crop())
-            wait_until(lambda: ready(worker)[0] == 503)
+            wait_for(lambda: ready(worker)[0] == 503)
             with running_model_server(tmp_path, port):
-                wait_until(lambda: answered(worker) == 2)
-                wait_until(lambda: ready(worker)[0] == 200)
+                wait_for(lambda: answered(worker) == 2)
+                wait_for(lambda: ready(worker)[0] == 200)
     assert set(results(broker)) == {1, 2}
     assert sum("waiting for it" in r.getMessage() for r in caplog.records) <= 2
 
@@ -255,9 +256,9 @@ def test_a_model_server_that_goes_while_nobody_asks_is_noticed(
         running_model_server(tmp_path) as server,
         running_worker(settings(broker_url, server.port)) as worker,
     ):
-        wait_until(lambda: ready(worker)[0] == 200)
+        wait_for(lambda: ready(worker)[0] == 200)
         server._server.stop(0).wait(5)
-        wait_until(lambda: "model server" in ready(worker)[1]["missing"])
+        wait_for(lambda: "model server" in ready(worker)[1]["missing"])
 
 
 def test_a_worker_with_a_name_that_is_no_text_is_forgotten_like_any_other(
@@ -269,7 +270,7 @@ def test_a_worker_with_a_name_that_is_no_text_is_forgotten_like_any_other(
     broker.xreadgroup(WORKER_GROUP, nobody, {stream: ">"})
     time.sleep(0.15)  # its silence is what is measured
     with running_worker(settings(broker_url, server.port, consumer_idle_s=0.1)) as worker:
-        wait_until(
+        wait_for(
             lambda: (
                 [c["name"] for c in broker.xinfo_consumers(stream, WORKER_GROUP)]
                 == [worker.consumer.encode()]
@@ -293,7 +294,7 @@ def test_upkeep_goes_on_after_a_round_that_failed(
 
     monkeypatch.setattr(Inbox, "backlog", fail_once)
     with running_worker(settings(broker_url, server.port)):
-        wait_until(lambda: len(rounds) > 1)
+        wait_for(lambda: len(rounds) > 1)
     assert "what nobody thought of" in caplog.text
 
 
@@ -306,7 +307,7 @@ def test_the_broker_may_be_spoken_to_in_resp3(
     broker.xreadgroup(WORKER_GROUP, "dead", {stream: ">"})
     with running_worker(settings(f"{broker_url}?protocol=3", server.port)) as worker:
         publish(broker, face(2), crop())
-        wait_until(lambda: answered(worker) == 2)
+        wait_for(lambda: answered(worker) == 2)
         assert counted(worker, "faces_claimed_total") == 1
 
 
@@ -316,7 +317,7 @@ def test_while_the_model_server_is_away_faces_go_stale_and_do_not_pile_up(
     with running_worker(settings(broker_url, 9, deadline_s=0.3)) as worker:  # nobody listens there
         for track in range(50):
             publish(broker, face(track), crop())
-        wait_until(lambda: dropped(worker, "stale") == 50)
+        wait_for(lambda: dropped(worker, "stale") == 50)
         assert broker.xlen(faces_key(0)) == 0
         assert "model server" in ready(worker)[1]["missing"]
 
@@ -325,19 +326,19 @@ def test_a_broker_that_lost_everything_is_gone_on_with(server: ModelServer, tmp_
     socket = tmp_path / "broker.sock"
     url = f"unix://{socket}"
     with running_worker(settings(url, server.port)) as worker:  # before there is a broker at all
-        wait_until(lambda: "broker" in ready(worker)[1]["missing"])
+        wait_for(lambda: "broker" in ready(worker)[1]["missing"])
         for round_ in range(2):
             with (
                 ValkeyServer(unix_socket_path=socket),
                 redis.Redis.from_url(url) as broker,
             ):
                 publish(broker, face(round_), crop())
-                wait_until(lambda: list(results(broker)) == [round_])  # noqa: B023
-                wait_until(lambda: ready(worker)[0] == 200)
+                wait_for(lambda: list(results(broker)) == [round_])  # noqa: B023
+                wait_for(lambda: ready(worker)[0] == 200)
                 broker.flushall()  # the group goes while the worker waits for faces
                 publish(broker, face(round_ + 10), crop())
-                wait_until(lambda: list(results(broker)) == [round_ + 10])  # noqa: B023
-            wait_until(lambda: ready(worker)[0] == 503)
+                wait_for(lambda: list(results(broker)) == [round_ + 10])  # noqa: B023
+            wait_for(lambda: ready(worker)[0] == 503)
 
 
 def test_faces_trimmed_while_in_hand_are_not_counted_again(
@@ -349,12 +350,12 @@ def test_faces_trimmed_while_in_hand_are_not_counted_again(
         port = placeholder.port
     with running_worker(settings(broker_url, port)) as worker:
         publish(broker, face(1), crop())
-        wait_until(lambda: counted(worker, "faces_read_total") == 1)
+        wait_for(lambda: counted(worker, "faces_read_total") == 1)
         assert broker.xtrim(stream, maxlen=0, approximate=False) == 1
         publish(broker, face(2), crop())
         with running_model_server(tmp_path, port):
-            wait_until(lambda: 2 in results(broker) and broker.xlen(stream) == 0)
-            wait_until(lambda: answered(worker) == 1)
+            wait_for(lambda: 2 in results(broker) and broker.xlen(stream) == 0)
+            wait_for(lambda: answered(worker) == 1)
         assert sum(dropped(worker, r) for r in ("stale", "corrupt", "foreign", "dead")) == 0
 
 
@@ -382,14 +383,14 @@ def test_the_worker_process_ends_cleanly_and_one_killed_loses_nothing(
     try:
         for _ in range(20):
             publish(broker, face(next(tracks)), crop())
-        wait_until(lambda: results(broker), starts_s)
+        wait_for(lambda: results(broker), deadline_s=starts_s)
         for _ in range(100):
             publish(broker, face(next(tracks)), crop())
         process.kill()
         process.wait(10)
         process = start()
-        wait_until(lambda: len(results(broker)) == 120, starts_s)
-        wait_until(lambda: broker.xlen(faces_key(0)) == 0)
+        wait_for(lambda: len(results(broker)) == 120, deadline_s=starts_s)
+        wait_for(lambda: broker.xlen(faces_key(0)) == 0)
         process.send_signal(signal.SIGTERM)
         assert process.wait(15) == 0  # it ends itself after 10 s, but then with 1
     finally:

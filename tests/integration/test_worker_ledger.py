@@ -26,7 +26,8 @@ from services.worker.inbox import Arrival, Inbox
 from services.worker.outbox import Answered, Dropped, Outbox
 from services.worker.settings import WorkerSettings
 from tests.fixtures.brokers import lose_a_reply
-from tests.fixtures.serving import put_version, running_model_server, wait_until
+from tests.fixtures.serving import put_version, running_model_server
+from tests.fixtures.waiting import wait_for
 from tests.fixtures.worker import (
     answered,
     counted,
@@ -177,9 +178,9 @@ def test_a_face_in_hand_is_not_taken_over_while_its_worker_lives(
     slow, other = (settings(broker_url, silent_port, **changes) for _ in range(2))
     with running_worker(slow) as first:
         publish(broker, face(1), crop())
-        wait_until(lambda: counted(first, "faces_read_total") == 1)
+        wait_for(lambda: counted(first, "faces_read_total") == 1)
         with running_worker(other) as second:
-            wait_until(lambda: dropped(first, "stale") == 1)  # it has waited for an answer
+            wait_for(lambda: dropped(first, "stale") == 1)  # it has waited for an answer
             assert counted(second, "faces_claimed_total") == 0
     assert broker.xlen(faces_key(0)) == 0
 
@@ -196,7 +197,7 @@ def test_a_face_that_kills_workers_is_a_dead_letter_at_default_settings(
     broker.xclaim(stream, WORKER_GROUP, "dead too", 0, [entry], idle=idle_ms)
     default = {"deadline_s": DEFAULTS.deadline_s, "claim_idle_s": DEFAULTS.claim_idle_s}
     with running_worker(settings(broker_url, silent_port, **default)) as worker:
-        wait_until(lambda: dropped(worker, "dead") == 1)
+        wait_for(lambda: dropped(worker, "dead") == 1)
         assert dropped(worker, "stale") == 0
     (letter,) = dead_letters(broker)
     assert (letter.face.track, letter.deliveries) == (1, 3)
@@ -210,11 +211,11 @@ def test_two_workers_under_load_answer_each_face_once(
     number = RESULTS_CAP // 2
     assert number <= FACES_CAP
     with running_model_server(tmp_path) as server:
-        wait_until(server.repository.served)
+        wait_for(server.repository.served)
         one, two = (settings(broker_url, server.port, claim_idle_s=0.3) for _ in range(2))
         with running_worker(one) as first, running_worker(two) as second:
             for track in range(number):
                 publish(broker, face(track), crop())
-            wait_until(lambda: answered(first) + answered(second) == number, 30)
+            wait_for(lambda: answered(first) + answered(second) == number)
         assert broker.xlen(results_key("door")) == number
         assert len(results(broker)) == number

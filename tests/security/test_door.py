@@ -15,7 +15,8 @@ from services.annotator.settings import AnnotatorSettings
 from services.common.errors import SettingsError, StartError
 from tests.fixtures.certificates import self_signed
 from tests.fixtures.locked import ADMIN, CAMERA, PASSWORD, VIEWER, Locked
-from tests.fixtures.stack import free_port, wait_for
+from tests.fixtures.stack import free_port
+from tests.fixtures.waiting import wait_for
 
 LOOKS = (
     "/api/cameras",

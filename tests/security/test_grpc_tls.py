@@ -20,7 +20,8 @@ from services.model_server.settings import ModelServerSettings
 from services.worker.serving_client import AwayError, ServingClient
 from services.worker.settings import WorkerSettings
 from tests.fixtures.certificates import self_signed
-from tests.fixtures.serving import TINY_MODELS, settings_for, wait_until
+from tests.fixtures.serving import TINY_MODELS, settings_for
+from tests.fixtures.waiting import wait_for
 
 FACES = np.zeros((2, 128, 128, 3), np.uint8)
 
@@ -32,7 +33,7 @@ def serving(**tls: Path) -> Iterator[ModelServer]:
     thread = threading.Thread(target=server.run, args=(stop,))
     thread.start()
     try:
-        wait_until(server.repository.served)
+        wait_for(server.repository.served)
         yield server
     finally:
         stop.set()

@@ -22,7 +22,8 @@ from services.stack.demo_clip import ensure_clip
 from services.stack.h264_clip import Clip
 from services.stack.rtsp_server import RtspServer, running
 from tests.bench.clip import numbered_clip
-from tests.fixtures.stack import ROOT, Stack, free_port, running_stack, wait_for
+from tests.fixtures.stack import ROOT, Stack, free_port, running_stack
+from tests.fixtures.waiting import wait_for
 from tests.soak import up_with_links
 from tests.soak.links import Link, Switchboard
 from tests.soak.watch import Watch

@@ -27,6 +27,7 @@ from services.common.messages import decode_frame
 from services.common.metrics import CaptureMetrics
 from services.common.reach import EVERYWHERE
 from tests.fixtures.brokers import lose_a_reply
+from tests.fixtures.waiting import wait_for
 
 FRAME = CapturedFrame(
     av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), "rgb24"), 7, 3, 1_000_000, 50.0
@@ -63,13 +64,6 @@ class _Bench:
         return value or 0.0
 
 
-def _until(holds: Callable[[], object]) -> None:
-    end = time.monotonic() + 5
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.005)
-
-
 @pytest.fixture
 def bench(broker_url: str) -> _Bench:
     return _Bench(broker_url)
@@ -100,7 +94,7 @@ def test_only_the_newest_picture_of_a_camera_waits(bench: _Bench) -> None:
         bench.publisher.put_picture(bench.reader, FRAME)
     assert bench.count("frames_dropped", reason="publisher") == 2
     bench.publisher.start()
-    _until(lambda: bench.count("frames_published") == 1)
+    wait_for(lambda: bench.count("frames_published") == 1)
     bench.publisher.stop(time.monotonic() + 5)
 
 
@@ -131,7 +125,7 @@ def test_a_refused_entry_is_counted_and_the_others_go_through(bench: _Bench) -> 
     bench.client.set(streams.faces_key(0), "not a stream")
     bench.publisher.start()
     bench.publisher.put_found(bench.reader, FRAME, FOUND)
-    _until(lambda: bench.refusals)
+    wait_for(lambda: bench.refusals)
     bench.publisher.stop(time.monotonic() + 5)
     assert "WRONGTYPE" in str(bench.refusals[0])
     assert bench.count("faces_dropped", reason="broker") == 1
@@ -145,7 +139,7 @@ def test_a_batch_whose_reply_was_lost_is_counted_as_what_became_of_it(
     lose_a_reply(monkeypatch, after_the_work=after_the_work)
     bench.publisher.put_found(bench.reader, FRAME, FOUND)
     bench.publisher.start()
-    _until(lambda: bench.refusals)
+    wait_for(lambda: bench.refusals)
     assert bench.count("faces_published") == bench.count("faces_dropped", reason="broker") == 0
     time.sleep(0.6)  # it does not ask before
     bench.publisher.put_found(bench.reader, FRAME, FOUND)
@@ -169,12 +163,12 @@ def test_without_a_broker_everything_is_counted_and_nothing_waits(tmp_path: Path
 def test_nothing_of_a_removed_camera_is_left(bench: _Bench) -> None:
     bench.publisher.start()
     bench.publisher.put_found(bench.reader, FRAME, FOUND)
-    _until(lambda: bench.client.exists(streams.frames_key("door")))
+    wait_for(lambda: bench.client.exists(streams.frames_key("door")))
     bench.reader.stop()
     bench.publisher.remove("door")
     bench.publisher.put_found(bench.reader, FRAME, FOUND)
     assert bench.count("faces_dropped", reason="removed") == 1
-    _until(lambda: not bench.client.exists(streams.frames_key("door")))
+    wait_for(lambda: not bench.client.exists(streams.frames_key("door")))
     bench.publisher.stop(time.monotonic() + 5)
     assert not bench.client.exists(streams.frames_key("door"))
 
@@ -198,9 +192,9 @@ def test_a_face_that_nobody_asked_for_is_taken_away_and_counted(
     monkeypatch.setattr(expiry, "FACES_KEPT_S", 0.2)
     bench.publisher.start()
     bench.publisher.put_found(bench.reader, FRAME, FOUND)
-    _until(lambda: bench.count("faces_published") == 1)
+    wait_for(lambda: bench.count("faces_published") == 1)
     assert bench.client.xlen(streams.faces_key(0)) == 1
-    _until(lambda: bench.count("faces_dropped", reason="expired") == 1)
+    wait_for(lambda: bench.count("faces_dropped", reason="expired") == 1)
     assert bench.client.xlen(streams.faces_key(0)) == 0
     bench.publisher.stop(time.monotonic() + 5)
 
@@ -213,10 +207,10 @@ def test_a_camera_removed_while_the_broker_is_away_is_cleared_when_it_is_back(
     bench.publisher.start()
     bench.reader.stop()
     bench.publisher.remove("door")
-    _until(lambda: bench.refusals)
+    wait_for(lambda: bench.refusals)
     with ValkeyServer(unix_socket_path=path):
         bench.client.set(streams.status_key("door"), "{}")
-        _until(lambda: not bench.client.exists(streams.status_key("door")))
+        wait_for(lambda: not bench.client.exists(streams.status_key("door")))
         bench.publisher.stop(time.monotonic() + 5)
     assert bench.refusals[-1] is None
     assert len(bench.refusals) < 20, "it does not try without a pause"
@@ -238,7 +232,7 @@ def test_nothing_of_a_camera_that_another_replica_reads_is_sent(broker_url: str)
     bench = _Bench(broker_url, held.__contains__)
     bench.publisher.start()
     bench.publisher.put_found(bench.reader, FRAME, FOUND)
-    _until(lambda: bench.count("faces_published") == 1)
+    wait_for(lambda: bench.count("faces_published") == 1)
     held.clear()
     bench.publisher.put_found(bench.reader, FRAME, FOUND)
     bench.publisher.put_picture(bench.reader, FRAME)

@@ -12,7 +12,8 @@ import redis
 
 from services.stack import broker
 from services.stack.processes import PartProcess
-from tests.fixtures.stack import processes, wait_for
+from tests.fixtures.stack import processes
+from tests.fixtures.waiting import wait_for
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 
 from services.common.errors import StartError
 from services.stack.processes import PartProcess
-from tests.fixtures.stack import wait_for
+from tests.fixtures.waiting import wait_for
 
 
 def python(code: str, lines: list[str], **more: object) -> PartProcess:

@@ -11,7 +11,7 @@ import pytest
 from services.stack import up
 from services.stack.front_door import FrontDoor
 from services.stack.parts import Answer, Part
-from tests.fixtures.stack import wait_for
+from tests.fixtures.waiting import wait_for
 
 OPEN = FrontDoor("http://localhost:8080", "http://127.0.0.1:8080", {})
 
