@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import av
 import cv2
 import numpy as np
+from av.video.plane import VideoPlane
 from numpy.typing import NDArray
 
 from services.common.alignment import align, source_region
@@ -23,6 +24,7 @@ from services.common.strips import encode
 Plane = NDArray[np.uint8]
 
 _PLANAR_420 = {"yuv420p": False, "yuvj420p": True}  # format: full range by its name
+_PLANAR_LUMA = ("yuv4", "yuvj4", "nv", "gray")  # names begin so; those of more than 8 bits end else
 _MAX_ENLARGEMENT = 2.0  # of a small picture for the detector
 _AVCOL_RANGE_MPEG = 1
 _AVCOL_RANGE_JPEG = 2
@@ -87,13 +89,15 @@ def picture_of(frame: av.VideoFrame, rotate: Rotation) -> Picture:
             )
         except (av.FFmpegError, ValueError) as error:
             raise PictureError(f"pixel format {name} cannot be converted: {error}") from None
-    y, u, v = (
-        np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[  # type: ignore[call-overload]
-            :, : plane.width
-        ]
-        for plane in frame.planes
-    )
+    y, u, v = (_plane(plane) for plane in frame.planes)
     return Picture(y, u, v, rotate, is_full, is_bt709)
+
+
+def luma_of(frame: av.VideoFrame) -> Plane | None:
+    """The brightness of a decoded frame as it lies; None where it has no plane of its own."""
+    if not frame.format.name.startswith(_PLANAR_LUMA) or frame.format.name.endswith(("le", "be")):
+        return None
+    return _plane(frame.planes[0])
 
 
 def detector_input(picture: Picture, width: int, height: int) -> tuple[Plane, tuple[float, float]]:
@@ -162,6 +166,12 @@ def to_jpeg(picture: Picture, quality: int) -> bytes:
         y, u, v = (cv2.rotate(plane, _TURNS[picture.rotate]) for plane in (y, u, v))
     y, u, v = (np.ascontiguousarray(plane) for plane in (y, u, v))
     return encode(y, u, v, quality).jpeg()
+
+
+def _plane(plane: VideoPlane) -> Plane:
+    lines = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)  # type: ignore[call-overload]
+    whole: Plane = lines[:, : plane.width]
+    return whole
 
 
 def _small_bgr(picture: Picture, width: int, height: int) -> Plane:

@@ -1,8 +1,9 @@
 """Reads one camera in a thread of its own: always drained, the latest frame at hand.
 
-Per frame, with nobody watching, the thread does no more than decode, keep the frame and look at the
-clock; when a detection is due it tells the detector, while the camera is watched it tells the
-publisher. Whatever goes wrong changes this camera's state and leads to another try.
+Per frame, with nobody watching, the thread does no more than decode, keep the frame, see whether it
+is of another scene and look at the clock; when a detection is due it tells the detector, while the
+camera is watched it tells the publisher. Whatever goes wrong changes this camera's state and leads
+to another try.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from dataclasses import dataclass
 import av
 import redis
 
+from services.capture.cuts import CutWatch
 from services.capture.life import FIRST_WAIT_S, LONGEST_WAIT_S, CameraLife
 from services.capture.phone import read_phone
+from services.capture.picture import luma_of
 from services.capture.settings import CaptureSettings
 from services.capture.source import SourceFrame, read_frames
 from services.capture.tracker import TrackedFace
@@ -167,16 +170,28 @@ class CameraReader:
     def _read_until_it_ends(self) -> None:
         size = (0, 0)
         session = seq = 0
+        cuts = CutWatch()
         for frame in self._opened():
             if self._stop.is_set():
                 return
             if (frame.video.width, frame.video.height) != size:
                 # Boxes of another size mean nothing: tracks start over.
-                size = (frame.video.width, frame.video.height)
+                size, cuts = (frame.video.width, frame.video.height), CutWatch()
                 session, seq = secrets.randbits(_SESSION_BITS), 0
                 self._began(*size)
+            elif self._is_cut(cuts, frame):
+                # Nobody is where he was: tracks start over, and a look is due.
+                session, seq = secrets.randbits(_SESSION_BITS), 0
+                self._metrics.cuts.labels(self.camera.name).inc()
+                self.next_look_at = min(self.next_look_at, time.monotonic())
             seq += 1
             self._keep(frame, session, seq)
+
+    def _is_cut(self, cuts: CutWatch, frame: SourceFrame) -> bool:
+        if self.privacy == "blur":
+            return False  # where a face was a moment ago must stay hidden, should it be no cut
+        luma = luma_of(frame.video)
+        return luma is not None and cuts.is_cut(luma, frame.at)
 
     def _opened(self) -> Iterator[SourceFrame]:
         dropped = self._metrics.frames_dropped

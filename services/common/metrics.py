@@ -73,6 +73,9 @@ class CaptureMetrics(_Metrics):
             "frames_dropped_total", "Frames not used, by reason", ("camera", "reason")
         )
         self.reconnects = self._counter("reconnects_total", "Camera reconnections", ("camera",))
+        self.cuts = self._counter(
+            "cuts_total", "Hard cuts in what a camera shows: all tracks began anew", ("camera",)
+        )
         self.detections = self._counter("detections_total", "Detector runs", ("camera",))
         self.detections_spared = self._counter(
             "detections_spared_total", "Detections not needed: nothing had changed", ("camera",)
