@@ -2,8 +2,10 @@
 
 Association: best first, by overlap (IoU) of a detection with a track's predicted box, or, for a
 face too fast to overlap, by the distance of the centres. Between detections an alpha-beta filter
-(constant velocity; R. Kalata, "The tracking index", IEEE TAES 20(2), 1984, for the idea) predicts
-the box. Everything is plain Python: with a handful of faces, arrays cost more than they save.
+(R. Kalata, "The tracking index", IEEE TAES 20(2), 1984, for the idea) predicts the box. People stop
+and turn between two looks: the velocity fades with time since the last one, and a look that shows
+less motion than was thought is believed. Everything is plain Python: with a handful of faces,
+arrays cost more than they save.
 """
 
 from __future__ import annotations
@@ -12,17 +14,21 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-ALPHA = 0.8  # how far a new box pulls the position; the detector is exact to a pixel or two
-BETA = 0.5  # how far it pulls the velocity
+# How far a new box pulls the position: wholly, where it is off by more than TREMBLE of a face size;
+# less, the less it is off, since the detector's boxes tremble so.
+ALPHA = 0.3
+TREMBLE = 0.1
+BETA = 0.7  # how far it pulls the velocity up; down it is taken as it is
 ALPHA_SIZE = 0.6
 SURE_SCORE = 0.75  # a detection this good makes a track at once, a weaker one needs a second
 MIN_IOU = 0.2
 MAX_DISTANCE = 0.9  # of the centres, in face sizes, for boxes that do not overlap …
 MAX_FIRST_STEP = 2.2  # … and for a face seen once, whose velocity nobody knows yet
 MAX_SIZE_RATIO = 1.8
-SHOWN_S = 0.45  # a face not seen for so long is no longer reported …
-KEPT_S = 1.5  # … but keeps its track, if it comes back within this
-COAST_S = 0.4  # a lost face is thought to go on moving for so long
+SHOWN_S = 0.45  # a face not seen for so long, or missed by so many looks one after the other …
+MAX_MISSED = 1
+KEPT_S = 1.5  # … is no longer reported, but keeps its track, if it comes back within this
+COAST_S = 0.25  # a face is thought to slow down in e-folds of so long, until it is seen again
 MAX_TRACKS = 64
 CALM_HITS = 3  # from then on a face's velocity is known
 CALM_STEP = 0.5  # face sizes; a face that moves less between two searches is not lost
@@ -45,10 +51,12 @@ class TrackedFace:
     first_seen: float
     seen: float
     hits: int
+    missed: int = 0  # looks since then that did not find it
+    off: float = 0.0  # pixels from where it was thought to be, when it was seen
 
     def box_at(self, now: float) -> Box:
         """Where its box should be now: x, y of the top left corner, width, height."""
-        ahead = min(max(now - self.seen, 0.0), COAST_S)
+        ahead = COAST_S * (1.0 - math.exp(-max(now - self.seen, 0.0) / COAST_S))
         return (
             self.x + self.vx * ahead - self.w / 2,
             self.y + self.vy * ahead - self.h / 2,
@@ -90,7 +98,7 @@ class Tracker:
             answers.append(face if _is_sure(face) else None)
         matched = {owner.track for owner in owners if owner is not None}
         tracks += [
-            face
+            replace(face, missed=face.missed + 1)
             for face in self._tracks
             if face.track not in matched and _is_sure(face) and now - face.seen <= KEPT_S
         ]
@@ -100,7 +108,7 @@ class Tracker:
 
     def shown(self, now: float) -> tuple[TrackedFace, ...]:
         """The tracks to report: sure ones, seen a moment ago."""
-        return tuple(face for face in self._tracks if _is_sure(face) and now - face.seen <= SHOWN_S)
+        return tuple(face for face in self._tracks if _is_shown(face, now))
 
     def boxes(self, now: float) -> list[Box]:
         """Where every track should be now, those that are not sure or lately lost too."""
@@ -172,32 +180,46 @@ def _closeness(expected: Box, box: Box, reach: float) -> float:
 def _moved(face: TrackedFace, box: Box, score: float, now: float) -> TrackedFace:
     elapsed = now - face.seen
     expected = face.box_at(now)
-    off_x = box[0] + box[2] / 2 - expected[0] - expected[2] / 2
-    off_y = box[1] + box[3] / 2 - expected[1] - expected[3] / 2
-    # The first step tells the whole velocity; there is nothing to smooth it with yet.
-    beta = 1.0 if face.hits == 1 else BETA
-    gain = beta / elapsed if elapsed > 0 else 0.0
+    x, y = box[0] + box[2] / 2, box[1] + box[3] / 2
+    vx, vy = face.vx, face.vy
+    if elapsed > 0:
+        seen_vx, seen_vy = (x - face.x) / elapsed, (y - face.y) / elapsed
+        slows = seen_vx * vx + seen_vy * vy < vx * vx + vy * vy
+        # The first step tells the whole velocity; there is nothing to smooth it with yet.
+        beta = 1.0 if slows or face.hits == 1 else BETA
+        vx, vy = vx + beta * (seen_vx - vx), vy + beta * (seen_vy - vy)
+    off_x, off_y = expected[0] + expected[2] / 2 - x, expected[1] + expected[3] / 2 - y
+    off = math.hypot(off_x, off_y)
+    trembles = 1.0 - off / (TREMBLE * math.sqrt(max(1.0, face.w * face.h)))
+    kept = (1.0 - ALPHA) * max(0.0, trembles)
     return replace(
         face,
-        x=expected[0] + expected[2] / 2 + ALPHA * off_x,
-        y=expected[1] + expected[3] / 2 + ALPHA * off_y,
+        x=x + kept * off_x,
+        y=y + kept * off_y,
         w=face.w + ALPHA_SIZE * (box[2] - face.w),
         h=face.h + ALPHA_SIZE * (box[3] - face.h),
-        vx=face.vx + gain * off_x,
-        vy=face.vy + gain * off_y,
+        vx=vx,
+        vy=vy,
         score=score,
         seen=max(now, face.seen),
         hits=face.hits + 1,
+        missed=0,
+        off=off,
     )
 
 
 def _is_steady(face: TrackedFace, now: float, gap_s: float) -> bool:
-    step = math.hypot(face.vx, face.vy) * gap_s
+    # One that has just stopped or turned may do anything.
+    step = math.hypot(face.vx, face.vy) * gap_s + face.off
     return (
         face.seen >= now
         and face.hits >= CALM_HITS
         and step <= CALM_STEP * math.sqrt(max(0.0, face.w * face.h))
     )
+
+
+def _is_shown(face: TrackedFace, now: float) -> bool:
+    return _is_sure(face) and face.missed <= MAX_MISSED and now - face.seen <= SHOWN_S
 
 
 def _is_sure(face: TrackedFace) -> bool:

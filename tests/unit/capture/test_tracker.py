@@ -1,6 +1,9 @@
 """Following faces from detection to detection."""
 
 import math
+from collections.abc import Callable
+from itertools import pairwise
+from random import Random
 
 from services.capture.tracker import KEPT_S, SHOWN_S, Box, Tracker, iou
 
@@ -149,3 +152,74 @@ def test_time_that_stands_still_does_no_harm() -> None:
 def test_overlap_of_boxes() -> None:
     assert iou((0, 0, 2, 2), (1, 0, 2, 2)) == 1 / 3
     assert iou((0, 0, 2, 2), (5, 5, 2, 2)) == 0.0
+
+
+def _walk_as(place: Callable[[float], float], seconds: float) -> tuple[list[float], list[float]]:
+    """How far the box runs ahead of a face, in face widths, at each of 30 pictures a second.
+
+    Args:
+        place: where the face's middle is at a time, in face widths; it is looked at as calm allows.
+
+    Returns:
+        the times, and how far ahead.
+    """
+    tracker, look_at = Tracker(1), 0.0
+    times, ahead = [], []
+    for i in range(round(seconds * 30)):
+        now = i / 30
+        if now >= look_at:
+            tracker.update([(50.0 * place(now), 100.0, 50.0, 60.0)], [0.9], now)
+            look_at = now + (1 / 3 if tracker.is_calm(now, 1 / 3) else STEP_S)
+        (face,) = tracker.shown(now)
+        times.append(now)
+        ahead.append(face.box_at(now)[0] / 50.0 - place(now))
+    return times, ahead
+
+
+def test_a_box_keeps_up_with_a_face_that_walks() -> None:
+    times, ahead = _walk_as(lambda t: 2.0 * t, 3.0)
+    assert max(abs(off) for t, off in zip(times, ahead, strict=True) if t > 0.5) < 0.15
+
+
+def test_a_box_hardly_runs_ahead_of_a_face_that_stops() -> None:
+    """Until it is looked at, nobody knows; from then on the box stays with it."""
+    stops_at = 1.5
+    times, ahead = _walk_as(lambda t: 2.0 * min(t, stops_at), 3.0)
+    after = [(t - stops_at, off) for t, off in zip(times, ahead, strict=True) if t >= stops_at]
+    assert max(off for _, off in after) < 0.35
+    assert max(abs(off) for since, off in after if since > STEP_S) < 0.15
+    assert max(abs(off) for since, off in after if since > 2.5 * STEP_S) < 0.03
+
+
+def test_a_box_follows_a_face_that_turns_round_from_its_second_look_on() -> None:
+    turns_at = 1.5
+    times, ahead = _walk_as(lambda t: 2.0 * (t if t < turns_at else 2 * turns_at - t), 3.0)
+    after = [(t - turns_at, off) for t, off in zip(times, ahead, strict=True) if t >= turns_at]
+    assert max(abs(off) for since, off in after if since > 2 * STEP_S) < 0.2
+
+
+def test_a_box_of_a_face_that_stays_trembles_less_than_what_the_detector_says() -> None:
+    random = Random(1)
+    said = [random.gauss(0, 1.0) for _ in range(200)]
+    tracker, shown = Tracker(1), []
+    for i, x in enumerate(said):
+        tracker.update([_walk(100 + x)], [0.9], i * STEP_S)
+        shown.append(tracker.shown(i * STEP_S)[0].x)
+    assert _tremble(shown) < 0.7 * _tremble(said)
+
+
+def _tremble(values: list[float]) -> float:
+    return math.sqrt(sum((b - a) ** 2 for a, b in pairwise(values)) / (len(values) - 1))
+
+
+def test_a_face_missed_by_two_looks_is_not_reported() -> None:
+    tracker = Tracker(1)
+    tracker.update([_walk(0)], [0.9], 0.0)
+    tracker.update([], [], 0.2)
+    assert len(tracker.shown(0.2)) == 1
+    tracker.update([], [], 0.4)
+    assert tracker.shown(0.4) == ()
+    tracker.update([_walk(0)], [0.9], 0.6)
+    assert [face.track for face in tracker.shown(0.6)] == [1]
+    tracker.update([], [], 0.8)
+    assert len(tracker.shown(0.8)) == 1
