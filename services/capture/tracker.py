@@ -28,7 +28,8 @@ MAX_SIZE_RATIO = 1.8
 SHOWN_S = 0.45  # a face not seen for so long, or missed by so many looks one after the other …
 MAX_MISSED = 1
 KEPT_S = 1.5  # … is no longer reported, but keeps its track, if it comes back within this
-COAST_S = 0.25  # a face is thought to slow down in e-folds of so long, until it is seen again
+COAST_S = 0.25  # a box is drawn as if its face slowed down in e-folds of so long …
+WALK_S = 0.4  # … but looked for as if it went on unslowed for so long
 MAX_TRACKS = 64
 CALM_HITS = 3  # from then on a face's velocity is known
 CALM_STEP = 0.5  # face sizes; a face that moves less between two searches is not lost
@@ -131,7 +132,7 @@ class Tracker:
     def _associate(self, boxes: Sequence[Box], now: float) -> list[TrackedFace | None]:
         pairs: list[tuple[float, int, TrackedFace]] = []
         for face in self._tracks:
-            expected = face.box_at(now)
+            expected = _walked_on(face, now)
             for i, box in enumerate(boxes):
                 reach = MAX_FIRST_STEP if face.hits == 1 else MAX_DISTANCE
                 closeness = _closeness(expected, box, reach)
@@ -160,6 +161,13 @@ def iou(a: Box, b: Box) -> float:
         return 0.0
     both = width * height
     return both / (a[2] * a[3] + b[2] * b[3] - both)
+
+
+def _walked_on(face: TrackedFace, now: float) -> Box:
+    """Where a face is that neither stopped nor turned: it is looked for there, not drawn there."""
+    ahead = min(max(now - face.seen, 0.0), WALK_S)
+    x, y = face.x + face.vx * ahead, face.y + face.vy * ahead
+    return x - face.w / 2, y - face.h / 2, face.w, face.h
 
 
 def _closeness(expected: Box, box: Box, reach: float) -> float:
