@@ -11,7 +11,6 @@ import ipaddress
 import json
 import socket
 import ssl
-import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 from services.annotator.settings import AnnotatorSettings
 from services.common.errors import StartError
 from services.common.tokens import read_token, write_token
+from services.stack.asking import ask
 from services.stack.certificate import own_certificate
 from services.stack.data import data_folder
 from services.stack.settings import StackSettings
@@ -65,10 +65,7 @@ class FrontDoor:
             OSError, HTTPException, ValueError: there is none.
         """
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
-        request = urllib.request.Request(self.asked + path, headers=headers)  # noqa: S310  our own
-        with urllib.request.urlopen(  # noqa: S310
-            request, timeout=_TIMEOUT_S, context=self._trust()
-        ) as answer:
+        with ask(self.asked + path, _TIMEOUT_S, headers, self._trust()) as answer:
             return json.load(answer)
 
     def _trust(self) -> ssl.SSLContext | None:

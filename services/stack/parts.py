@@ -12,7 +12,6 @@ import os
 import socket
 import sys
 import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from services.common.errors import StartError
 from services.common.settings import CAMERAS_ENV, CONFIG_ENV
 from services.model_server.settings import ModelServerSettings
 from services.stack import broker
+from services.stack.asking import ask
 from services.stack.data import data_folder
 from services.stack.front_door import FrontDoor
 from services.stack.settings import EMBEDDED, StackSettings
@@ -255,6 +255,5 @@ def _missing_of(body: bytes) -> str:
 
 
 def _get(url: str) -> bytes:
-    with urllib.request.urlopen(url, timeout=PROBE_TIMEOUT_S) as answer:  # noqa: S310  our own
-        body: bytes = answer.read()
-        return body
+    with ask(url, PROBE_TIMEOUT_S) as answer:
+        return answer.read()

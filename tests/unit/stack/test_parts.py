@@ -125,6 +125,18 @@ def test_a_service_is_asked_what_it_misses(health: tuple[Health, str]) -> None:
     assert parts._answer_of_health(base) == Answer(True)
 
 
+def test_parts_are_asked_directly_whatever_proxy_the_machine_has(
+    health: tuple[Health, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state, base = health
+    state.present("broker")
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.delenv("no_proxy", raising=False)
+    assert parts._answer_of_health(base) == Answer(True)
+    door = FrontDoor("", base, {}, token="t" * 24)
+    assert door.get("/readyz") == {"ready": True, "missing": {}}
+
+
 def test_a_stuck_service_is_not_alive() -> None:
     class Stuck(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
