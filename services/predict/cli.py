@@ -114,7 +114,7 @@ def _answer(
     shown_files = tqdm(files, unit=" files", disable=hidden or not several)
     pictures = inputs.read_all(shown_files, arguments.every_s, skipped)
     shown_pictures = iter(tqdm(pictures, unit=" pictures", disable=hidden or several))
-    shared = shared_folder(files)
+    shared, originals = shared_folder(files), {file.resolve() for file in files}
     while together := list(islice(shown_pictures, _TOGETHER)):
         found = predictor.faces_of_each([given.picture for given in together])
         for given, faces in zip(together, found, strict=True):
@@ -122,8 +122,14 @@ def _answer(
                 print(line)
             if arguments.out is None:
                 continue
+            target = copy_path(arguments.out, shared, given)
+            if target.resolve() in originals:
+                raise SettingsError(
+                    f"--out {arguments.out}: {target} is one of the originals; "
+                    "choose another folder"
+                )
             try:
-                write_copy(copy_path(arguments.out, shared, given), given, faces)
+                write_copy(target, given, faces)
             except OSError as error:
                 reason = f"cannot write there: {error.strerror}"
                 raise StartError(f"{arguments.out}: {reason}") from None

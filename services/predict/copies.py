@@ -1,7 +1,7 @@
 """Annotated copies of pictures, drawn as the live picture is.
 
 A copy has the place below the output folder, and the name, that its original has below the folder
-that all originals share. So no two copies are one file.
+that all originals share, so that pictures of one name in two folders do not meet in one copy.
 """
 
 from __future__ import annotations

@@ -137,7 +137,8 @@ class Predictor:
         detector = self._detector(round(width * scale), round(height * scale), min_score)
         if scale == 1.0:
             return detector.detect(_padded(picture, detector.width, detector.height))
-        reduced = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        fx, fy = (max(scale, 1 / side) for side in (width, height))  # of a thread a pixel is left
+        reduced = cv2.resize(picture, None, fx=fx, fy=fy, interpolation=cv2.INTER_AREA)
         reduced = _padded(np.asarray(reduced, np.uint8), detector.width, detector.height)
         return detector.detect(reduced).moved(1 / scale)
 

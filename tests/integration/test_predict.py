@@ -47,6 +47,25 @@ def test_a_folder_and_a_bad_file_in_it(tmp_path: Path, capsys: pytest.CaptureFix
     assert (tmp_path / "out" / "good.jpg").exists()
 
 
+@pytest.mark.parametrize("out", [".", "a"])
+def test_no_copy_takes_the_place_of_an_original(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], out: str
+) -> None:
+    picture = cv2.imencode(".jpg", np.full((64, 64, 3), 128, np.uint8))[1].tobytes()
+    (tmp_path / "a").mkdir()
+    originals = [tmp_path / "x.jpg", tmp_path / "a" / "x.jpg"]
+    for original in originals:
+        original.write_bytes(picture)
+    assert main(["predict", str(tmp_path), "--out", str(tmp_path / out)]) == 2
+    assert "is one of the originals; choose another folder" in capsys.readouterr().err
+    assert [original.read_bytes() for original in originals] == [picture, picture]
+
+
+@pytest.mark.parametrize("shape", [(4, 8000, 3), (8000, 4, 3)])
+def test_a_picture_like_a_thread_has_no_face(shape: tuple[int, int, int]) -> None:
+    assert Predictor().faces(np.full(shape, 128, np.uint8)) == []
+
+
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])
 def test_a_turned_phone_picture_is_read_upright(tmp_path: Path, orientation: int) -> None:
     picture = cv2.imread(str(SAMPLES / "astronaut.jpg"))
