@@ -7,8 +7,8 @@ itself on the next call; callers treat `BROKER_ERRORS` as "away for now" and try
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import redis
 import redis.asyncio
@@ -19,6 +19,7 @@ from redis.retry import Retry
 from services.common.errors import SettingsError
 from services.common.redaction import redact
 from services.common.scaled_broker import connect_scaled, connect_scaled_async, is_scaled
+from services.common.urls import split_url
 
 # A blocking read must end before the socket gives up, else every quiet second is an error.
 MAX_BLOCK_MS = 1000
@@ -30,6 +31,8 @@ BROKER_ERRORS = (redis.RedisError, redis.exceptions.RedisClusterException, OSErr
 # Id and fields; no fields where the entry was trimmed while it was being read.
 Entry = tuple[bytes, dict[bytes, bytes] | None]
 
+Client = TypeVar("Client", redis.Redis, redis.asyncio.Redis)
+
 
 def connect(url: SecretStr) -> redis.Redis:
     """A client; nothing is sent yet.
@@ -37,31 +40,13 @@ def connect(url: SecretStr) -> redis.Redis:
     Raises:
         SettingsError: the URL is not one of a broker.
     """
-    make = connect_scaled if is_scaled(url.get_secret_value()) else redis.Redis.from_url
-    try:
-        return make(
-            url.get_secret_value(),
-            socket_timeout=SOCKET_TIMEOUT_S,
-            socket_connect_timeout=CONNECT_TIMEOUT_S,
-            retry=Retry(NoBackoff(), 0),
-        )
-    except ValueError as error:
-        raise _not_a_broker(url, error) from None
+    return _client(url, redis.Redis.from_url, connect_scaled, Retry(NoBackoff(), 0))
 
 
 def connect_async(url: SecretStr) -> redis.asyncio.Redis:
     """The same for asyncio."""
-    scaled = is_scaled(url.get_secret_value())
-    make = connect_scaled_async if scaled else redis.asyncio.Redis.from_url
-    try:
-        return make(
-            url.get_secret_value(),
-            socket_timeout=SOCKET_TIMEOUT_S,
-            socket_connect_timeout=CONNECT_TIMEOUT_S,
-            retry=redis.asyncio.retry.Retry(NoBackoff(), 0),
-        )
-    except ValueError as error:
-        raise _not_a_broker(url, error) from None
+    retry = redis.asyncio.retry.Retry(NoBackoff(), 0)
+    return _client(url, redis.asyncio.Redis.from_url, connect_scaled_async, retry)
 
 
 def by_stream(answer: Any) -> list[tuple[bytes, Sequence[Entry]]]:
@@ -81,7 +66,20 @@ def explain(error: BaseException) -> str:
     return redact(" ".join(str(error).split()) or type(error).__name__)
 
 
-def _not_a_broker(url: SecretStr, error: ValueError) -> SettingsError:
-    return SettingsError(
-        f"broker {redact(url.get_secret_value())!r}: {error}; write redis://host:6379/0"
-    )
+def _client(
+    url: SecretStr, plain: Callable[..., Client], scaled: Callable[..., Client], retry: object
+) -> Client:
+    text = url.get_secret_value()
+    try:
+        if not is_scaled(text):
+            split_url(text)
+        return (scaled if is_scaled(text) else plain)(
+            text,
+            socket_timeout=SOCKET_TIMEOUT_S,
+            socket_connect_timeout=CONNECT_TIMEOUT_S,
+            retry=retry,
+        )
+    except ValueError as error:
+        raise SettingsError(
+            f"broker {redact(text)!r}: {error}; write redis://host:6379/0"
+        ) from None

@@ -24,6 +24,8 @@ from redis.cluster import ClusterNode
 from redis.crc import key_slot
 from redis.sentinel import Sentinel
 
+from services.common.urls import split_url
+
 _URL = re.compile(
     r"(?P<scheme>rediss?)\+(?P<kind>cluster|sentinel)://(?:(?P<info>.*)@)?"
     r"(?P<hosts>[^/?@]+)(?:/(?P<path>[^?]*))?(?:\?(?P<query>.*))?"
@@ -65,8 +67,10 @@ class ScaledUrl:
             self.master, database = path[0], "".join(path[1:])
         info = f"{match['info']}@" if match["info"] else ""
         host, port = self.hosts[0]
+        host = f"[{host}]" if ":" in host else host
         # What `redis` itself makes of user, password and options.
         self.first_url = f"{match['scheme']}://{info}{host}:{port}/{database}?{options}"
+        split_url(self.first_url)
         self.is_tls = match["scheme"] == "rediss"
 
 
@@ -197,7 +201,7 @@ def _host_and_port(text: str, default: int) -> tuple[str, int]:
     match = re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[^:\[\]]+)(?::(\d{1,5}))?", text)
     if match is None or int(match[2] or default) > 65535:
         raise ValueError("not a list of HOST:PORT")
-    return match[1], int(match[2] or default)
+    return match[1].strip("[]"), int(match[2] or default)
 
 
 def _pool_options(parts: ScaledUrl, options: dict[str, Any]) -> dict[str, Any]:

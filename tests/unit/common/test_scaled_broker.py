@@ -19,9 +19,15 @@ INFO = "ann:s3cr%40t%2F%23"
 def test_a_cluster_is_named_by_some_of_its_nodes() -> None:
     url = ScaledUrl(f"redis+cluster://{INFO}@one:7000,two,[::1]:7002")
     assert url.is_cluster
-    assert url.hosts == [("one", 7000), ("two", 6379), ("[::1]", 7002)]
+    assert url.hosts == [("one", 7000), ("two", 6379), ("::1", 7002)]
     options = redis.connection.parse_url(url.first_url)  # type: ignore[no-untyped-call]
     assert (options["username"], options["password"]) == ("ann", PASSWORD)
+
+
+def test_an_ipv6_address_stands_in_brackets_in_a_url_alone() -> None:
+    url = ScaledUrl("redis+sentinel://[fd00::7]:26379/main")
+    assert url.hosts == [("fd00::7", 26379)]
+    assert url.first_url.startswith("redis://[fd00::7]:26379/")
 
 
 def test_a_master_is_named_by_its_sentinels() -> None:
@@ -47,6 +53,12 @@ def test_a_master_is_named_by_its_sentinels() -> None:
         (f"redis+cluster://{INFO}@one/1", "database 0"),
         (f"redis+sentinel://{INFO}@one", "name the master"),
         (f"redis+sentinel://{INFO}@one/main/0/more", "name the master"),
+        ("redis+cluster://:s3cr/t@one", "write # as %23"),
+        ("redis+sentinel://:s3cr#t@one/main", "write # as %23"),
+        ("redis://:s3cr/t@one:6379", "write # as %23"),
+        ("redis://:s3cr#t@one:6379", "write # as %23"),
+        ("redis://one:99999", "at most 65535"),
+        ("http://one", "schemes"),
     ],
 )
 def test_a_wrong_url_is_one_line_without_its_password(url: str, what: str) -> None:
