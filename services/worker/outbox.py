@@ -2,9 +2,8 @@
 
 `settle` writes results and dead letters, acknowledges, deletes and enters it in the ledger, all of
 it or nothing (but in a Redis Cluster, which has no transaction over the slots of a face and its
-result). An entry
-is counted only by who deleted it: where it was trimmed meanwhile, the trimmer has counted it. When
-the broker's reply is lost, `unsettled` finds out what became of it.
+result). An entry is counted only by who deleted it: where it was trimmed meanwhile, the trimmer has
+counted it. When the broker's reply is lost, `unsettled` finds out what became of it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What is done to one batch: sort out, decode, ask, settle.
+"""What is done to one batch: sort out, decode, ask.
 
-Arrivals go in; results, dead letters and acknowledgements go out through the outbox. One processor
-per batch under way: it keeps the memory that crops are decoded into.
+Arrivals go in; what is to become of each comes out, for the outbox to settle. One processor per
+batch under way: it keeps the memory that crops are decoded into.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from services.common.metrics import WorkerMetrics
 from services.common.streams import MESSAGE_FIELD
 from services.worker.crops import decode_crop
 from services.worker.inbox import Arrival
-from services.worker.outbox import Answered, Dropped, Outbox
+from services.worker.outbox import Answered, Dropped
 from services.worker.serving_client import Answers, AwayError, ServingClient
 
 # A face that was handed out so often without an answer is taken to be the cause. Each hand-over
@@ -40,7 +40,6 @@ class Processor:
     def __init__(
         self,
         client: ServingClient,
-        outbox: Outbox,
         metrics: WorkerMetrics,
         *,
         models: Sequence[str],
@@ -49,7 +48,7 @@ class Processor:
         deadline_s: float,
         stop: threading.Event,
     ) -> None:
-        self._client, self._outbox, self._metrics = client, outbox, metrics
+        self._client, self._metrics = client, metrics
         self._model = ",".join(models)
         self._deadline_us = int(deadline_s * 1e6)
         self._rows = np.empty((batch_max, input_px, input_px, 3), np.uint8)

@@ -2,12 +2,13 @@
 
 One thread reads and gathers batches; `in_flight` threads each take a batch through the processor;
 one tells the other workers that what is in hand is not left behind; one looks after everything else
-once a second. All that waits between them is bounded: while every
-batch is under way nobody reads, and what goes stale in the stream is dropped when it is read.
+once a second. All that waits between them is bounded: while every batch is under way nobody reads,
+and what goes stale in the stream is dropped when it is read.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import queue
@@ -104,7 +105,9 @@ class Worker:
         self._read()
         deadline = time.monotonic() + _DRAIN_S
         for _ in threads:
-            self._batches.put(None)
+            # Full where they hang at a broker that is away: they end with the process.
+            with contextlib.suppress(queue.Full):
+                self._batches.put(None, timeout=max(0.0, deadline - time.monotonic()))
         for thread in [*threads, upkeep]:
             thread.join(max(0.0, deadline - time.monotonic()))
         self._finished.set()
@@ -191,7 +194,6 @@ class Worker:
         settings = self._settings
         processor = Processor(
             self._client,
-            self._outbox,
             self.metrics,
             models=settings.models,
             batch_max=settings.batch_max,

@@ -58,12 +58,12 @@ class AwayError(ModelError):
 class Answers:
     """What the models said of a batch of n faces.
 
-    age, age_std: float32 `[n]`, years; NaN without an age head. female: float32 `[n]`, probability;
-    NaN without a gender head. age_distribution: float32 `[n, bins]`, or None without one.
+    has_age: whether there is an age head. age, age_std: float32 `[n]`, years; NaN without one.
+    female: float32 `[n]`, probability; NaN without a gender head. age_distribution: float32
+    `[n, bins]`, or None without one.
     """
 
     has_age: bool
-
     age: NDArray[np.float32]
     age_std: NDArray[np.float32]
     female: NDArray[np.float32]

@@ -1,0 +1,30 @@
+"""How a worker ends when it cannot finish what it has in hand."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from services.worker import service
+from services.worker.service import Worker
+from services.worker.settings import WorkerSettings
+from tests.fixtures.stack import free_port
+
+
+def test_batches_that_hang_do_not_keep_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    released, stop = threading.Event(), threading.Event()
+    monkeypatch.setattr(service, "_DRAIN_S", 0.3)
+    monkeypatch.setattr(Worker, "_answer", lambda self: released.wait(60))
+    away = f"redis://127.0.0.1:{free_port()}/0"
+    worker = Worker(WorkerSettings.model_validate({"broker": away, "health_port": 0}))
+    for _ in range(worker._batches.maxsize):
+        worker._batches.put([])
+    stop.set()
+    ending = threading.Thread(target=worker.run, args=(stop,), daemon=True)
+    started = time.monotonic()
+    ending.start()
+    ending.join(30)
+    released.set()
+    assert not ending.is_alive(), f"still there after {time.monotonic() - started:.0f} s"
