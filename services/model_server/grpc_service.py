@@ -83,7 +83,7 @@ class ModelService:
             self._free_predicts.release()
 
     def _answer(self, request: pb.PredictRequest, context: Any) -> pb.PredictResponse:
-        label, code = _UNKNOWN, grpc.StatusCode.OK
+        label, code = _UNKNOWN, grpc.StatusCode.UNKNOWN  # what gRPC makes of an error of ours
         try:
             name, version = _wanted(request)
             with self._repository.lease(name, version) as (model, number):
@@ -92,6 +92,7 @@ class ModelService:
             response.model_spec.name = name
             response.model_spec.version.value = number
             response.model_spec.signature_name = serving.DEFAULT_SIGNATURE
+            code = grpc.StatusCode.OK
             return response
         except NotServedError as error:
             code, text = grpc.StatusCode.NOT_FOUND, str(error)
