@@ -17,6 +17,7 @@ REASONS = {
     400: "Bad Request",
     401: "Unauthorized",
     404: "Not Found",
+    413: "Request Entity Too Large",
     454: "Session Not Found",
     461: "Unsupported Transport",
     501: "Not Implemented",

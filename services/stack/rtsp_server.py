@@ -270,9 +270,15 @@ class _Client:
             except ValueError:
                 self._writer.write(format_response(400, None, {}, ""))
                 return
-            await reader.readexactly(int(request.headers.get("content-length", "0")))
+            body_bytes = int(request.headers.get("content-length", "0"))
+            if body_bytes > MAX_REQUEST_BYTES:
+                self._writer.write(format_response(413, request, {}, ""))
+                return
+            await reader.readexactly(body_bytes)
             status, headers, body = self._answer(request)
             self._writer.write(format_response(status, request, headers, body))
+            if self._writer.transport.get_write_buffer_size() > 2 * MAX_UNSENT_BYTES:
+                return  # asks and asks, and reads no answer
             if request.method == "PLAY" and status == 200:
                 self._join()
             if request.method == "TEARDOWN":

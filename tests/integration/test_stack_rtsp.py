@@ -99,6 +99,12 @@ def test_rubbish_is_refused_and_the_others_go_on(server: RtspServer) -> None:
         assert next(camera.decode(video=0)).width == 128
 
 
+def test_a_body_that_is_too_large_is_refused_and_not_kept(server: RtspServer) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), 5) as client:
+        client.sendall(b"OPTIONS * RTSP/1.0\r\nCSeq: 7\r\nContent-Length: 1000000000\r\n\r\n")
+        assert client.recv(64).startswith(b"RTSP/1.0 413 ")
+
+
 def test_a_viewer_that_does_not_read_loses_pictures_and_is_not_queued_for() -> None:
     step, payloads = CLOCK_HZ // 50, (bytes(1400),) * 500
     units = tuple(Unit(i * step, i * step, True, payloads) for i in range(10))
