@@ -23,6 +23,8 @@ from services.common.errors import StartError
 DAYS = 397  # browsers take no longer ones
 _RENEW_BEFORE_S = 30 * 86400
 _OPENSSL_S = 20.0
+_NAME = "facestream on "
+_MAX_NAME_CHARS = 64  # of a common name, RFC 5280, A.1; a machine in a cloud may have a longer one
 
 _CONFIGURATION = """
 [req]
@@ -30,7 +32,7 @@ distinguished_name = subject
 x509_extensions = extensions
 prompt = no
 [subject]
-CN = facestream on {host}
+CN = {name}
 [extensions]
 basicConstraints = critical, CA:FALSE
 keyUsage = critical, digitalSignature
@@ -62,7 +64,9 @@ def own_certificate(folder: Path, host: str, names: Collection[str]) -> tuple[Pa
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not _is_good(openssl, certificate, key):
-            _make(openssl, folder, certificate, key, _CONFIGURATION.format(host=host, names=wanted))
+            shown = host[: _MAX_NAME_CHARS - len(_NAME)]
+            configuration = _CONFIGURATION.format(name=_NAME + shown, names=wanted)
+            _make(openssl, folder, certificate, key, configuration)
     except OSError as error:
         raise StartError(f"{folder}: {error.strerror or error}") from None
     return certificate, key

@@ -41,6 +41,12 @@ def test_it_holds_for_every_name_and_its_key_is_shut(tmp_path: Path) -> None:
     ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(crt, key)
 
 
+def test_a_machine_with_a_long_name_gets_one_too(tmp_path: Path) -> None:
+    host = "a-machine-of-a-cloud.europe-west4-a.c.a-project-of-ours.internal"
+    crt, _ = own_certificate(tmp_path, host, (*NAMES, host))
+    assert f"DNS:{host}" in told(crt)
+
+
 def test_it_is_kept_until_it_is_spoilt_or_nears_its_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
