@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from services.common.errors import SettingsError
+from services.common.redaction import reason_of
+from services.common.yaml_file import read_yaml
 
 Head = Literal["age", "gender"]
 
@@ -104,12 +105,8 @@ def load_config(path: Path) -> TrainConfig:
         SettingsError: the file cannot be read, or a key or value is wrong; names it.
     """
     try:
-        return TrainConfig.model_validate(yaml.safe_load(path.read_text()))
-    except OSError as error:
-        raise SettingsError(f"{path}: {error.strerror}") from None
-    except yaml.YAMLError as error:
-        raise SettingsError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+        return TrainConfig.model_validate(read_yaml(path))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise SettingsError(f"{path}: {where or 'file'}: {first['msg']}") from None
+        raise SettingsError(f"{path}: {where or 'file'}: {reason_of(first)}") from None
