@@ -24,6 +24,7 @@ let seq = 0, atOnce = 0, failures = 0;
 let nextAt = 0; // performance.now() from which on the next picture may go
 let quietUntil = 0; // nothing is sent before, something was wrong
 let sentAt = []; // when the last pictures were taken by the server, for their rate
+let opened = 0; // which opening of the camera counts: the last
 let awake = null; // the wake lock
 
 function tell(level, what, why = "") {
@@ -40,13 +41,21 @@ const NO_CAMERA = {
   AbortError: ["The camera does not answer", "Another app may be using it: close that app, then tap Start."],
 };
 
+// Whether it is open; not where it was stopped, or opened anew, while the browser asked.
 async function openCamera() {
   closeCamera();
+  const mine = opened;
   const wish = { width: { ideal: MAX_SIDE_PX }, height: { ideal: (MAX_SIDE_PX * 9) / 16 }, frameRate: { ideal: fps } };
-  const stream = await navigator.mediaDevices.getUserMedia({ audio: false, video: { ...wish, facingMode: { ideal: facing } } });
-  if (!running) { // stopped while the browser asked
+  let stream;
+  try {
+    stream = await navigator.mediaDevices.getUserMedia({ audio: false, video: { ...wish, facingMode: { ideal: facing } } });
+  } catch (error) {
+    if (mine !== opened) return false;
+    throw error;
+  }
+  if (mine !== opened) {
     stream.getTracks().forEach((track) => track.stop());
-    return;
+    return false;
   }
   media = stream;
   media.getVideoTracks()[0].addEventListener("ended", () => { if (media === stream) recover(); });
@@ -54,10 +63,13 @@ async function openCamera() {
   video.classList.toggle("mirrored", facing === "user");
   await video.play().catch(() => {});
   const devices = await navigator.mediaDevices.enumerateDevices().catch(() => []);
+  if (mine !== opened) return false;
   $("phone-turn").hidden = devices.filter((device) => device.kind === "videoinput").length < 2;
+  return true;
 }
 
 function closeCamera() {
+  opened += 1;
   media?.getTracks().forEach((track) => track.stop());
   media = video.srcObject = null;
 }
@@ -73,7 +85,7 @@ async function start() {
   $("phone-go").hidden = true;
   tell("busy", "Starting…", "Allow the camera when the browser asks.");
   try {
-    await openCamera();
+    if (!(await openCamera())) return;
   } catch (error) {
     running = false;
     const [what, why] = NO_CAMERA[error.name] ?? ["The camera cannot be opened", error.message];
@@ -81,7 +93,6 @@ async function start() {
     showGo("Start");
     return;
   }
-  if (!running) return;
   quietUntil = failures = 0;
   tell("busy", "Connecting…");
   showGo("Stop");
@@ -92,6 +103,7 @@ function stop() {
   running = false;
   closeCamera();
   awake?.release().catch(() => {});
+  awake = null;
   tell("busy", "Stopped", "No picture leaves this phone.");
   $("phone-facts").textContent = "";
   $("phone-turn").hidden = true;
@@ -105,8 +117,11 @@ function showGo(text) {
 }
 
 async function keepAwake() {
+  if (awake && !awake.released) return;
   try {
-    awake = await navigator.wakeLock.request("screen");
+    const lock = await navigator.wakeLock.request("screen");
+    if (running && (!awake || awake.released)) awake = lock;
+    else await lock.release(); // stopped, or another one came, meanwhile
     $("phone-facts").dataset.asleep = "";
   } catch (error) { // not every browser can, and none while the battery is low
     $("phone-facts").dataset.asleep = " · set the phone’s auto-lock to never";
