@@ -1,17 +1,20 @@
-// Calls that change something. Every failure becomes one Error with the server's own line.
+// Calls of the API. Every failure becomes one Error with the server's own line.
+
+const ANSWER_MS = 30000; // counts of a year take seconds on a small machine
 
 export async function call(method, path, body) {
-  let answer;
+  let answer, text;
   try {
     answer = await fetch(path, {
       method,
       headers: body ? { "Content-Type": "application/json" } : {},
       body: body && JSON.stringify(body),
+      signal: AbortSignal.timeout?.(ANSWER_MS),
     });
+    text = await answer.text();
   } catch (error) {
     throw new Error("facestream does not answer. Is it still running?");
   }
-  const text = await answer.text();
   let said = null;
   try {
     said = text ? JSON.parse(text) : null;

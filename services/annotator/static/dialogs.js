@@ -164,15 +164,18 @@ export function ask({ title, text, button, input, work }) {
   $("ask-input").required = input !== undefined;
   $("ask-input").value = input ?? "";
   $("ask-submit").textContent = button;
+  $("ask-submit").disabled = false;
   tell($("ask-result"), "", "");
   $("ask-form").onsubmit = async (event) => {
     event.preventDefault();
+    $("ask-submit").disabled = true; // once: a second Enter would rename what is renamed already
     try {
       await work($("ask-input").value);
       $("ask-dialog").close();
     } catch (error) {
       tell($("ask-result"), "bad", error.message);
     }
+    $("ask-submit").disabled = false;
   };
   $("ask-dialog").showModal();
   if (input !== undefined) $("ask-input").select();
