@@ -1,4 +1,4 @@
-"""The dashboards are what the script writes, and ask for nothing that nobody exports."""
+"""The dashboards are what their modules say, and ask for nothing that nobody exports."""
 
 from __future__ import annotations
 
@@ -69,10 +69,10 @@ def parsed(query: str) -> Any:
 
 
 @pytest.mark.parametrize("name", ["overview.json", "camera.json", "audience.json"])
-def test_the_committed_dashboards_are_those_of_the_script(name: str) -> None:
+def test_the_committed_dashboards_are_those_of_their_modules(name: str) -> None:
     committed = (DEPLOY / "grafana" / "dashboards" / name).read_text()
     assert committed == make_dashboards.dashboards()[name], (
-        "run python deploy/grafana/make_dashboards.py"
+        "run python -m deploy.grafana.make_dashboards"
     )
 
 

@@ -1,0 +1,49 @@
+"""How many people are and were in view, and who."""
+
+from __future__ import annotations
+
+from deploy.grafana.panels import Panel, Query, stat
+
+_VISITS = "facestream_annotator_visits_total"
+
+PANELS = [
+    stat("People counted, last hour", f"sum(increase({_VISITS}[1h])) or on () vector(0)"),
+    stat("People counted, last 24 h", f"sum(increase({_VISITS}[24h])) or on () vector(0)"),
+    stat("People in view now", "sum(facestream_annotator_people)"),
+    stat("Most at a time, last hour", "max_over_time(sum(facestream_annotator_people)[1h:])"),
+    stat("Mean in view, last hour", "sum(avg_over_time(facestream_annotator_people[1h]))"),
+    stat(
+        "Minutes looked on, last hour",
+        "60 * sum(avg_over_time(facestream_annotator_people[1h]))",
+        help="The sum over all people of the time each was in view.",
+    ),
+    stat("Answers, last hour", "sum(increase(facestream_annotator_results_total[1h]))"),
+    Panel(
+        "People in view",
+        [Query("sum by (camera) (facestream_annotator_people)", "{{camera}}")],
+        width=24,
+    ),
+    Panel(
+        "People counted, by hour",
+        [Query(f"sum by (camera) (increase({_VISITS}[1h]))", "{{camera}}")],
+        help="Each person once a visit. Exact numbers are on the page: Prometheus estimates them.",
+    ),
+    Panel(
+        "By age band, by hour",
+        [Query(f"sum by (age_band) (increase({_VISITS}[1h]))", "{{age_band}}")],
+    ),
+    Panel(
+        "By gender, by hour",
+        [Query(f"sum by (gender) (increase({_VISITS}[1h]))", "{{gender}}")],
+    ),
+    Panel(
+        "Mean in view, by hour",
+        [Query("sum by (camera) (avg_over_time(facestream_annotator_people[1h]))", "{{camera}}")],
+        width=12,
+    ),
+    Panel(
+        "Most at a time, by hour",
+        [Query("max by (camera) (max_over_time(facestream_annotator_people[1h]))", "{{camera}}")],
+        width=12,
+    ),
+]
