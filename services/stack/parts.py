@@ -93,61 +93,25 @@ def plan(
         SettingsError: a camera has the demo camera's name.
     """
     _check_port(settings.host, settings.port)
-    common = dict(os.environ) | {
-        "FACESTREAM_LOG_LEVEL": settings.log_level,
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
-        "PYTHONUNBUFFERED": "1",
-    }
-    common.pop(CAMERAS_ENV, None)
-    if config_file is not None:
-        common[CONFIG_ENV] = str(config_file.resolve())
+    common = _environment(settings, config_file)
     parts: list[Part] = []
     gate: tuple[str, ...] = ()
-    common["FACESTREAM_BROKER"] = settings.broker.get_secret_value()
     if settings.broker.get_secret_value() == EMBEDDED:
         common["FACESTREAM_BROKER"] = broker.broker_url(folder)
+        parts.append(_broker(folder, settings.broker_memory_mb))
         gate = (_BROKER,)
-        parts.append(
-            Part(
-                _BROKER,
-                broker.broker_command(),
-                os.environ,
-                lambda: _answer_of_broker(folder),
-                last=True,
-                standard_input=broker.broker_configuration(folder, settings.broker_memory_mb),
-                chatter=broker.CHATTER,
-            )
-        )
     model_server, worker_after = settings.model_server, gate
     if model_server == EMBEDDED:
         _check_model(config_file)
-        port, health_port = _free_port(8500), _free_port(9103)
+        port = _free_port(8500)
+        parts.append(_model_server(common, port))
         model_server, worker_after = f"{_LOCAL}:{port}", (*gate, _MODEL_SERVER)
-        parts.append(
-            _service(
-                _MODEL_SERVER,
-                common
-                | {
-                    "FACESTREAM_MODEL_SERVER_HOST": _LOCAL,
-                    "FACESTREAM_MODEL_SERVER_PORT": str(port),
-                },
-                health_port,
-                last=True,
-            )
-        )
     capture_after = gate
     if demo:
         port = _free_port(8554)
+        parts.append(_demo_camera(common, port))
         cameras = unique([*cameras, Camera(name=DEMO_NAME, url=f"rtsp://{_LOCAL}:{port}/demo")])
         capture_after = (*gate, _DEMO)
-        parts.append(
-            Part(
-                _DEMO,
-                [sys.executable, "-m", "services", _DEMO, "--host", _LOCAL, "--port", str(port)],
-                common,
-                lambda: _answer_of_rtsp(port),
-            )
-        )
     capture = common | {
         CAMERAS_ENV: " ".join(f"{c.name}={c.url.get_secret_value()}" for c in cameras)
     }
@@ -158,12 +122,56 @@ def plan(
     if AnnotatorSettings.load(config_file=config_file).counts_file is None:
         counts = DEMO_COUNTS_NAME if demo else COUNTS_NAME
         annotator["FACESTREAM_ANNOTATOR_COUNTS_FILE"] = str(data_folder() / counts)
-    parts += [
+    return [
+        *parts,
         _service("worker", worker, _free_port(9102), after=worker_after),
         _service("annotator", annotator, _free_port(9104), after=gate),
         _service("capture", capture, _free_port(9101), after=capture_after),
     ]
-    return parts
+
+
+def _environment(settings: StackSettings, config_file: Path | None) -> dict[str, str]:
+    """What every service is told. No cameras: their passwords are for capture alone."""
+    common = dict(os.environ) | {
+        "FACESTREAM_BROKER": settings.broker.get_secret_value(),
+        "FACESTREAM_LOG_LEVEL": settings.log_level,
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+        "PYTHONUNBUFFERED": "1",
+    }
+    common.pop(CAMERAS_ENV, None)
+    if config_file is not None:
+        common[CONFIG_ENV] = str(config_file.resolve())
+    return common
+
+
+def _broker(folder: Path, memory_mb: int) -> Part:
+    return Part(
+        _BROKER,
+        broker.broker_command(),
+        os.environ,
+        lambda: _answer_of_broker(folder),
+        last=True,
+        standard_input=broker.broker_configuration(folder, memory_mb),
+        chatter=broker.CHATTER,
+    )
+
+
+def _model_server(common: Mapping[str, str], port: int) -> Part:
+    environment = {
+        **common,
+        "FACESTREAM_MODEL_SERVER_HOST": _LOCAL,
+        "FACESTREAM_MODEL_SERVER_PORT": str(port),
+    }
+    return _service(_MODEL_SERVER, environment, _free_port(9103), last=True)
+
+
+def _demo_camera(common: Mapping[str, str], port: int) -> Part:
+    return Part(
+        _DEMO,
+        [sys.executable, "-m", "services", _DEMO, "--host", _LOCAL, "--port", str(port)],
+        common,
+        lambda: _answer_of_rtsp(port),
+    )
 
 
 def _service(
