@@ -143,7 +143,7 @@ def serve_health(
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:
-            logging.debug("health: " + format, *args)
+            _log.debug("health: " + format, *args)
 
     try:
         server = _Server((host, port), Handler)
@@ -160,4 +160,4 @@ class _Server(ThreadingHTTPServer):
     """Whoever asked and hung up before the answer is no matter for standard error."""
 
     def handle_error(self, request: object, client_address: object) -> None:
-        logging.debug("health: a request failed", exc_info=True)
+        _log.debug("health: a request failed", exc_info=True)

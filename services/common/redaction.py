@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 STARS = "***"
-# Up to the last `@`, as a password may hold `@`, `/` or `#` where it was not escaped. From `://` on,
+# Up to the last `@`, as a password may hold `@`, `/` or `#` where it was not escaped. From `://`,
 # not from the scheme: looking for one at every letter takes a time with the square of the text.
 _USERINFO = re.compile(r"://(?P<info>(?:(?!://)[^\s'\"<>])*)@")
 # Cameras have it after `?`, `&`, `/` or `_`: rtsp://h/user=admin_password=word_channel=1
