@@ -8,6 +8,7 @@ import { checkDoor } from "./door.js";
 import { drawPeople } from "./people.js";
 import { PhoneDialog } from "./phone-link.js";
 import { PlacesDialog } from "./places.js";
+import { switchTheme } from "./theme.js";
 import { Wall } from "./wall.js";
 
 const $ = (id) => document.getElementById(id);
@@ -223,13 +224,7 @@ function listen() {
   };
 }
 
-const THEME = "facestream-theme";
-if (localStorage.getItem(THEME)) document.documentElement.dataset.theme = localStorage.getItem(THEME);
-$("theme").addEventListener("click", () => {
-  const dark = getComputedStyle(document.documentElement).colorScheme.includes("dark");
-  document.documentElement.dataset.theme = dark ? "light" : "dark";
-  localStorage.setItem(THEME, dark ? "light" : "dark");
-});
+$("theme").addEventListener("click", switchTheme);
 $("view").addEventListener("click", () => { large = largeName() === null ? null : ""; layOut(); });
 for (const button of [$("add"), ...document.querySelectorAll("[data-add]")]) {
   button.addEventListener("click", () => adder.open(cameras.map((c) => c.name)));

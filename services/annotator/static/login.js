@@ -2,6 +2,7 @@
 // there is sent to no server and stands in no log.
 
 import { call } from "./api.js";
+import "./theme.js";
 
 const $ = (id) => document.getElementById(id);
 

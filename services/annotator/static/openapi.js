@@ -1,6 +1,7 @@
 // The API as a page, from its OpenAPI description; nothing is loaded from elsewhere.
 
 import { call } from "./api.js";
+import "./theme.js";
 
 function el(name, text = "", className = "") {
   const made = document.createElement(name);
