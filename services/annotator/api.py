@@ -30,14 +30,9 @@ from services.annotator.settings import AnnotatorSettings
 from services.annotator.streaming import Endless
 from services.common import streams
 from services.common.broker import BROKER_ERRORS
-from services.common.cameras import (
-    Camera,
-    CameraRegistry,
-    CameraStatus,
-    Rotation,
-    is_camera_name,
-)
+from services.common.cameras import Camera, CameraRegistry, CameraStatus, Rotation
 from services.common.health import Health
+from services.common.names import Name
 from services.common.places import Line, Lines, Zone, Zones
 from services.common.privacy import Privacy
 from services.common.redaction import reason_of, redact
@@ -79,7 +74,7 @@ class CameraChange(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: str | None = None
+    name: Name | None = None
     rotate: Rotation | None = None
     paused: bool | None = None
     privacy: Privacy | None = None
@@ -147,8 +142,6 @@ def create_app(
     async def change_camera(name: str, wish: CameraChange) -> CameraOut:
         before = known_for_sure(name)
         changed = {k: v for k, v in wish if v is not None}
-        if not is_camera_name(changed.get("name", name)):
-            raise HTTPException(422, "name: use lower-case letters, digits, - and _, 32 at most")
         after = before.model_copy(update=changed)
         await change(lambda registry: _replace(registry, before, after))
         return _out(after)

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 
 from services.common import streams
 from services.common.errors import SettingsError
+from services.common.names import Name
 from services.common.places import Lines, Zones
 from services.common.privacy import Privacy
 from services.common.redaction import reason_of, redact, remember, remember_url
@@ -34,13 +35,7 @@ LOCAL_SCHEMES = ("file", "device")  # of this machine: no host, no password
 
 MAX_URL_CHARS = 2048
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 _PHONE_KEY = re.compile(r"[A-Za-z0-9_-]{24,64}")
-
-
-def is_camera_name(name: str) -> bool:
-    """Lower-case letters, digits, `-` and `_`; starts with a letter or digit; 32 at most."""
-    return _NAME.fullmatch(name) is not None
 
 
 class Camera(BaseModel):
@@ -48,7 +43,7 @@ class Camera(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = Field(description="lower-case letters, digits, - and _, 32 at most")
+    name: Name
     url: SecretStr = Field(
         description="rtsp://, rtsps://, http(s):// (MJPEG), file:///path, device:///dev/video0 or "
         "phone:KEY"
@@ -61,13 +56,6 @@ class Camera(BaseModel):
     )
     zones: Zones = Field((), description="areas that people enter and leave, to be counted")
     lines: Lines = Field((), description="lines that people cross, to be counted")
-
-    @field_validator("name")
-    @classmethod
-    def _name_is_plain(cls, name: str) -> str:
-        if not is_camera_name(name):
-            raise ValueError("use lower-case letters, digits, - and _, 32 at most")
-        return name
 
     @field_validator("url")
     @classmethod

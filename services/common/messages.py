@@ -15,8 +15,8 @@ import numpy as np
 from google.protobuf.message import DecodeError, Message
 from numpy.typing import NDArray
 
-from services.common.cameras import is_camera_name
 from services.common.errors import MessageError
+from services.common.names import is_name
 from services.common.pb.facestream.v1.messages_pb2 import DeadFace, Face, Frame, Result, Track
 from services.common.streams import JPEG_FIELD, MESSAGE_FIELD
 
@@ -63,7 +63,7 @@ def decode_frame(fields: Fields) -> tuple[Frame, bytes | None]:
     """A frame and, while it was watched, its picture."""
     frame = _parse(fields, Frame())
     jpeg = fields.get(JPEG_FIELD)
-    _check(is_camera_name(frame.camera), "camera name")
+    _check(is_name(frame.camera), "camera name")
     _check(0 < frame.width <= MAX_SIDE_PX and 0 < frame.height <= MAX_SIDE_PX, "frame size")
     _check(len(frame.tracks) <= MAX_TRACKS, "number of tracks")
     _check(all(math.isfinite(t.x + t.y + t.w + t.h) for t in frame.tracks), "track box")
@@ -75,7 +75,7 @@ def decode_face(fields: Fields) -> tuple[Face, bytes]:
     """A face and its crop, which is a JPEG."""
     face = _parse(fields, Face())
     crop = fields.get(JPEG_FIELD, b"")
-    _check(is_camera_name(face.camera), "camera name")
+    _check(is_name(face.camera), "camera name")
     _check(0 < face.size_px <= 1024, "crop size")
     _check(math.isfinite(face.quality), "quality")
     _check(_is_jpeg(crop, MAX_CROP_BYTES), "crop")
@@ -85,7 +85,7 @@ def decode_face(fields: Fields) -> tuple[Face, bytes]:
 def decode_result(fields: Fields) -> Result:
     """What the model said of one face: an age, a probability of female, or both."""
     result = _parse(fields, Result())
-    _check(is_camera_name(result.camera), "camera name")
+    _check(is_name(result.camera), "camera name")
     has_gender = 0 <= result.female <= 1
     _check(has_gender or math.isnan(result.female), "probability of female")
     has_age = math.isfinite(result.age + result.age_std)

@@ -6,15 +6,14 @@ stay where they are when the camera changes its resolution.
 
 from __future__ import annotations
 
-import re
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
+from services.common.names import Name
+
 MAX_PLACES = 8  # zones, and lines, of one camera
 MAX_CORNERS = 16
-
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Point = tuple[Fraction, Fraction]
@@ -23,14 +22,7 @@ Point = tuple[Fraction, Fraction]
 class _Place(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = Field(description="lower-case letters, digits, - and _, 32 at most")
-
-    @field_validator("name")
-    @classmethod
-    def _name_is_plain(cls, name: str) -> str:
-        if not _NAME.fullmatch(name):
-            raise ValueError("use lower-case letters, digits, - and _, 32 at most")
-        return name
+    name: Name
 
 
 class Zone(_Place):

@@ -26,8 +26,9 @@ from services.annotator.phone.link import PAGE_PATH, PICTURE_PATH, phone_link, q
 from services.annotator.phone.senders import Senders, Verdict
 from services.annotator.settings import AnnotatorSettings
 from services.common.broker import BROKER_ERRORS
-from services.common.cameras import Camera, CameraState, Rotation, is_camera_name
+from services.common.cameras import Camera, CameraState, Rotation
 from services.common.metrics import AnnotatorMetrics
+from services.common.names import Name
 from services.common.phones import (
     MAX_PHONE_PICTURE_BYTES,
     MAX_PHONE_SIDE_PX,
@@ -52,7 +53,7 @@ class NewPhone(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: str = Field(description="lower-case letters, digits, - and _, 32 at most")
+    name: Name
     rotate: Rotation = Field(0, description="degrees clockwise to turn the picture upright")
     privacy: Privacy = Field("live", description="live, blur or stats-only")
 
@@ -205,8 +206,6 @@ def routes(
 
     @router.post("/api/phones", status_code=201)
     async def add_phone(wish: NewPhone, request: Request) -> PhoneLink:
-        if not is_camera_name(wish.name):
-            raise HTTPException(422, "name: use lower-case letters, digits, - and _, 32 at most")
         camera = Camera(
             name=wish.name,
             url=SecretStr(new_phone_url()),
