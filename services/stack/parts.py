@@ -112,9 +112,8 @@ def plan(
         parts.append(_demo_camera(common, port))
         cameras = unique([*cameras, Camera(name=DEMO_NAME, url=f"rtsp://{_LOCAL}:{port}/demo")])
         capture_after = (*gate, _DEMO)
-    capture = common | {
-        CAMERAS_ENV: " ".join(f"{c.name}={c.url.get_secret_value()}" for c in cameras)
-    }
+    urls = {c.name: c.url.get_secret_value().replace(" ", "%20") for c in cameras}
+    capture = common | {CAMERAS_ENV: " ".join(f"{name}={url}" for name, url in urls.items())}
     if cameras_file is not None:
         capture["FACESTREAM_CAPTURE_CAMERAS_FILE"] = str(cameras_file.resolve())
     worker = common | {"FACESTREAM_WORKER_MODEL_SERVER": model_server}

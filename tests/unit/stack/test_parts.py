@@ -68,6 +68,15 @@ def test_services_find_each_other(settings: StackSettings, tmp_path: Path) -> No
     assert found["capture"].after == ("broker", "demo-camera")
 
 
+def test_a_blank_in_a_cameras_url_does_not_part_it(settings: StackSettings, tmp_path: Path) -> None:
+    camera = Camera.parse("clip=file:///my clips/a b.mp4")
+    capture = plan(settings, [camera], tmp_path, OPEN, demo=False)[-1]
+    assert capture.name == "capture"
+    assert capture.environment["FACESTREAM_CAMERAS"].split() == [
+        "clip=file:///my%20clips/a%20b.mp4"
+    ]
+
+
 def test_counts_are_kept_in_the_users_data_folder_unless_told_otherwise(
     settings: StackSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
