@@ -8,6 +8,6 @@ compile() {
         --no-emit-index-url --no-emit-find-links --no-header --no-annotate --fork-strategy fewest "$@"
 }
 compile test.in --output-file test.txt "$@"
-for name in capture worker annotator model-server predict stack demo training; do
+for name in capture worker annotator database model-server predict stack demo training; do
     compile "$name.in" --constraints test.txt --output-file "$name.txt"
 done

@@ -16,20 +16,32 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-SERVICES = ("annotator", "capture", "demo", "model-server", "predict", "stack", "worker")
+SERVICES = (
+    "annotator",
+    "capture",
+    "database",
+    "demo",
+    "model-server",
+    "predict",
+    "stack",
+    "worker",
+)
 _PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)")
 _HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
 # Where the package says it in words of its own, or is not for this Python or system: its own files.
 _SAID_OTHERWISE = {
+    "asn1crypto": "MIT",
     "async-timeout": "Apache-2.0",
     "colorama": "BSD-3-Clause",
     "h11": "MIT",
     "hiredis": "MIT",
     "opencv-python-headless": "Apache-2.0",
     "openvino-telemetry": "Apache-2.0",
+    "pg8000": "BSD-3-Clause",
     "protobuf": "BSD-3-Clause",
     "pyyaml": "MIT",
     "tqdm": "MPL-2.0 AND MIT",
+    "tzdata": "Apache-2.0",
     "uvloop": "MIT OR Apache-2.0",
     "valkey": "MIT",
 }

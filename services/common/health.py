@@ -28,6 +28,7 @@ class Health:
 
     Args:
         needs: what must be `present` before the service is ready, e.g. "broker", "model server".
+            Something else that is `missing` is told, and the service goes on without it.
         beat_deadline_s: the main loop counts as stuck when it has not beaten for so long.
     """
 
@@ -38,7 +39,7 @@ class Health:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clock, self._deadline_s = clock, beat_deadline_s
-        self._lock = threading.Lock()
+        self._lock, self._needs = threading.Lock(), needs
         self._missing = dict.fromkeys(needs, "not reached yet")
         self._beat_at = clock()
 
@@ -68,7 +69,7 @@ class Health:
         """Whether the service can do its work now, and `/readyz`, which says what is missing."""
         with self._lock:
             missing = dict(self._missing)
-        ready = not missing and self.live()[0]
+        ready = missing.keys().isdisjoint(self._needs) and self.live()[0]
         return ready, {"ready": ready, "missing": missing}
 
 

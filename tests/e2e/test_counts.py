@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from services.annotator.counting.ledger import MINUTE_S, Key, Ledger
+from services.annotator.counting.ledger import MINUTE_S, Batch, Key
+from services.annotator.counting.sqlite_ledger import SqliteLedger
 from tests.e2e.test_page import (  # fixtures among them
     Open,
     World,
@@ -29,16 +30,19 @@ def world(broker_url: str, tmp_path: Path) -> Iterator[World]:
     """An annotator that counted today and two days ago."""
     now = time.time()
     midnight = time.mktime((*time.localtime(now)[:3], 0, 0, 0, 0, 0, -1))
-    ledger = Ledger(tmp_path / "counts.sqlite3")
+    ledger = SqliteLedger(tmp_path / "counts.sqlite3")
     ledger.add(
-        {
-            key(midnight): 7,
-            key(midnight, gender="male"): 3,
-            key(midnight, band="unknown", gender="unknown"): 2,
-            key(midnight, "enter"): 5,
-            key(midnight, "leave"): 4,
-            key(midnight - 1.5 * 86_400): 30,
-        }
+        Batch(
+            1,
+            {
+                key(midnight): 7,
+                key(midnight, gender="male"): 3,
+                key(midnight, band="unknown", gender="unknown"): 2,
+                key(midnight, "enter"): 5,
+                key(midnight, "leave"): 4,
+                key(midnight - 1.5 * 86_400): 30,
+            },
+        )
     )
     ledger.close()
     made = World(broker_url, counts_file=tmp_path / "counts.sqlite3", settle_s=6.0)

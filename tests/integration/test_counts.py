@@ -16,7 +16,9 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from services.annotator.counting import sql_ledger
 from tests.fixtures.annotator import Pipeline, Running
+from tests.fixtures.databases import Postgres
 from tests.fixtures.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
@@ -59,13 +61,23 @@ def walk_through(pipeline: Pipeline, tracks: list[int], seconds: float) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.parametrize("kind", ["file", "postgresql"])
 def test_people_are_counted_kept_and_told(
-    broker_url: str, pipeline: Pipeline, tmp_path: Path, webhook: tuple[str, list[dict[str, Any]]]
+    broker_url: str,
+    pipeline: Pipeline,
+    tmp_path: Path,
+    webhook: tuple[str, list[dict[str, Any]]],
+    kind: str,
+    request: pytest.FixtureRequest,
 ) -> None:
+    kept: dict[str, Any] = {"counts_file": tmp_path / "counts.sqlite3"}
+    if kind == "postgresql":
+        kept["counts_url_file"] = tmp_path / "counts-url"
+        kept["counts_url_file"].write_text(request.getfixturevalue("database").url + "\n")
     settings: dict[str, Any] = {
         "person_after_s": 0.3,
         "rejoin_s": 0.2,
-        "counts_file": tmp_path / "counts.sqlite3",
+        **kept,
         "webhook_url": SecretStr(webhook[0]),
         "webhook_secret": SecretStr("key"),
         "webhook_allow_local": True,
@@ -108,6 +120,68 @@ def test_people_are_counted_kept_and_told(
     running = Running(broker_url, **settings)
     assert running.http.get("/api/stats").json()["total"] == 2
     running.end()
+    assert (tmp_path / "counts.sqlite3").exists() == (kind == "file")
+
+
+def test_a_database_that_is_away_is_waited_for(
+    broker_url: str, pipeline: Pipeline, database: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the start, and when it dies later: people are counted all the time, each is kept."""
+    monkeypatch.setattr(sql_ledger, "DEADLINE_S", 1.0)
+    refused = "the database does not answer: Connection refused"
+    database.stop()
+    running = Running(
+        broker_url, person_after_s=0.1, rejoin_s=0.2, counts_url=SecretStr(database.url)
+    )
+
+    def missing() -> dict[str, str]:
+        answer = running.http.get("/readyz")
+        assert (answer.status_code, answer.json()["ready"]) == (200, True)
+        return dict(answer.json()["missing"])
+
+    def counted() -> float:
+        lines = running.http.get("/metrics").text.splitlines()
+        visits = [line for line in lines if line.startswith("facestream_annotator_visits_total{")]
+        return sum(float(line.rsplit(" ", 1)[1]) for line in visits)
+
+    def one_more_comes() -> None:
+        before = counted()
+        walk_through(pipeline, [int(before) + 2], 0.3)
+        for _ in range(200):
+            walk_through(pipeline, [], 0.1)
+            if counted() > before:
+                return
+        raise AssertionError("nobody was counted")
+
+    def all_are_kept() -> bool:
+        answer = running.http.get("/api/stats")
+        return answer.status_code == 200 and answer.json()["total"] == counted()
+
+    try:
+        heard = 'facestream_annotator_frames_total{camera="shop"}'
+        while not running.metric(heard):
+            walk_through(pipeline, [], 0.1)
+        assert missing() == {"counts": refused}
+        one_more_comes()
+        answer = running.http.get("/api/stats")
+        assert answer.status_code == 503
+        assert answer.json()["detail"] == f"the counts cannot be read: {refused}"
+        database.start()
+        wait_for(all_are_kept, "it is written")
+        assert missing() == {}
+
+        database.stop()
+        one_more_comes()
+        wait_for(lambda: missing() == {"counts": refused}, "it is told")
+        database.start()
+        wait_for(all_are_kept, "it is written")
+        assert missing() == {}
+        assert running.metric("facestream_annotator_counts_dropped_total") == 0
+        database.hang()
+    finally:
+        took_s = running.end()
+    assert took_s < 5
+    database.stop()
 
 
 def test_the_example_that_reads_results_from_redis(broker_url: str, pipeline: Pipeline) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from typing import Annotated
 
@@ -12,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from services.annotator.counting import stats
 from services.annotator.counting.stats import BadQuestion, Question
 from services.annotator.counting.tally import Tally
+from services.common.errors import CountsError
 
 _BY = "age_band, gender, camera, place, minute, hour, day; several with commas between"
 _MOMENT = "ISO 8601 date or time, or Unix seconds; "
@@ -83,7 +83,7 @@ def routes(tally: Tally) -> APIRouter:
             return await tally.answer(wanted)
         except BadQuestion as error:
             raise HTTPException(422, str(error)) from None
-        except sqlite3.Error as error:
+        except CountsError as error:
             raise HTTPException(503, f"the counts cannot be read: {error}") from None
 
     @router.get("/api/stats", response_model_exclude_unset=True)

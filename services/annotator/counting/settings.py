@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
+from services.common.errors import SettingsError
 from services.common.reach import Reach
 from services.common.redaction import remember_url
 from services.common.settings import CommonSettings
@@ -29,6 +30,14 @@ class CountingSettings(CommonSettings):
         None,
         description="SQLite file that keeps the counts; without one they are lost with the process",
     )
+    counts_url: SecretStr | None = Field(
+        None,
+        description="database that keeps the counts in place of the file: "
+        "postgresql://user:password@host/name, or any that SQLAlchemy has a driver for",
+    )
+    counts_url_file: Path | None = Field(
+        None, description="file with one line, that URL: keeps its password out of the environment"
+    )
     counts_keep_days: int = Field(
         400, ge=1, le=3660, description="counts older than so many days are deleted"
     )
@@ -44,6 +53,24 @@ class CountingSettings(CommonSettings):
     webhook_allow_link_local: bool = Field(
         False, description="let the webhook be at link-local addresses (169.254.…, fe80:…)"
     )
+
+    def counts_address(self) -> str | None:
+        """The URL of the database, from wherever it is given; None where there is none.
+
+        Raises:
+            SettingsError: its file cannot be read or is empty.
+        """
+        if self.counts_url_file is None:
+            return self.counts_url.get_secret_value() if self.counts_url else None
+        try:
+            url = self.counts_url_file.read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "no text"
+            raise SettingsError(f"{self.counts_url_file}: cannot be read: {why}") from None
+        if not url:
+            raise SettingsError(f"{self.counts_url_file}: holds no URL")
+        remember_url(url)
+        return url
 
     @property
     def webhook_reach(self) -> Reach:
@@ -69,6 +96,20 @@ class CountingSettings(CommonSettings):
         if reason:
             raise ValueError(f"webhook_url: {host}: {reason}")
         return self
+
+    @model_validator(mode="after")
+    def _counts_are_in_one_database(self) -> Self:
+        if self.counts_url is not None and self.counts_url_file is not None:
+            raise ValueError("counts_url or counts_url_file, not both")
+        return self
+
+    @field_validator("counts_url")
+    @classmethod
+    def _is_kept_secret(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is None or not url.get_secret_value():
+            return None
+        remember_url(url.get_secret_value())
+        return url
 
     @field_validator("webhook_url")
     @classmethod

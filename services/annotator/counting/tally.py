@@ -1,7 +1,8 @@
 """The counting as a whole: frames of all cameras in; counts kept, shown, measured and told.
 
 Event loop only, but for the ledger, which is asked in a thread. What is not yet in the ledger waits
-here, bounded, and is tried again: a full disk stops nothing, and is told.
+here, bounded, and is tried again: a full disk or a database that is away stops nothing, and is
+told.
 """
 
 from __future__ import annotations
@@ -9,27 +10,34 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-import sqlite3
 import time
 from collections import Counter, deque
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from itertools import islice
+from pathlib import Path
 
 from services.annotator.counting import groups, stats
-from services.annotator.counting.ledger import MINUTE_S, Key, Ledger
+from services.annotator.counting.ledger import MINUTE_S, Batch, Key, Ledger
 from services.annotator.counting.settings import CountingSettings
+from services.annotator.counting.sqlite_ledger import SqliteLedger
 from services.annotator.counting.visits import CameraVisits, Counted, VisitRule
 from services.annotator.counting.webhook import Webhook
 from services.annotator.events import Events
 from services.annotator.people import CameraPeople
 from services.common.cameras import Camera
+from services.common.errors import CountsError
+from services.common.health import Health
 from services.common.messages import Frame
 from services.common.metrics import AnnotatorMetrics
 
 KEEP_EVERY_S = 5.0
-_FORGET_EVERY_S = 3600.0
+# Old counts are deleted so often; where nobody comes, it also tells whether the ledger is there.
+_FORGET_EVERY_S = 60.0
 _TELL_LAST_S = 2.0
-MAX_UNKEPT = 20_000  # numbers that wait for the disk
+NEED = "counts"
+MAX_UNKEPT = 20_000  # numbers that wait for the disk or the database
+MAX_BATCH = 1_000  # of them, written together
 MAX_RECENT = 20  # people whom a page is told of
 
 _log = logging.getLogger(__name__)
@@ -40,6 +48,7 @@ class Tally:
 
     Args:
         keep_days: what is older is deleted.
+        health: told when counts cannot be kept.
         webhook: told of every event, if there is one.
         clock: steady, seconds.
         wall_clock: Unix time, seconds.
@@ -52,15 +61,19 @@ class Tally:
         keep_days: int,
         events: Events,
         metrics: AnnotatorMetrics,
+        health: Health,
         webhook: Webhook | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._rule, self._ledger, self._keep_days = rule, ledger, keep_days
-        self._events, self._metrics, self._webhook = events, metrics, webhook
+        self._events, self._metrics, self._health = events, metrics, health
+        self._webhook = webhook
         self._clock, self._wall_clock = clock, wall_clock
         self._visits: dict[str, CameraVisits] = {}
         self._unkept: Counter[Key] = Counter()
+        self._batch: Batch | None = None  # being written, and given again as it is until it was
+        self._batches = 0
         self._keeping = asyncio.Lock()
         self._forget_at_s = float("-inf")
         self._recent: deque[dict[str, object]] = deque(maxlen=MAX_RECENT)
@@ -69,13 +82,16 @@ class Tally:
         self.trouble: str | None = None
 
     @classmethod
-    def open(cls, settings: CountingSettings, events: Events, metrics: AnnotatorMetrics) -> Tally:
+    def open(
+        cls, settings: CountingSettings, events: Events, metrics: AnnotatorMetrics, health: Health
+    ) -> Tally:
         """With the ledger and the webhook of the settings; to be closed.
 
         Raises:
             StartError: the ledger's file cannot be opened.
+            SettingsError: the URL of the counts is none, or needs a driver that is not here.
         """
-        ledger = Ledger(settings.counts_file)
+        ledger = _open_ledger(settings)
         webhook = None
         if settings.webhook_url is not None:
             secret = settings.webhook_secret
@@ -87,12 +103,16 @@ class Tally:
             )
             webhook.start()
         rule = VisitRule(settings.person_after_s, settings.rejoin_s, settings.settle_s)
-        return cls(rule, ledger, settings.counts_keep_days, events, metrics, webhook)
+        return cls(rule, ledger, settings.counts_keep_days, events, metrics, health, webhook)
 
     async def close(self) -> None:
         """Count who is in view, keep and tell it, and close what was opened."""
         self.finish()
         await self.keep()
+        lost = self._waiting.total()
+        if lost:
+            self._metrics.counts_dropped.inc(lost)
+            _log.warning("%d counts are lost: they could not be kept", lost)
         if self._webhook is not None:
             await asyncio.to_thread(self._webhook.stop, _TELL_LAST_S)
         self._ledger.close()
@@ -135,14 +155,16 @@ class Tally:
     async def keep(self) -> None:
         """Write to the ledger what is not in it yet, and delete what is too old."""
         async with self._keeping:
-            unkept, self._unkept = self._unkept, Counter()
             try:
-                await asyncio.to_thread(self._write, unkept)
+                while self._batch is not None or self._unkept:
+                    if self._batch is None:
+                        self._batch = self._next_batch()
+                    await asyncio.to_thread(self._ledger.add, self._batch)
+                    self._batch = None
+                await self._forget_old()
                 self._say(None)
-            except sqlite3.Error as error:
+            except CountsError as error:
                 self._metrics.counts_errors.inc()
-                for key, number in unkept.items():
-                    self._remember(key, number)
                 self._say(str(error))
 
     async def answer(self, asked: stats.Question) -> list[stats.Row]:
@@ -150,21 +172,26 @@ class Tally:
 
         Raises:
             BadQuestion: too many rows.
-            sqlite3.Error: the ledger cannot be read.
+            CountsError: the ledger cannot be read.
         """
-        if self._unkept:
+        if self._waiting:
             await self.keep()
         async with self._keeping:
             return await asyncio.to_thread(stats.answer, asked, self._ledger.sums)
 
-    def _write(self, unkept: Counter[Key]) -> None:
-        if unkept:
-            self._ledger.add(unkept)
+    def _next_batch(self) -> Batch:
+        keys = list(islice(self._unkept, MAX_BATCH))
+        self._batches += 1
+        return Batch(self._batches, {key: self._unkept.pop(key) for key in keys})
+
+    async def _forget_old(self) -> None:
         now_s = self._clock()
-        if now_s >= self._forget_at_s:
-            oldest = datetime.fromtimestamp(self._wall_clock()) - timedelta(days=self._keep_days)
-            self._ledger.forget_before(int(oldest.timestamp()) // MINUTE_S * MINUTE_S)
-            self._forget_at_s = now_s + _FORGET_EVERY_S
+        if now_s < self._forget_at_s:
+            return
+        oldest = datetime.fromtimestamp(self._wall_clock()) - timedelta(days=self._keep_days)
+        minute = int(oldest.timestamp()) // MINUTE_S * MINUTE_S
+        await asyncio.to_thread(self._ledger.forget_before, minute)
+        self._forget_at_s = now_s + _FORGET_EVERY_S
 
     def _count(self, camera: str, counted: Counted) -> None:
         band, gender = groups.age_band(counted.shown), groups.gender(counted.shown)
@@ -190,14 +217,36 @@ class Tally:
             self._webhook.put(event)
 
     def _remember(self, key: Key, number: int) -> None:
-        if key in self._unkept or len(self._unkept) < MAX_UNKEPT:
+        in_batch = len(self._batch.counts) if self._batch else 0
+        if key in self._unkept or len(self._unkept) + in_batch < MAX_UNKEPT:
             self._unkept[key] += number
         else:
             self._metrics.counts_dropped.inc(number)
+
+    @property
+    def _waiting(self) -> Counter[Key]:
+        """All that is not in the ledger, as far as is known."""
+        return self._unkept + Counter(self._batch.counts if self._batch else {})
 
     def _say(self, trouble: str | None) -> None:
         if trouble is not None and self.trouble is None:
             _log.warning("counts cannot be kept: %s; trying again", trouble)
         elif trouble is None and self.trouble is not None:
             _log.info("counts are kept again")
+        if trouble is None:
+            self._health.present(NEED)
+        else:
+            self._health.missing(NEED, trouble)
         self.trouble = trouble
+
+
+def _open_ledger(settings: CountingSettings) -> Ledger:
+    url = settings.counts_address()
+    if url is None:
+        return SqliteLedger(settings.counts_file)
+    if url.startswith("sqlite:///"):
+        return SqliteLedger(Path(url.removeprefix("sqlite:///")))
+    # Costs 20 MB and a third of a second, so only where it is asked for.
+    from services.annotator.counting.sql_ledger import SqlLedger
+
+    return SqlLedger(url)

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
 from services.annotator.board import Board
-from services.annotator.counting.ledger import Ledger
+from services.annotator.counting.sqlite_ledger import SqliteLedger
 from services.annotator.counting.tally import Tally
 from services.annotator.counting.visits import VisitRule
 from services.annotator.estimate import CommitRule
@@ -48,7 +48,7 @@ def test_a_slow_older_answer_does_not_overwrite_a_newer_one(
             lambda board: Studio(metrics, 80, 4, 2.0, board.status),
             events,
             metrics,
-            Tally(VisitRule(), Ledger(None), 400, events, metrics),
+            Tally(VisitRule(), SqliteLedger(None), 400, events, metrics, Health(())),
         )
         intake = Intake(reads, calls, board, metrics, Health((NEED,)))
         older = asyncio.create_task(intake.refresh())

@@ -31,6 +31,12 @@ def test_ready_only_when_nothing_is_missing() -> None:
     assert health.ready()[1]["missing"] == {"broker": "still"}
 
 
+def test_what_is_missing_but_not_needed_is_told_and_ready_all_the_same() -> None:
+    health = Health(())
+    assert health.missing("counts", "disk full")
+    assert health.ready() == (True, {"ready": True, "missing": {"counts": "disk full"}})
+
+
 def test_a_loop_that_hangs_is_not_alive() -> None:
     clock = Clock()
     health = Health((), beat_deadline_s=5, clock=clock)

@@ -9,7 +9,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from services.annotator.counting import stats
-from services.annotator.counting.ledger import Key, Ledger
+from services.annotator.counting.ledger import Batch, Key, Ledger
+from services.annotator.counting.sqlite_ledger import SqliteLedger
+from tests.fixtures.ledgers import KINDS, opener
 
 BERLIN = "Europe/Berlin"
 NOW = datetime(2025, 6, 15, 18, 30, tzinfo=ZoneInfo(BERLIN)).timestamp()
@@ -25,21 +27,25 @@ def at(*when: int) -> int:
     return int(datetime(*when, tzinfo=ZoneInfo(BERLIN)).timestamp())  # type: ignore[misc,arg-type]
 
 
-@pytest.fixture
-def ledger() -> Ledger:
-    ledger = Ledger(None)
-    ledger.add(
-        {
-            Key(at(2025, 6, 14, 23, 59), "door", "visit", "", "70+", "male"): 100,
-            Key(at(2025, 6, 15, 0, 0), "door", "visit", "", "30-39", "female"): 1,
-            Key(at(2025, 6, 15, 9, 14), "door", "visit", "", "30-39", "male"): 2,
-            Key(at(2025, 6, 15, 9, 46), "hall", "visit", "", "unknown", "unknown"): 4,
-            Key(at(2025, 6, 15, 9, 46), "hall", "enter", "till", "30-39", "male"): 8,
-            Key(at(2025, 6, 15, 9, 47), "hall", "leave", "till", "30-39", "male"): 16,
-            Key(at(2025, 6, 15, 18, 30), "hall", "visit", "", "30-39", "female"): 32,
-        }
+@pytest.fixture(scope="module", params=KINDS)
+def ledger(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Ledger:
+    """Asked by many, changed by none."""
+    made = opener(request.param, tmp_path_factory.mktemp("ledger"), request)()
+    made.add(
+        Batch(
+            1,
+            {
+                Key(at(2025, 6, 14, 23, 59), "door", "visit", "", "70+", "male"): 100,
+                Key(at(2025, 6, 15, 0, 0), "door", "visit", "", "30-39", "female"): 1,
+                Key(at(2025, 6, 15, 9, 14), "door", "visit", "", "30-39", "male"): 2,
+                Key(at(2025, 6, 15, 9, 46), "hall", "visit", "", "unknown", "unknown"): 4,
+                Key(at(2025, 6, 15, 9, 46), "hall", "enter", "till", "30-39", "male"): 8,
+                Key(at(2025, 6, 15, 9, 47), "hall", "leave", "till", "30-39", "male"): 16,
+                Key(at(2025, 6, 15, 18, 30), "hall", "visit", "", "30-39", "female"): 32,
+            },
+        )
     )
-    return ledger
+    return made
 
 
 def test_without_anything_asked_it_is_the_number_of_people_of_today(ledger: Ledger) -> None:
@@ -74,9 +80,11 @@ def test_by_hour_and_by_day_of_the_zone(ledger: Ledger) -> None:
 
 
 def test_the_day_on_which_clocks_are_set_back_has_25_hours() -> None:
-    ledger = Ledger(None)
+    ledger = SqliteLedger(None)
     first = at(2025, 10, 26, 0, 0)
-    ledger.add({Key(first + 3600 * i, "door", "visit", "", "70+", "male"): 1 for i in range(25)})
+    ledger.add(
+        Batch(1, {Key(first + 3600 * i, "door", "visit", "", "70+", "male"): 1 for i in range(25)})
+    )
     wanted = ask("day", since="2025-10-26", until="2025-10-27")
     assert stats.answer(wanted, ledger.sums) == [{"day": "2025-10-26", "count": 25}]
     hours = stats.answer(ask("hour", since="2025-10-26", until="2025-10-27"), ledger.sums)
@@ -138,13 +146,19 @@ def test_columns_that_do_not_exist_are_refused(by: str) -> None:
 
 
 def test_too_many_rows_are_refused_rather_than_cut_off() -> None:
-    ledger = Ledger(None)
+    ledger = SqliteLedger(None)
     first = at(2025, 6, 1)
     ledger.add(
-        {Key(first + 60 * i, "door", "visit", "", "70+", "male"): 1 for i in range(stats.MAX_ROWS)}
+        Batch(
+            1,
+            {
+                Key(first + 60 * i, "door", "visit", "", "70+", "male"): 1
+                for i in range(stats.MAX_ROWS)
+            },
+        )
     )
     assert len(stats.answer(ask("minute", since="2025-06-01"), ledger.sums)) == stats.MAX_ROWS
-    ledger.add({Key(at(2025, 6, 15, 12), "door", "visit", "", "70+", "male"): 1})
+    ledger.add(Batch(2, {Key(at(2025, 6, 15, 12), "door", "visit", "", "70+", "male"): 1}))
     with pytest.raises(stats.BadQuestion, match="shorter period"):
         stats.answer(ask("minute", since="2025-06-01"), ledger.sums)
 

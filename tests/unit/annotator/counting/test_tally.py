@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
-from collections.abc import Mapping
 
 import pytest
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
 from services.annotator.counting import stats
-from services.annotator.counting.ledger import Key, Ledger
+from services.annotator.counting.ledger import Batch, Key
+from services.annotator.counting.sqlite_ledger import SqliteLedger
 from services.annotator.counting.tally import MAX_UNKEPT, Tally
 from services.annotator.counting.visits import VisitRule
 from services.annotator.estimate import CommitRule
 from services.annotator.events import Events
 from services.annotator.people import CameraPeople
 from services.common.cameras import Camera
+from services.common.errors import CountsError
+from services.common.health import Health
 from services.common.messages import Frame, Result, Track
 from services.common.metrics import AnnotatorMetrics
 
@@ -26,15 +27,15 @@ START_AT = 1_750_000_000.0
 DAY_S = 86_400
 
 
-class FullDisk(Ledger):
+class FullDisk(SqliteLedger):
     """A ledger whose disk can be full."""
 
     is_full = False
 
-    def add(self, counts: Mapping[Key, int]) -> None:
+    def add(self, batch: Batch) -> None:
         if self.is_full:
-            raise sqlite3.OperationalError("database or disk is full")
-        super().add(counts)
+            raise CountsError("database or disk is full")
+        super().add(batch)
 
 
 class Shop:
@@ -46,12 +47,14 @@ class Shop:
         self.metrics = AnnotatorMetrics(self.registry)
         self.ledger = FullDisk(None)
         self.events = Events(4)
+        self.health = Health(())
         self.tally = Tally(
             VisitRule(),
             self.ledger,
             keep_days,
             self.events,
             self.metrics,
+            self.health,
             clock=lambda: self.now_s,
             wall_clock=lambda: START_AT + self.now_s,
         )
@@ -121,11 +124,16 @@ def test_a_full_disk_loses_nothing_and_is_told() -> None:
         shop.visit()
         await shop.tally.keep()
         assert shop.tally.trouble == "database or disk is full"
+        assert shop.health.ready()[1] == {
+            "ready": True,
+            "missing": {"counts": "database or disk is full"},
+        }
         assert await shop.ask() == [{"count": 0}]
         shop.ledger.is_full = False
         shop.visit()
         await shop.tally.keep()
         assert shop.tally.trouble is None
+        assert shop.health.ready()[1]["missing"] == {}
         assert await shop.ask() == [{"count": 2}]
 
     shop = Shop()
@@ -140,6 +148,32 @@ def test_what_waits_for_the_disk_is_bounded(monkeypatch: pytest.MonkeyPatch) -> 
         shop.tally._remember(Key(minute * 60, "door", "visit", "", "70+", "male"), 1)
     assert len(shop.tally._unkept) == MAX_UNKEPT
     assert shop.metric("counts_dropped_total") == 5
+
+
+def test_a_write_that_was_not_waited_for_is_not_written_again() -> None:
+    """The service ends while a batch is being written: it is given again, as it is."""
+
+    async def script(shop: Shop) -> None:
+        shop.visit()
+        writing = asyncio.create_task(shop.tally.keep())
+        await asyncio.sleep(0)
+        writing.cancel()
+        await asyncio.wait([writing])
+        assert writing.cancelled()
+        assert await shop.ask() == [{"count": 1}]
+
+    asyncio.run(script(Shop()))
+
+
+def test_what_could_not_be_kept_until_the_end_is_counted_as_lost() -> None:
+    async def script(shop: Shop) -> None:
+        shop.ledger.is_full = True
+        shop.visit()
+        await shop.tally.close()
+
+    shop = Shop()
+    asyncio.run(script(shop))
+    assert shop.metric("counts_dropped_total") == 1
 
 
 def test_counts_older_than_the_setting_are_deleted() -> None:
