@@ -2,7 +2,7 @@
 
 `poll` looks into the folder, loads the newest version of each model beside the one that answers,
 and then swaps; the old one goes when the last request that uses it has ended. A version that does
-not load is counted and named once, and tried again only when its file changes. `lease` hands out
+not load is counted and named once, and tried again only when its files change. `lease` hands out
 a version for the time of one request.
 """
 
@@ -27,7 +27,8 @@ T = TypeVar("T")
 
 # Ended versions are remembered for GetModelStatus; older ones than these are forgotten.
 _MAX_ENDED = 8
-# A file's time and size: a version that failed is tried again when they change.
+# Newest time and total size of a version's files, as a copy may come file by file: a version that
+# failed is tried again when they change.
 Stamp = tuple[int, int]
 
 
@@ -255,7 +256,7 @@ def _versions(folder: Path) -> dict[int, Path]:
 
 def _stamp(folder: Path) -> Stamp:
     try:
-        found = (folder / SAVED_MODEL).stat()
+        found = [file.stat() for file in folder.rglob("*")]
     except OSError:
         return (0, 0)
-    return (found.st_mtime_ns, found.st_size)
+    return (max((file.st_mtime_ns for file in found), default=0), sum(f.st_size for f in found))

@@ -98,6 +98,24 @@ def test_a_failed_version_is_tried_again_only_when_its_file_changes(
     assert asked(repository) == ("two, mended", 2)
 
 
+def test_a_version_that_is_still_being_copied_is_tried_again(
+    tmp_path: Path, loader: Loader
+) -> None:
+    def load(folder: Path) -> str:
+        if not (folder / "variables" / "variables.index").exists():
+            raise ModelError("no variables")
+        return loader(folder)
+
+    repository = Repository(tmp_path, load, ModelServerMetrics(CollectorRegistry()))
+    put(tmp_path, "m", "1", "one")
+    repository.poll()
+    assert repository.served() == []
+    (tmp_path / "m" / "1" / "variables").mkdir()
+    (tmp_path / "m" / "1" / "variables" / "variables.index").write_text("all of it")
+    repository.poll()
+    assert asked(repository) == ("one", 1)
+
+
 def test_the_version_before_answers_when_the_newest_is_taken_away(
     tmp_path: Path, repository: Repository[str]
 ) -> None:
