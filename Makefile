@@ -68,18 +68,20 @@ bench: setup-test
 soak: setup-test
 	@$(BIN)/python -m tests.soak $(SOAK_FLAGS)
 
-# WITH=gpu or WITH=openvino adds that compose file; give it to down and logs too. Changes of your own
-# go into docker-compose.override.yml.
-# People whom the demo camera draws are counted in a file of their own.
-COMPOSE = $(if $(DEMO),COUNTS_NAME=demo-counts.sqlite3) docker compose -f docker-compose.yml $(if $(WITH),-f compose.$(WITH).yml) \
-	$(patsubst %,-f %,$(wildcard docker-compose.override.yml)) $(if $(DEMO),--profile demo)
+# WITH=gpu or WITH=openvino adds that compose file, DEMO=1 the demo camera. docs/install.md says how to
+# keep both in .env. People whom the demo camera draws are counted in a file of their own.
+COMPOSE = $(if $(DEMO),COUNTS_NAME=demo-counts.sqlite3) docker compose $(if $(WITH),-f docker-compose.yml \
+	-f compose.$(WITH).yml $(patsubst %,-f %,$(wildcard docker-compose.override.yml))) \
+	$(if $(DEMO),--profile demo)
+# Where a service's port is to be found on this machine.
+address = $$($(COMPOSE) port $(1) | sed 's/^0\.0\.0\.0:/localhost:/')
 
 up:
 	@deploy/prepare.sh
 	@$(COMPOSE) up --detach --build $(if $(WORKERS),--scale worker=$(WORKERS)) \
 		$(if $(CAPTURES),--scale capture=$(CAPTURES))
-	@echo "page: http://localhost:$${PAGE_PORT:-8080}/login#token=$$(cat deploy/secrets/page-token)"
-	@echo "Grafana: http://localhost:$${GRAFANA_PORT:-3000}" \
+	@echo "page: http://$(call address,annotator 8080)/login#token=$$(cat deploy/secrets/page-token)"
+	@echo "Grafana: http://$(call address,grafana 3000)" \
 		"(user admin, password in deploy/secrets/grafana-password)"
 
 down:
