@@ -41,6 +41,17 @@ class Faces:
     def __len__(self) -> int:
         return len(self.scores)
 
+    def only(self, kept: NDArray[np.bool_] | NDArray[np.intp]) -> Faces:
+        """Those that are chosen, by a mask or by their numbers."""
+        return Faces(self.boxes[kept], self.landmarks[kept], self.scores[kept])
+
+    def joined(self, others: Faces, iou: float) -> Faces:
+        """These and the others of the same picture, best first; of two that overlap, the better."""
+        boxes = np.concatenate([self.boxes, others.boxes])
+        scores = np.concatenate([self.scores, others.scores])
+        together = Faces(boxes, np.concatenate([self.landmarks, others.landmarks]), scores)
+        return together.only(_best(boxes, scores, 0.0, iou))
+
     def moved(self, scale: float, dx: float = 0.0, dy: float = 0.0) -> Faces:
         """The same faces in another picture's pixels: shift by `dx, dy`, then scale."""
         shift = np.array([dx, dy], np.float32)
@@ -91,27 +102,19 @@ class FaceDetector:
         centres = (cells + places[:, :2]) * strides
         sizes = np.exp(places[:, 2:4]) * strides
         landmarks = (places[:, 4:].reshape(-1, 5, 2) + cells[:, None]) * strides[:, None]
-        return self._suppress(
-            np.hstack([centres - sizes / 2, sizes]), landmarks, np.sqrt(product[keep])
-        )
+        boxes, scores = np.hstack([centres - sizes / 2, sizes]), np.sqrt(product[keep])
+        best = _best(boxes, scores, self._min_score, self._nms_iou)
+        return Faces(boxes[best], landmarks[best], scores[best])
 
-    def _suppress(
-        self,
-        boxes: NDArray[np.float32],
-        landmarks: NDArray[np.float32],
-        scores: NDArray[np.float32],
-    ) -> Faces:
-        if len(scores) == 0:
-            return Faces(boxes, landmarks, scores)
-        kept = cv2.dnn.NMSBoxes(
-            boxes.tolist(),
-            scores.tolist(),
-            self._min_score,
-            self._nms_iou,
-            top_k=_MAX_CANDIDATES,
-        )
-        order = np.asarray(kept, dtype=np.intp).reshape(-1)
-        return Faces(boxes[order], landmarks[order], scores[order])
+
+def _best(
+    boxes: NDArray[np.float32], scores: NDArray[np.float32], min_score: float, iou: float
+) -> NDArray[np.intp]:
+    """Numbers of the boxes that no better one overlaps, best first."""
+    if len(scores) == 0:
+        return np.empty(0, np.intp)
+    kept = cv2.dnn.NMSBoxes(boxes.tolist(), scores.tolist(), min_score, iou, top_k=_MAX_CANDIDATES)
+    return np.asarray(kept, dtype=np.intp).reshape(-1)
 
 
 def _places(width: int, height: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

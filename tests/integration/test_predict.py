@@ -160,3 +160,14 @@ def test_a_small_face_beside_a_large_one_is_found(monkeypatch: pytest.MonkeyPatc
     assert sorted(face.box[0] > 480 for face in faces) == [False, True]
     together = Predictor().faces_of_each([canvas, canvas[:100], canvas[:, :480]])
     assert [len(found) for found in together] == [2, 0, 1]
+
+
+def test_what_is_large_but_in_doubt_is_looked_at_closely(monkeypatch: pytest.MonkeyPatch) -> None:
+    portrait = cv2.imread(str(SAMPLES / "obama.jpg"))
+    canvas = np.full((640, 640, 3), 128, np.uint8)
+    canvas[20:340, :280] = cv2.resize(portrait, (280, 320))
+    canvas[240:640, 285:635] = cv2.GaussianBlur(cv2.resize(portrait, (350, 400)), (0, 0), 22)
+    sizes = looks(monkeypatch)
+    (face,) = Predictor().faces(canvas)
+    assert face.box[0] < 280
+    assert sizes == [(320, 320), (160, 160)]
