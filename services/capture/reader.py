@@ -104,7 +104,7 @@ class CameraReader:
         )
         self._said = ""  # the failure last logged; repeated ones are not
         self._frames = 0
-        self._counted = 0
+        self._count_frame = metrics.frames.labels(camera.name).inc
         self._detect_every_s = 1.0 / settings.detect_hz
         self._detect_calm_every_s = 1.0 / min(settings.detect_calm_hz, settings.detect_hz)
         # When the next look for faces is due, and the last one announced was; monotonic.
@@ -140,12 +140,9 @@ class CameraReader:
         return self._stop.is_set()
 
     def status(self) -> CameraStatus:
-        """How the camera is now; also brings its frame counter up to date."""
-        frames = self._frames
-        self._metrics.frames.labels(self.camera.name).inc(frames - self._counted)
-        self._counted = frames
+        """How the camera is now."""
         latest = self.latest
-        status = self._life.status(time.monotonic(), latest.at if latest else 0.0, frames)
+        status = self._life.status(time.monotonic(), latest.at if latest else 0.0, self._frames)
         return status.model_copy(update={"privacy": self.privacy})
 
     def _run(self) -> None:
@@ -227,6 +224,7 @@ class CameraReader:
         captured = CapturedFrame(frame.video, session, seq, frame.received_us, frame.at)
         self.latest = captured
         self._frames += 1
+        self._count_frame()
         now = time.monotonic()
         if now >= self.next_look_at:
             missed = int((now - self.next_look_at) / self._detect_every_s)
