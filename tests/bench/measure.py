@@ -26,7 +26,7 @@ from services.stack.demo_clip import ensure_clip
 from tests.bench.camera_bank import CameraBank
 from tests.bench.clip import APPEARS_AT, FPS, appearing_clip, empty_clip, numbered_clip
 from tests.bench.rig import SERVICES, Reading, Rig
-from tests.bench.rivals import Peer, decoding_ms, plain_way
+from tests.bench.rivals import Peer, decoding_ms, network_ms, plain_way
 from tests.bench.stage import (
     Stage,
     by_service_ms,
@@ -52,7 +52,8 @@ class Extent:
     """How long and how often is measured.
 
     clip_s: of the clip, at most; extra_viewers: how many more look on, to tell what each costs;
-    found_s: how long faces appear; heights_px: other sizes of the clip, measured once.
+    found_s: how long faces appear; heights_px: other sizes of the clip, measured once; network:
+    whether the network alone is measured, on each runtime.
     """
 
     rounds: int
@@ -64,10 +65,11 @@ class Extent:
     streams_window_s: float
     heights_px: tuple[int, ...]
     peer_pictures: int
+    network: bool
 
 
-QUICK = Extent(3, 1.2, 3.6, 0, 6.0, (12,), 3.6, (), 2)
-FULL = Extent(4, 3.0, 24.0, 4, 60.0, (1, 2, 4, 8, 12, 16, 20, 24), 24.0, (360, 1080), 6)
+QUICK = Extent(3, 1.2, 3.6, 0, 6.0, (12,), 3.6, (), 2, False)
+FULL = Extent(3, 3.0, 18.0, 4, 42.0, (4, 8, 12, 16, 20, 24), 18.0, (360, 1080), 6, True)
 
 
 def measure(
@@ -97,6 +99,10 @@ def measure(
         plan = _Plan(extent, window_s, clips, model, rival or None)
         figures = _one_stack(plan, appearing, folder, say)
         streams = _streams(clips["clip"], folder, extent, say)
+        if extent.network:
+            say("the network alone")
+            network = {name: [cost] for name, cost in network_ms(model).items()}
+            figures["network_ms_per_face"] = network
     return figures | {"streams": streams, "clip": source.name}
 
 

@@ -127,6 +127,10 @@ def table(record: Figures) -> str:
             _spread(rounds["cpu_ms_per_face"], "ms"),
         )
     )
+    rows += [
+        (f"CPU per face, the network alone on {runtime}", _spread(cost, "ms"))
+        for runtime, cost in rounds.get("network_ms_per_face", {}).items()
+    ]
     rows.append(("frames received while watched", _spread(rounds["frames_received"], "of 1")))
     rows.append(("searches for faces", _spread(rounds["searches_a_second"], "a second")))
     rows.append(("720p cameras at 15/s carried, of those tried", str(record["streams_720p15"])))

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,23 @@ def plain_way(bank: CameraBank, camera: str, model: Path, seconds: float) -> dic
     """
     command = [sys.executable, "-m", "tests.bench.plain", bank.url(camera), str(model)]
     return _answer("the plain way", [*command, "--seconds", str(seconds)], seconds + _GRACE_S)
+
+
+def network_ms(model: Path) -> dict[str, float | None]:
+    """CPU of a face in the network alone, by runtime; None where TensorFlow is not installed.
+
+    Raises:
+        StartError: it failed.
+    """
+    costs: dict[str, float | None] = {}
+    for runtime in ("openvino", "tensorflow"):
+        if find_spec(runtime) is None:
+            costs[runtime] = None
+            continue
+        command = [sys.executable, "-m", "tests.bench.network", runtime, str(model)]
+        answer = _answer(f"the network on {runtime}", command, 4 * _GRACE_S)
+        costs[runtime] = 1000 * answer["cpu_s"] / answer["faces"]
+    return costs
 
 
 class Peer:

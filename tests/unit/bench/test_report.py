@@ -30,6 +30,7 @@ def figures() -> dict[str, Any]:
         },
         "ratios": {"unwatched_to_floor": [3.0, 3.2, 3.1], "watched_to_plain": [0.12, 0.10, 0.11]},
         "cpu_ms_per_face": [10.0, None, 12.0],
+        "network_ms_per_face": {"openvino": [4.0], "tensorflow": [None]},
         "faces_per_frame": [0.2, 0.2, 0.2],
         "frames_received": [1.0, 1.0, 0.9],
         "searches_a_second": [4.0, 4.2, 3.9],
@@ -66,6 +67,7 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
     shown = table(read(path))
     assert "| CPU per camera frame: the plain way | 95.00 ms (90.00 to 100.00) |" in shown
     assert "| CPU per camera frame: each further viewer (annotator) | not seen |" in shown
+    assert "| CPU per face, the network alone on openvino | 4.00 ms |" in shown
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"rounds": {}}'])
