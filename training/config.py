@@ -89,6 +89,9 @@ class TrainConfig(_Frozen):
     teacher_share: float | None = Field(
         None, ge=0, le=1, description="of its word in the targets, beside the labels; null: none"
     )
+    teacher_ages: tuple[float, float] | None = Field(
+        None, description="years; below the first it has no word, its share grows up to the second"
+    )
     network: NetworkConfig = NetworkConfig()
     loss: LossConfig = LossConfig()
     fit: FitConfig

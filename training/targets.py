@@ -37,12 +37,18 @@ class Lesson:
 def lesson(
     config: TrainConfig, faces: FaceSet, teacher: Teacher | None, teacher_share: float
 ) -> Lesson:
-    """The faces with their labels, of which the teacher's word counts for `teacher_share`, 0–1."""
+    """The faces with their labels, beside which the teacher's word counts for `teacher_share`, 0–1.
+
+    Less for the young (`teacher_ages`): those who learnt from grown-ups know little of children.
+    """
     age = soft_ages(faces.age, config.loss, config.network.max_age)
     gender = faces.female.astype(np.float32)
     if teacher is not None:
-        age = (1 - teacher_share) * age + teacher_share * teacher.age
-        gender = (1 - teacher_share) * gender + teacher_share * teacher.female
+        share = np.full(len(faces), teacher_share, np.float32)
+        if config.teacher_ages is not None:
+            share *= np.interp(faces.age, config.teacher_ages, (0, 1)).astype(np.float32)
+        age = (1 - share[:, None]) * age + share[:, None] * teacher.age
+        gender = (1 - share) * gender + share * teacher.female
     both: dict[str, NDArray[np.float32]] = {
         "age": age.astype(np.float32),
         "gender": gender.astype(np.float32),

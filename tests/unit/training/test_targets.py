@@ -34,14 +34,23 @@ def test_without_a_teacher_the_labels_alone_are_the_target() -> None:
     np.testing.assert_array_equal(targets["gender"], FACES.female)
 
 
+SAYS = Teacher(
+    np.full((5, 111), 1 / 111, np.float32),
+    np.full(5, 0.5, np.float32),
+    np.ones((5, 3), np.float32),
+)
+
+
 def test_a_teachers_word_counts_for_its_share() -> None:
-    says = Teacher(
-        np.full((5, 111), 1 / 111, np.float32),
-        np.full(5, 0.5, np.float32),
-        np.ones((5, 3), np.float32),
-    )
-    targets = lesson(CONFIG, FACES, says, 0.25).targets
+    targets = lesson(CONFIG, FACES, SAYS, 0.25).targets
     np.testing.assert_allclose(targets["gender"], [0.125, 0.875, 0.125, 0.875, 0.125])
     np.testing.assert_allclose(targets["age"].sum(axis=1), 1, rtol=1e-5)
     assert targets["age"].min() == pytest.approx(0.25 / 111, rel=1e-3)
     assert targets["embedding"].shape == (5, 3)
+
+
+def test_of_children_a_teacher_may_have_less_to_say() -> None:
+    config = CONFIG.model_copy(update={"teacher_ages": (1.0, 59.0)})
+    targets = lesson(config, FACES, SAYS, 0.5).targets
+    np.testing.assert_allclose(targets["gender"], [0, 1, 0.125, 0.75, 0.25])
+    np.testing.assert_allclose(targets["age"].sum(axis=1), 1, rtol=1e-5)
