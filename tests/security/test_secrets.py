@@ -22,6 +22,7 @@ from tests.fixtures.waiting import wait_for
 
 RIGHT, WRONG, ADDED = "right-word/öf door", "wrong-word-of-yard", "added-w%rd-of-attic"
 QUERY, TOKEN, USER = "query-word-of-shed", "token-" + "9" * 30, "users-own-word"
+DATABASE = "database-word/of p@ges"
 PHONE = "key-of-tablet-" + "7" * 20
 LOOKS = (
     *("/", "/login", "/livez", "/readyz", "/metrics", "/api/cameras", "/api/cameras/door"),
@@ -34,7 +35,7 @@ LOOK_S, PART_BYTES = 1.5, 4096
 def spellings(stored: str) -> dict[str, str]:
     """Each secret as it is, as it stands in a URL, and as it goes over the wire."""
     found = {}
-    for secret in (RIGHT, WRONG, ADDED, QUERY, PHONE, TOKEN, USER, stored):
+    for secret in (RIGHT, WRONG, ADDED, QUERY, PHONE, TOKEN, USER, DATABASE, stored):
         found[secret] = secret
         found[quote(secret, safe="")] = secret
         for user in ("", "admin"):
@@ -98,6 +99,8 @@ def test_no_secret_is_anywhere_that_anybody_may_read(tmp_path: Path) -> None:
             f"shed=http://127.0.0.1:9/video?user=admin&password={QUERY} tablet=phone:{PHONE}",
             "FACESTREAM_ANNOTATOR_TOKEN_FILE": str(tmp_path / "token"),
             "FACESTREAM_ANNOTATOR_USERS_FILE": str(tmp_path / "users.yaml"),
+            "FACESTREAM_ANNOTATOR_COUNTS_URL": "postgresql://counter:"
+            f"{quote(DATABASE, safe='')}@127.0.0.1:9/counts",  # nobody is there
             "FACESTREAM_CAPTURE_ALLOW_LOCAL": "true",
             "XDG_DATA_HOME": str(tmp_path / "data"),
         }
