@@ -73,6 +73,9 @@ class FitConfig(_Frozen):
     weight_decay: float = Field(0.02, ge=0)
     clip_norm: float = Field(5.0, gt=0)
     ema: float = Field(0.999, ge=0, lt=1, description="momentum of the weights' moving average")
+    first_share: float = Field(
+        0.0, ge=0, lt=1, description="of the first weights in the final ones, which are their mean"
+    )
     mixed_precision: bool = Field(False, description="float16 on a GPU that gains by it")
     early_stop_epochs: int = Field(0, ge=0, description="stop after so many without gain; 0: never")
 

@@ -214,7 +214,9 @@ def fit(
         checkpoint.save(model, run_dir, progress)
         say(_line(record, len(plan)))
     if not compiled:
-        compile_for(config, model, 0.0, plan[progress.epoch - 1].learns)
+        last = plan[progress.epoch - 1]
+        schedule = _schedule(config, progress.epoch - 1, last, steps)
+        compile_for(config, model, schedule, last.learns)
         model.optimizer.build(model.trainable_variables)
         checkpoint.load(model, run_dir, progress)
     if model.optimizer.use_ema:

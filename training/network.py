@@ -15,7 +15,7 @@ import keras
 from keras import layers
 
 from training.config import NetworkConfig
-from training.warm_start import go_on_from
+from training.warm_start import go_on_from, layers_of
 
 BACKBONE = "mobilenetv2"
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -86,3 +86,19 @@ def with_embedding(model: keras.Model, dimensions: int) -> keras.Model:
     embedding = layers.Dense(dimensions, dtype="float32", name="embedding")(features)
     outputs = {**model.output, "embedding": embedding}
     return keras.Model(model.input, outputs, name=f"{model.name}_embedding")
+
+
+def mix_in(model: keras.Model, first: keras.Model, share: float) -> None:
+    """Make every weight of `model` a mean, to which that of `first` counts for `share`, 0–1.
+
+    What a network was, and what it became by learning further, are both right more often in their
+    middle: M. Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022.
+    """
+    pairs = zip(layers_of(model), layers_of(first), strict=True)
+    for layer, before in ((now, then) for now, then in pairs if now.count_params()):
+        layer.set_weights(
+            [
+                (1 - share) * new + share * old
+                for new, old in zip(layer.get_weights(), before.get_weights(), strict=True)
+            ]
+        )

@@ -27,6 +27,7 @@ from training.contact_sheet import save_contact_sheet
 from training.dataset import DataReport, Picture, load, parse_folds
 from training.faces import collect
 from training.fit import HISTORY_FILE, fit
+from training.network import build, mix_in
 from training.report import plot_curves
 from training.targets import lesson
 from training.teacher import read
@@ -101,6 +102,8 @@ def train(
     board = _Board(run)
     watching = [_Progress()] if sys.stderr.isatty() else []
     model = fit(config, to_learn, to_check, run, weights, board.then(say), watching)
+    if config.fit.first_share:
+        mix_in(model, build(config.network, weights), config.fit.first_share)
     final = run / record.WEIGHTS_FILE
     partial = final.with_name("partial.weights.h5")
     model.save_weights(partial)

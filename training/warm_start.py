@@ -40,7 +40,7 @@ def go_on_from(model: keras.Model, version: Path) -> None:
         ModelError: the version cannot be read, or is another network.
     """
     constants = _constants(version)
-    for layer in _layers(model):
+    for layer in layers_of(model):
         if isinstance(layer, keras.layers.Dropout):
             continue  # what it holds is the state of its random numbers
         weight_of = _WEIGHT_OF.get(type(layer), {})
@@ -59,11 +59,11 @@ def go_on_from(model: keras.Model, version: Path) -> None:
             variable.assign(value)
 
 
-def _layers(model: keras.Model) -> list[keras.layers.Layer]:
+def layers_of(model: keras.Model) -> list[keras.layers.Layer]:
     """All layers, those of models within it in place of these."""
     found = []
     for layer in model.layers:
-        found += _layers(layer) if isinstance(layer, keras.Model) else [layer]
+        found += layers_of(layer) if isinstance(layer, keras.Model) else [layer]
     return found
 
 

@@ -23,7 +23,7 @@ from training.checkpoint import read_progress, weights_file
 from training.config import TrainConfig
 from training.dataset import load
 from training.export import export, load_network
-from training.network import build
+from training.network import build, mix_in
 from training.publish import publish
 from training.teacher import Teacher, save
 from training.train import train
@@ -142,6 +142,29 @@ def test_a_killed_run_goes_on_to_the_same_weights(
     unbroken, resumed = _weights(run, record.WEIGHTS_FILE), _weights(killed, record.WEIGHTS_FILE)
     for expected, actual in zip(unbroken, resumed, strict=True):
         np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-6)
+
+
+def test_a_finished_run_ends_again_with_the_same_weights(
+    data: Path, cache: Path, run: Path, tmp_path: Path
+) -> None:
+    again = tmp_path / "again"
+    shutil.copytree(run, again)
+    (again / record.WEIGHTS_FILE).unlink()
+    train(_config(), data, again, cache, None, lambda line: None)
+    for first, second in zip(
+        _weights(run, record.WEIGHTS_FILE), _weights(again, record.WEIGHTS_FILE), strict=True
+    ):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_the_first_weights_have_their_share_in_the_mean() -> None:
+    model, first = (build(_config().network, None) for _ in range(2))
+    pairs = zip(model.get_weights(), first.get_weights(), strict=True)
+    wanted = [0.75 * now + 0.25 * then for now, then in pairs if now.dtype == np.float32]
+    mix_in(model, first, 0.25)
+    found = [weights for weights in model.get_weights() if weights.dtype == np.float32]
+    for mean, should_be in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(mean, should_be, atol=1e-6)
 
 
 def test_a_run_folder_is_not_reused_for_other_settings(run: Path, data: Path, cache: Path) -> None:
