@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from services.common.messages import decode_frame
 from services.stack.h264_clip import Clip
 from services.stack.rtsp_server import RtspServer, running
 from tests.fixtures.stack import ROOT, free_port, make_clip
+from tests.fixtures.waiting import wait_for
 
 NAMES = ("a", "b", "c", "d")
 LEASE_S = 2.0
@@ -51,11 +51,6 @@ class _Cameras:
                 if not seen or seen[-1] != frame.session:
                     seen.append(frame.session)
 
-    def shares(self) -> Counter[str]:
-        """How many cameras each replica holds."""
-        holders: Any = self.client.hgetall(streams.HOLDERS_KEY)
-        return Counter(holder.decode() for holder in holders.values())
-
     def held_by(self, replica: _Replica) -> list[str]:
         """The names of the cameras that it holds."""
         holders: Any = self.client.hgetall(streams.HOLDERS_KEY)
@@ -68,11 +63,13 @@ class _Cameras:
 
     def until(self, holds: Callable[[], object], what: str, deadline_s: float) -> float:
         """Look on until something holds; returns after how many seconds."""
-        began = time.monotonic()
-        while not holds():
+
+        def look_on() -> object:
             self.look()
-            assert time.monotonic() - began < deadline_s, f"not within {deadline_s:g} s: {what}"
-            time.sleep(0.02)
+            return holds()
+
+        began = time.monotonic()
+        wait_for(look_on, what, deadline_s)
         return time.monotonic() - began
 
     def no_stale_picture_came(self) -> bool:
@@ -103,8 +100,7 @@ class _Replica:
         )
 
     def holds(self, cameras: _Cameras, number: int) -> bool:
-        shares = cameras.shares()
-        return any(n == number and name.endswith(f"-{self.port}") for name, n in shares.items())
+        return len(cameras.held_by(self)) == number
 
     def end(self) -> None:
         if self.process.poll() is None:

@@ -7,8 +7,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -27,6 +26,7 @@ from services.common.reach import EVERYWHERE, Reach
 from services.common.redaction import LogRedaction
 from services.stack.h264_clip import Clip
 from services.stack.rtsp_server import RtspServer, running
+from tests.fixtures.listener import serving
 
 FPS = 15
 PASSWORD = "p@ss/wörd"
@@ -114,35 +114,6 @@ def mp4(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-@contextmanager
-def _host(answer: Answer) -> Iterator[int]:
-    """A TCP host that does as told with each connection; yields its port."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    connections: list[socket.socket] = []
-
-    def serve_one(connection: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            answer(connection)
-
-    def run() -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = listener.accept()
-                connections.append(connection)
-                threading.Thread(target=serve_one, args=(connection,), daemon=True).start()
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    try:
-        yield int(listener.getsockname()[1])
-    finally:
-        listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-        for connection in connections:
-            connection.close()
-        thread.join(2)
-
-
 def _say_nothing(connection: socket.socket) -> None:
     while connection.recv(4096):
         pass
@@ -155,6 +126,7 @@ def _http(head: str, *bodies: bytes) -> Answer:
         for body in bodies:
             connection.sendall(body)
         connection.shutdown(socket.SHUT_WR)
+        _say_nothing(connection)
 
     return answer
 
@@ -196,7 +168,7 @@ def test_the_first_frame_does_not_wait_for_the_second_key_frame(
 def test_mjpeg_over_http_as_phones_send_it(reading: Reading) -> None:
     parts = [_part(_jpeg(value)) for value in range(0, 250, 25)]
     head = "200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=frame"
-    with _host(_http(head, *parts)) as port:
+    with serving(_http(head, *parts)) as port:
         frames = reading.frames(f"http://127.0.0.1:{port}/video", 9)
         assert (frames[0].video.width, frames[0].video.height) == (160, 120)
         with pytest.raises(CameraError, match="broke off"):
@@ -207,7 +179,7 @@ def test_a_truncated_jpeg_is_counted_and_the_next_one_is_shown(reading: Reading)
     good = _jpeg(100)
     parts = [_part(good), _part(good[:40]), _part(b"\xff\xd8rubbish"), _part(good), _part(good)]
     head = "200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=frame"
-    with _host(_http(head, *parts)) as port:
+    with serving(_http(head, *parts)) as port:
         assert len(reading.frames(f"http://127.0.0.1:{port}/video", 3)) == 3
     assert reading.corrupt >= 1
 
@@ -227,7 +199,7 @@ def test_a_truncated_jpeg_is_counted_and_the_next_one_is_shown(reading: Reading)
 def test_a_host_that_is_no_camera_is_named_with_the_reason(
     reading: Reading, answer: Answer, url: str, said: str
 ) -> None:
-    with _host(answer) as port:
+    with serving(answer) as port:
         place = f"127.0.0.1:{port}"
         with pytest.raises(CameraError, match=said) as caught:
             reading.frames(url.format(place), 1)
@@ -242,7 +214,7 @@ def test_a_stream_that_falls_silent_is_given_up(reading: Reading) -> None:
         connection.sendall(b"boundary=frame\r\n\r\n" + _part(_jpeg(9)) * 4)
         _say_nothing(connection)
 
-    with _host(answer) as port, pytest.raises(CameraError, match="nothing came for 1 s"):
+    with serving(answer) as port, pytest.raises(CameraError, match="nothing came for 1 s"):
         reading.frames(f"http://127.0.0.1:{port}/video", 99)
 
 
@@ -345,7 +317,7 @@ def test_a_password_is_in_no_log_line_and_no_reason(
 def test_what_was_added_calls_nobody_on_this_machine(reading: Reading) -> None:
     asked: list[bytes] = []
     reading.reach = Reach("a camera", allow_local="THE_SETTING=true")
-    with _host(lambda connection: asked.append(connection.recv(4096))) as port:
+    with serving(lambda connection: asked.append(connection.recv(4096))) as port:
         for host in ("127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "0"):
             for scheme in ("rtsp", "rtsps", "http", "https"):
                 with pytest.raises(CameraError, match="THE_SETTING=true"):
@@ -367,7 +339,7 @@ def test_a_name_that_leads_elsewhere_later_is_of_no_use(
 
     monkeypatch.setattr(reach, "_look_up", lambda host, port: ["127.0.0.1"])
     reading.reach = Reach("a camera", this_machine=True)
-    with _host(answer) as port:
+    with serving(answer) as port:
         reading.frames(f"http://ann:pass@camera.invalid:{port}/video", 1)
         assert f"\r\nHost: camera.invalid:{port}\r\n".encode() in asked[0]
         assert asked[0].count(b"Host:") == 1
@@ -376,8 +348,8 @@ def test_a_name_that_leads_elsewhere_later_is_of_no_use(
 def test_what_was_added_is_not_sent_on_by_a_redirect(reading: Reading) -> None:
     asked: list[bytes] = []
     reading.reach = Reach("a camera", this_machine=True)  # for the one that redirects
-    with _host(lambda connection: asked.append(connection.recv(4096))) as inside:
+    with serving(lambda connection: asked.append(connection.recv(4096))) as inside:
         away = f"302 Found\r\nLocation: http://127.0.0.1:{inside}/secret"
-        with _host(_http(away)) as port, pytest.raises(CameraError):
+        with serving(_http(away)) as port, pytest.raises(CameraError):
             reading.frames(f"http://127.0.0.1:{port}/video", 1)
     assert asked == []

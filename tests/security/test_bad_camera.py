@@ -30,10 +30,10 @@ from tests.fixtures.bad_camera import (
     jpeg_that_says,
     send_pictures,
     sequence_parameters,
-    serving,
     speak_mjpeg,
     speak_rtsp,
 )
+from tests.fixtures.listener import serving
 from tests.fixtures.stack import ROOT, make_clip
 from tests.fixtures.waiting import wait_for
 
