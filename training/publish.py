@@ -74,6 +74,7 @@ def publish(
 
     def describe(model: ExportedModel) -> tuple[dict[str, Any], str]:
         judged = evaluate(model, data, folds, say)
+        judged["model"]["path"] = str(destination)  # where it will be, not where it is judged
         _keep(run / EVALUATION_FILE, judged)
         plot_evaluation(judged, run / "evaluation.png")
         harms: list[dict[str, Any]] | None = None

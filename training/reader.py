@@ -12,9 +12,12 @@ import numpy as np
 from keras import layers, ops
 from numpy.typing import NDArray
 
+from training.config import LossConfig
+from training.losses import AgeLoss, GenderLoss
+
 _EPOCHS, _BATCH, _UNITS, _PEAK_RATE, _WEIGHT_DECAY = 20, 128, 512, 1e-3, 0.05
 _DROPOUT_IN, _DROPOUT_BETWEEN = 0.3, 0.6
-_EXPECTATION, _GENDER, _SMOOTHING = 0.2, 2.5, 0.02
+_LOSS = LossConfig(age_distribution=1.0, age_expectation=0.2, gender=2.5, gender_smoothing=0.02)
 _OUTLIER = 6.0  # deviations
 
 
@@ -59,20 +62,12 @@ def _reader(
     x = layers.Dense(_UNITS, activation="silu")(x)
     x = layers.Dropout(_DROPOUT_BETWEEN)(x)
     model = keras.Model(seen, [layers.Dense(age.shape[1])(x), layers.Dense(1)(x)])
-    years = ops.arange(age.shape[1], dtype="float32")
-
-    def age_loss(target: keras.KerasTensor, logits: keras.KerasTensor) -> keras.KerasTensor:
-        apart = ops.sum((ops.softmax(logits) - target) * years, axis=-1)
-        return _EXPECTATION * ops.abs(apart) - ops.sum(target * ops.log_softmax(logits), axis=-1)
-
-    gender_loss = keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=_SMOOTHING)
     rate = keras.optimizers.schedules.CosineDecay(
         _PEAK_RATE, max(1, _EPOCHS * (len(inputs) // _BATCH))
     )
     model.compile(
         keras.optimizers.AdamW(rate, weight_decay=_WEIGHT_DECAY),
-        loss=[age_loss, gender_loss],
-        loss_weights=[1, _GENDER],
+        loss=[AgeLoss(_LOSS), GenderLoss(_LOSS)],
         jit_compile=False,
     )
     model.fit(inputs, [age, female], epochs=_EPOCHS, batch_size=_BATCH, verbose=0)

@@ -26,10 +26,6 @@ class Teacher:
     female: NDArray[np.float32]
     embedding: NDArray[np.float32]
 
-    def at(self, keep: NDArray[np.intp]) -> Teacher:
-        """The word on the faces at these positions."""
-        return Teacher(self.age[keep], self.female[keep], self.embedding[keep])
-
 
 def save(path: Path, teacher: Teacher, pictures: Sequence[Picture]) -> None:
     """Keep the word on these pictures, by the digests of their bytes."""
