@@ -6,6 +6,11 @@ from deploy.grafana.panels import Panel, Query, rate, stat
 
 _CAMERA = '{camera=~"$camera"}'
 
+
+def _query(metric: str, legend: str, by: str = "camera") -> Query:
+    return Query(rate(metric, by, _CAMERA), legend)
+
+
 PANELS = [
     stat("Frames a second", f"sum(camera:frames:rate1m{_CAMERA})"),
     stat("Faces followed", f"sum(facestream_capture_tracks{_CAMERA})"),
@@ -20,31 +25,27 @@ PANELS = [
     Panel(
         "Frames a second",
         [
-            Query(rate("facestream_capture_frames_total", "camera", _CAMERA), "read {{camera}}"),
-            Query(
-                rate("facestream_capture_frames_published_total", "camera", _CAMERA),
-                "sent with picture {{camera}}",
-            ),
-            Query(
-                rate("facestream_annotator_frames_drawn_total", "camera", _CAMERA),
-                "drawn {{camera}}",
-            ),
+            _query("facestream_capture_frames_total", "read {{camera}}"),
+            _query("facestream_capture_frames_published_total", "sent with picture {{camera}}"),
+            _query("facestream_annotator_frames_drawn_total", "drawn {{camera}}"),
         ],
         width=12,
     ),
     Panel(
         "Frames dropped a second",
         [
-            Query(
-                rate("facestream_capture_frames_dropped_total", "camera, reason", _CAMERA),
+            _query(
+                "facestream_capture_frames_dropped_total",
                 "{{camera}} capture: {{reason}}",
+                by="camera, reason",
             ),
-            Query(
-                rate("facestream_annotator_frames_dropped_total", "camera, reason", _CAMERA),
+            _query(
+                "facestream_annotator_frames_dropped_total",
                 "{{camera}} annotator: {{reason}}",
+                by="camera, reason",
             ),
-            Query(
-                rate("facestream_annotator_viewer_frames_skipped_total", "camera", _CAMERA),
+            _query(
+                "facestream_annotator_viewer_frames_skipped_total",
                 "{{camera}} skipped for slow viewers",
             ),
         ],
@@ -52,29 +53,23 @@ PANELS = [
     ),
     Panel(
         "Detector runs a second",
-        [Query(rate("facestream_capture_detections_total", "camera", _CAMERA), "{{camera}}")],
+        [_query("facestream_capture_detections_total", "{{camera}}")],
     ),
     Panel(
         "Faces a second",
         [
-            Query(
-                rate("facestream_capture_faces_found_total", "camera", _CAMERA), "found {{camera}}"
-            ),
-            Query(
-                rate("facestream_capture_faces_published_total", "camera", _CAMERA),
-                "sent {{camera}}",
-            ),
-            Query(
-                rate("facestream_annotator_results_total", "camera", _CAMERA), "result {{camera}}"
-            ),
+            _query("facestream_capture_faces_found_total", "found {{camera}}"),
+            _query("facestream_capture_faces_published_total", "sent {{camera}}"),
+            _query("facestream_annotator_results_total", "result {{camera}}"),
         ],
     ),
     Panel(
         "Faces dropped a second",
         [
-            Query(
-                rate("facestream_capture_faces_dropped_total", "camera, reason", _CAMERA),
+            _query(
+                "facestream_capture_faces_dropped_total",
                 "{{camera}} {{reason}}",
+                by="camera, reason",
             )
         ],
     ),

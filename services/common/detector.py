@@ -104,7 +104,7 @@ class FaceDetector:
         landmarks = (places[:, 4:].reshape(-1, 5, 2) + cells[:, None]) * strides[:, None]
         boxes, scores = np.hstack([centres - sizes / 2, sizes]), np.sqrt(product[keep])
         best = _best(boxes, scores, self._min_score, self._nms_iou)
-        return Faces(boxes[best], landmarks[best], scores[best])
+        return Faces(boxes, landmarks, scores).only(best)
 
 
 def _best(

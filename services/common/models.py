@@ -6,3 +6,14 @@ from pathlib import Path
 
 MODELS_DIR = Path(__file__).resolve().parents[2] / "models"
 SAVED_MODEL = "saved_model.pb"  # the file that makes `<model>/<version>/` a version
+
+
+def versions_of(model: Path) -> dict[int, Path]:
+    """The versions in `models/<name>`, by number; none where it is no folder of a model."""
+    if not model.is_dir():
+        return {}
+    return {
+        int(inner.name): inner
+        for inner in model.iterdir()
+        if inner.name.isascii() and inner.name.isdigit() and (inner / SAVED_MODEL).is_file()
+    }

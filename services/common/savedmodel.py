@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from services.common.errors import ModelError
 from services.common.models import MODELS_DIR as MODELS_DIR
-from services.common.models import SAVED_MODEL
+from services.common.models import SAVED_MODEL, versions_of
 
 INFO_FILE = "model.json"
 Answers = dict[str, NDArray[np.float32]]
@@ -27,16 +27,19 @@ def newest_version(model: Path) -> Path:
     """The folder of the newest version under `models/<name>`, or the version's folder itself.
 
     Raises:
-        ModelError: there is no SavedModel.
+        ModelError: there is no SavedModel, or the folder cannot be read.
     """
     if (model / SAVED_MODEL).is_file():
         return model
-    versions = [p for p in model.glob("*") if p.name.isdigit() and (p / SAVED_MODEL).is_file()]
+    try:
+        versions = versions_of(model)
+    except OSError as error:
+        raise ModelError(f"{model}: {error.strerror}") from None
     if not versions:
         raise ModelError(
             f"{model}: no exported model here; give models/<name> or one version of it"
         )
-    return max(versions, key=lambda p: int(p.name))
+    return versions[max(versions)]
 
 
 class ExportedModel:

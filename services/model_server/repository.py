@@ -19,7 +19,7 @@ from typing import Generic, TypeVar
 
 from services.common.errors import ModelError
 from services.common.metrics import ModelServerMetrics
-from services.common.models import SAVED_MODEL
+from services.common.models import versions_of
 
 log = logging.getLogger(__name__)
 
@@ -162,7 +162,7 @@ class Repository(Generic[T]):
             found = {name: self._current(self._dir / name) for name in self.served()}
         for folder in folders:
             try:
-                versions = _versions(folder)
+                versions = versions_of(folder)
             except OSError as error:
                 unreadable[folder] = str(error.strerror)
                 versions = self._current(folder)
@@ -241,17 +241,6 @@ class Repository(Generic[T]):
         ended.sort(key=lambda v: (bool(v.error), v.number))
         for version in ended[: max(0, len(ended) - _MAX_ENDED)]:
             del entry.versions[version.number]
-
-
-def _versions(folder: Path) -> dict[int, Path]:
-    """Versions of a model by number; none where `folder` is not one."""
-    if not folder.is_dir():
-        return {}
-    return {
-        int(inner.name): inner
-        for inner in folder.iterdir()
-        if inner.name.isascii() and inner.name.isdigit() and (inner / SAVED_MODEL).is_file()
-    }
 
 
 def _stamp(folder: Path) -> Stamp:

@@ -103,7 +103,7 @@ class CountingSettings(CommonSettings):
             raise ValueError("counts_url or counts_url_file, not both")
         return self
 
-    @field_validator("counts_url")
+    @field_validator("counts_url", "webhook_url")
     @classmethod
     def _is_kept_secret(cls, url: SecretStr | None) -> SecretStr | None:
         if url is None or not url.get_secret_value():
@@ -114,12 +114,11 @@ class CountingSettings(CommonSettings):
     @field_validator("webhook_url")
     @classmethod
     def _is_http(cls, url: SecretStr | None) -> SecretStr | None:
-        if url is None or not url.get_secret_value():
+        if url is None:
             return None
         parts = urlsplit(url.get_secret_value())
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("write it as http://host/path or https://host/path")
-        remember_url(url.get_secret_value())
         if parts.username is not None:
             raise ValueError("it may carry no user and password; webhook_secret signs what is sent")
         return url

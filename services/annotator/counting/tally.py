@@ -109,7 +109,7 @@ class Tally:
         """Count who is in view, keep and tell it, and close what was opened."""
         self.finish()
         await self.keep()
-        lost = self._waiting.total()
+        lost = self._unkept.total() + sum(self._batch.counts.values() if self._batch else ())
         if lost:
             self._metrics.counts_dropped.inc(lost)
             _log.warning("%d counts are lost: they could not be kept", lost)
@@ -156,7 +156,7 @@ class Tally:
         """Write to the ledger what is not in it yet, and delete what is too old."""
         async with self._keeping:
             try:
-                while self._batch is not None or self._unkept:
+                while self._is_waiting:
                     if self._batch is None:
                         self._batch = self._next_batch()
                     await asyncio.to_thread(self._ledger.add, self._batch)
@@ -174,7 +174,7 @@ class Tally:
             BadQuestion: too many rows.
             CountsError: the ledger cannot be read.
         """
-        if self._waiting:
+        if self._is_waiting:
             await self.keep()
         async with self._keeping:
             return await asyncio.to_thread(stats.answer, asked, self._ledger.sums)
@@ -224,9 +224,9 @@ class Tally:
             self._metrics.counts_dropped.inc(number)
 
     @property
-    def _waiting(self) -> Counter[Key]:
-        """All that is not in the ledger, as far as is known."""
-        return self._unkept + Counter(self._batch.counts if self._batch else {})
+    def _is_waiting(self) -> bool:
+        """Whether anything is not in the ledger, as far as is known."""
+        return self._batch is not None or bool(self._unkept)
 
     def _say(self, trouble: str | None) -> None:
         if trouble is not None and self.trouble is None:
