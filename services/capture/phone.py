@@ -21,7 +21,7 @@ from services.common.broker import BROKER_ERRORS, explain
 from services.common.cameras import Camera
 from services.common.errors import CameraError
 from services.common.messages import now_us
-from services.common.phones import MAX_PHONE_SIDE_PX, take_picture
+from services.common.phones import MAX_PHONE_SIDE_PX, has_allowed_size, take_picture
 
 _WAIT_S = 0.5  # so that a reader that is to stop does
 _SILENT = "the phone sends nothing: open its link there, and keep that page in front"
@@ -76,7 +76,7 @@ def read_phone(
 def _decoded(decoder: VideoCodecContext, jpeg: bytes) -> av.VideoFrame | None:
     try:
         height, width = simplejpeg.decode_jpeg_header(jpeg)[:2]
-        if not 1 < min(height, width) <= max(height, width) <= MAX_PHONE_SIDE_PX:
+        if not has_allowed_size(height, width):
             return None
         frame = decoder.decode(av.Packet(jpeg))[0]
     except (av.FFmpegError, ValueError, IndexError):

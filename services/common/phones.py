@@ -32,6 +32,11 @@ def phone_key_of(camera: Camera) -> str | None:
     return camera.url.get_secret_value().partition(":")[2] if camera.is_phone else None
 
 
+def has_allowed_size(height: int, width: int) -> bool:
+    """Whether a phone's picture may have so many pixels each way: 2 to `MAX_PHONE_SIDE_PX`."""
+    return 1 < min(height, width) <= max(height, width) <= MAX_PHONE_SIDE_PX
+
+
 async def put_picture(broker: redis.asyncio.Redis, camera: str, jpeg: bytes) -> int:
     """Hand a picture to capture; returns how many older ones, not read yet, it pushed out.
 

@@ -27,13 +27,14 @@ from services.stack.demo_camera import cache_folder
 from services.stack.demo_clip import ensure_clip
 from tests.bench.camera_bank import CameraBank
 from tests.bench.clip import numbered_clip
-from tests.bench.measure import HEIGHT_PX, free_port
+from tests.bench.measure import HEIGHT_PX
 from tests.bench.plot import Curve, figure
 from tests.bench.report import tell
 from tests.bench.rig import Rig
 from tests.bench.rivals import decoding_ms
 from tests.bench.scaling import crops, face_message
 from tests.bench.stage import Stage, per_frame_ms, share_received
+from tests.fixtures.stack import free_port
 
 CAMERAS = (1, 2, 4, 8, 12)
 BACKLOGS = (1, 2, 4, 8, 16, 32, 64)

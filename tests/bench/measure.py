@@ -8,7 +8,6 @@ so that each sees all of it.
 
 from __future__ import annotations
 
-import socket
 import tempfile
 import time
 from collections.abc import Callable
@@ -36,6 +35,7 @@ from tests.bench.stage import (
     share_received,
 )
 from tests.bench.viewers import Listener, Lookout, Viewer
+from tests.fixtures.stack import free_port
 
 HEIGHT_PX = 720
 _LATE_S = 0.05  # p95 lateness up to which a number of streams counts as carried
@@ -299,11 +299,3 @@ def _gather(rounds: list[Figures]) -> Figures:
         else [r[key] for r in rounds]
         for key, value in first.items()
     }
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

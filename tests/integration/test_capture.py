@@ -29,6 +29,7 @@ from services.common.cameras import Camera, CameraRegistry, CameraStatus
 from services.common.messages import Frame, decode_face, decode_frame
 from services.stack.h264_clip import Clip
 from services.stack.rtsp_server import RtspServer, running
+from tests.fixtures.stack import free_port
 from tests.fixtures.waiting import wait_for
 
 SAMPLES = Path(__file__).parents[2] / "samples"
@@ -209,7 +210,7 @@ def test_every_face_is_counted_once(
 ) -> None:
     monkeypatch.setattr(streams, "FACES_CAP", 3)
     client = redis.Redis.from_url(broker_url)
-    port = _free_port()
+    port = free_port()
     settings = _settings(broker_url, health_port=port, sample_interval_s=0.01)
     key = streams.faces_key(0)
     with _capture(settings, _camera("door", rtsp)):
@@ -262,7 +263,7 @@ def test_a_camera_that_goes_away_comes_back(broker_url: str, clip: Path) -> None
 def test_a_broker_that_forgot_everything_is_told_again(tmp_path: Path, rtsp: str) -> None:
     path = tmp_path / "broker.sock"
     url = f"unix://{path}"
-    port = _free_port()
+    port = free_port()
     with _capture(_settings(url, health_port=port), _camera("door", rtsp)):
         wait_for(lambda: _ready(port) == 503, "it says that the broker is missing")
         with ValkeyServer(unix_socket_path=path):
@@ -401,12 +402,6 @@ def test_what_stays_away_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureF
     aloud = [r.getMessage() for r in caplog.records if r.levelno >= logging.INFO]
     assert sum("broker is away" in line for line in aloud) <= 2, "at the start, and in between"
     assert sum("refuses the connection" in line for line in aloud) == 1
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _ready(port: int) -> int:

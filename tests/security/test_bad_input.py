@@ -6,7 +6,7 @@ import json
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -27,7 +27,7 @@ from services.annotator.phone.routes import _what_is_wrong
 from services.annotator.picture import decode
 from services.capture.phone import _decoded, _decoder
 from services.capture.settings import CaptureSettings
-from services.common import redaction, serving
+from services.common import serving
 from services.common.cameras import Camera, CameraStatus, load_cameras
 from services.common.errors import (
     FacestreamError,
@@ -67,15 +67,6 @@ MESSAGES: list[tuple[Callable[[dict[bytes, bytes]], object], dict[bytes, bytes]]
     (decode_face, encode(Face(camera="door", track=1, quality=0.5, size_px=64), JPEG)),
     (decode_result, encode(Result(camera="door", age=30, age_std=5, female=0.5))),
 ]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _what_is_remembered_here_is_forgotten() -> Iterator[None]:
-    """Words of chance that were passwords here must not be scrubbed from other tests' lines."""
-    before = dict(redaction._secrets)
-    yield
-    redaction._secrets.clear()
-    redaction._secrets.update(before)
 
 
 def one_line(error: FacestreamError) -> None:

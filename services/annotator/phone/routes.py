@@ -32,6 +32,7 @@ from services.common.names import Name
 from services.common.phones import (
     MAX_PHONE_PICTURE_BYTES,
     MAX_PHONE_SIDE_PX,
+    has_allowed_size,
     new_phone_url,
     phone_key_of,
     put_picture,
@@ -179,7 +180,7 @@ def _what_is_wrong(jpeg: bytes) -> tuple[str, str]:
         height, width = simplejpeg.decode_jpeg_header(jpeg)[:2]
     except ValueError:
         return "corrupt", "not a JPEG picture"
-    if not 1 < min(height, width) <= max(height, width) <= MAX_PHONE_SIDE_PX:
+    if not has_allowed_size(height, width):
         return "size", f"a picture's sides have 2 to {MAX_PHONE_SIDE_PX} pixels"
     return "", ""
 

@@ -231,8 +231,7 @@ def test_a_wrong_password_is_told_without_it(database: Postgres) -> None:
     url = database.url.replace(quote(PASSWORD, safe=""), "geheim99")
     with pytest.raises(CountsError) as told:
         SqlLedger(url).forget_before(0)
-    assert 'authentication failed for user "counter"' in str(told.value)
-    assert "geheim99" not in str(told.value)
+    assert str(told.value) == 'password authentication failed for user "counter"'
 
 
 def test_the_servers_certificate_is_checked_where_it_is_asked_for(
