@@ -46,6 +46,7 @@ def main() -> int:
     parser.add_argument("--note", default="", help="kept in the record: what else the machine did")
     arguments = parser.parse_args()
     asked = {"all": tuple(_MINUTES), "page": ()}.get(arguments.what, (arguments.what,))
+    arguments.into.mkdir(parents=True, exist_ok=True)
     good = [_is_good(name, arguments) for name in asked]
     if arguments.what in ("all", "page"):
         page = PAGE if arguments.into == RECORDS else arguments.into / PAGE.name
