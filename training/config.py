@@ -76,6 +76,9 @@ class FitConfig(_Frozen):
     first_share: float = Field(
         0.0, ge=0, lt=1, description="of the first weights in the final ones, which are their mean"
     )
+    mixup: float = Field(
+        0.0, ge=0, description="faces blend in pairs, by shares of Beta(mixup, mixup); 0: none do"
+    )
     mixed_precision: bool = Field(False, description="float16 on a GPU that gains by it")
     early_stop_epochs: int = Field(0, ge=0, description="stop after so many without gain; 0: never")
 

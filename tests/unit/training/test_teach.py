@@ -6,7 +6,7 @@ import pytest
 from training.config import LossConfig
 from training.reader import cross_fitted
 from training.targets import soft_ages
-from training.teach import alike
+from training.teach import alike, both_ways
 
 COUNT = 300
 
@@ -29,3 +29,10 @@ def test_embeddings_count_alike_however_long() -> None:
     for part in parts:
         np.testing.assert_allclose(part.mean(axis=0), 0, atol=1e-5)
         assert np.square(part).sum(axis=1).mean() == pytest.approx(0.5, rel=1e-4)
+
+
+def test_a_face_and_its_mirror_image_are_seen_alike() -> None:
+    crops = np.random.default_rng(0).integers(0, 256, (3, 4, 6, 3), np.uint8)
+    left, right = both_ways(lambda c: (c[:, :, 0, 0] * 1.0, c[:, :, -1, 0] * 1.0), crops)
+    np.testing.assert_array_equal(left, right)
+    np.testing.assert_allclose(left, (crops[:, :, 0, 0] / 2.0 + crops[:, :, -1, 0] / 2.0))
