@@ -21,6 +21,7 @@ from services.capture.motion import MotionGate
 from services.capture.picture import (
     Picture,
     detector_input,
+    face_apart,
     face_crop,
     face_luma,
     picture_of,
@@ -65,9 +66,9 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class _Sight:
-    picture: Picture
-    captured_us: int
+    picture: Picture  # of the face alone
     landmarks: NDArray[np.float32]
+    captured_us: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +132,11 @@ class FaceFinder:
             worth = self._quality(picture, box, score, points)
             if worth <= 0:
                 continue
-            moment = Moment(now, worth, _Sight(picture, captured_us, points))
-            best = self._sampler.offer(face.track, moment)
+            try:
+                sight = _Sight(*face_apart(picture, points), captured_us)
+            except ValueError:  # its landmarks lie outside the picture
+                continue
+            best = self._sampler.offer(face.track, Moment(now, worth, sight))
             if best is not None:
                 chosen.append((face.track, best))
         self._sampler.keep(self._tracker.kept())

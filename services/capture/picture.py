@@ -8,7 +8,7 @@ and full range, BT.601 and BT.709 are told apart here and nowhere else.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import av
 import cv2
@@ -137,13 +137,41 @@ def face_crop(picture: Picture, landmarks: NDArray[np.float32], size_px: int) ->
     Raises:
         ValueError: the landmarks are degenerate or the face lies outside the picture.
     """
-    x0, y0, x1, y1 = source_region(landmarks, picture.width, picture.height)
-    if x1 <= x0 or y1 <= y0:
-        raise ValueError("the face lies outside the picture")
+    x0, y0, x1, y1 = _region_of_face(picture, landmarks)
     region = _region_rgb(picture, *_lying(picture, x0, y0, x1, y1))
     if picture.rotate:
         region = cv2.rotate(region, _TURNS[picture.rotate])
     return align(region, landmarks - np.array([x0, y0], np.float32), size_px)
+
+
+def face_apart(
+    picture: Picture, landmarks: NDArray[np.float32]
+) -> tuple[Picture, NDArray[np.float32]]:
+    """A face in a small picture of its own, copied, and its landmarks there.
+
+    A face that waits to be cut would else keep the decoder's whole frame: 1.4 MB at 720p, 3.1 MB at
+    1080p, for each face.
+
+    Raises:
+        ValueError: as `face_crop`, which makes the same of it as of the whole picture.
+    """
+    x0, y0, x1, y1 = _region_of_face(picture, landmarks)
+    part = _lying(picture, x0, y0, x1, y1)
+    chroma = _chroma(*part)
+    apart = replace(
+        picture,
+        y=picture.y[part[1] : part[3], part[0] : part[2]].copy(),
+        u=picture.u[chroma].copy(),
+        v=picture.v[chroma].copy(),
+    )
+    return apart, landmarks - np.array([x0, y0], np.float32)
+
+
+def _region_of_face(picture: Picture, landmarks: NDArray[np.float32]) -> tuple[int, int, int, int]:
+    x0, y0, x1, y1 = source_region(landmarks, picture.width, picture.height)
+    if x1 <= x0 or y1 <= y0:
+        raise ValueError("the face lies outside the picture")
+    return x0, y0, x1, y1
 
 
 def face_luma(picture: Picture, box: tuple[float, float, float, float]) -> Plane:
@@ -203,7 +231,7 @@ def _resize(plane: Plane, size: tuple[int, int], target: Plane) -> None:
 
 def _region_rgb(picture: Picture, x0: int, y0: int, x1: int, y1: int) -> Plane:
     size = (x1 - x0, y1 - y0)
-    cut = np.s_[y0 // 2 : (y1 + 1) // 2, x0 // 2 : (x1 + 1) // 2]
+    cut = _chroma(x0, y0, x1, y1)
     # Chroma back to full size as decoders do it: two by two pixels share a sample.
     u, v = (
         cv2.resize(plane[cut], size, interpolation=cv2.INTER_LINEAR)
@@ -212,6 +240,11 @@ def _region_rgb(picture: Picture, x0: int, y0: int, x1: int, y1: int) -> Plane:
     matrix = _RGB_MATRIX[picture.is_full_range, picture.is_bt709]
     region: Plane = cv2.transform(cv2.merge((picture.y[y0:y1, x0:x1], u, v)), matrix)
     return region
+
+
+def _chroma(x0: int, y0: int, x1: int, y1: int) -> tuple[slice, slice]:
+    """Where a rectangle of the brightness lies in the planes of colour."""
+    return np.s_[y0 // 2 : (y1 + 1) // 2, x0 // 2 : (x1 + 1) // 2]
 
 
 def _to_jfif(picture: Picture) -> tuple[Plane, Plane, Plane]:

@@ -10,7 +10,14 @@ import pytest
 import simplejpeg
 from numpy.typing import NDArray
 
-from services.capture.picture import detector_input, face_crop, face_luma, picture_of, to_jpeg
+from services.capture.picture import (
+    detector_input,
+    face_apart,
+    face_crop,
+    face_luma,
+    picture_of,
+    to_jpeg,
+)
 from services.common.alignment import align
 from services.common.cameras import Rotation
 
@@ -95,6 +102,19 @@ def test_odd_sizes_are_no_trouble(rgb: Picture) -> None:
     assert simplejpeg.decode_jpeg(to_jpeg(picture, 80)).shape == (333, 301, 3)
     assert face_crop(picture, LANDMARKS, 160).shape == (160, 160, 3)
     detector_input(picture, 384, 640)
+
+
+@pytest.mark.parametrize("rotate", get_args(Rotation))
+@pytest.mark.parametrize("shift", [(0, 0), (-150, -90), (170, 101)])  # inside, over two corners
+def test_a_face_apart_is_cut_as_from_the_whole_picture(
+    rgb: Picture, rotate: Rotation, shift: tuple[int, int]
+) -> None:
+    picture = picture_of(_frame(rgb, "yuv420p", "ITU601", "MPEG"), rotate)
+    landmarks = LANDMARKS + np.array(shift, np.float32)
+    apart, there = face_apart(picture, landmarks)
+    assert apart.y.base is None  # nothing of the frame is held
+    assert apart.y.size < picture.y.size / 2
+    np.testing.assert_array_equal(face_crop(apart, there, 160), face_crop(picture, landmarks, 160))
 
 
 def test_a_face_outside_the_picture_is_refused(rgb: Picture) -> None:
