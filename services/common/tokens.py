@@ -8,6 +8,7 @@ from pathlib import Path
 
 from services.common.errors import SettingsError
 from services.common.redaction import remember
+from services.common.text_file import read_text
 
 MIN_TOKEN_CHARS = 24
 _TOKEN_BYTES = 24
@@ -29,12 +30,7 @@ def read_token(file: Path) -> str:
     Raises:
         SettingsError: unreadable, or no token that is hard to guess.
     """
-    try:
-        token = file.read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise SettingsError(f"{file}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise SettingsError(f"{file}: not text in UTF-8") from None
+    token = read_text(file).strip()
     if len(token) < MIN_TOKEN_CHARS or not _TOKEN.fullmatch(token):
         raise SettingsError(
             f"{file}: a token is {MIN_TOKEN_CHARS} letters and digits or more, on one line; "

@@ -11,6 +11,7 @@ import yaml
 
 from services.common.errors import SettingsError
 from services.common.redaction import redact
+from services.common.text_file import read_text
 
 
 def read_yaml(path: Path) -> Any:
@@ -20,11 +21,7 @@ def read_yaml(path: Path) -> Any:
         SettingsError: missing, not UTF-8 or not YAML; one line that names the file and the place.
     """
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingsError(f"{path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise SettingsError(f"{path}: not text in UTF-8") from None
+        return yaml.safe_load(read_text(path))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark is not None else ""

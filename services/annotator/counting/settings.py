@@ -12,6 +12,7 @@ from services.common.errors import SettingsError
 from services.common.reach import Reach
 from services.common.redaction import remember_url
 from services.common.settings import CommonSettings
+from services.common.text_file import read_text
 
 
 class CountingSettings(CommonSettings):
@@ -62,11 +63,7 @@ class CountingSettings(CommonSettings):
         """
         if self.counts_url_file is None:
             return self.counts_url.get_secret_value() if self.counts_url else None
-        try:
-            url = self.counts_url_file.read_text().strip()
-        except (OSError, UnicodeDecodeError) as error:
-            why = error.strerror if isinstance(error, OSError) else "no text"
-            raise SettingsError(f"{self.counts_url_file}: cannot be read: {why}") from None
+        url = read_text(self.counts_url_file).strip()
         if not url:
             raise SettingsError(f"{self.counts_url_file}: holds no URL")
         remember_url(url)

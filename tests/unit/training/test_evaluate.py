@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from services.common.errors import DataError
+from services.common.errors import DataError, ModelError
 from services.common.savedmodel import ExportedModel
 from tests.fixtures.utkface import write_utkface
 from training.cli import main
@@ -43,6 +44,14 @@ def model() -> ExportedModel:
 @pytest.fixture(scope="module")
 def report(model: ExportedModel, data: Path) -> dict[str, Any]:
     return evaluate(model, data, ALL_FOLDS)
+
+
+def test_what_the_export_wrote_must_be_whole(tmp_path: Path) -> None:
+    version = tmp_path / "1"
+    shutil.copytree(MODEL, version)
+    (version / "model.json").write_text('{"name": ')
+    with pytest.raises(ModelError, match=r"model\.json: cannot be read .*export the model again"):
+        ExportedModel(version).info()
 
 
 def test_both_ways_have_all_figures(report: dict[str, Any]) -> None:
