@@ -1,8 +1,8 @@
 """Asks those who know more about each face: soft labels and embeddings, asked once and kept.
 
-Networks that have learnt from millions of faces of other collections look at every face and at its
-mirror image (`embeddings.py`). What they see is one thing that the next version must foretell; the
-other is the age and gender that can be read from it (`reader.py`).
+Networks that have learnt from millions of faces of other collections look at every face, and all
+but dlib's at its mirror image (`embeddings.py`). What they see is one thing that the next version
+must foretell; the other is the age and gender that can be read from it (`reader.py`).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def teach(faceres: Path, data: Path, folds: str, cache: Path, path: Path, say: S
     faces = collect(pictures, cache).subset(at)
     everything, of_age_and_gender = both_ways(see_much, faces.crops)
     say(f"FaceRes has looked at {len(faces)} faces")
-    (said,) = both_ways(lambda crops: (asked_outright(crops),), faces.crops)
+    said = both_ways(asked_outright, faces.crops)
     say("age-and-gender has, too")
     embeddings = [everything, of_age_and_gender, dlib_embedding(faces.crops)]
     say("and so has dlib")
@@ -56,15 +56,15 @@ def both_ways(
 
 
 def listen(
-    embeddings: Sequence[NDArray[np.float32]], said: NDArray[np.float32], faces: FaceSet
+    embeddings: Sequence[NDArray[np.float32]], said: Sequence[NDArray[np.float32]], faces: FaceSet
 ) -> Teacher:
     """The word on the faces that have these embeddings, each `[n, dimensions]`.
 
-    The embeddings count alike, however long their vectors are. What others `said` outright, `[n,
-    answers]`, helps to read age and gender, but is nothing that can be seen.
+    The embeddings count alike, however long their vectors are. What others `said` outright,
+    each `[n, answers]`, helps to read age and gender, but is nothing that can be seen.
     """
     labels = soft_ages(faces.age, LossConfig(), NetworkConfig().max_age)
-    age, female = cross_fitted(np.concatenate([*embeddings, said], axis=1), labels, faces.female)
+    age, female = cross_fitted(np.concatenate([*embeddings, *said], axis=1), labels, faces.female)
     return Teacher(age, female, np.concatenate(alike(embeddings), axis=1))
 
 

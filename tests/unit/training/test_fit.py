@@ -1,15 +1,13 @@
-"""The learning rate over a run's stages; how faces blend."""
+"""The learning rate over a run's stages."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pytest
-import tensorflow as tf
 
 from training.config import TrainConfig
-from training.fit import _schedule, blended
+from training.fit import _schedule
 
 STEPS = 10
 
@@ -36,14 +34,3 @@ def test_one_cosine_spans_the_stages_whichever_layers_learn() -> None:
     assert early + late == pytest.approx(one)
     assert max(one) == pytest.approx(1.0)
     assert one[-1] < 0.01
-
-
-def test_faces_blend_with_the_one_as_far_from_the_other_end_and_so_does_what_to_answer() -> None:
-    faces = np.full((4, 2, 2, 3), 0, np.uint8)
-    faces[3] = 100
-    targets = {"gender": np.array([1, 0, 0, 0], np.float32)}
-    shares = tf.constant([0.75, 1.0, 0.5, 0.0])
-    mixed, answers = blended((tf.constant(faces), targets), shares)
-    assert mixed.dtype == tf.uint8
-    assert mixed[:, 0, 0, 0].numpy().tolist() == [25, 0, 0, 0]
-    assert answers["gender"].numpy().tolist() == [0.75, 0, 0, 1]
