@@ -15,6 +15,7 @@ from training.faces import STORE_MARGIN
 
 _FLIP, _COLOUR, _GREY, _LOW_LIGHT = 0.5, 0.7, 0.05, 0.05
 _LOW_RESOLUTION, _BLUR, _NOISE, _JPEG, _HIDE = 0.22, 0.12, 0.15, 0.25, 0.15
+_CALM = 0.3  # of these harms, and of greyness, strike in a calm view
 
 
 def frame(crop: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:
@@ -23,9 +24,10 @@ def frame(crop: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:
 
 
 def augment(
-    crop: NDArray[np.uint8], size_px: int, random: np.random.Generator
+    crop: NDArray[np.uint8], size_px: int, random: np.random.Generator, calm: bool = False
 ) -> NDArray[np.uint8]:
     """One augmented view of a stored RGB crop: uint8 `[size_px, size_px, 3]`."""
+    often = _CALM if calm else 1.0
     scale = float(np.exp(random.normal(0, 0.07)))
     view = _warp(
         crop,
@@ -39,17 +41,17 @@ def augment(
     )
     if random.random() < _COLOUR:
         view = _light_and_colour(view, random)
-    if random.random() < _GREY:
+    if random.random() < often * _GREY:
         view = cv2.cvtColor(cv2.cvtColor(view, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-    if random.random() < _LOW_RESOLUTION:
+    if random.random() < often * _LOW_RESOLUTION:
         view = _low_resolution(view, random)
-    if random.random() < _BLUR:
+    if random.random() < often * _BLUR:
         view = _blur(view, random)
-    if random.random() < _NOISE:
+    if random.random() < often * _NOISE:
         view = _noise(view, random)
-    if random.random() < _JPEG:
+    if random.random() < often * _JPEG:
         view = _jpeg(view, random)
-    if random.random() < _HIDE:
+    if random.random() < often * _HIDE:
         view = _hide(view, random)
     return view
 

@@ -8,14 +8,14 @@ import numpy as np
 import tensorflow as tf
 
 from training.augment import augment, frame
-from training.config import TrainConfig
+from training.config import Stage, TrainConfig
 from training.targets import Lesson, age_weights
 
 
-def epoch_batches(config: TrainConfig, lesson: Lesson, epoch: int, size_px: int) -> tf.data.Dataset:
+def epoch_batches(config: TrainConfig, lesson: Lesson, epoch: int, stage: Stage) -> tf.data.Dataset:
     """One epoch of augmented batches: `(crops uint8, targets, weights)`; a seed tells them all."""
     order = np.random.default_rng([config.seed, epoch]).permutation(len(lesson)).astype(np.int64)
-    batch = config.fit.batch
+    batch, size_px = config.fit.batch, stage.size_px
     order = order[: len(order) // batch * batch]
     weight = age_weights(lesson.faces.age, config.loss.rare_age_power)
     targets = {output: target[order] for output, target in lesson.targets.items()}
@@ -26,7 +26,7 @@ def epoch_batches(config: TrainConfig, lesson: Lesson, epoch: int, size_px: int)
 
     def view(index: np.int64) -> np.ndarray:
         random = np.random.default_rng([config.seed, epoch, int(index)])
-        return augment(lesson.faces.crops[index], size_px, random)
+        return augment(lesson.faces.crops[index], size_px, random, stage.calm)
 
     def load(index: tf.Tensor, target: Any, weight: Any) -> tuple[tf.Tensor, Any, Any]:
         crop = tf.numpy_function(view, [index], tf.uint8, stateful=False)
@@ -37,7 +37,7 @@ def epoch_batches(config: TrainConfig, lesson: Lesson, epoch: int, size_px: int)
         .map(load, num_parallel_calls=2, deterministic=True)
         .batch(batch, drop_remainder=True)
     )
-    if config.fit.mixup:
+    if config.fit.mixup and not stage.calm:
         shares = np.random.default_rng([config.seed, epoch]).beta(
             config.fit.mixup, config.fit.mixup, (len(order) // batch, batch)
         )

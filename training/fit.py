@@ -236,7 +236,7 @@ def _one_epoch(
     callbacks: Sequence[keras.callbacks.Callback],
 ) -> dict[str, float]:
     history = model.fit(
-        epoch_batches(config, train, epoch, stage.size_px),
+        epoch_batches(config, train, epoch, stage),
         epochs=1,
         verbose=0,
         shuffle=False,

@@ -18,7 +18,7 @@ import openvino as ov
 from numpy.typing import NDArray
 
 from services.common.errors import ModelError
-from services.common.savedmodel import why
+from services.common.savedmodel import precision_hint, why
 
 # A batch runs in slices of this many rows. Measured with MobileNetV2 at 160 px: the same CPU for a
 # face from 2 to 16 rows at a time, but the memory of an inference grows with them (13 MB at 4 rows,
@@ -41,7 +41,7 @@ class Model:
     Args:
         folder: holds `saved_model.pb`.
         streams: inferences that may run at a time.
-        precision: OpenVINO's inference precision, `f32`, `bf16` or `f16`.
+        precision: of the arithmetic, `f32`, `bf16`, `f16` or `auto` (`precision_hint`).
 
     Raises:
         ModelError: it does not load, or is not a model of one batched input.
@@ -57,7 +57,7 @@ class Model:
                 {
                     "NUM_STREAMS": streams,
                     "INFERENCE_NUM_THREADS": streams,
-                    "INFERENCE_PRECISION_HINT": precision,
+                    "INFERENCE_PRECISION_HINT": precision_hint(precision),
                     # Other services share this machine: the scheduler may move the threads.
                     "ENABLE_CPU_PINNING": False,
                 },

@@ -36,8 +36,10 @@ class ModelServerSettings(CommonSettings):
         le=256,
         description="inferences at a time, each on one thread",
     )
-    precision: Literal["f32", "bf16", "f16"] = Field(
-        "f32", description="arithmetic of the inference; f32 answers as TensorFlow does"
+    precision: Literal["auto", "f32", "bf16", "f16"] = Field(
+        "auto",
+        description="arithmetic of the inference; f32 answers as TensorFlow does, auto is bf16 "
+        "where the CPU multiplies it and f32 elsewhere",
     )
     max_batch: int = Field(128, ge=1, le=4096, description="faces in one request at most")
     health_host: str = Field("127.0.0.1", description="address of /livez, /readyz and /metrics")

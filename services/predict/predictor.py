@@ -76,7 +76,7 @@ class Predictor:
         min_score: float = 0.6,
     ) -> None:
         cv2.setNumThreads(1)
-        self._model = ExportedModel(newest_version(model))
+        self._model = ExportedModel(newest_version(model), precision="auto")
         self._detect_px, self._min_score = detect_px, min_score
         self._detectors: OrderedDict[tuple[int, int, float], FaceDetector] = OrderedDict()
 

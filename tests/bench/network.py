@@ -45,7 +45,7 @@ def main() -> None:
 def _openvino(folder: Path) -> tuple[Ask, int]:
     from services.common.savedmodel import ExportedModel
 
-    model = ExportedModel(folder)
+    model = ExportedModel(folder, precision="auto")  # as it is served
     return model.answer, model.size_px
 
 
