@@ -21,73 +21,19 @@ from services.common import serving
 from services.common.errors import StartError
 from services.common.pb.serving import serving_pb2 as pb
 from services.model_server.service import ModelServer
+from tests.fixtures.asking import FACES, Client, outputs_of, request_for
 from tests.fixtures.serving import (
     put_version,
     running_model_server,
     settings_for,
+    with_one_model,
 )
 from tests.fixtures.waiting import wait_for
-
-FACES = np.zeros((3, 128, 128, 3), np.uint8)
-FACES[0], FACES[1, ..., 1] = 255, 51  # white; a fifth of green; black
-
-
-class Client:
-    """Asks by the official method paths."""
-
-    def __init__(self, port: int) -> None:
-        self.channel = grpc.insecure_channel(f"127.0.0.1:{port}")
-        self._predict = self._method(serving.PREDICT, pb.PredictResponse)
-        self._status = self._method(serving.GET_MODEL_STATUS, pb.GetModelStatusResponse)
-
-    def _method(self, path: str, response: Any) -> Any:
-        return self.channel.unary_unary(
-            path,
-            request_serializer=lambda request: request.SerializeToString(),
-            response_deserializer=response.FromString,
-        )
-
-    def predict(self, request: pb.PredictRequest) -> pb.PredictResponse:
-        response: pb.PredictResponse = self._predict(request, timeout=10)
-        return response
-
-    def refused(self, request: pb.PredictRequest) -> tuple[Any, str]:
-        with pytest.raises(grpc.RpcError) as caught:
-            self.predict(request)
-        return caught.value.code(), caught.value.details()
-
-    def status(self, name: str, version: int | None = None) -> pb.GetModelStatusResponse:
-        request = pb.GetModelStatusRequest()
-        request.model_spec.name = name
-        if version is not None:
-            request.model_spec.version.value = version
-        response: pb.GetModelStatusResponse = self._status(request, timeout=10)
-        return response
-
-
-def request_for(
-    faces: np.ndarray[Any, Any] = FACES, model: str = "age_gender", name: str = "faces"
-) -> pb.PredictRequest:
-    request = pb.PredictRequest()
-    request.model_spec.name = model
-    serving.fill_tensor(request.inputs[name], faces)
-    return request
-
-
-def outputs_of(response: pb.PredictResponse) -> dict[str, Any]:
-    return {k: serving.to_array(v, max_elements=10_000) for k, v in response.outputs.items()}
-
-
-def _with_one_model(folder: Path) -> Path:
-    put_version(folder, "age_gender", 1)
-    (folder / "face_detector").mkdir()
-    (folder / "face_detector" / "detector.onnx").write_bytes(b"not for this server")
-    return folder
 
 
 @pytest.fixture
 def models_dir(tmp_path: Path) -> Path:
-    return _with_one_model(tmp_path)
+    return with_one_model(tmp_path)
 
 
 @pytest.fixture
@@ -98,21 +44,6 @@ def own_server(models_dir: Path) -> Iterator[ModelServer]:
         yield server
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelServer]:
-    """A server for all tests that only ask."""
-    with running_model_server(_with_one_model(tmp_path_factory.mktemp("models"))) as server:
-        wait_for(server.repository.served)
-        yield server
-
-
-@pytest.fixture
-def client(server: ModelServer) -> Iterator[Client]:
-    client = Client(server.port)
-    yield client
-    client.channel.close()
-
-
 @pytest.fixture
 def own_client(own_server: ModelServer) -> Iterator[Client]:
     client = Client(own_server.port)
@@ -120,8 +51,8 @@ def own_client(own_server: ModelServer) -> Iterator[Client]:
     client.channel.close()
 
 
-def test_a_batch_of_faces_is_answered_by_the_newest_version(client: Client) -> None:
-    response = client.predict(request_for())
+def test_a_batch_of_faces_is_answered_by_the_newest_version(model_client: Client) -> None:
+    response = model_client.predict(request_for())
     outputs = outputs_of(response)
     assert response.model_spec.name == "age_gender"
     assert response.model_spec.version.value == 1
@@ -133,154 +64,43 @@ def test_a_batch_of_faces_is_answered_by_the_newest_version(client: Client) -> N
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 7, 16])
-def test_batches_of_any_size_are_answered(client: Client, size: int) -> None:
-    outputs = outputs_of(client.predict(request_for(np.zeros((size, 128, 128, 3), np.uint8))))
+def test_batches_of_any_size_are_answered(model_client: Client, size: int) -> None:
+    outputs = outputs_of(model_client.predict(request_for(np.zeros((size, 128, 128, 3), np.uint8))))
     assert outputs["age"].shape == (size,)
     assert outputs["age_distribution"].shape == (size, 111)
 
 
-def test_faces_of_a_large_batch_keep_their_order(client: Client) -> None:
+def test_faces_of_a_large_batch_keep_their_order(model_client: Client) -> None:
     faces = np.zeros((11, 128, 128, 3), np.uint8)
     faces[..., 1] = (np.arange(11) * 20)[:, None, None]
-    outputs = outputs_of(client.predict(request_for(faces)))
+    outputs = outputs_of(model_client.predict(request_for(faces)))
     np.testing.assert_allclose(outputs["age"], np.arange(11) * 2000 / 255 + 1, atol=1e-3)
     assert (outputs["age_distribution"].argmax(axis=1) == outputs["age"].round()).all()
 
 
-def test_only_the_outputs_of_the_filter_are_sent(client: Client) -> None:
+def test_only_the_outputs_of_the_filter_are_sent(model_client: Client) -> None:
     request = request_for()
     request.output_filter.append("gender")
-    assert set(client.predict(request).outputs) == {"gender"}
+    assert set(model_client.predict(request).outputs) == {"gender"}
 
 
-def test_typed_values_are_read_like_tensor_content(client: Client) -> None:
+def test_typed_values_are_read_like_tensor_content(model_client: Client) -> None:
     request = request_for(FACES[:1])
     tensor = request.inputs["faces"]
     tensor.tensor_content = b""
     tensor.int_val.append(255)  # one value stands for all
-    assert outputs_of(client.predict(request))["age"] == pytest.approx([101], abs=1e-3)
+    assert outputs_of(model_client.predict(request))["age"] == pytest.approx([101], abs=1e-3)
 
 
-def _wrong_model(request: pb.PredictRequest) -> None:
-    request.model_spec.name = "nobody"
-
-
-def _wrong_version(request: pb.PredictRequest) -> None:
-    request.model_spec.version.value = 7
-
-
-def _label(request: pb.PredictRequest) -> None:
-    request.model_spec.version_label = "stable"
-
-
-def _signature(request: pb.PredictRequest) -> None:
-    request.model_spec.signature_name = "other"
-
-
-def _no_spec(request: pb.PredictRequest) -> None:
-    request.ClearField("model_spec")
-
-
-def _no_name(request: pb.PredictRequest) -> None:
-    request.model_spec.name = ""
-
-
-def _no_input(request: pb.PredictRequest) -> None:
-    request.inputs.clear()
-
-
-def _other_name(request: pb.PredictRequest) -> None:
-    request.inputs["pictures"].CopyFrom(request.inputs["faces"])
-    del request.inputs["faces"]
-
-
-def _too_many(request: pb.PredictRequest) -> None:
-    request.inputs["more"].CopyFrom(request.inputs["faces"])
-
-
-def _floats(request: pb.PredictRequest) -> None:
-    request.inputs["faces"].Clear()
-    serving.fill_tensor(request.inputs["faces"], FACES.astype(np.float32))
-
-
-def _strings(request: pb.PredictRequest) -> None:
-    request.inputs["faces"].dtype = pb.DT_STRING
-
-
-def _small(request: pb.PredictRequest) -> None:
-    request.inputs["faces"].Clear()
-    serving.fill_tensor(request.inputs["faces"], FACES[:, :64, :64])
-
-
-def _flat(request: pb.PredictRequest) -> None:
-    request.inputs["faces"].Clear()
-    serving.fill_tensor(request.inputs["faces"], FACES[0])
-
-
-def _short(request: pb.PredictRequest) -> None:
-    tensor = request.inputs["faces"]
-    tensor.tensor_content = tensor.tensor_content[:-1]
-
-
-def _huge(request: pb.PredictRequest) -> None:
-    request.inputs["faces"].tensor_content = b""
-    request.inputs["faces"].tensor_shape.dim[0].size = 1 << 40
-
-
-def _negative(request: pb.PredictRequest) -> None:
-    request.inputs["faces"].tensor_shape.dim[0].size = -3
-
-
-def _unknown_output(request: pb.PredictRequest) -> None:
-    request.output_filter.append("mood")
-
-
-def _twice(request: pb.PredictRequest) -> None:
-    request.output_filter.extend(["age", "age"])
-
-
-@pytest.mark.parametrize(
-    ("spoil", "code", "said"),
-    [
-        (_wrong_model, "NOT_FOUND", "Servable not found for request: Latest(nobody)"),
-        (_wrong_version, "NOT_FOUND", "Servable not found for request: Specific(age_gender, 7)"),
-        (_label, "INVALID_ARGUMENT", "Unrecognized servable version label: stable"),
-        (_signature, "FAILED_PRECONDITION", 'Serving signature key "other" not found.'),
-        (_no_spec, "INVALID_ARGUMENT", "Missing ModelSpec"),
-        (_no_name, "INVALID_ARGUMENT", "no name specified"),
-        (_no_input, "INVALID_ARGUMENT", "Missing but required: {faces}."),
-        (_other_name, "INVALID_ARGUMENT", "alias not found in signature: pictures."),
-        (_too_many, "INVALID_ARGUMENT", "Sent extra: {more}."),
-        (_floats, "INVALID_ARGUMENT", "Expects arg[0] to be uint8 but float is provided"),
-        (_strings, "INVALID_ARGUMENT", "to be uint8 but string is provided"),
-        (_small, "INVALID_ARGUMENT", "shape [?,128,128,3], but has [3,64,64,3]"),
-        (_flat, "INVALID_ARGUMENT", "shape [?,128,128,3], but has [128,128,3]"),
-        (_short, "INVALID_ARGUMENT", "tensor parsing error: faces"),
-        (_huge, "INVALID_ARGUMENT", "is larger than the 128 allowed"),
-        (_negative, "INVALID_ARGUMENT", "no definite shape"),
-        (_unknown_output, "INVALID_ARGUMENT", "alias not found in signature: mood"),
-        (_twice, "INVALID_ARGUMENT", "duplicate output tensor alias: age"),
-    ],
-)
-def test_a_wrong_request_gets_the_code_of_tensorflow_serving(
-    client: Client, spoil: Any, code: str, said: str
-) -> None:
-    request = request_for()
-    spoil(request)
-    refused_with, text = client.refused(request)
-    assert refused_with == grpc.StatusCode[code]
-    assert said in text
-
-
-def test_rubbish_instead_of_a_request_leaves_the_server_well(client: Client) -> None:
-    raw = client.channel.unary_unary(serving.PREDICT)
+def test_rubbish_instead_of_a_request_leaves_the_server_well(model_client: Client) -> None:
+    raw = model_client.channel.unary_unary(serving.PREDICT)
     with pytest.raises(grpc.RpcError):
         raw(b"\xff" * 100, timeout=10)
-    assert len(client.predict(request_for()).outputs) == 4
+    assert len(model_client.predict(request_for()).outputs) == 4
 
 
-def test_the_state_of_versions_is_told(client: Client) -> None:
-    (status,) = client.status("age_gender").model_version_status
+def test_the_state_of_versions_is_told(model_client: Client) -> None:
+    (status,) = model_client.status("age_gender").model_version_status
     assert (status.version, status.state) == (1, pb.ModelVersionStatus.AVAILABLE)
     for name, version, said in [
         ("nobody", None, "Could not find any versions of model nobody"),
@@ -288,7 +108,7 @@ def test_the_state_of_versions_is_told(client: Client) -> None:
         ("age_gender", 9, "Could not find version 9 of model age_gender"),
     ]:
         with pytest.raises(grpc.RpcError, match=said) as caught:
-            client.status(name, version)
+            model_client.status(name, version)
         assert caught.value.code() == grpc.StatusCode.NOT_FOUND
 
 
@@ -381,7 +201,7 @@ def test_requests_under_way_are_finished_on_stop(models_dir: Path) -> None:
         wait_for(server.repository.served)
         client = Client(server.port)
         client.predict(request_for())
-        calls = [client._predict.future(request_for(faces), 10) for _ in range(4)]
+        calls = [client.ask.future(request_for(faces), 10) for _ in range(4)]
         wait_for(lambda: any(call.done() for call in calls))
     answered = [call for call in calls if call.code() == grpc.StatusCode.OK]
     refused = [call for call in calls if call.code() != grpc.StatusCode.OK]
@@ -396,7 +216,7 @@ def test_status_and_health_get_through_while_every_inference_is_taken(
 ) -> None:
     with own_server.repository.lease("age_gender", None) as (model, _):
         taken = model._requests.get()  # the one inference there is
-        calls = [own_client._predict.future(request_for(), 30) for _ in range(70)]
+        calls = [own_client.ask.future(request_for(), 30) for _ in range(70)]
         try:
             assert own_client.status("age_gender").model_version_status
             request = health_pb2.HealthCheckRequest()
@@ -410,17 +230,19 @@ def test_status_and_health_get_through_while_every_inference_is_taken(
     assert codes.count(grpc.StatusCode.RESOURCE_EXHAUSTED) == 70 - 64
 
 
-def test_a_taken_port_is_one_line(server: ModelServer, models_dir: Path) -> None:
-    with pytest.raises(StartError, match=f"cannot listen on 127.0.0.1:{server.port}") as caught:
-        ModelServer(settings_for(models_dir, port=server.port))
+def test_a_taken_port_is_one_line(model_server: ModelServer, models_dir: Path) -> None:
+    with pytest.raises(
+        StartError, match=f"cannot listen on 127.0.0.1:{model_server.port}"
+    ) as caught:
+        ModelServer(settings_for(models_dir, port=model_server.port))
     assert "\n" not in str(caught.value)
     assert "--port" in str(caught.value)
     started = subprocess.run(
-        [sys.executable, "-m", "services", "model-server", "--port", str(server.port)],
+        [sys.executable, "-m", "services", "model-server", "--port", str(model_server.port)],
         capture_output=True,
         text=True,
         timeout=60,
     )
     assert started.returncode == 1
     (line,) = started.stderr.splitlines()  # gRPC's core adds none of its own
-    assert f"cannot listen on 127.0.0.1:{server.port}" in line
+    assert f"cannot listen on 127.0.0.1:{model_server.port}" in line
