@@ -1,16 +1,25 @@
-"""What tests of the annotator, and of the model server, start from."""
+"""What tests of capture, the model server and the annotator start from."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
+import av
+import cv2
+import numpy as np
 import pytest
 
 from services.model_server.service import ModelServer
+from services.stack.h264_clip import Clip
+from services.stack.rtsp_server import RtspServer, running
 from tests.fixtures.annotator import Pipeline, Running
 from tests.fixtures.asking import Client
+from tests.fixtures.capture import CLIP_FPS, CLIP_HEIGHT, CLIP_WIDTH
 from tests.fixtures.serving import running_model_server, with_one_model
 from tests.fixtures.waiting import wait_for
+
+SAMPLES = Path(__file__).parents[2] / "samples"
 
 
 @pytest.fixture
@@ -23,10 +32,10 @@ def pipeline(broker_url: str) -> Iterator[Pipeline]:
 @pytest.fixture
 def annotator(broker_url: str, pipeline: Pipeline) -> Iterator[Running]:
     pipeline.camera("door")
-    running = Running(broker_url)
-    wait_for(lambda: running.http.get("/api/cameras").json(), "the camera's discovery")
-    yield running
-    running.end()
+    server = Running(broker_url)
+    wait_for(lambda: server.http.get("/api/cameras").json(), "the camera's discovery")
+    yield server
+    server.end()
 
 
 @pytest.fixture(scope="module")
@@ -42,3 +51,35 @@ def model_client(model_server: ModelServer) -> Iterator[Client]:
     client = Client(model_server.port)
     yield client
     client.channel.close()
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seconds of two people who move from side to side."""
+    file = tmp_path_factory.mktemp("clips") / "people.mp4"
+    people = [
+        cv2.resize(cv2.imread(str(SAMPLES / name)), None, fx=scale, fy=scale)
+        for name, scale in (("astronaut.jpg", 0.6), ("grace_hopper.jpg", 0.5))
+    ]
+    with av.open(str(file), "w") as container:
+        stream = container.add_stream("libx264", rate=CLIP_FPS)
+        stream.width, stream.height, stream.pix_fmt = CLIP_WIDTH, CLIP_HEIGHT, "yuv420p"
+        stream.options = {"preset": "ultrafast", "tune": "zerolatency", "g": "8"}
+        for i in range(2 * CLIP_FPS):
+            canvas = np.full((CLIP_HEIGHT, CLIP_WIDTH, 3), 90, np.uint8)
+            shift = int(20 * np.sin(np.pi * i / CLIP_FPS))
+            for k, person in enumerate(people):
+                cut = person[: CLIP_HEIGHT - 20, :260]
+                x = 25 + 310 * k + shift
+                canvas[20 : 20 + len(cut), x : x + cut.shape[1]] = cut
+            for packet in stream.encode(av.VideoFrame.from_ndarray(canvas, "bgr24")):
+                container.mux(packet)
+        for packet in stream.encode():
+            container.mux(packet)
+    return file
+
+
+@pytest.fixture(scope="module")
+def rtsp(clip: Path) -> Iterator[str]:
+    with running(RtspServer({"people": Clip.load(clip)}, port=0)) as server:
+        yield f"rtsp://127.0.0.1:{server.port}/people"

@@ -15,21 +15,21 @@ from services.common.cameras import CameraRegistry, CameraStatus
 from services.common.detector import FaceDetector
 from services.common.messages import Frame, decode_frame
 from tests.fixtures.annotator import Pipeline, Running
-from tests.fixtures.waiting import wait_for
-from tests.integration.test_capture import (
-    FPS,
-    _camera,
-    _capture,
-    _is,
-    _settings,
-    _status,
-    _Stream,
-    clip,  # noqa: F401  a fixture
-    rtsp,  # noqa: F401  a fixture
+from tests.fixtures.capture import (
+    CLIP_FPS,
+    StreamReader,
+    camera_of,
+    capture_settings,
+    is_in_state,
+    running_capture,
+    status_of,
 )
+from tests.fixtures.waiting import wait_for
 
 
-def shown(client: redis.Redis, frames: _Stream, seconds: float) -> list[tuple[Frame, bytes | None]]:
+def shown(
+    client: redis.Redis, frames: StreamReader, seconds: float
+) -> list[tuple[Frame, bytes | None]]:
     """What comes in these seconds while somebody watches."""
     found = []
     for _ in range(round(seconds / 0.5)):
@@ -38,19 +38,19 @@ def shown(client: redis.Redis, frames: _Stream, seconds: float) -> list[tuple[Fr
     return found
 
 
-def test_hidden_faces_are_in_no_picture(broker_url: str, rtsp: str) -> None:  # noqa: F811
+def test_hidden_faces_are_in_no_picture(broker_url: str, rtsp: str) -> None:
     client = redis.Redis.from_url(broker_url)
     client.delete(streams.frames_key("door"))
-    with _capture(_settings(broker_url, privacy="blur"), _camera("door", rtsp)):
-        wait_for(lambda: _is(client, "door", "live"), "the camera is live")
+    with running_capture(capture_settings(broker_url, privacy="blur"), camera_of("door", rtsp)):
+        wait_for(lambda: is_in_state(client, "door", "live"), "the camera is live")
         CameraRegistry(client).watch("door")
-        frames = _Stream(client, streams.frames_key("door"))
+        frames = StreamReader(client, streams.frames_key("door"))
         came = shown(client, frames, 3.0)
-        status = _status(client, "door")
+        status = status_of(client, "door")
     assert status is not None
     assert status.privacy == "blur"
     pictures = [(frame, jpeg) for frame, jpeg in came if jpeg is not None]
-    assert 8 <= len(pictures) <= 3 * FPS // 2, "only what was searched for faces is shown"
+    assert 8 <= len(pictures) <= 3 * CLIP_FPS // 2, "only what was searched for faces is shown"
     detector = FaceDetector(640, 384)
     for frame, jpeg in pictures:
         canvas = np.zeros((384, 640, 3), np.uint8)
@@ -62,7 +62,7 @@ def test_hidden_faces_are_in_no_picture(broker_url: str, rtsp: str) -> None:  # 
 @pytest.mark.parametrize("where", ["installation", "camera"])
 def test_no_picture_leaves_where_there_are_only_counts(
     broker_url: str,
-    rtsp: str,  # noqa: F811
+    rtsp: str,
     where: str,
 ) -> None:
     client = redis.Redis.from_url(broker_url)
@@ -70,9 +70,11 @@ def test_no_picture_leaves_where_there_are_only_counts(
     of_settings: dict[str, Any] = {"privacy": "stats-only"} if where == "installation" else {}
     # A camera may be stricter than the installation, never laxer.
     of_camera = {"privacy": "live" if where == "installation" else "stats-only"}
-    with _capture(_settings(broker_url, **of_settings), _camera("door", rtsp, **of_camera)):
-        wait_for(lambda: _is(client, "door", "live"), "the camera is live")
-        frames = _Stream(client, streams.frames_key("door"))
+    with running_capture(
+        capture_settings(broker_url, **of_settings), camera_of("door", rtsp, **of_camera)
+    ):
+        wait_for(lambda: is_in_state(client, "door", "live"), "the camera is live")
+        frames = StreamReader(client, streams.frames_key("door"))
         came = shown(client, frames, 1.5)
         assert client.xlen(streams.faces_key(0)) > 0, "age and gender are still asked for"
     assert len(came) >= 4

