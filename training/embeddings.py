@@ -28,7 +28,8 @@ from numpy.typing import NDArray
 
 from services.common.alignment import TEMPLATE
 from services.common.errors import DataError
-from services.common.savedmodel import precision_hint, why
+from services.common.precision import precision_hint
+from services.common.savedmodel import why
 from training.faces import STORE_MARGIN, STORE_PX
 
 # Where dlib's mean face has the middles of its eyes: shares of the face's own square, around which

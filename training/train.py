@@ -139,6 +139,16 @@ def _claim(
     known = record.read(run) if (run / record.FILE).exists() else {}
     if known and known["data"]["digest"] != report.digest:
         raise SettingsError(f"{run}: holds a run on other data; give another --run folder")
+    sources = {
+        "first_weights": None if weights is None else str(weights),
+        "teacher": record.digest(teacher) if teacher else None,
+    }
+    for what, source in sources.items():
+        if known and known.get(what) != source:
+            raise SettingsError(
+                f"{run}: holds a run with another {what.replace('_', ' ')}: {known.get(what)}; "
+                "give that one, or another --run folder"
+            )
     path.write_text(json.dumps(wanted, indent=2) + "\n")
     if not known:
         gpus = [gpu.name for gpu in tf.config.list_physical_devices("GPU")]
@@ -146,8 +156,7 @@ def _claim(
             run,
             {
                 "config": wanted,
-                "first_weights": None if weights is None else str(weights),
-                "teacher": record.digest(teacher) if teacher else None,
+                **sources,
                 "commit": record.git_commit(),
                 "machine": record.machine() | {"accelerators": gpus},
                 "data": asdict(report),

@@ -7,11 +7,10 @@ something changed that a page shows, `Events` is told.
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from statistics import median
 
 from services.annotator import system
+from services.annotator.answering import Answering
 from services.annotator.counting.tally import Tally
 from services.annotator.draw import label
 from services.annotator.estimate import CommitRule, Shown
@@ -24,7 +23,6 @@ from services.common.messages import Frame, Result, now_us
 from services.common.metrics import AnnotatorMetrics
 
 PersonJson = dict[str, object]
-_LATENCIES_KEPT = 50
 
 
 class Board:
@@ -57,8 +55,7 @@ class Board:
         self._statuses: dict[str, CameraStatus] = {}
         self._people: dict[str, CameraPeople] = {}
         self._history = History()
-        self._latencies_s: deque[float] = deque(maxlen=_LATENCIES_KEPT)
-        self._unanswered_since_s: float | None = None
+        self._answering = Answering()
         self._broker_missing: tuple[str, float] | None = ("not reached yet", wall_clock())
         self.studio = studio_of(self)
 
@@ -129,10 +126,8 @@ class Board:
         people.see(frame, now)
         self.tally.see(self._cameras[name], frame, people)
         self._metrics.frames.labels(name).inc()
-        if not frame.tracks or people.answered_in_view():
-            self._unanswered_since_s = None
-        elif self._unanswered_since_s is None:
-            self._unanswered_since_s = now
+        waits = bool(frame.tracks) and not people.answered_in_view()
+        self._answering.looked(name, waits=waits, now_s=now)
         status = self._statuses.get(name)
         has_picture = jpeg is not None or (status is not None and status.privacy == "stats-only")
         if has_picture and self.studio.is_watched(name):
@@ -149,12 +144,12 @@ class Board:
         people = self._people.get(name)
         if people is None:
             return
-        if not people.answer(result, self._clock()):
+        now = self._clock()
+        if not people.answer(result, now):
             self._metrics.results_dropped.labels("repeated").inc()
             return
-        self._unanswered_since_s = None
         latency_s = max(0, now_us() - result.captured_us) / 1e6
-        self._latencies_s.append(latency_s)
+        self._answering.answered(latency_s, now)
         self._metrics.results.labels(name).inc()
         self._metrics.result_latency.observe(latency_s)
 
@@ -196,16 +191,16 @@ class Board:
 
     def tell_system(self) -> None:
         """Send every page how the system does, if that is news."""
-        waiting_since = self._unanswered_since_s
-        people = sum(len(self.people(name)) for name in self._people)
+        now = self._clock()
+        in_view = {name: len(people.in_view(now)) for name, people in self._people.items()}
         facts = system.Facts(
             broker_missing=self.broker_missing,
             cameras=self.statuses(),
-            people=people,
-            unanswered_for_s=(
-                self._clock() - waiting_since if waiting_since is not None and people else None
+            people=sum(in_view.values()),
+            unanswered_for_s=self._answering.waited_s(
+                (name for name, people in in_view.items() if people), now
             ),
-            answer_latency_s=median(self._latencies_s) if self._latencies_s else None,
+            answer_latency_s=self._answering.typical_s(now),
             counts_trouble=self.tally.trouble,
         )
         found = system.notes(facts, self._wall_clock())
@@ -223,6 +218,7 @@ class Board:
 
     def _forget(self, name: str) -> None:
         self._people.pop(name, None)
+        self._answering.forget(name)
         self.tally.forget(name)
         self.studio.drop(name)
         self._events.forget(name)

@@ -87,7 +87,7 @@ class Guard:
         if scope["method"] in _SAFE_METHODS:
             return None
         origin = headers.get(b"origin")
-        if origin is not None and urlsplit(origin).netloc != host:
+        if origin is not None and _host_of(origin) != host:
             return 403, "requests of other sites may change nothing here"
         if headers.get(b"sec-fetch-site", "same-origin") not in ("same-origin", "none"):
             return 403, "requests of other sites may change nothing here"
@@ -117,3 +117,10 @@ class Guard:
             # A name without a dot cannot be bought.
             return bool(name) and "." not in name
         return True
+
+
+def _host_of(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:  # as of `http://[`
+        return None

@@ -1,7 +1,7 @@
-"""HTTP with bounds on a request's head, which uvicorn with httptools does not have.
+"""HTTP with bounds on a request's head and body, which uvicorn with httptools does not have.
 
 Before anybody has said who he is, a connection may neither send headers without end nor hold its
-place by sending them for ever.
+place by sending them, or a body, for ever.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MAX_HEAD_BYTES = 64 * 1024
 HEAD_DEADLINE_S = 20.0
+BODY_DEADLINE_S = 20.0  # after the head
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """Closes a connection whose head is too long or too late."""
+    """Closes a connection whose head is too long, or whose head or body is too late."""
 
     _head_bytes = 0
     _in_head = True
@@ -46,14 +47,22 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """The head is whole."""
-        self._stop_waiting()
         self._in_head = False
+        self._expect_end(BODY_DEADLINE_S)
         super().on_headers_complete()
 
-    def _expect_head(self) -> None:
+    def on_message_complete(self) -> None:
+        """The body, if there is one, is whole."""
         self._stop_waiting()
+        super().on_message_complete()
+
+    def _expect_head(self) -> None:
         self._in_head, self._head_bytes = True, 0
-        self._deadline = self.loop.call_later(HEAD_DEADLINE_S, self.transport.close)
+        self._expect_end(HEAD_DEADLINE_S)
+
+    def _expect_end(self, within_s: float) -> None:
+        self._stop_waiting()
+        self._deadline = self.loop.call_later(within_s, self.transport.close)
 
     def _stop_waiting(self) -> None:
         if self._deadline is not None:

@@ -15,8 +15,11 @@ from services.annotator.estimate import CommitRule, Estimate, Shown
 from services.common.messages import Frame, Result, unpack_distribution
 
 MAX_KEPT = 512
-# Capture reports three times a second at least; a camera silent for longer has nobody in view.
+# A camera that is silent for so long, or for so many of its own pauses, has nobody in view. Capture
+# looks three times a second where it is not told otherwise, and more seldom where it is overloaded.
 VIEW_EXPIRES_S = 2.0
+_VIEW_PAUSES = 2.5
+_LONGEST_VIEW_S = 15.0
 # A face is answered twice when a worker does not hear that its first answer was taken; the second
 # follows within seconds, and a track is answered about once a second.
 _ANSWERS_REMEMBERED = 16
@@ -54,6 +57,7 @@ class _View:
     session: int = 0
     seq: int = 0
     at_s: float = float("-inf")
+    expires_s: float = VIEW_EXPIRES_S  # after `at_s`
     captured_us: int = 0
     boxes: dict[int, tuple[float, float, float, float]] = field(default_factory=dict)
     first_seen_us: dict[int, int] = field(default_factory=dict)
@@ -86,10 +90,12 @@ class CameraPeople:
         # Not by `captured_us`: the wall clock of the capturing machine may be set back.
         if frame.session == self._view.session and frame.seq < self._view.seq:
             return
+        pause_s = now_s - self._view.at_s if frame.session == self._view.session else 0.0
         self._view = _View(
             frame.session,
             frame.seq,
             now_s,
+            max(VIEW_EXPIRES_S, min(_VIEW_PAUSES * pause_s, _LONGEST_VIEW_S)),
             frame.captured_us,
             {t.track: (t.x, t.y, t.w, t.h) for t in frame.tracks},
             {t.track: t.first_seen_us for t in frame.tracks},
@@ -119,7 +125,7 @@ class CameraPeople:
     def in_view(self, now_s: float) -> list[Person]:
         """The people of the newest frame, longest followed first."""
         view = self._view
-        if now_s - view.at_s > VIEW_EXPIRES_S:
+        if now_s - view.at_s > view.expires_s:
             return []
         people = []
         for track, box in view.boxes.items():

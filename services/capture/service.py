@@ -31,6 +31,7 @@ from services.capture.sharing import Table, share
 from services.common import streams
 from services.common.broker import BROKER_ERRORS, SOCKET_TIMEOUT_S, connect, explain
 from services.common.cameras import (
+    STATES,
     Camera,
     CameraRegistry,
     CameraState,
@@ -53,7 +54,6 @@ _BROKER = "broker"
 _ALLOW_LOCAL = "FACESTREAM_CAPTURE_ALLOW_LOCAL=true"
 _ALLOW_LINK_LOCAL = "FACESTREAM_CAPTURE_ALLOW_LINK_LOCAL=true"
 _PHASE_STEP = 0.618  # golden ratio: any number of cameras is spread evenly over the period
-_STATES: tuple[CameraState, ...] = ("connecting", "live", "stalled", "failed", "stopped")
 
 
 def serve(settings: CaptureSettings, stop: threading.Event, cameras: Sequence[Camera] = ()) -> None:
@@ -163,10 +163,13 @@ class _Capture:
         boot: bytes | None = self._broker.get(streams.BOOT_KEY)  # type: ignore[assignment]
         if boot is None or boot != self._boot:
             first = self._boot is None
-            for name, camera in self._known.items():
-                # At the start the user's own word counts; later, what others have put back.
-                if name not in there or (first and name in self._given):
-                    self._registry.put(camera)
+            if first:
+                self._registry.give(list(self._given.values()))
+            else:
+                for name, camera in self._known.items():
+                    if name not in there:  # else another one has put it back
+                        self._registry.put(camera)
+                self._registry.note_given(list(self._given.values()))
             # Last: while it is missing, others know that the cameras are not complete.
             self._broker.set(streams.BOOT_KEY, secrets.token_hex(8), nx=True)
             boot = self._broker.get(streams.BOOT_KEY)  # type: ignore[assignment]
@@ -282,7 +285,7 @@ class _Capture:
     def _statuses(self) -> list[CameraStatus]:
         statuses = [reader.status() for reader in self._readers.values()]
         statuses += self._refused.values()
-        for state in _STATES:
+        for state in STATES:
             count = sum(status.state == state for status in statuses)
             self._metrics.cameras.labels(state).set(count)
         return statuses
@@ -310,7 +313,7 @@ class _Capture:
         if has_published and deadline - time.monotonic() > SOCKET_TIMEOUT_S:
             with suppress(*BROKER_ERRORS):
                 if self._leases.are_valid:
-                    self._registry.put_statuses([r.status() for r in self._readers.values()])
+                    self._registry.drop_statuses(list(self._readers))
                 self._leases.leave()
 
 

@@ -13,7 +13,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
@@ -46,9 +46,12 @@ _FALLBACK_FPS = 25.0
 _LATE_FILE_S = 1.0  # a file this far behind is not hurried up but starts its clock again
 _CORRUPT_PAUSE_S = 0.01  # a source that gives nothing but errors gives them without waiting
 _DIAGNOSE_S = 2.0
+_MOST_ADDRESSES = 4  # of a name that are tried
 _NEARLY = 0.9
 _VAGUE = "Input/output error"  # what FFmpeg says of anything
 _DEVICE_FORMATS = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}
+# FFmpeg's formats that are a picture in themselves: none that names further places to read from.
+_STREAM_FORMATS = "mpjpeg,mjpeg,jpeg_pipe,mpegts,flv,mov,matroska,webm,h264,hevc"
 # A camera must not make FFmpeg open anything else, such as a playlist that names local files.
 _NETWORK_PROTOCOLS = "rtsp,rtsps,rtp,udp,tcp,tls,http,https,httpproxy,crypto"
 
@@ -105,7 +108,20 @@ def read_frames(
 def _opened(
     camera: Camera, reach: Reach, open_timeout_s: float, read_timeout_s: float
 ) -> InputContainer:
-    address = _judged_address(camera, reach)
+    """The first of the camera's addresses that it answers at; all of them have `open_timeout_s`."""
+    *others, last = _judged_addresses(camera, reach)
+    each_s = open_timeout_s / (1 + len(others))
+    for address in others:
+        try:
+            return _opened_at(camera, address, each_s, read_timeout_s)
+        except CameraError:
+            continue  # of a name with several addresses often only one is listened at
+    return _opened_at(camera, last, each_s, read_timeout_s)
+
+
+def _opened_at(
+    camera: Camera, address: str | None, open_timeout_s: float, read_timeout_s: float
+) -> InputContainer:
     url, container_format, options = _how_to_open(camera, address, open_timeout_s)
     began = time.monotonic()
     try:
@@ -123,14 +139,14 @@ def _opened(
         ) from None
 
 
-def _judged_address(camera: Camera, reach: Reach) -> str | None:
-    """The address to connect to; None where any will do."""
+def _judged_addresses(camera: Camera, reach: Reach) -> Sequence[str | None]:
+    """The addresses to connect to, the best first; None where any will do."""
     if reach.is_everywhere or camera.is_local:
-        return None
+        return (None,)
     parts = urlsplit(camera.url.get_secret_value())
     port = parts.port or _DEFAULT_PORTS[parts.scheme]
     try:
-        return reach.addresses_of(str(parts.hostname), port)[0]
+        return reach.addresses_of(str(parts.hostname), port)[:_MOST_ADDRESSES]
     except AddressError as error:
         raise CameraError(str(error)) from None
 
@@ -164,8 +180,13 @@ def _how_to_open(
     if address is None:
         return url, None, options
     if parts.scheme in ("http", "https"):
-        # Whoever is asked must not send us on to an address that nobody has judged.
-        options |= {"max_redirects": "0", "headers": f"Host: {parts.netloc.rpartition('@')[2]}\r\n"}
+        # Whoever is asked must not send us on to an address that nobody has judged, be it by a
+        # redirection or by a playlist.
+        options |= {
+            "max_redirects": "0",
+            "format_whitelist": _STREAM_FORMATS,
+            "headers": f"Host: {parts.netloc.rpartition('@')[2]}\r\n",
+        }
     if parts.scheme == "https":
         options["verifyhost"] = str(parts.hostname)
     return _with_host(url, address), None, options

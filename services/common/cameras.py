@@ -6,6 +6,7 @@ reads and writes both in the broker; it is the only code that knows their keys.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import time
@@ -186,6 +187,22 @@ class CameraRegistry:
         """Add a camera or replace the one of its name."""
         self._broker.hset(streams.CAMERAS_KEY, camera.name, camera.to_json())
 
+    def give(self, cameras: list[Camera]) -> None:
+        """Put those that are new in their file or were changed there.
+
+        Of the others, what was done to them on the page since is the user's newer word.
+        """
+        known: dict[bytes, bytes] = self._broker.hgetall(streams.GIVEN_KEY)  # type: ignore[assignment]
+        for camera in cameras:
+            if known.get(camera.name.encode()) != _digest(camera):
+                self.put(camera)
+        self.note_given(cameras)
+
+    def note_given(self, cameras: list[Camera]) -> None:
+        """Remember these as they stand in their file."""
+        for camera in cameras:
+            self._broker.hset(streams.GIVEN_KEY, camera.name, _digest(camera))
+
     def remove(self, name: str) -> bool:
         """Take a camera and everything kept of it away; False if there was none."""
         with self._broker.pipeline(transaction=False) as pipe:
@@ -211,6 +228,13 @@ class CameraRegistry:
                 )
             pipe.execute()
 
+    def drop_statuses(self, names: list[str]) -> None:
+        """Nobody reads these any more, for now."""
+        with self._broker.pipeline(transaction=False) as pipe:
+            for name in names:
+                pipe.delete(streams.status_key(name))
+            pipe.execute()
+
     def statuses(self, names: Iterable[str] | None = None) -> list[CameraStatus]:
         """The state of these cameras, else of all, by name; one nobody reads is `connecting`."""
         names = sorted(self.cameras() if names is None else names)
@@ -231,6 +255,10 @@ class CameraRegistry:
                 pipe.exists(streams.watched_key(name))
             answers: list[Any] = pipe.execute()
         return {name for name, answer in zip(names, answers, strict=True) if answer}
+
+
+def _digest(camera: Camera) -> bytes:
+    return hashlib.sha256(camera.to_json().encode()).hexdigest().encode()
 
 
 def _status(name: str, data: bytes | None) -> CameraStatus:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from services.common.errors import ModelError
 from services.common.models import MODELS_DIR as MODELS_DIR
 from services.common.models import SAVED_MODEL, versions_of
+from services.common.precision import precision_hint
 
 INFO_FILE = "model.json"
 Answers = dict[str, NDArray[np.float32]]
@@ -40,17 +41,6 @@ def newest_version(model: Path) -> Path:
             f"{model}: no exported model here; give models/<name> or one version of it"
         )
     return versions[max(versions)]
-
-
-def precision_hint(precision: str) -> str:
-    """OpenVINO's name of the arithmetic: `auto` is bf16 on a CPU that multiplies it, else f32.
-
-    In bf16 a face costs less than half (`docs/performance.md`), and its age differs by 0.07 years.
-    """
-    if precision != "auto":
-        return precision
-    able: list[str] = ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    return "bf16" if "BF16" in able else "f32"
 
 
 class ExportedModel:

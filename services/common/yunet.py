@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from openvino import opset13 as ops
 
 from services.common.errors import ModelError
+from services.common.precision import precision_hint
 
 STRIDES = (8, 16, 32)
 _KINDS = ("cls", "obj", "bbox", "kps")  # 1, 1, 4 and 10 channels
@@ -25,8 +26,10 @@ _OUTPUTS = frozenset(f"{kind}_{stride}" for kind in _KINDS for stride in STRIDES
 _NOT_FOUND = (AttributeError, KeyError, ValueError, RuntimeError)  # of a graph of another shape
 
 
-def compiled_yunet(path: Path, width: int, height: int) -> ov.CompiledModel:
-    """The network for pictures of `width` × `height`, on one thread.
+def compiled_yunet(
+    path: Path, width: int, height: int, precision: str = "auto"
+) -> ov.CompiledModel:
+    """The network for pictures of `width` × `height`, on one thread, in this arithmetic.
 
     Input: BGR, float32 0-255 `[1, height, width, 3]`. Outputs, a row for each place of the three
     strides' grids, row by row, `STRIDES` one after the other: class and objectness in 0-1,
@@ -54,9 +57,12 @@ def compiled_yunet(path: Path, width: int, height: int) -> ov.CompiledModel:
         steps = ov.preprocess.PrePostProcessor(joined)
         steps.input().tensor().set_element_type(ov.Type.f32).set_layout(ov.Layout("NHWC"))
         steps.input().model().set_layout(ov.Layout("NCHW"))
-        return core.compile_model(
-            steps.build(), "CPU", {"INFERENCE_NUM_THREADS": 1, "PERFORMANCE_HINT": "LATENCY"}
-        )
+        options = {
+            "INFERENCE_NUM_THREADS": 1,
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": precision_hint(precision),
+        }
+        return core.compile_model(steps.build(), "CPU", options)
     except RuntimeError:
         raise _damaged(path) from None
 

@@ -18,7 +18,8 @@ import openvino as ov
 from numpy.typing import NDArray
 
 from services.common.errors import ModelError
-from services.common.savedmodel import precision_hint, why
+from services.common.precision import precision_hint
+from services.common.savedmodel import why
 
 # A batch runs in slices of this many rows. Measured with MobileNetV2 at 160 px: the same CPU for a
 # face from 2 to 16 rows at a time, but the memory of an inference grows with them (13 MB at 4 rows,

@@ -79,6 +79,34 @@ def test_cameras_come_change_and_go_at_run_time(broker_url: str, rtsp: str) -> N
         )
 
 
+def test_the_newest_word_on_a_given_camera_outlives_capture(broker_url: str, rtsp: str) -> None:
+    """What was changed on the page holds, until the file changes or the broker forgets."""
+    client = redis.Redis.from_url(broker_url)
+    registry = CameraRegistry(client)
+    given, hall = camera_of("door", rtsp), camera_of("hall", DEAD_END)
+    with running_capture(capture_settings(broker_url), given, hall):
+        wait_for(lambda: _are_there(registry, "door", "hall"), "they are given")
+        registry.put(camera_of("door", rtsp, paused=True, privacy="blur"))
+        registry.put(camera_of("foyer", DEAD_END))  # renamed
+        registry.remove("hall")
+    with running_capture(capture_settings(broker_url), given, hall):
+        wait_for(lambda: is_in_state(client, "door", "stopped"), "it is still paused")
+        assert registry.cameras()["door"].privacy == "blur"
+        assert _are_there(registry, "door", "foyer")
+    changed = camera_of("door", rtsp, rotate=90)
+    with running_capture(capture_settings(broker_url), changed):
+        wait_for(lambda: registry.cameras()["door"] == changed, "the file's new word counts")
+
+
+def test_who_ends_leaves_no_state_behind(broker_url: str, rtsp: str) -> None:
+    client = redis.Redis.from_url(broker_url)
+    with running_capture(capture_settings(broker_url), camera_of("door", rtsp)):
+        wait_for(lambda: is_in_state(client, "door", "live"), "it is live")
+    status = status_of(client, "door")
+    assert status is not None
+    assert (status.state, status.reason) == ("connecting", "no capture service reads it yet")
+
+
 def test_a_local_file_may_be_given_but_not_added(broker_url: str, clip: Path) -> None:
     client = redis.Redis.from_url(broker_url)
     with running_capture(capture_settings(broker_url), camera_of("given", f"file://{clip}")):
@@ -146,3 +174,7 @@ def test_no_more_cameras_are_read_than_allowed(broker_url: str, rtsp: str) -> No
             lambda: sorted(s.state for s in CameraRegistry(client).statuses()) == states,
             "one is read, one is not",
         )
+
+
+def _are_there(registry: CameraRegistry, *names: str) -> bool:
+    return registry.cameras().keys() == set(names)

@@ -345,6 +345,34 @@ def test_a_name_that_leads_elsewhere_later_is_of_no_use(
         assert asked[0].count(b"Host:") == 1
 
 
+def test_a_name_with_several_addresses_is_read_where_somebody_listens(
+    reading: Reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reach, "_look_up", lambda host, port: ["127.0.0.2", "127.0.0.1"])
+    reading.reach = Reach("a camera", this_machine=True)
+    head = "200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=frame"
+    with serving(_http(head, *[_part(_jpeg(9))] * 3)) as port:
+        assert reading.frames(f"http://camera.invalid:{port}/video", 1)
+        assert reading.frames(f"http://camera.invalid:{port}/video", 1)
+    with pytest.raises(CameraError, match="refuses the connection"):
+        reading.frames(f"http://camera.invalid:{port}/video", 1)
+
+
+def test_what_was_added_is_not_sent_on_by_a_playlist(reading: Reading) -> None:
+    asked: list[bytes] = []
+    reading.reach = Reach("a camera", this_machine=True)  # for the one that has the playlist
+    with serving(lambda connection: asked.append(connection.recv(4096))) as inside:
+        there = f"http://127.0.0.1:{inside}/secret"
+        playlist = (
+            '#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1,CODECS="avc1.42e01e"\n'
+            f"{there}.m3u8\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{there}.ts\n"
+        )
+        head = "200 OK\r\nContent-Type: application/vnd.apple.mpegurl"
+        with serving(_http(head, playlist.encode())) as port, pytest.raises(CameraError):
+            reading.frames(f"http://127.0.0.1:{port}/video.m3u8", 1)
+    assert asked == []
+
+
 def test_what_was_added_is_not_sent_on_by_a_redirect(reading: Reading) -> None:
     asked: list[bytes] = []
     reading.reach = Reach("a camera", this_machine=True)  # for the one that redirects

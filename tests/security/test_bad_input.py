@@ -381,6 +381,18 @@ def test_headers_without_end_are_cut_off(locked: Locked) -> None:
     assert taken < 20 * MAX_HEAD_BYTES
 
 
+def test_a_body_that_does_not_come_is_not_waited_for(
+    locked: Locked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_protocol, "BODY_DEADLINE_S", 0.3)
+    head = "POST /api/login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    with socket.create_connection(("127.0.0.1", locked.port), 5) as connection:
+        connection.sendall(f"{head}Content-Length: 5\r\n\r\n[".encode())
+        connection.settimeout(5)
+        while connection.recv(4096):
+            pass
+
+
 def test_a_head_that_does_not_end_is_cut_off(
     locked: Locked, monkeypatch: pytest.MonkeyPatch
 ) -> None:

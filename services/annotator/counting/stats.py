@@ -94,7 +94,8 @@ def question(
     if sum(column in TIMES for column in columns) > 1:
         raise BadQuestion("by: only one of minute, hour and day")
     at = datetime.fromtimestamp(now, tz)
-    begin = _moment("from", since, tz) if since else at.replace(hour=0, minute=0, second=0)
+    midnight = at.replace(hour=0, minute=0, second=0, microsecond=0)
+    begin = _moment("from", since, tz) if since else midnight
     end = _moment("to", until, tz) if until else at + timedelta(minutes=1)
     if begin >= end:
         raise BadQuestion("from: must lie before to")

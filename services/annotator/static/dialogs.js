@@ -103,6 +103,8 @@ export class AddDialog {
     $("add-submit").disabled = true;
     tell($("add-result"), "busy", "Adding…");
     try {
+      // What capture said of the last try may still arrive while the next one has begun.
+      this.said = this.added ? this.statusOf(this.added)?.since : undefined;
       if (this.added) await call("DELETE", cameraPath(this.added)).catch(() => {});
       this.added = null;
       await call("POST", "/api/cameras", camera);
@@ -138,7 +140,7 @@ export class AddDialog {
         setTimeout(() => $("add-dialog").close("keep"), 900);
         return;
       }
-      if (status?.state === "failed" && status.reason) {
+      if (status?.state === "failed" && status.reason && status.since !== this.said) {
         this.failed(`No picture: ${status.reason}`);
         return;
       }

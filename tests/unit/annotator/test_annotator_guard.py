@@ -113,3 +113,9 @@ def test_every_answer_forbids_what_the_page_does_not_need() -> None:
         assert "unsafe" not in policy
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert "access-control-allow-origin" not in answer.headers
+
+
+@pytest.mark.parametrize("origin", ["http://[", "http://[::1", "null", "", "https://elsewhere.org"])
+def test_an_origin_that_is_none_is_refused(origin: str) -> None:
+    answer = ask("POST", HERE, JSON | {"Origin": origin}, b"{}")
+    assert answer.status_code == 403

@@ -185,6 +185,17 @@ def test_a_corrupt_distribution_is_refused() -> None:
         people().answer(broken, 0.0)
 
 
+def test_who_is_looked_for_seldom_does_not_vanish_between_two_looks() -> None:
+    door = CameraPeople(RULE, 30.0)
+    for seq, at_s in enumerate((0.0, 4.0)):
+        door.see(frame([1], at_s, seq=seq), at_s)
+    assert door.in_view(9.9), "one look in four seconds: an overloaded machine"
+    assert door.in_view(14.1) == []
+    door.see(frame([1], 14.2, seq=2), 14.2)
+    door.see(frame([1], 14.4, seq=3), 14.4)
+    assert door.in_view(16.5) == [], "it looks often again"
+
+
 def test_it_is_known_whether_anyone_in_view_was_answered() -> None:
     door = people()
     door.see(frame([1]), 0.0)

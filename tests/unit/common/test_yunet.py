@@ -12,9 +12,10 @@ def test_joined_heads_give_what_the_files_own_heads_give() -> None:
     picture = np.random.default_rng(3).integers(0, 255, (1, height, width, 3)).astype(np.float32)
     own = ov.Core().read_model(MODEL_PATH)
     own.reshape([1, 3, height, width])
-    answers = ov.Core().compile_model(own, "CPU")(picture.transpose(0, 3, 1, 2))
+    f32 = {"INFERENCE_PRECISION_HINT": "f32"}
+    answers = ov.Core().compile_model(own, "CPU", f32)(picture.transpose(0, 3, 1, 2))
 
-    joined = compiled_yunet(MODEL_PATH, width, height)(picture)
+    joined = compiled_yunet(MODEL_PATH, width, height, "f32")(picture)
 
     def column(kind: str) -> np.ndarray:
         return np.concatenate([answers[f"{kind}_{stride}"][0] for stride in STRIDES])

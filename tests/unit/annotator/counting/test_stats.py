@@ -169,6 +169,11 @@ def test_without_a_zone_days_are_this_machines() -> None:
     assert wanted.since.timestamp() == local.timestamp()
 
 
+def test_today_begins_at_its_first_minute(ledger: Ledger) -> None:
+    asked = stats.question(None, None, [], zone=BERLIN, now=NOW + 0.4)
+    assert stats.answer(asked, ledger.sums) == [{"count": 39}]
+
+
 def test_csv_has_a_line_of_names(ledger: Ledger) -> None:
     wanted = ask("age_band", "gender")
     lines = stats.to_csv(wanted, stats.answer(wanted, ledger.sums)).splitlines()
