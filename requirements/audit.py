@@ -109,11 +109,7 @@ def ask(packages: Sequence[Package], source: str) -> list[Finding]:
         for start in range(0, len(questions), MAX_IN_A_QUESTION):
             for name, vulnerability in _ids(questions[start : start + MAX_IN_A_QUESTION], source):
                 ids.setdefault(vulnerability, {})[name] = None
-        return [
-            found
-            for vulnerability, names in ids.items()
-            for found in _findings(_get(f"{source}/v1/vulns/{vulnerability}"), names)
-        ]
+        return [found for known, names in ids.items() for found in _described(source, known, names)]
     except (KeyError, TypeError, AttributeError) as error:
         raise Malformed(f"{source}: an answer is not as it should be: {error!r}") from None
 
@@ -135,6 +131,14 @@ def _ids(questions: list[dict[str, Any]], source: str) -> Iterable[tuple[str, st
             return
         questions = more
     raise Malformed(f"{source}: its answer has no end")
+
+
+def _described(source: str, vulnerability: str, names: Iterable[str]) -> Iterable[Finding]:
+    """The findings, also where the source told their id and would not tell what it stands for."""
+    try:
+        return list(_findings(_get(f"{source}/v1/vulns/{vulnerability}"), names))
+    except Unreachable as error:
+        return [Finding(n, (vulnerability,), f"no more could be learnt: {error}") for n in names]
 
 
 def _findings(vulnerability: dict[str, Any], names: Iterable[str]) -> Iterable[Finding]:

@@ -12,6 +12,7 @@ from services.common.redaction import reason_of
 from services.common.yaml_file import read_yaml
 
 Head = Literal["age", "gender"]
+VALIDATION_SHARE = 0.05
 
 
 class _Frozen(BaseModel):
@@ -93,7 +94,7 @@ class TrainConfig(_Frozen):
     seed: int = 1
     train_folds: str = "1-8"
     validation_share: float = Field(
-        0.05, gt=0, lt=0.5, description="of the training folds, split off by content"
+        VALIDATION_SHARE, gt=0, lt=0.5, description="of the training folds, split off by content"
     )
     teacher_share: float | None = Field(
         None, ge=0, le=1, description="of its word in the targets, beside the labels; null: none"

@@ -20,6 +20,7 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from services.common.alignment import align
+from services.common.crop_jpeg import crop_jpeg
 from services.common.detector import FaceDetector
 from services.common.errors import DataError
 from services.common.estimates import age_and_deviation
@@ -60,7 +61,7 @@ def end_to_end_cut(size_px: int) -> Cut:
         if landmarks is None:
             return None
         crop = align(rgb, landmarks, size_px)
-        return simplejpeg.decode_jpeg(simplejpeg.encode_jpeg(crop, quality=CROP_QUALITY))
+        return simplejpeg.decode_jpeg(crop_jpeg(crop, CROP_QUALITY))
 
     return cut
 

@@ -21,7 +21,7 @@ from training import record
 from training.calibrate import Calibration, calibrated, find_calibration
 from training.card import model_card
 from training.config import TrainConfig
-from training.dataset import Picture, load, parse_folds
+from training.dataset import DataReport, Picture, load, parse_folds
 from training.evaluate import Say, aligned_cut, ask, evaluate, labels_of
 from training.export import answers_of, check_new, export, load_network
 from training.faces import decode
@@ -58,7 +58,8 @@ def publish(
     network = load_network(
         config.network, run / record.WEIGHTS_FILE, size_px=config.network.size_px
     )
-    pictures, _ = load(data)
+    pictures, report = load(data)
+    _check_not_learnt(config, facts, report, folds)
     held_out = _held_out(config, pictures)
     cut = aligned_cut(config.network.size_px)
     say(f"calibrating on {len(held_out)} held-out pictures")
@@ -93,6 +94,17 @@ def publish(
         return info, model_card(facts, judged, asdict(calibration), harms)
 
     return export(network, destination, calibration, crops, describe)
+
+
+def _check_not_learnt(
+    config: TrainConfig, facts: dict[str, Any], report: DataReport, folds: Sequence[int]
+) -> None:
+    """Whether what judges is what the run has not learnt from, as the card will say."""
+    learnt = sorted(set(folds) & set(parse_folds(config.train_folds)))
+    if learnt:
+        raise DataError(f"the run has learnt from fold {learnt[0]}: it cannot judge; --folds 9 can")
+    if report.digest != facts["data"]["digest"]:
+        raise DataError("these are not the data of the run: their digest differs")
 
 
 def _held_out(config: TrainConfig, pictures: Sequence[Picture]) -> list[Picture]:

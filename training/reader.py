@@ -28,6 +28,7 @@ def cross_fitted(
     embedding: NDArray[np.float32],
     age: NDArray[np.float32],
     female: NDArray[np.float32],
+    teaches: NDArray[np.bool_],
     parts: int = 5,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """What each face looks like: distributions over years `[n, bins]` and chances of female `[n]`.
@@ -36,13 +37,14 @@ def cross_fitted(
         embedding: `[n, dimensions]`.
         age: what to answer, distributions `[n, bins]`.
         female: 0 or 1, `[n]`.
+        teaches: whose labels may be learnt from, `[n]`; all are read.
         parts: the faces of each part are read by one that learnt from all the others.
     """
     inputs = standardised(embedding)
     part = np.arange(len(inputs)) % parts
     said_age, said_female = np.zeros_like(age), np.zeros_like(female)
     for this, seed in itertools.product(range(parts), range(_READERS)):
-        learn, ask = part != this, part == this
+        learn, ask = (part != this) & teaches, part == this
         reader = _reader(inputs[learn], age[learn], female[learn], seed)
         age_logits, gender_logit = reader(inputs[ask], training=False)
         said_age[ask] += ops.convert_to_numpy(ops.softmax(age_logits)) / _READERS

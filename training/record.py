@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from services.common.errors import ModelError
+from services.common.errors import DataError, ModelError
 
 FILE = "record.json"
 CONFIG_FILE = "config.json"
@@ -36,8 +36,15 @@ def git_commit() -> str:
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    """SHA-256 of a file's bytes.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}") from None
 
 
 def machine() -> dict[str, Any]:

@@ -18,6 +18,7 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from services.common.alignment import align
+from services.common.crop_jpeg import crop_jpeg
 from services.common.detector import FaceDetector
 from services.common.savedmodel import ExportedModel
 from training.dataset import Picture
@@ -180,7 +181,7 @@ def _harmed_cut(harm: Harm, size_px: int) -> Callable[[RGB], RGB | None]:
         if landmarks is None:
             return None
         crop = align(frame, landmarks, size_px)
-        return simplejpeg.decode_jpeg(simplejpeg.encode_jpeg(crop, quality=CROP_QUALITY))
+        return simplejpeg.decode_jpeg(crop_jpeg(crop, CROP_QUALITY))
 
     return cut
 

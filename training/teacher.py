@@ -30,13 +30,14 @@ class Teacher:
 def save(path: Path, teacher: Teacher, pictures: Sequence[Picture]) -> None:
     """Keep the word on these pictures, by the digests of their bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(
-        path,
-        digest=np.array([p.digest for p in pictures]),
-        age=teacher.age.astype(np.float16),
-        female=teacher.female,
-        embedding=teacher.embedding.astype(np.float16),
-    )
+    with path.open("wb") as file:  # NumPy would give a mere name another ending
+        np.savez_compressed(
+            file,
+            digest=np.array([p.digest for p in pictures]),
+            age=teacher.age.astype(np.float16),
+            female=teacher.female,
+            embedding=teacher.embedding.astype(np.float16),
+        )
 
 
 def read(path: Path, pictures: Sequence[Picture]) -> Teacher:

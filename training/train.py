@@ -83,6 +83,10 @@ def train(
         raise SettingsError(
             "a teacher needs both its file, --teacher, and teacher_share in the run's settings"
         )
+    if config.fit.first_share and not (weights and Path(weights).is_dir()):
+        raise SettingsError(
+            "first_share mixes in the version that the run began with: give its folder, --weights"
+        )
     run.mkdir(parents=True, exist_ok=True)
     pictures, report = load(data)
     for line in report.lines():

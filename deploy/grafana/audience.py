@@ -5,16 +5,17 @@ from __future__ import annotations
 from deploy.grafana.panels import Panel, Query, stat
 
 _VISITS = "facestream_annotator_visits_total"
+_IN_VIEW = "facestream_annotator_person_seconds_total"
 
 PANELS = [
     stat("People counted, last hour", f"sum(increase({_VISITS}[1h])) or on () vector(0)"),
     stat("People counted, last 24 h", f"sum(increase({_VISITS}[24h])) or on () vector(0)"),
     stat("People in view now", "sum(facestream_annotator_people)"),
     stat("Most at a time, last hour", "max_over_time(sum(facestream_annotator_people)[1h:])"),
-    stat("Mean in view, last hour", "sum(avg_over_time(facestream_annotator_people[1h]))"),
+    stat("Mean in view, last hour", f"sum(increase({_IN_VIEW}[1h])) / 3600"),
     stat(
         "Minutes looked on, last hour",
-        "60 * sum(avg_over_time(facestream_annotator_people[1h]))",
+        f"sum(increase({_IN_VIEW}[1h])) / 60",
         help="The sum over all people of the time each was in view.",
     ),
     stat("Answers, last hour", "sum(increase(facestream_annotator_results_total[1h]))"),
@@ -38,7 +39,7 @@ PANELS = [
     ),
     Panel(
         "Mean in view, by hour",
-        [Query("sum by (camera) (avg_over_time(facestream_annotator_people[1h]))", "{{camera}}")],
+        [Query(f"sum by (camera) (increase({_IN_VIEW}[1h])) / 3600", "{{camera}}")],
         width=12,
     ),
     Panel(

@@ -56,6 +56,7 @@ class Board:
         self._people: dict[str, CameraPeople] = {}
         self._history = History()
         self._answering = Answering()
+        self._people_told_at = clock()
         self._broker_missing: tuple[str, float] | None = ("not reached yet", wall_clock())
         self.studio = studio_of(self)
 
@@ -177,9 +178,11 @@ class Board:
     def tell_people(self) -> None:
         """Send every page who is in view, where that changed; drop who is long gone."""
         now = self._clock()
+        passed_s, self._people_told_at = now - self._people_told_at, now
         for name, people in self._people.items():
             in_view = people.in_view(now)
             self._metrics.people.labels(name).set(len(in_view))
+            self._metrics.person_seconds.labels(name).inc(len(in_view) * passed_s)
             self._events.send(
                 "people",
                 {"camera": name, "people": [person_json(person) for person in in_view]},

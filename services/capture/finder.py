@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import av
 import cv2
 import numpy as np
-import simplejpeg
 from numpy.typing import NDArray
 
 from services.capture.motion import MotionGate
@@ -30,6 +29,7 @@ from services.capture.sampling import Moment, Sampler, frontality, quality
 from services.capture.settings import CaptureSettings
 from services.capture.tracker import Box, TrackedFace, Tracker
 from services.common.cameras import Rotation
+from services.common.crop_jpeg import crop_jpeg
 from services.common.detector import FaceDetector
 from services.common.messages import MAX_CROP_BYTES
 
@@ -186,9 +186,7 @@ class FaceFinder:
         sight = moment.sight
         try:
             crop = face_crop(sight.picture, sight.landmarks, self._settings.crop_size_px)
-            jpeg = simplejpeg.encode_jpeg(
-                np.ascontiguousarray(crop), self._settings.crop_jpeg_quality, "RGB", "420"
-            )
+            jpeg = crop_jpeg(crop, self._settings.crop_jpeg_quality)
         except (ValueError, cv2.error):
             return None
         if len(jpeg) > MAX_CROP_BYTES:

@@ -279,7 +279,8 @@ class _Capture:
             self._publisher.remove(name)
         elif name not in self._mine:
             _log.info("camera %s: left to another capture", name)
-        if name not in self._mine:
+        camera = self._known.get(name)
+        if name not in self._mine or camera is None or camera.paused:
             self._metrics.forget_camera(name)
 
     def _statuses(self) -> list[CameraStatus]:

@@ -206,6 +206,9 @@ class AnnotatorMetrics(_Metrics):
             "webhook_dropped_total", "Events that the webhook did not take, by reason", ("reason",)
         )
         self.people = self._gauge("people", "People in view", ("camera",))
+        self.person_seconds = self._counter(
+            "person_seconds_total", "Time that people were in view, added up", ("camera",)
+        )
         self.viewers = self._gauge("viewers", "Open picture streams", ("camera",))
         self.viewer_frames_skipped = self._counter(
             "viewer_frames_skipped_total", "Frames that slow viewers did not get", ("camera",)

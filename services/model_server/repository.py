@@ -184,6 +184,7 @@ class Repository(Generic[T]):
     def _serve(self, name: str, number: int, folder: Path) -> bool:
         """Have this version answer; False where it cannot."""
         stamp = _stamp(folder)
+        self._metrics.load_errors.labels(model=name)  # at 0 before the first: alerts see it rise
         with self._lock:
             entry = self._entries.setdefault(name, _Entry())
             if entry.current and entry.current.number == number:

@@ -30,6 +30,7 @@ _TWO_LOOKS_FROM_PX = 400  # smaller pictures cost little anyway
 # A first look is enough where it finds a face and nothing that might be one: what is there scores
 # high and is large enough for exact landmarks (at half size).
 _CANDIDATE_SCORE, _CLEAR_SCORE, _CLEAR_PX = 0.1, 0.8, 32
+_SURE_SCORE = 0.6  # who wants less sure ones too gets the whole look
 # Up to so many that are this large but not clear are looked at closely: each by itself, with so
 # many of its sizes around it, by a detector of one size; only a clear one then counts.
 _MOST_CLOSE, _CLOSE_PX = 2, 40
@@ -73,7 +74,7 @@ class Predictor:
         model: Path = MODELS_DIR / "age_gender",
         *,
         detect_px: int = 640,
-        min_score: float = 0.6,
+        min_score: float = _SURE_SCORE,
     ) -> None:
         cv2.setNumThreads(1)
         self._model = ExportedModel(newest_version(model), precision="auto")
@@ -127,7 +128,7 @@ class Predictor:
         """Faces in pixels of the picture."""
         longest = max(picture.shape[:2])
         scale = min(1.0, self._detect_px / longest)
-        if longest * scale >= _TWO_LOOKS_FROM_PX:
+        if longest * scale >= _TWO_LOOKS_FROM_PX and self._min_score >= _SURE_SCORE:
             first = self._look(picture, scale / 2, _CANDIDATE_SCORE)
             clear_score = max(_CLEAR_SCORE, self._min_score)
             sizes = first.boxes[:, 2:].min(axis=1) * scale / 2

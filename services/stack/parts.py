@@ -93,6 +93,7 @@ def plan(
         SettingsError: a camera has the demo camera's name.
     """
     _check_port(settings.host, settings.port)
+    taken = {settings.port}
     common = _environment(settings, config_file)
     parts: list[Part] = []
     gate: tuple[str, ...] = ()
@@ -103,12 +104,12 @@ def plan(
     model_server, worker_after = settings.model_server, gate
     if model_server == EMBEDDED:
         _check_model(config_file)
-        port = _free_port(8500)
-        parts.append(_model_server(common, port))
+        port = _free_port(8500, taken)
+        parts.append(_model_server(common, port, _free_port(9103, taken)))
         model_server, worker_after = f"{_LOCAL}:{port}", (*gate, _MODEL_SERVER)
     capture_after = gate
     if demo:
-        port = _free_port(8554)
+        port = _free_port(8554, taken)
         parts.append(_demo_camera(common, port))
         cameras = unique([*cameras, Camera(name=DEMO_NAME, url=f"rtsp://{_LOCAL}:{port}/demo")])
         capture_after = (*gate, _DEMO)
@@ -123,9 +124,9 @@ def plan(
         annotator["FACESTREAM_ANNOTATOR_COUNTS_FILE"] = str(data_folder() / counts)
     return [
         *parts,
-        _service("worker", worker, _free_port(9102), after=worker_after),
-        _service("annotator", annotator, _free_port(9104), after=gate),
-        _service("capture", capture, _free_port(9101), after=capture_after),
+        _service("worker", worker, _free_port(9102, taken), after=worker_after),
+        _service("annotator", annotator, _free_port(9104, taken), after=gate),
+        _service("capture", capture, _free_port(9101, taken), after=capture_after),
     ]
 
 
@@ -155,13 +156,13 @@ def _broker(folder: Path, memory_mb: int) -> Part:
     )
 
 
-def _model_server(common: Mapping[str, str], port: int) -> Part:
+def _model_server(common: Mapping[str, str], port: int, health_port: int) -> Part:
     environment = {
         **common,
         "FACESTREAM_MODEL_SERVER_HOST": _LOCAL,
         "FACESTREAM_MODEL_SERVER_PORT": str(port),
     }
-    return _service(_MODEL_SERVER, environment, _free_port(9103), last=True)
+    return _service(_MODEL_SERVER, environment, health_port, last=True)
 
 
 def _demo_camera(common: Mapping[str, str], port: int) -> Part:
@@ -207,11 +208,21 @@ def _check_model(config_file: Path | None) -> None:
         raise StartError(f"{folder}: holds no model; train and export one, or give --model-server")
 
 
-def _free_port(preferred: int) -> int:
+def _free_port(preferred: int, taken: set[int]) -> int:
+    """A port that is free now and none of those `taken`, to which it is added."""
+    port = preferred
+    while port in taken or not _is_free(port):
+        port = _bind(_LOCAL, 0)
+    taken.add(port)
+    return port
+
+
+def _is_free(port: int) -> bool:
     try:
-        return _bind(_LOCAL, preferred)
+        _bind(_LOCAL, port)
     except OSError:
-        return _bind(_LOCAL, 0)
+        return False
+    return True
 
 
 def _bind(host: str, port: int) -> int:

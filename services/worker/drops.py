@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, get_args
 
 from services.common.metrics import WorkerMetrics
 
@@ -24,6 +24,8 @@ class Drops:
         self._lock = threading.Lock()
         self._unsaid: dict[Reason, int] = {}
         self._said_at: dict[Reason, float] = {}
+        for reason in get_args(Reason):  # at 0 before the first: alerts see it rise
+            metrics.faces_dropped.labels(reason=reason)
 
     def count(self, reason: Reason, faces: int, why: str) -> None:
         """So many faces left the stream without an answer."""

@@ -180,6 +180,7 @@ def _round(stage: Stage, plan: _Plan) -> tuple[Figures, list[float]]:
         "unwatched": per_frame_ms(unwatched),
         "watched": per_frame_ms(watched),
         "plain": plain_ms,
+        "plain_unwatched": plain_ms - 1000 * plain["encoding_s"] / plain["frames"],
         "per_extra_viewer": viewer_ms,
         "floor": floor,
         "empty": per_frame_ms(empty),
@@ -194,7 +195,7 @@ def _round(stage: Stage, plan: _Plan) -> tuple[Figures, list[float]]:
         "watched_to_floor": cpu["watched"] / floor,
         "empty_to_floor": cpu["empty"] / empty_floor,
         "empty_capture_to_floor": cpu["empty_capture"] / empty_floor,
-        "unwatched_to_plain": cpu["unwatched"] / plain_ms,
+        "unwatched_to_plain": cpu["unwatched"] / cpu["plain_unwatched"],
         "watched_to_plain": cpu["watched"] / plain_ms,
     }
     if plan.peer is not None:

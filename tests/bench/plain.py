@@ -3,7 +3,7 @@
 OpenCV reads the camera, YuNet looks at each whole frame, two 224-pixel networks are asked about
 every face of every frame, one after the other, and each viewer's picture is encoded for him alone.
 The networks run on OpenVINO, which is kinder to the plain way than what such projects use.
-Prints one line of JSON: frames, faces, CPU seconds.
+Prints one line of JSON: frames, faces, CPU seconds, and what of these went into viewers' pictures.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ def main() -> None:
     camera = cv2.VideoCapture(arguments.url)
     detector = None
     frames = faces = 0
+    encoding = 0.0
     started, cpu = time.monotonic(), time.process_time()
     while time.monotonic() - started < arguments.seconds:
         good, picture = camera.read()
@@ -56,11 +57,13 @@ def main() -> None:
             cv2.rectangle(picture, (x, y), (x + w, y + h), (0, 255, 0), 2)
             text = f"{age:.0f} {'F' if female > 0.5 else 'M'}"
             cv2.putText(picture, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 1, (0, 255, 0), 2)
+        began = time.thread_time()
         for _ in range(arguments.viewers):
             cv2.imencode(".jpg", picture)
+        encoding += time.thread_time() - began
         frames += 1
     cpu = time.process_time() - cpu
-    print(json.dumps({"frames": frames, "faces": faces, "cpu_s": cpu}))
+    print(json.dumps({"frames": frames, "faces": faces, "cpu_s": cpu, "encoding_s": encoding}))
 
 
 def _network(folder: Path) -> ov.CompiledModel:

@@ -28,8 +28,8 @@ _RATIOS = {
     "watched_to_floor": "watched / decoding alone",
     "empty_to_floor": "empty scene, all services / decoding alone",
     "empty_capture_to_floor": "empty scene, capture / decoding alone",
-    "unwatched_to_plain": "nobody watching / the plain way",
-    "watched_to_plain": "watched / the plain way",
+    "unwatched_to_plain": "nobody watching / the plain way without a viewer",
+    "watched_to_plain": "watched / the plain way with one",
     "unwatched_to_peer": "nobody watching / the peer",
 }
 _CPU = {
@@ -39,7 +39,8 @@ _CPU = {
     "floor": "decoding alone, the floor",
     "empty_floor": "decoding the empty scene alone",
     "per_extra_viewer": "each further viewer (annotator)",
-    "plain": "the plain way",
+    "plain": "the plain way with a viewer",
+    "plain_unwatched": "the plain way without one",
     "peer": "the peer, without decoding",
 }
 _LATENCIES = {

@@ -25,7 +25,6 @@ KINDS: dict[str, tuple[str, ...]] = {
     "garbage": ("camera",),
 }
 _AT_ONCE = ("killed", "changes size")  # nothing is held
-_AT_ONCE = ("killed", "changes size")  # nothing is held
 _SHORTEST_S, _LONGEST_S = 1.0, 8.0
 _TWO = 0.4  # of the rounds have two faults at a time
 

@@ -161,7 +161,6 @@ def growth(record: Figures) -> str:
     )
 
 
-_SHARED = ("frames", "searches", "answers")
 _SIZES = ("rss_mb", "threads", "descriptors")
 
 

@@ -34,7 +34,7 @@ _SHARD = faces_key(0)
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Of each process at one moment. `keys` and `broker_bytes` are what the broker holds."""
+    """Of each process at one moment. `keys` and `broker_mb` are what the broker holds."""
 
     at_s: float
     pids: dict[str, int]

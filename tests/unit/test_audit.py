@@ -58,10 +58,11 @@ def source() -> Iterator[Source]:
             self.say(made.answer or made.results(asked["queries"]))
 
         def do_GET(self) -> None:
-            self.say(made.known[self.path.removeprefix("/v1/vulns/")])
+            known = made.known.get(self.path.removeprefix("/v1/vulns/"))
+            self.say(known, made.status if known else 503)
 
-        def say(self, what: Any) -> None:
-            self.send_response(made.status)
+        def say(self, what: Any, status: int | None = None) -> None:
+            self.send_response(status or made.status)
             self.end_headers()
             self.wfile.write(json.dumps(what).encode())
 
@@ -129,6 +130,16 @@ def test_a_known_vulnerability_fails_until_it_is_allowed(source: Source, tmp_pat
     code, said = audit(source.url, allowed=allowed(tmp_path, CVE_2="2999-01-01"))
     assert code == 0, said
     assert "2 known vulnerabilities, all allowed" in said
+
+
+def test_what_is_known_by_its_id_alone_fails_too(source: Source) -> None:
+    source.vulnerable = {"redis": ["GHSA-1"], "numpy": ["GHSA-3"]}
+    source.known = {"GHSA-1": REDIS}  # of the other, the source tells no more for now
+    code, said = audit(source.url)
+    assert code == 1
+    assert "GHSA-1, CVE-2" in said
+    assert re.search(r"^audit: numpy==\S+: GHSA-3: no more could be learnt", said, re.MULTILINE)
+    assert "NOT AUDITED" not in said
 
 
 def test_an_entry_past_its_day_fails_wherever_the_audit_runs(

@@ -14,7 +14,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 
 from services.annotator.counting import groups, stats
@@ -125,6 +125,8 @@ class Tally:
             visits = self._visits[name] = CameraVisits(
                 self._rule, lambda counted: self._count(name, counted)
             )
+            for band, gender in product(groups.AGE_BANDS, groups.GENDERS):
+                self._metrics.visits.labels(name, band, gender)  # at 0: the first is an increase
         visits.see(
             frame,
             lambda track: people.estimate(frame.session, track),

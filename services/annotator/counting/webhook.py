@@ -79,6 +79,8 @@ class Webhook:
         self._stopping = threading.Event()
         self._pause = pause or self._stopping.wait
         self._thread = threading.Thread(target=self._run, name="webhook", daemon=True)
+        for reason in ("overflow", "refused", "failed", "stopped"):  # at 0: alerts see it rise
+            metrics.webhook_dropped.labels(reason)
 
     def start(self) -> None:
         """Begin to send."""

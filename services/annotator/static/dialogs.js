@@ -105,8 +105,7 @@ export class AddDialog {
     try {
       // What capture said of the last try may still arrive while the next one has begun.
       this.said = this.added ? this.statusOf(this.added)?.since : undefined;
-      if (this.added) await call("DELETE", cameraPath(this.added)).catch(() => {});
-      this.added = null;
+      await this.takeBack();
       await call("POST", "/api/cameras", camera);
       this.added = camera.name;
       if ($("add-dialog").open) await this.test(camera.name);
@@ -117,9 +116,15 @@ export class AddDialog {
     $("add-submit").disabled = false;
   }
 
+  async takeBack() {
+    if (this.added) await call("DELETE", cameraPath(this.added)).catch(() => {});
+    this.added = null;
+  }
+
   async submitPhone() {
     $("add-submit").disabled = true;
     try {
+      await this.takeBack(); // a camera that was tried before under this name, or another
       const link = await call("POST", "/api/phones", { name: $("add-name").value, rotate: Number($("add-rotate").value) });
       $("add-dialog").close("keep");
       this.onLink(link);

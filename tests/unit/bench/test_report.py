@@ -65,7 +65,10 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
     write(made, path)
     assert read(path) == made
     shown = table(read(path))
-    assert "| CPU per camera frame: the plain way | 95.00 ms (90.00 to 100.00) |" in shown
+    assert (
+        "| CPU per camera frame: the plain way with a viewer | 95.00 ms (90.00 to 100.00) |"
+        in shown
+    )
     assert "| CPU per camera frame: each further viewer (annotator) | not seen |" in shown
     assert "| CPU per face, the network alone on openvino | 4.00 ms |" in shown
 

@@ -68,6 +68,23 @@ def test_services_find_each_other(settings: StackSettings, tmp_path: Path) -> No
     assert found["capture"].after == ("broker", "demo-camera")
 
 
+@pytest.mark.parametrize("port", [8500, 8554, 9101, 9102, 9103, 9104])
+def test_no_port_is_given_to_two_parts(
+    port: int, settings: StackSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "_is_free", lambda port: True)
+    monkeypatch.setattr(parts, "_check_port", lambda host, port: None)
+    found = planned(settings.model_copy(update={"port": port}), tmp_path, demo=True)
+    taken = [
+        value
+        for part in found.values()
+        for name, value in part.environment.items()
+        if name.startswith("FACESTREAM_") and name.endswith("_PORT")
+    ]
+    assert len(taken) == len(set(taken)) >= 5
+    assert str(port) not in taken or taken.count(str(port)) == 1
+
+
 def test_a_blank_in_a_cameras_url_does_not_part_it(settings: StackSettings, tmp_path: Path) -> None:
     camera = Camera.parse("clip=file:///my clips/a b.mp4")
     capture = plan(settings, [camera], tmp_path, OPEN, demo=False)[-1]

@@ -17,9 +17,22 @@ def test_a_face_is_read_by_what_other_faces_taught() -> None:
     embedding = random.normal(0, 1, (COUNT, 12)).astype(np.float32)
     embedding[:, 5] += 8 * female  # gender is to be seen; age is not, but for a face's own label
     labels = soft_ages(np.where(old, 60, 20).astype(np.float32), LossConfig(), 110)
-    age, chance = cross_fitted(embedding, labels, female.astype(np.float32), parts=2)
+    everybody = np.ones(COUNT, np.bool_)
+    age, chance = cross_fitted(embedding, labels, female.astype(np.float32), everybody, parts=2)
     np.testing.assert_allclose(age.sum(axis=1), 1, rtol=1e-4)
     assert np.mean((age[:, 40:].sum(axis=1) > 0.5) == old) < 0.65
+    assert np.mean((chance > 0.5) == female) > 0.8
+
+
+def test_nothing_is_learnt_from_the_labels_of_who_does_not_teach() -> None:
+    random, count = np.random.default_rng(2), 3 * COUNT
+    female = random.random(count) < 0.5
+    embedding = random.normal(0, 1, (count, 12)).astype(np.float32)
+    embedding[:, 5] += 8 * female
+    labels = soft_ages(np.full(count, 30, np.float32), LossConfig(), 110)
+    teaches = np.arange(count) // 2 % 2 == 0  # half of each part
+    wrong = np.where(teaches, female, ~female).astype(np.float32)  # the others' labels are lies
+    _, chance = cross_fitted(embedding, labels, wrong, teaches, parts=2)
     assert np.mean((chance > 0.5) == female) > 0.8
 
 
