@@ -279,9 +279,10 @@ class _Capture:
             self._publisher.remove(name)
         elif name not in self._mine:
             _log.info("camera %s: left to another capture", name)
-        camera = self._known.get(name)
-        if name not in self._mine or camera is None or camera.paused:
+        if name not in self._mine:
             self._metrics.forget_camera(name)
+        elif self._known[name].paused:
+            self._metrics.forget_frames(name)
 
     def _statuses(self) -> list[CameraStatus]:
         statuses = [reader.status() for reader in self._readers.values()]

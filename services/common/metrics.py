@@ -100,6 +100,10 @@ class CaptureMetrics(_Metrics):
         )
         self.replicas = self._gauge("replicas", "Capture replicas that share the cameras")
 
+    def forget_frames(self, camera: str) -> None:
+        """Of a camera that is paused: to send no frames is not to be silent."""
+        _remove(self.frames, (camera,))
+
 
 class WorkerMetrics(_Metrics):
     """Crops in, results out.

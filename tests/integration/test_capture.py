@@ -125,6 +125,7 @@ def test_every_face_is_counted_once(
         wait_for(is_settled, "nothing more comes")
         published = metric_of(port, "faces_published_total")
         pushed_out = metric_of(port, "faces_dropped_total", "overflow")
+        assert metric_of(port, "frames_total") == 0, "a paused camera is not silent"
     assert published == added[0]
     assert published - pushed_out == client.xlen(key) == 3
 
