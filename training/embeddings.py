@@ -122,7 +122,7 @@ class FaceRes:
         DataError: the folder does not hold it.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, precision: str = "auto") -> None:
         graph = _browser_graph(folder, FACERES)
         try:
             network = openvino.convert_model(_unfused(graph, _FACERES_OUTPUTS))
@@ -130,8 +130,9 @@ class FaceRes:
             outputs = [network.output(f"{name}/output:0") for name in _FACERES_OUTPUTS]
             network = openvino.Model(outputs, network.get_parameters())
             network.reshape([-1, _FACERES_PX, _FACERES_PX, 3])
-            hints = {"INFERENCE_PRECISION_HINT": precision_hint("auto")}
-            self._see = openvino.Core().compile_model(network, "CPU", hints)
+            core = openvino.Core()
+            hints = {"INFERENCE_PRECISION_HINT": precision_hint(core, precision)}
+            self._see = core.compile_model(network, "CPU", hints)
         except (AssertionError, KeyError, RuntimeError) as error:
             raise _no_faceres(folder, why(error)) from None
 

@@ -99,7 +99,11 @@ def publish(
 def _check_not_learnt(
     config: TrainConfig, facts: dict[str, Any], report: DataReport, folds: Sequence[int]
 ) -> None:
-    """Whether what judges is what the run has not learnt from, as the card will say."""
+    """See that what judges is what the run has not learnt from, as the card will say.
+
+    Raises:
+        DataError: it is not, or the data are not those of the run.
+    """
     learnt = sorted(set(folds) & set(parse_folds(config.train_folds)))
     if learnt:
         raise DataError(f"the run has learnt from fold {learnt[0]}: it cannot judge; --folds 9 can")

@@ -24,15 +24,7 @@ from training.teacher import Teacher, save
 Say = Callable[[str], None]
 
 
-def teach(
-    faceres: Path,
-    data: Path,
-    folds: str,
-    cache: Path,
-    path: Path,
-    say: Say = print,
-    validation_share: float = VALIDATION_SHARE,
-) -> None:
+def teach(faceres: Path, data: Path, folds: str, cache: Path, path: Path, say: Say = print) -> None:
     """Write to `path` what others say of these folds' pictures; FaceRes lies in a folder.
 
     Readers learn nothing from the labels of the share that `train` will hold out of these folds.
@@ -52,7 +44,7 @@ def teach(
     embeddings = [everything, of_age_and_gender, dlib_embedding(faces.crops)]
     say("and so has dlib")
     # What is held out judges and calibrates the student, so nothing of it may be taught.
-    held_out = np.array([pictures[i].share < validation_share for i in at])
+    held_out = np.array([pictures[i].share < VALIDATION_SHARE for i in at])
     teacher = listen(embeddings, said, faces, ~held_out)
     save(path, teacher, [pictures[i] for i in at])
     say(f"what can be read from it: {path}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import openvino as ov
 
 
-def precision_hint(precision: str) -> str:
+def precision_hint(core: ov.Core, precision: str) -> str:
     """OpenVINO's name of the arithmetic: `auto` is bf16 on a CPU that multiplies it, else f32.
 
     In bf16 a face costs less than half, a search two thirds, and what is said hardly differs
@@ -13,5 +13,5 @@ def precision_hint(precision: str) -> str:
     """
     if precision != "auto":
         return precision
-    able: list[str] = ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    able: list[str] = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return "bf16" if "BF16" in able else "f32"

@@ -60,7 +60,7 @@ class ExportedModel:
             core = ov.Core()
             options = {
                 "INFERENCE_NUM_THREADS": threads,
-                "INFERENCE_PRECISION_HINT": precision_hint(precision),
+                "INFERENCE_PRECISION_HINT": precision_hint(core, precision),
             }
             compiled = core.compile_model(core.read_model(version), "CPU", options)
         except RuntimeError as error:

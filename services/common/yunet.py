@@ -60,7 +60,7 @@ def compiled_yunet(
         options = {
             "INFERENCE_NUM_THREADS": 1,
             "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": precision_hint(precision),
+            "INFERENCE_PRECISION_HINT": precision_hint(core, precision),
         }
         return core.compile_model(steps.build(), "CPU", options)
     except RuntimeError:

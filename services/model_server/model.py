@@ -58,7 +58,7 @@ class Model:
                 {
                     "NUM_STREAMS": streams,
                     "INFERENCE_NUM_THREADS": streams,
-                    "INFERENCE_PRECISION_HINT": precision_hint(precision),
+                    "INFERENCE_PRECISION_HINT": precision_hint(core, precision),
                     # Other services share this machine: the scheduler may move the threads.
                     "ENABLE_CPU_PINNING": False,
                 },

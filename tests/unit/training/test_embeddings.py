@@ -60,14 +60,14 @@ def test_faceres_sees_blue_green_red_less_its_mean(tmp_path: Path) -> None:
     crops = np.zeros((9, STORE_PX, STORE_PX, 3), np.uint8)  # a batch and one more
     crops[:] = (200, 100, 50)
     crops[8] = 0
-    everything, judged = FaceRes(tmp_path)(crops)
+    everything, judged = FaceRes(tmp_path, "f32")(crops)
     mean = np.array([103.939, 116.779, 123.68], np.float32)
     np.testing.assert_allclose(
-        everything[7], np.array([50, 100, 200], np.float32) - mean, rtol=5e-3
+        everything[7], np.array([50, 100, 200], np.float32) - mean, rtol=2e-3
     )
-    np.testing.assert_allclose(everything[8], -mean, rtol=5e-3)
+    np.testing.assert_allclose(everything[8], -mean, rtol=2e-3)
     red = everything[:, 2]
-    np.testing.assert_allclose(judged, np.stack([red, 2 * red - 1], axis=1), rtol=5e-3)
+    np.testing.assert_allclose(judged, np.stack([red, 2 * red - 1], axis=1), rtol=2e-3)
 
 
 @pytest.mark.parametrize("harm", ["missing", "no JSON", "cut short"])
