@@ -200,8 +200,9 @@ class CameraRegistry:
 
     def note_given(self, cameras: list[Camera]) -> None:
         """Remember these as they stand in their file."""
-        for camera in cameras:
-            self._broker.hset(streams.GIVEN_KEY, camera.name, _digest(camera))
+        if cameras:
+            digests: Any = {camera.name: _digest(camera) for camera in cameras}
+            self._broker.hset(streams.GIVEN_KEY, mapping=digests)
 
     def remove(self, name: str) -> bool:
         """Take a camera and everything kept of it away; False if there was none."""

@@ -93,8 +93,8 @@ export class AddDialog {
 
   // Whoever cancels wants no camera left of it.
   closed() {
-    if (this.added && $("add-dialog").returnValue !== "keep") call("DELETE", cameraPath(this.added)).catch(() => {});
-    this.added = null;
+    if ($("add-dialog").returnValue === "keep") this.added = null;
+    this.takeBack();
   }
 
   async submit() {
@@ -117,8 +117,9 @@ export class AddDialog {
   }
 
   async takeBack() {
-    if (this.added) await call("DELETE", cameraPath(this.added)).catch(() => {});
+    const name = this.added;
     this.added = null;
+    if (name) await call("DELETE", cameraPath(name)).catch(() => {});
   }
 
   async submitPhone() {
