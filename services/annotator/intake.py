@@ -56,7 +56,6 @@ class Intake:
         health: Health,
     ) -> None:
         self._reads = reads
-        self._calls = calls
         self._registry = CameraRegistry(calls)
         self._board = board
         self._metrics = metrics
@@ -130,21 +129,14 @@ class Intake:
     ) -> tuple[dict[str, Camera], list[CameraStatus]]:
         for name in watched:
             self._registry.watch(name)
-        boot = self._boot_id()
-        cameras = self._registry.cameras()
-        # Asked twice: the broker may be restarted between two questions.
-        is_whole = boot == self._boot_id() and (boot is not None or self._boot is None)
+        cameras, boot, boot_after = self._registry.cameras_and_boot()
+        is_whole = boot == boot_after and (boot is not None or self._boot is None)
         if is_whole:
             self._boot = boot
         else:
             cameras = known | cameras
         self._awaits_cameras = not is_whole
         return cameras, self._registry.statuses(cameras)
-
-    def _boot_id(self) -> bytes | None:
-        """Changes with every restart of the broker; None until capture has seen to its cameras."""
-        boot: bytes | None = self._calls.get(streams.BOOT_KEY)  # type: ignore[assignment]
-        return boot
 
     def _choose_streams(self) -> None:
         frames = {streams.frames_key(name).encode(): name for name in self._board.names()}

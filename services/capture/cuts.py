@@ -29,7 +29,7 @@ class CutWatch:
 
     def __init__(self) -> None:
         self._last: Edges | None = None
-        self._last_at = 0.0
+        self._last_power = self._last_at = 0.0
         self._is_calm = False
 
     def is_cut(self, luma: NDArray[np.uint8], now: float) -> bool:
@@ -40,14 +40,15 @@ class CutWatch:
             now: time of the picture, seconds.
         """
         edges = _edges(luma)
-        if float(np.vdot(edges, edges)) < MIN_EDGES**2 * edges.size:
+        power = float(np.vdot(edges, edges))
+        if power < MIN_EDGES**2 * edges.size:
             return False
-        last, gap_s = self._last, now - self._last_at
-        self._last, self._last_at = edges, now
+        last, gap_s, both = self._last, now - self._last_at, power * self._last_power
+        self._last, self._last_power, self._last_at = edges, power, now
         if last is None or not 0 <= gap_s <= MAX_GAP_S:
             self._is_calm = False
             return False
-        likeness = _likeness(last, edges)
+        likeness = _likeness(last, edges, both**0.5)
         was_calm, self._is_calm = self._is_calm, likeness >= CALM_LIKENESS
         return was_calm and likeness < CUT_LIKENESS
 
@@ -62,10 +63,13 @@ def _edges(luma: NDArray[np.uint8]) -> Edges:
     return np.asarray(cv2.subtract(blocks, around, dtype=cv2.CV_32F), np.float32)
 
 
-def _likeness(one: Edges, other: Edges) -> float:
-    """The correlation of two pictures' edges, at most 1, where they fit best."""
-    power = float(np.vdot(one, one)) * float(np.vdot(other, other))
-    unmoved = float(np.vdot(one, other)) / power**0.5
+def _likeness(one: Edges, other: Edges, lengths: float) -> float:
+    """The correlation of two pictures' edges, at most 1, where they fit best.
+
+    Args:
+        lengths: of both as vectors, multiplied.
+    """
+    unmoved = float(np.vdot(one, other)) / lengths
     if unmoved >= CALM_LIKENESS:
         return unmoved  # as nearly always: 1 µs against 40
     down, across = _MOVED

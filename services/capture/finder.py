@@ -125,7 +125,7 @@ class FaceFinder:
         owners = self._tracker.update(boxes, scores, now)
         # What is not yet sure to be a face must be found by a second search, not by this one.
         self._last = seen.only([i for i, face in enumerate(owners) if face is not None])
-        chosen: list[tuple[int, Moment[_Sight]]] = []
+        moments: dict[int, Moment[_Sight]] = {}
         for box, score, points, face in zip(boxes, scores, landmarks, owners, strict=True):
             if face is None:
                 continue
@@ -136,11 +136,10 @@ class FaceFinder:
                 sight = _Sight(*face_apart(picture, points), captured_us)
             except ValueError:  # its landmarks lie outside the picture
                 continue
-            best = self._sampler.offer(face.track, Moment(now, worth, sight))
-            if best is not None:
-                chosen.append((face.track, best))
+            moments[face.track] = Moment(now, worth, sight)
+        chosen = self._sampler.choose(moments)
         self._sampler.keep(self._tracker.kept())
-        crops = [self._crop(track, moment) for track, moment in chosen]
+        crops = [self._crop(track, moment) for track, moment in chosen.items()]
         good = tuple(crop for crop in crops if crop is not None)
         return Found(
             picture.width,

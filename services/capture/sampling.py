@@ -3,12 +3,14 @@
 Each detection of a track is a moment with a quality. A new track's first acceptable moment is taken
 at once, the next ones soon after, then about one a second; from the second on, the best of the last
 few moments is taken, not the latest. Answers about one face are much alike: once a track has had
-enough good ones, it is asked about more rarely, unless it is seen better than ever.
+enough good ones, it is asked about more rarely, unless it is seen better than ever. Two faces cost
+less together than one by one, so a face whose turn is near goes along with another.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -19,6 +21,7 @@ FIRST_INTERVALS_S = (0.3, 0.4, 0.8)  # after the first crop; then the settled in
 ENOUGH_QUALITY = 3.0  # of all moments taken; from there on …
 RARER = 4.0  # … the settled interval is so many times as long …
 BETTER = 1.25  # … but for a moment so many times as good as any taken before
+ALONG = 0.6  # so much of its wait over, a face goes along
 WINDOW_S = 0.6  # how far back a better moment is looked for; crops must be fresh
 GOOD_FACE_PX = 96.0  # from here on, more pixels do not help the network
 SHARP_VARIANCE = 200.0  # of the Laplacian, where sharpness counts as two thirds
@@ -51,24 +54,21 @@ class Sampler(Generic[M]):
         self._interval_s = interval_s
         self._plans: dict[int, _Plan[M]] = {}
 
-    def offer(self, track: int, moment: Moment[M]) -> Moment[M] | None:
-        """Take note of a moment; returns the one to ask the model about now, if any."""
-        plan = self._plans.setdefault(track, _Plan())
-        best = plan.best
-        if best is None or moment.quality >= best.quality or moment.at - best.at > WINDOW_S:
-            best = plan.best = moment
-        if moment.at < plan.due:
-            return None
-        is_known = plan.quality >= ENOUGH_QUALITY
-        if is_known and moment.at < plan.rarely_due and best.quality < BETTER * plan.best_taken:
-            return None
-        taken = plan.taken
-        wait = FIRST_INTERVALS_S[taken] if taken < len(FIRST_INTERVALS_S) else self._interval_s
-        plan.taken, plan.due, plan.best = taken + 1, moment.at + min(wait, self._interval_s), None
-        plan.rarely_due = moment.at + RARER * self._interval_s
-        plan.quality += best.quality
-        plan.best_taken = max(plan.best_taken, best.quality)
-        return best
+    def choose(self, moments: Mapping[int, Moment[M]]) -> dict[int, Moment[M]]:
+        """Take note of what one search saw of each track; returns what to ask the model now."""
+        plans = {track: self._plans.setdefault(track, _Plan()) for track in moments}
+        for track, moment in moments.items():
+            plans[track].note(moment)
+
+        def due(share: float) -> list[int]:
+            return [
+                track
+                for track, plan in plans.items()
+                if plan.is_due(moments[track].at, self._interval_s, share)
+            ]
+
+        chosen = due(1.0) and due(ALONG)
+        return {track: plans[track].take(moments[track].at) for track in chosen}
 
     def keep(self, tracks: set[int]) -> None:
         """Forget all tracks but these."""
@@ -78,10 +78,37 @@ class Sampler(Generic[M]):
 
 class _Plan(Generic[M]):
     def __init__(self) -> None:
-        self.taken = 0
-        self.due = self.rarely_due = -math.inf
-        self.quality = self.best_taken = 0.0  # of the moments taken: the sum, and the best
-        self.best: Moment[M] | None = None
+        self._taken = 0
+        self._asked_at = -math.inf
+        self._quality = self._best_taken = 0.0  # of the moments taken: the sum, and the best
+        self._best: Moment[M] | None = None
+
+    def note(self, moment: Moment[M]) -> None:
+        """Keep it if it is the best of late."""
+        best = self._best
+        if best is None or moment.quality >= best.quality or moment.at - best.at > WINDOW_S:
+            self._best = moment
+
+    def is_due(self, now: float, interval_s: float, share: float) -> bool:
+        """Whether this share of the wait between two crops is over; a moment was noted."""
+        assert self._best is not None
+        is_better = self._best.quality >= BETTER * self._best_taken
+        if self._quality >= ENOUGH_QUALITY and not is_better:
+            wait_s = RARER * interval_s
+        elif 0 < self._taken <= len(FIRST_INTERVALS_S):
+            wait_s = min(interval_s, FIRST_INTERVALS_S[self._taken - 1])
+        else:
+            wait_s = interval_s
+        return now - self._asked_at >= share * wait_s
+
+    def take(self, now: float) -> Moment[M]:
+        """The best moment of late, which is asked about now."""
+        best, self._best = self._best, None
+        assert best is not None
+        self._taken, self._asked_at = self._taken + 1, now
+        self._quality += best.quality
+        self._best_taken = max(self._best_taken, best.quality)
+        return best
 
 
 def frontality(landmarks: NDArray[np.float32]) -> float:

@@ -158,9 +158,8 @@ class _Capture:
 
     def _cameras_wanted(self) -> dict[str, Camera]:
         """The registry's cameras; those known here are put back first if it was lost."""
-        there = self._registry.cameras()
-        # Asked for after the cameras: still the same, it says that they had not been lost before.
-        boot: bytes | None = self._broker.get(streams.BOOT_KEY)  # type: ignore[assignment]
+        # Read after the cameras: still the same, it says that they had not been lost before.
+        there, _, boot = self._registry.cameras_and_boot()
         if boot is None or boot != self._boot:
             first = self._boot is None
             if first:
@@ -172,11 +171,9 @@ class _Capture:
                 self._registry.note_given(list(self._given.values()))
             # Last: while it is missing, others know that the cameras are not complete.
             self._broker.set(streams.BOOT_KEY, secrets.token_hex(8), nx=True)
-            boot = self._broker.get(streams.BOOT_KEY)  # type: ignore[assignment]
             if not first:
                 _log.info("the broker was restarted: %d cameras put back", len(self._known))
-            self._boot = boot
-            there = self._registry.cameras()
+            there, _, self._boot = self._registry.cameras_and_boot()
         return there
 
     def _share_out(self) -> None:

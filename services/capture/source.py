@@ -245,6 +245,7 @@ def _decoded(
 ) -> Iterator[SourceFrame]:
     lag = Lag()
     last_good = time.monotonic()
+    unit_s = float(stream.time_base) if stream.time_base else None
     packets = container.demux(stream)
     while True:
         try:
@@ -264,7 +265,7 @@ def _decoded(
             detail = "" if _plain(error) == _VAGUE else f": {_plain(error)}"
             raise CameraError(f"the connection broke off{detail}") from None
         received_us, at = now_us(), time.monotonic()
-        if on_late is not None and lag.skips(_stamp_s(packet), packet.is_keyframe, at):
+        if on_late is not None and lag.skips(_stamp_s(packet, unit_s), packet.is_keyframe, at):
             on_late()
             last_good = at
             continue
@@ -283,9 +284,9 @@ def _decoded(
             _check_decodes(last_good, read_timeout_s)
 
 
-def _stamp_s(packet: av.Packet[Any]) -> float | None:
+def _stamp_s(packet: av.Packet[Any], unit_s: float | None) -> float | None:
     stamp = packet.pts if packet.dts is None else packet.dts
-    return None if stamp is None else float(stamp * packet.time_base)
+    return None if stamp is None or unit_s is None else stamp * unit_s
 
 
 def _is_usable(frame: object) -> bool:

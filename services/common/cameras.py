@@ -11,6 +11,7 @@ import json
 import re
 import time
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
@@ -173,15 +174,21 @@ class CameraRegistry:
 
     def cameras(self) -> dict[str, Camera]:
         """All cameras that should be read, by name; a foreign entry is left out."""
-        found: dict[str, Camera] = {}
         raw: dict[bytes, bytes] = self._broker.hgetall(streams.CAMERAS_KEY)  # type: ignore[assignment]
-        for data in raw.values():
-            try:
-                camera = Camera.model_validate_json(data)
-            except ValidationError:
-                continue
-            found[camera.name] = camera
-        return found
+        return _by_name(raw.values())
+
+    def cameras_and_boot(self) -> tuple[dict[str, Camera], bytes | None, bytes | None]:
+        """The cameras, and the boot's id from before and after they were read.
+
+        It changes with every restart of the broker, and is None until capture has seen to its
+        cameras.
+        """
+        with self._broker.pipeline(transaction=False) as pipe:
+            pipe.get(streams.BOOT_KEY)
+            pipe.hgetall(streams.CAMERAS_KEY)
+            pipe.get(streams.BOOT_KEY)
+            before, raw, after = pipe.execute()
+        return _by_name(raw.values()), before, after
 
     def put(self, camera: Camera) -> None:
         """Add a camera or replace the one of its name."""
@@ -256,6 +263,19 @@ class CameraRegistry:
                 pipe.exists(streams.watched_key(name))
             answers: list[Any] = pipe.execute()
         return {name for name, answer in zip(names, answers, strict=True) if answer}
+
+
+def _by_name(entries: Iterable[bytes]) -> dict[str, Camera]:
+    cameras = filter(None, map(_parsed, entries))
+    return {camera.name: camera for camera in cameras}
+
+
+@lru_cache(maxsize=1024)  # they are read several times a second, and hardly ever change
+def _parsed(data: bytes) -> Camera | None:
+    try:
+        return Camera.model_validate_json(data)
+    except ValidationError:
+        return None
 
 
 def _digest(camera: Camera) -> bytes:

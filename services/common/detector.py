@@ -13,6 +13,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import openvino as ov
 from numpy.typing import NDArray
 
 from services.common.yunet import STRIDES, compiled_yunet
@@ -88,12 +89,14 @@ class FaceDetector:
         self._min_score, self._nms_iou = min_score, nms_iou
         self._request = compiled_yunet(model_path, width, height).create_infer_request()
         self._input = np.empty((1, height, width, 3), np.float32)
+        # Bound once: to be given it anew for each picture, and to copy what comes out, costs 8 %.
+        self._request.set_input_tensor(ov.Tensor(self._input, shared_memory=True))
         self._cells, self._strides = _places(width, height)
 
     def detect(self, picture: NDArray[np.uint8]) -> Faces:
         """Faces in a BGR uint8 `[height, width, 3]` picture of the detector's size."""
         self._input[0] = picture
-        self._request.infer([self._input], share_inputs=True)
+        self._request.infer(share_outputs=True)
         certainty = self._request.get_output_tensor(0).data[0]
         places = self._request.get_output_tensor(1).data[0]
         product = certainty[:, 0] * certainty[:, 1]

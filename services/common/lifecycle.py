@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 import signal
 import sys
 import threading
@@ -68,10 +69,24 @@ def run_service(service: str, level: str, main: Callable[[threading.Event], None
 
 
 def _watch_parent(parent: int, stop: threading.Event) -> None:
+    _wait_for_end(parent)
     while not stop.wait(_PARENT_POLL_S):
         if os.getppid() != parent:
             stop.set()
             _end_at_deadline()
+
+
+def _wait_for_end(parent: int) -> None:
+    """Sleep until this process, our parent, has ended; at once where the system cannot tell."""
+    try:
+        process = os.pidfd_open(parent)
+    except (AttributeError, OSError):  # not Linux, not allowed, or gone already
+        return
+    try:
+        if os.getppid() == parent:  # else the number is somebody else's by now
+            select.select([process], [], [])
+    finally:
+        os.close(process)
 
 
 def _end_at_deadline() -> None:

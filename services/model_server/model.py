@@ -108,7 +108,8 @@ class Model:
         try:
             parts: dict[str, list[NDArray[Any]]] = {name: [] for name in wanted}
             for start in range(0, len(batch), SLICE):
-                request.infer([batch[start : start + SLICE]], share_inputs=True)
+                request.set_input_tensor(ov.Tensor(batch[start : start + SLICE]))
+                request.infer(share_outputs=True)  # they are copied below, once
                 for name, part in parts.items():
                     part.append(request.get_output_tensor(self._index[name]).data.copy())
             return {name: np.concatenate(part) for name, part in parts.items()}

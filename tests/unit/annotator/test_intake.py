@@ -27,16 +27,18 @@ def test_a_slow_older_answer_does_not_overwrite_a_newer_one(
     broker_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     was_asked = threading.Event()
-    ask = CameraRegistry.cameras
+    ask = CameraRegistry.cameras_and_boot
 
-    def slow_at_first(registry: CameraRegistry) -> dict[str, Camera]:
+    def slow_at_first(
+        registry: CameraRegistry,
+    ) -> tuple[dict[str, Camera], bytes | None, bytes | None]:
         answer = ask(registry)
         if not was_asked.is_set():
             was_asked.set()
             threading.Event().wait(0.3)
         return answer
 
-    monkeypatch.setattr(CameraRegistry, "cameras", slow_at_first)
+    monkeypatch.setattr(CameraRegistry, "cameras_and_boot", slow_at_first)
 
     async def names() -> list[str]:
         calls, reads = connect(SecretStr(broker_url)), connect_async(SecretStr(broker_url))
@@ -52,7 +54,7 @@ def test_a_slow_older_answer_does_not_overwrite_a_newer_one(
         )
         intake = Intake(reads, calls, board, metrics, Health((NEED,)))
         older = asyncio.create_task(intake.refresh())
-        await asyncio.to_thread(was_asked.wait)
+        assert await asyncio.to_thread(was_asked.wait, 10.0)
         door = Camera(name="door", url=SecretStr("rtsp://10.0.0.5/live"))
         await intake.change(lambda registry: registry.put(door))
         await older

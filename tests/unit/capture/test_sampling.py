@@ -12,7 +12,7 @@ STEP_S = 0.2
 def _asked(qualities: list[float], interval_s: float = 1.0) -> list[Moment[int]]:
     sampler: Sampler[int] = Sampler(interval_s)
     moments = (Moment(i * STEP_S, q, i) for i, q in enumerate(qualities))
-    return [best for moment in moments if (best := sampler.offer(1, moment))]
+    return [best for moment in moments for best in sampler.choose({1: moment}).values()]
 
 
 def test_a_new_face_is_asked_about_at_once() -> None:
@@ -58,9 +58,21 @@ def test_a_known_face_that_is_seen_better_than_ever_is_asked_about() -> None:
 
 def test_a_forgotten_track_starts_over() -> None:
     sampler: Sampler[int] = Sampler(1.0)
-    assert sampler.offer(1, Moment(0.0, 0.5, 0))
+    assert sampler.choose({1: Moment(0.0, 0.5, 0)})
     sampler.keep({2})
-    assert sampler.offer(1, Moment(0.2, 0.5, 1))
+    assert sampler.choose({1: Moment(0.2, 0.5, 1)})
+
+
+def test_a_face_whose_turn_is_near_goes_along_with_another() -> None:
+    sampler: Sampler[int] = Sampler(1.0)
+
+    def asked(at: float, *tracks: int) -> list[int]:
+        return list(sampler.choose({track: Moment(at, 0.1, 0) for track in tracks}))
+
+    assert asked(0.0, 1) == [1]
+    assert asked(0.1, 1, 2) == [2]  # the first waits 0.3 s, and a third of it is over
+    assert asked(0.2, 1, 2) == []  # two thirds, but nobody goes whom it could accompany
+    assert asked(0.3, 1, 2) == [1, 2]
 
 
 def test_a_straight_face_is_frontal_at_any_angle() -> None:
