@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -21,6 +23,8 @@ from services.common.errors import StartError
 from services.common.redaction import redact
 
 _log = logging.getLogger(__name__)
+
+_END_S = 1.0
 
 
 class Health:
@@ -153,12 +157,28 @@ def serve_health(
             f"cannot listen on {host}:{port}: {error.strerror}; choose another with --health-port"
         ) from None
     server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, name="health", daemon=True).start()
+    server.start()
     return server
 
 
 class _Server(ThreadingHTTPServer):
-    """Whoever asked and hung up before the answer is no matter for standard error."""
+    """Sleeps until somebody asks, where `serve_forever` wakes up to see whether it is to end."""
 
+    def start(self) -> None:
+        self._has_ended = False
+        self._thread = threading.Thread(target=self._serve, name="health", daemon=True)
+        self._thread.start()
+
+    def shutdown(self) -> None:
+        self._has_ended = True
+        with suppress(OSError):  # not everywhere can a socket that listens be woken up so
+            self.socket.shutdown(socket.SHUT_RDWR)
+            self._thread.join(_END_S)
+
+    def _serve(self) -> None:
+        while not self._has_ended:
+            self.handle_request()
+
+    # Whoever asked and hung up before the answer is no matter for standard error.
     def handle_error(self, request: object, client_address: object) -> None:
         _log.debug("health: a request failed", exc_info=True)
