@@ -21,6 +21,7 @@ help:
 	@echo "make demo CAMERA=rtsp://…  the same with your camera (PORT=8080 for another port)"
 	@echo "make demo PHONE=1          open to your network by https, so that phones can be cameras"
 	@echo "make test                  all tests; what needs missing system packages is skipped"
+	@echo "make setup-test            install what tests and training need (TensorFlow) into .venv"
 	@echo "make lint                  ruff and mypy"
 	@echo "make proto                 generate the stubs of proto/ anew (proto-check: compare only)"
 	@echo "make audit                 known vulnerabilities of the locked packages (AUDIT_FLAGS=--strict)"

@@ -35,6 +35,7 @@ from training.faces import STORE_MARGIN, STORE_PX
 # Where dlib's mean face has the middles of its eyes: shares of the face's own square, around which
 # each network wants a padding of its own.
 _EYES = ((0.227, 0.221), (0.753, 0.221))
+_DLIB_NETWORK = "models/dlib_face_recognition_resnet_model_v1.dat"
 _DLIB_PX, _DLIB_PADDING = 150, 0.25
 
 _ASKED_PX = {"gender": 32, "age": 64}
@@ -59,14 +60,15 @@ def dlib_embedding(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
     Raises:
         DataError: dlib or its networks are not installed.
     """
+    # Its networks are files in a package that new setuptools cannot import, and need not.
+    package = importlib.util.find_spec("face_recognition_models")
     try:
         import dlib
-        import face_recognition_models as models
-    except ImportError as error:
-        raise DataError(
-            f"{error.name} is missing: pip install dlib-bin face_recognition_models setuptools"
-        ) from None
-    network = dlib.face_recognition_model_v1(models.face_recognition_model_location())
+    except ImportError:
+        package = None
+    if package is None or package.origin is None:
+        raise DataError("dlib is missing: pip install --no-deps dlib-bin face_recognition_models")
+    network = dlib.face_recognition_model_v1(str(Path(package.origin).parent / _DLIB_NETWORK))
     chips = (_chip(crop, _DLIB_PX, _DLIB_PADDING) for crop in crops)
     return np.array([network.compute_face_descriptor(chip) for chip in chips], np.float32)
 

@@ -32,6 +32,11 @@ class AnnotatorSettings(CountingSettings):
         description="public host names, comma-separated, under which the page may be opened; "
         "addresses, localhost and local names always may",
     )
+    trusted_proxies: str = Field(
+        "127.0.0.1,::1",
+        description="addresses and networks, comma-separated, of proxies that are believed when "
+        "they say who asks, and that he asks by https",
+    )
     token_file: Path | None = Field(
         None, description="file with a token: whoever bears it may look and change cameras"
     )

@@ -30,8 +30,9 @@ class ModelServerSettings(CommonSettings):
     poll_s: float = Field(
         2.0, gt=0, le=3600, description="time between looks into the models folder"
     )
+    # Each takes memory; eight answer a thousand faces a second and more.
     inference_threads: int = Field(
-        default_factory=lambda: os.cpu_count() or 1,
+        default_factory=lambda: min(os.cpu_count() or 1, 8),
         ge=1,
         le=256,
         description="inferences at a time, each on one thread",
