@@ -33,7 +33,7 @@ from services.common.broker import BROKER_ERRORS
 from services.common.cameras import Camera, CameraRegistry, CameraStatus, Rotation
 from services.common.health import Health
 from services.common.names import Name
-from services.common.places import Line, Lines, Zone, Zones
+from services.common.places import Line, Lines, Zone, Zones, check_apart
 from services.common.privacy import Privacy
 from services.common.redaction import reason_of, redact
 
@@ -143,6 +143,10 @@ def create_app(
         before = known_for_sure(name)
         changed = {k: v for k, v in wish if v is not None}
         after = before.model_copy(update=changed)
+        try:
+            check_apart(after.zones, after.lines)
+        except ValueError as error:
+            raise HTTPException(422, str(error)) from None
         await change(lambda registry: _replace(registry, before, after))
         return _out(after)
 

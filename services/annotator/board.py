@@ -212,9 +212,10 @@ class Board:
     def tell_history(self) -> None:
         """Take a sample and send every page the charts."""
         now = self._wall_clock()
-        shown = [p.shown for name in self._people for p in self.people(name)]
-        self._history.sample(shown, now)
-        self._events.send("history", self._history.to_json(shown, now))
+        self._history.sample((p.shown for name in self._people for p in self.people(name)), now)
+        # Who left is among those that are gone only after a while: not in between is nobody.
+        of_late = [shown for people in self._people.values() for shown in people.shown_of_late()]
+        self._events.send("history", self._history.to_json(of_late, now))
 
     def _remember_gone(self, shown: Shown) -> None:
         self._history.gone(shown, self._wall_clock())

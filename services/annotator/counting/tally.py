@@ -140,7 +140,7 @@ class Tally:
         """This camera was removed; who was in view has left."""
         visits = self._visits.pop(camera, None)
         if visits is not None:
-            visits.finish(self._wall_clock())
+            visits.finish()
 
     def finish(self) -> None:
         """Count who is in view: the service ends."""
@@ -149,9 +149,8 @@ class Tally:
 
     def tell_counts(self) -> None:
         """Send every page what was counted last, if that is news."""
-        now_s, now_at = self._clock(), self._wall_clock()
         for visits in self._visits.values():
-            visits.expire(now_s, now_at)
+            visits.expire(self._clock())
         self._events.send("counted", {"number": self._number, "recent": list(self._recent)})
 
     async def keep(self) -> None:

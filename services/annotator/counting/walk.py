@@ -29,7 +29,7 @@ class Crossing:
 
 
 class Walk:
-    """Follows one person; the zones and lines are those of its beginning."""
+    """Follows one person through these zones and over these lines."""
 
     def __init__(self, zones: Sequence[Zone], lines: Sequence[Line]) -> None:
         self._zones, self._lines = zones, lines
@@ -61,9 +61,19 @@ class Walk:
                 crossings.append(Crossing(line.name, "enter" if side > 0 else "leave"))
         return crossings
 
-    def anew(self) -> Walk:
-        """The same zones and lines, for another person."""
-        return Walk(self._zones, self._lines)
+    def redraw(self, zones: Sequence[Zone], lines: Sequence[Line]) -> None:
+        """Zones and lines were drawn, moved or taken away; the others go on as they were."""
+        same_zones = {zone.name for zone in zones if zone in self._zones}
+        same_lines = {line.name for line in lines if line in self._lines}
+        self._inside &= same_zones
+        self._sure = {name: spot for name, spot in self._sure.items() if name in same_lines}
+        self._zones, self._lines = zones, lines
+
+    def copy(self) -> Walk:
+        """One that goes its own way from here."""
+        walk = Walk(self._zones, self._lines)
+        walk._inside, walk._sure = set(self._inside), dict(self._sure)
+        return walk
 
     def end(self) -> list[Crossing]:
         """The person has gone, and so left every zone."""

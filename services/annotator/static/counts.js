@@ -85,6 +85,8 @@ export class Counts {
   constructor() {
     this.timer = null;
     this.asked = 0; // an answer to an older question is not shown
+    this.shown = null; // the period that is shown
+    this.card = $("counts-total").closest("section");
     $("counts-from").value = day(-6);
     $("counts-to").value = day(0);
     for (const id of ["counts-period", "counts-from", "counts-to"]) {
@@ -108,6 +110,9 @@ export class Counts {
     if (!period) return;
     const number = ++this.asked;
     const [from, to] = period;
+    // What stands there is of another period until the answer comes.
+    const isOther = this.shown !== `${from} ${to}`;
+    this.card.classList.toggle("outdated", isOther);
     const names = days(from, to);
     const byHour = names.length <= MAX_DAYS_BY_HOUR;
     const url = (more) => `/api/stats?${new URLSearchParams({ from, to, zone: ZONE, ...more })}`;
@@ -120,6 +125,8 @@ export class Counts {
         call("GET", url({ by: "camera,place", what: "leave" })),
       ]);
       if (number !== this.asked) return;
+      this.shown = `${from} ${to}`;
+      this.card.classList.remove("outdated");
       $("counts-note").hidden = true;
       $("counts-total").textContent = groups.total.toLocaleString();
       if (byHour) this.drawHours(times.rows, names);
@@ -130,9 +137,17 @@ export class Counts {
       this.listPlaces(enter.rows, leave.rows);
     } catch (error) {
       if (number !== this.asked) return;
+      if (isOther) this.clear();
       $("counts-note").hidden = false;
       $("counts-note").textContent = error.message;
     }
+  }
+
+  clear() {
+    this.shown = null;
+    this.card.classList.remove("outdated");
+    $("counts-total").textContent = "–";
+    for (const id of ["counts-times", "counts-groups", "counts-places"]) $(id).replaceChildren();
   }
 
   drawHours(rows, names) {

@@ -202,3 +202,18 @@ def test_it_is_known_whether_anyone_in_view_was_answered() -> None:
     assert not door.answered_in_view()
     door.answer(result(1), 0.1)
     assert door.answered_in_view()
+
+
+def test_who_left_is_among_those_of_late_until_he_is_gone() -> None:
+    gone: list[Shown] = []
+    door = CameraPeople(RULE, forget_after_s=10, on_forgotten=gone.append)
+    door.answer(result(2), 0.0)  # never seen
+    door.see(frame([1]), 0.0)
+    door.answer(result(1), 0.1)
+    door.see(frame([], seq=1), 1.0)
+    assert door.in_view(1.1) == []
+    (late,) = door.shown_of_late()
+    assert late.age is not None
+    door.forget(11.2)
+    assert door.shown_of_late() == []
+    assert gone == [late]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from random import Random
 
-from services.capture.tracker import KEPT_S, SHOWN_S, Box, Tracker, iou
+from services.capture.tracker import KEPT_S, MAX_LOOK_GAP_S, SHOWN_S, Box, Tracker, iou
 
 STEP_S = 0.2
 
@@ -99,6 +99,16 @@ def test_a_face_lost_for_long_is_another_track() -> None:
     (face,) = tracker.update([_walk(0)], [0.9], KEPT_S + 0.3)
     assert face is not None
     assert face.track == 2
+
+
+def test_who_stands_there_after_a_long_stall_may_be_anybody() -> None:
+    tracker = Tracker(1)
+    tracker.update([_walk(0)], [0.9], 0.0)
+    (same,) = tracker.update([_walk(0)], [0.9], MAX_LOOK_GAP_S - 0.1)  # looks are rare, but come
+    (other,) = tracker.update([_walk(0)], [0.9], 2 * MAX_LOOK_GAP_S)
+    assert same is not None
+    assert other is not None
+    assert (same.track, other.track) == (1, 2)
 
 
 def test_a_lost_face_is_reported_for_a_moment_only() -> None:

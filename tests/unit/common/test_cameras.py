@@ -103,6 +103,17 @@ def test_a_wrong_camera_file_names_the_place(tmp_path: Path, content: str, said:
     assert "\n" not in str(caught.value)
 
 
+def test_a_zone_and_a_line_of_one_name_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "cameras.yaml"
+    file.write_text(
+        "cameras:\n  - name: door\n    url: rtsp://host/live\n"
+        "    zones: [{name: way-in, points: [[0, 0], [1, 0], [1, 1]]}]\n"
+        "    lines: [{name: way-in, points: [[0, 0], [1, 1]]}]\n"
+    )
+    with pytest.raises(SettingsError, match="camera 'door': 'way-in' is the name of a zone and"):
+        load_cameras(file)
+
+
 def test_the_registry_keeps_cameras_and_states(broker_url: str) -> None:
     with redis.Redis.from_url(broker_url) as broker:
         registry = CameraRegistry(broker)

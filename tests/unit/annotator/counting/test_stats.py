@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -89,6 +91,35 @@ def test_the_day_on_which_clocks_are_set_back_has_25_hours() -> None:
     assert stats.answer(wanted, ledger.sums) == [{"day": "2025-10-26", "count": 25}]
     hours = stats.answer(ask("hour", since="2025-10-26", until="2025-10-27"), ledger.sums)
     assert len(hours) == 25
+
+
+@pytest.fixture
+def in_berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", BERLIN)
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+# 26 October 2025 at 1:30 UTC it is 2:30 in Berlin, for the second time.
+SECOND_TIME = datetime(2025, 10, 26, 1, 30, tzinfo=UTC).timestamp()
+
+
+@pytest.mark.parametrize("zone", [BERLIN, None])
+def test_until_now_ends_now_in_the_hour_that_comes_twice(zone: str | None, in_berlin: None) -> None:
+    asked = stats.question(None, None, (), zone=zone, now=SECOND_TIME)
+    assert asked.until.timestamp() == SECOND_TIME + 60
+
+
+@pytest.mark.parametrize("zone", [BERLIN, None])
+def test_the_hours_that_have_one_name_are_two(zone: str | None, in_berlin: None) -> None:
+    asked = stats.question("2025-10-26", "2025-10-27", ("hour",), zone=zone, now=SECOND_TIME)
+    sums: stats.Rows = [(int(SECOND_TIME) - 3600, (), 1), (int(SECOND_TIME), (), 2)]
+    assert [row["hour"] for row in stats.answer(asked, lambda wanted, most: sums)] == [
+        "2025-10-26T02:00+01:00",
+        "2025-10-26T02:00+02:00",
+    ]
 
 
 def test_crossings_by_place_and_camera(ledger: Ledger) -> None:

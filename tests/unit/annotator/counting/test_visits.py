@@ -329,9 +329,9 @@ def test_a_camera_that_is_silent_for_long_has_lost_its_people() -> None:
     door = Door()
     door.put(1)
     door.run(2)
-    door.visits.expire(door.now_s + SILENT_S / 2, door.now_at)
+    door.visits.expire(door.now_s + SILENT_S / 2)
     assert door.people() == []
-    door.visits.expire(door.now_s + SILENT_S + 1, door.now_at)
+    door.visits.expire(door.now_s + SILENT_S + 1)
     assert len(door.people()) == 1
 
 
@@ -344,7 +344,7 @@ def test_a_frame_that_comes_late_changes_nothing() -> None:
     door.frame()
     door.take(9)
     door.seq += 5
-    door.visits.finish(door.now_at)
+    door.visits.finish()
     assert len(door.people()) == 1
 
 
@@ -375,3 +375,123 @@ def test_the_number_of_open_visits_is_bounded() -> None:
         door.put(track, 20 + (track * 37) % 1200, 20 + (track * 91) % 680)
     door.run(0.4)
     assert len(door.visits._visits) == 512
+
+
+LINE = Line(name="door", points=((0.5, 1.0), (0.5, 0.0)))  # at 640 pixels
+
+
+def crossings(door: Door) -> list[tuple[str, str]]:
+    return [(c.what, c.place) for c in door.counted if c.what != "visit"]
+
+
+def test_a_line_drawn_while_somebody_is_in_view_counts_for_him() -> None:
+    door = Door()
+    door.put(1, 400)
+    door.run(2)
+    door.lines = [LINE]
+    door.run(4, dx=100)
+    door.take(1)
+    door.run(10)
+    assert crossings(door) == [("enter", "door")]
+
+
+def test_a_line_that_was_not_moved_goes_on_as_it_was() -> None:
+    door = Door(lines=[LINE])
+    door.put(1, 560)
+    door.run(1)
+    door.lines = [LINE, Line(name="other", points=((0.9, 1.0), (0.9, 0.0)))]
+    door.put(1, 720)
+    door.run(2)
+    door.visits.finish()
+    assert crossings(door) == [("enter", "door")]
+
+
+def test_who_crosses_a_line_out_of_sight_has_crossed_it() -> None:
+    door = Door(lines=[LINE])
+    door.put(1, 520)
+    door.answer(1, 35, 0.95, times=3)
+    door.run(2)
+    door.take(1)
+    door.run(1)
+    door.put(2, 680)  # beyond the line, and gone again as soon as it is known who it is
+    door.answer(2, 35, 0.95, times=3)
+    door.run(0.6)
+    door.take(2)
+    door.run(10)
+    assert crossings(door) == [("enter", "door")]
+    assert len(door.people()) == 1
+
+
+def test_who_turns_out_to_be_somebody_else_has_not_crossed_for_the_other() -> None:
+    door = Door(lines=[LINE])
+    door.put(1, 520)
+    door.answer(1, 30, 0.97, times=4)
+    door.run(2)
+    door.take(1)
+    door.run(1)
+    door.put(2, 680)  # nothing is known of him yet, so it might be her
+    door.run(1)
+    door.answer(2, 60, 0.02, times=4)
+    door.run(2)
+    door.take(2)
+    door.run(10)
+    assert crossings(door) == []
+    assert len(door.people()) == 2
+
+
+def test_who_was_there_before_the_annotator_is_counted_when_he_is_known() -> None:
+    door = Door()
+    door.now_s = 600.0
+    door.put(1)
+    door.first_seen_us[1] = round(START_AT * 1e6)
+    door.frame()
+    assert door.counted == []
+    door.answer(1, 35, 0.95, times=3)
+    door.run(RULE.settle_s + 1)
+    (person,) = door.people()
+    assert person.shown.female is not None
+
+
+def test_a_clock_that_is_set_back_counts_nobody_again() -> None:
+    class Behind(Door):
+        behind_s = 0.0
+
+        @property
+        def now_at(self) -> float:
+            return super().now_at - self.behind_s
+
+    door = Behind()
+    for track, x in ((1, 200), (2, 600), (3, 1000)):
+        door.put(track, x)
+    door.run(5)
+    door.behind_s = 60.0
+    door.run(15)
+    door.visits.finish()
+    assert len(door.people()) == 3
+
+
+def test_a_camera_that_died_was_left_when_it_did() -> None:
+    zone = Zone(name="all", points=((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)))
+    door = Door(zones=[zone])
+    door.put(1)
+    door.run(3)
+    died_at = door.now_at
+    door.now_s += SILENT_S + 1
+    door.visits.expire(door.now_s)
+    (left,) = (c for c in door.counted if c.what == "leave")
+    assert left.at == pytest.approx(died_at, abs=2 * STEP_S)
+
+
+def test_who_looks_away_all_day_takes_no_more_memory_for_it() -> None:
+    door = Door()
+    for track in range(1, 60):
+        door.put(track)
+        door.answer(track, 35, 0.95, times=3)
+        door.run(1.2)
+        door.take(track)
+        door.run(1.0)
+    (visit,) = door.visits._visits
+    assert len(visit.parts) < 5
+    assert len(door.visits._by_track) < 5
+    assert visit.seen_s() == pytest.approx(59 * 1.0, rel=0.15)
+    assert visit.shown().answers == 3 * 59
