@@ -35,14 +35,14 @@ class Listener:
         self._wake.set()
 
     async def messages(self) -> AsyncIterator[bytes]:
-        """What to send, several events at once where several wait; a comment in quiet times."""
+        """What to send, several events at once where several wait; `alive` in quiet times."""
         yield b"retry: %d\n\n" % RETRY_MS
         while not self._closed:
             try:
                 async with asyncio.timeout(KEEP_ALIVE_S):
                     await self._wake.wait()
             except TimeoutError:
-                yield b": still here\n\n"
+                yield b"event: alive\ndata: {}\n\n"
                 continue
             self._wake.clear()
             pending, self._pending = self._pending, {}

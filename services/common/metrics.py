@@ -171,7 +171,7 @@ class AnnotatorMetrics(_Metrics):
     answer came before), missed (pushed out of its stream before it was read). Of an event that the
     webhook did not take: overflow, refused, failed, stopped. Of a phone's picture not passed on:
     corrupt, size, late (a newer one came before it), rate, overflow (capture did not take it),
-    paused, broker.
+    gone (it broke off), paused, broker.
     """
 
     service = "annotator"

@@ -198,6 +198,20 @@ def test_the_live_picture_and_who_is_in_it_are_shown(world: World, visit: Open, 
     assert wide <= SIZES[size][0], "nothing sticks out sideways"
 
 
+def test_a_picture_does_not_pass_for_live_when_the_server_has_gone(
+    world: World, visit: Open
+) -> None:
+    world.add("door")
+    page = visit("desk")
+    tile = page.locator(".tile[data-camera=door]")
+    expect(tile).to_have_class(re.compile("drawn"), timeout=DEADLINE_MS)
+    world.end()
+    expect(tile).not_to_have_class(re.compile("drawn"), timeout=DEADLINE_MS)
+    expect(tile.locator(".veil")).to_contain_text("connection lost")
+    expect(page.locator("#pulse-text")).to_contain_text("Connection lost")
+    expect(page.locator("#people-count")).to_have_text("0")
+
+
 def test_an_empty_page_leads_to_a_first_camera(world: World, visit: Open) -> None:
     page = visit("phone")
     page.get_by_role("button", name="Add a camera").click()

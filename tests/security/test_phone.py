@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +15,7 @@ import simplejpeg
 from services.common.phones import MAX_PHONE_PICTURE_BYTES
 from services.common.streams import phone_key
 from tests.fixtures.locked import ADMIN, CAMERA, VIEWER, Locked
+from tests.fixtures.waiting import wait_for
 
 JPEG = simplejpeg.encode_jpeg(np.full((48, 64, 3), 90, np.uint8), 90, "RGB", "420")
 WIDE = simplejpeg.encode_jpeg(np.full((16, 1936, 3), 90, np.uint8), 90, "RGB", "420")
@@ -134,6 +136,20 @@ def test_pictures_have_bounds_and_what_is_not_taken_is_counted(
     assert (lost["corrupt"], lost["size"], lost["other"]) == (2, 1, 1)
     assert lost["rate"] == answers.count(429)
     assert sent - sum(lost.values()) == broker.llen(phone_key("tablet"))
+
+
+def test_a_picture_that_breaks_off_is_counted(locked: Locked) -> None:
+    link = add(locked, "tablet")["link"]
+    client = locked.client()
+    with socket.create_connection((client.base_url.host, client.base_url.port), 5) as phone:
+        phone.sendall(
+            f"POST /api/phone/picture?sender={'a' * 12}&seq={2**40} HTTP/1.1\r\nHost: localhost\r\n"
+            f"Authorization: Bearer {link.partition('#')[2]}\r\nContent-Type: image/jpeg\r\n"
+            "Content-Length: 1000\r\n\r\n".encode()
+            + JPEG[:100]
+        )
+    gone = 'phone_pictures_dropped_total{camera="tablet",reason="gone"} 1.0'
+    wait_for(lambda: gone in locked.client(VIEWER).get("/metrics").text, "it is counted")
 
 
 def test_nothing_is_passed_on_of_a_phone_that_is_paused(

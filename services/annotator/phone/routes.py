@@ -20,6 +20,7 @@ import simplejpeg
 from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from starlette.requests import ClientDisconnect
 
 from services.annotator.board import Board
 from services.annotator.phone.link import PAGE_PATH, PICTURE_PATH, phone_link, qr_svg
@@ -143,6 +144,9 @@ class Phones:
         except TimeoutError:
             self._drop(name, "late")
             raise HTTPException(408, "the picture took too long") from None
+        except ClientDisconnect:
+            self._drop(name, "gone")
+            raise HTTPException(400, "the picture broke off") from None
         reason, why = _what_is_wrong(jpeg)
         if reason:
             self._drop(name, reason)

@@ -12,13 +12,17 @@ import { switchTheme } from "./theme.js";
 import { Wall } from "./wall.js";
 
 const $ = (id) => document.getElementById(id);
+const toasted = $("toast");
 const tiles = new Map();
 const people = new Map();
 let cameras = [];
 let known = false; // whether the first list of cameras has come
+let lost = ""; // why no pictures come from the server
 let large = null; // the camera shown large; null = the first, "" = all alike
 
-const wall = new Wall(showPicture);
+const SILENT_MS = 40000; // an event comes every 15 s at least
+
+const wall = new Wall(showPicture, showLost);
 const counts = new Counts();
 const statusOf = (name) => cameras.find((c) => c.name === name);
 const showLarge = (name) => { large = name; layOut(); };
@@ -37,14 +41,27 @@ function showPicture(name, bitmap) {
   }
   canvas.getContext("2d").drawImage(bitmap, 0, 0);
   tile.classList.add("drawn");
+  if (lost) {
+    lost = "";
+    layOut();
+  }
   places.picture(name, bitmap);
 }
 
+// An old picture must not pass for a live one.
+function showLost(why) {
+  lost = why || "connection lost, trying again…";
+  for (const tile of tiles.values()) tile.classList.remove("drawn");
+  layOut();
+}
+
 function toast(text) {
-  $("toast").textContent = text;
-  $("toast").hidden = false;
+  // What is full screen is above all else.
+  (document.fullscreenElement ?? document.body).append(toasted);
+  toasted.textContent = text;
+  toasted.hidden = false;
   clearTimeout(toast.timer);
-  toast.timer = setTimeout(() => { $("toast").hidden = true; }, 6000);
+  toast.timer = setTimeout(() => { toasted.hidden = true; }, 6000);
 }
 
 async function attempt(work) {
@@ -61,8 +78,15 @@ const ACTIONS = {
   rename: (c) => ask({
     title: `Rename ${c.name}`, button: "Rename", input: c.name,
     work: async (name) => {
-      if (name !== c.name) await call("PATCH", cameraPath(c.name), { name });
-      if (large === c.name) large = name;
+      if (name === c.name) return;
+      const wasLarge = large === c.name;
+      if (wasLarge) large = name; // before the news of it, which would show another one large
+      try {
+        await call("PATCH", cameraPath(c.name), { name });
+      } catch (error) {
+        if (wasLarge) large = c.name;
+        throw error;
+      }
     },
   }),
   remove: (c) => ask({
@@ -74,7 +98,10 @@ const ACTIONS = {
     await places.open(c);
   }),
   phone: (c) => attempt(() => phone.showAgain(c.name)),
-  fullscreen: (c) => attempt(() => tiles.get(c.name).requestFullscreen()),
+  fullscreen: (c) => attempt(() => {
+    showLarge(c.name);
+    return tiles.get(c.name).requestFullscreen();
+  }),
 };
 
 function makeTile(name) {
@@ -83,15 +110,18 @@ function makeTile(name) {
   tile.querySelector("h3").textContent = name;
   tile.querySelector("a").href = `/cameras/${encodeURIComponent(name)}/stream.mjpg`;
   tile.querySelector(".picture").addEventListener("click", () => {
+    if (document.fullscreenElement) return;
     large = largeName() === name && cameras.length > 1 ? "" : name;
     layOut();
   });
   const menu = tile.querySelector("details");
   menu.querySelector("summary").setAttribute("aria-label", `Menu of ${name}`);
+  menu.querySelector("[data-do=fullscreen]").hidden = !document.fullscreenEnabled; // an iPhone has none
   menu.addEventListener("click", (event) => {
     const wish = event.target.dataset.do;
     if (!wish) return;
     menu.open = false;
+    menu.querySelector("summary").focus(); // the button that was pressed is gone
     ACTIONS[wish]?.(cameras.find((c) => c.name === name));
   });
   return tile;
@@ -125,9 +155,10 @@ function factsOf(camera) {
 // What stands in a picture's place: what is wrong and since when, and why.
 function showVeil(veil, camera) {
   const [what, why] = veil.children;
-  const since = new Date(camera.since * 1000).toLocaleTimeString();
+  const at = new Date(camera.since * 1000);
+  const since = at.toDateString() === new Date().toDateString() ? at.toLocaleTimeString() : at.toLocaleString();
   what.textContent = camera.state === "live" ? "" : camera.state === "connecting" ? WORDS.connecting : `${WORDS[camera.state]} since ${since}`;
-  why.textContent = camera.state === "live" ? "waiting for the picture…" : camera.state === "stopped" ? "" : camera.reason;
+  why.textContent = camera.state === "live" ? lost || "waiting for the picture…" : camera.state === "stopped" ? "" : camera.reason;
 }
 
 function largeName() {
@@ -208,7 +239,20 @@ function pulse(level, text) {
 
 function listen() {
   const events = new EventSource("/api/events");
-  const on = (kind, work) => events.addEventListener(kind, (event) => work(JSON.parse(event.data)));
+  let heard = performance.now();
+  const on = (kind, work) => events.addEventListener(kind, (event) => {
+    heard = performance.now();
+    work(JSON.parse(event.data));
+  });
+  // A network that is gone says nothing, and a browser waits for minutes.
+  const watch = setInterval(() => {
+    if (performance.now() - heard < SILENT_MS) return;
+    begin();
+    pulse("bad", "Connection lost, trying again…");
+  }, SILENT_MS / 4);
+  const end = () => { clearInterval(watch); events.close(); };
+  const begin = () => { end(); listen(); };
+  on("alive", () => {});
   on("cameras", (list) => { cameras = list; known = true; layOut(); phone.changed(); });
   on("people", (news) => { people.set(news.camera, news.people); showPeople(); });
   on("system", showSystem);
@@ -216,8 +260,11 @@ function listen() {
   on("history", (history) => { drawFlow($("flow"), history); drawAges($("ages"), history); });
   events.onerror = () => {
     pulse("bad", "Connection lost, trying again…");
+    people.clear(); // the first events of the next connection say who is there
+    showPeople();
     // A browser gives up for good when the server answers with an error; a wall display must not.
     if (events.readyState === EventSource.CLOSED) {
+      end();
       setTimeout(listen, 2000);
       checkDoor().catch(() => {});
     }

@@ -1,7 +1,7 @@
 // People counted: today or any period, by time, by age band and gender, and through zones and lines.
 // Asks /api/stats when the period changes, when somebody was counted, and now and then.
 
-import { call } from "./api.js";
+import { ANSWER_MS, call } from "./api.js";
 import { canvas, node, KINDS, WIDTH } from "./charts.js";
 
 const BANDS = ["0-12", "13-19", "20-29", "30-39", "40-49", "50-59", "60-69", "70+", "unknown"];
@@ -84,7 +84,9 @@ function inWords(labels, stacks) {
 export class Counts {
   constructor() {
     this.timer = null;
-    this.asked = 0; // an answer to an older question is not shown
+    this.asking = null; // the period that is asked for
+    this.stop = null; // ends the last question; an answer to an older one is not shown
+    this.again = false; // somebody was counted meanwhile
     this.shown = null; // the period that is shown
     this.card = $("counts-total").closest("section");
     $("counts-from").value = day(-6);
@@ -98,7 +100,7 @@ export class Counts {
 
   // Somebody was counted.
   changed() {
-    this.timer ??= setTimeout(() => this.show(), PAUSE_MS);
+    if (!document.hidden) this.timer ??= setTimeout(() => this.show(), PAUSE_MS);
   }
 
   async show() {
@@ -108,23 +110,32 @@ export class Counts {
     $("counts-range").hidden = kind !== "range";
     const period = PERIODS[kind]();
     if (!period) return;
-    const number = ++this.asked;
     const [from, to] = period;
+    // Counts of a year take seconds: who comes meanwhile is asked for when that answer is there.
+    if (this.asking === `${from} ${to}`) {
+      this.again = true;
+      return;
+    }
+    this.asking = `${from} ${to}`;
+    this.stop?.abort();
+    const stop = this.stop = new AbortController();
+    const timer = setTimeout(() => stop.abort(), ANSWER_MS);
     // What stands there is of another period until the answer comes.
     const isOther = this.shown !== `${from} ${to}`;
     this.card.classList.toggle("outdated", isOther);
     const names = days(from, to);
     const byHour = names.length <= MAX_DAYS_BY_HOUR;
+    const ask = (more) => call("GET", url(more), undefined, stop.signal);
     const url = (more) => `/api/stats?${new URLSearchParams({ from, to, zone: ZONE, ...more })}`;
     $("counts-csv").href = url({ by: `${byHour ? "hour" : "day"},camera,age_band,gender` }).replace("stats?", "stats.csv?");
     try {
       const [times, groups, enter, leave] = await Promise.all([
-        call("GET", url({ by: byHour ? "hour,gender" : "day,gender" })),
-        call("GET", url({ by: "age_band,gender" })),
-        call("GET", url({ by: "camera,place", what: "enter" })),
-        call("GET", url({ by: "camera,place", what: "leave" })),
+        ask({ by: byHour ? "hour,gender" : "day,gender" }),
+        ask({ by: "age_band,gender" }),
+        ask({ by: "camera,place", what: "enter" }),
+        ask({ by: "camera,place", what: "leave" }),
       ]);
-      if (number !== this.asked) return;
+      if (stop !== this.stop) return;
       this.shown = `${from} ${to}`;
       this.card.classList.remove("outdated");
       $("counts-note").hidden = true;
@@ -136,10 +147,17 @@ export class Counts {
       drawStacks($("counts-groups"), `People by age: ${inWords(BANDS, stacks)}.`, labels, stacks, 1);
       this.listPlaces(enter.rows, leave.rows);
     } catch (error) {
-      if (number !== this.asked) return;
+      if (stop !== this.stop) return;
       if (isOther) this.clear();
       $("counts-note").hidden = false;
       $("counts-note").textContent = error.message;
+    } finally {
+      clearTimeout(timer);
+      if (stop === this.stop) {
+        this.asking = null;
+        if (this.again) this.changed();
+        this.again = false;
+      }
     }
   }
 

@@ -101,6 +101,7 @@ export class AddDialog {
     if (APPS[$("add-app").value].by === "link") return this.submitPhone();
     const camera = { name: $("add-name").value, url: $("add-url").value.trim(), rotate: Number($("add-rotate").value) };
     $("add-submit").disabled = true;
+    $("add-keep").hidden = true;
     tell($("add-result"), "busy", "Adding…");
     try {
       // What capture said of the last try may still arrive while the next one has begun.
@@ -124,6 +125,7 @@ export class AddDialog {
 
   async submitPhone() {
     $("add-submit").disabled = true;
+    $("add-keep").hidden = true;
     try {
       await this.takeBack(); // a camera that was tried before under this name, or another
       const link = await call("POST", "/api/phones", { name: $("add-name").value, rotate: Number($("add-rotate").value) });

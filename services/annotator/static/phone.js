@@ -8,11 +8,15 @@ const AT_ONCE = 2;
 const ANSWER_MS = 8000;
 const FIRST_WAIT_MS = 500, LONGEST_WAIT_MS = 8000;
 const PAUSED_WAIT_MS = 1000;
+const OTHER_MS = 6500;
 const FACING = "facestream-facing";
 
 const $ = (id) => document.getElementById(id);
 const key = location.hash.slice(1);
-const sender = Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+// The same after a reload, so that the page keeps its place; pictures are numbered upwards all the same.
+const SENDER = "facestream-sender";
+const sender = sessionStorage.getItem(SENDER) ?? Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+sessionStorage.setItem(SENDER, sender);
 const canvas = document.createElement("canvas");
 const video = $("phone-view");
 
@@ -20,7 +24,8 @@ let facing = localStorage.getItem(FACING) ?? "environment";
 let running = false; // the user wants it to send
 let media = null; // the camera's MediaStream
 let fps = 15;
-let seq = 0, atOnce = 0, failures = 0;
+let seq = Date.now(), atOnce = 0, failures = 0;
+let otherSince = 0; // since when another page has this one's place; it may be one that was just closed
 let nextAt = 0; // performance.now() from which on the next picture may go
 let quietUntil = 0; // nothing is sent before, something was wrong
 let sentAt = []; // when the last pictures were taken by the server, for their rate
@@ -180,14 +185,23 @@ async function post(jpeg) {
   if (answer.ok) taken(said);
   else if (answer.status === 429) quietUntil = performance.now() + 1000 / fps;
   else if (answer.status === 401) failed("This link is not valid", "The camera was removed, or the link is not whole. Ask for a new link.");
-  else if (answer.status === 409) failed("Another phone sends by this link", "It is this phone’s turn when the other one stops. For two cameras, ask for two links.");
+  else if (answer.status === 409 && !isOther()) {
+    tell("busy", "Connecting…");
+    quietUntil = performance.now() + PAUSED_WAIT_MS;
+  } else if (answer.status === 409) failed("Another phone sends by this link", "It is this phone’s turn when the other one stops. For two cameras, ask for two links.");
   else failed("The picture was not taken", said?.detail ?? `The server said ${answer.status}.`);
+}
+
+// Whether the place is another's, and has been for longer than the server keeps it for who has gone.
+function isOther() {
+  otherSince ||= performance.now();
+  return performance.now() - otherSince > OTHER_MS;
 }
 
 const PRIVACY = { live: "", blur: " · faces are hidden", "stats-only": " · no picture is shown, only counts" };
 
 function taken(said) {
-  failures = 0;
+  failures = otherSince = 0;
   fps = said.fps;
   $("phone-name").textContent = said.camera;
   document.title = `${said.camera} · facestream`;

@@ -257,9 +257,11 @@ export class PlacesDialog {
       $("places-svg").querySelector(`[data-handle="corner ${corner}"]`)?.focus();
     } else if (["Delete", "Backspace"].includes(event.key) && handle.startsWith("corner") && place.kind === "zone" && place.points.length > 3) {
       event.preventDefault();
-      place.points.splice(this.cornerOf(handle), 1);
+      const corner = this.cornerOf(handle);
+      place.points.splice(corner, 1);
       this.touched();
       this.draw();
+      $("places-svg").querySelector(`[data-handle="corner ${Math.min(corner, place.points.length - 1)}"]`)?.focus();
     }
   }
 

@@ -4,11 +4,15 @@
 // be decoded, so a slow machine makes the server skip pictures rather than fall behind.
 
 const RETRY_MS = 1000;
+// A camera without pictures sends a notice each second: who sends nothing at all has gone.
+const SILENT_MS = 6000;
 const MAX_HEAD_BYTES = 2000;
 
 export class Wall {
-  constructor(onPicture) {
+  // `onLost(why)` is told when no pictures come, and why where the server said so.
+  constructor(onPicture, onLost) {
     this.onPicture = onPicture;
+    this.onLost = onLost;
     this.wanted = "";
     this.abort = null;
     document.addEventListener("visibilitychange", () => this.restart());
@@ -37,22 +41,34 @@ export class Wall {
 
   async run(url, signal) {
     while (!signal.aborted) {
+      const patience = new AbortController();
+      const giveUp = () => patience.abort();
+      signal.addEventListener("abort", giveUp);
+      let why = "";
       try {
-        const answer = await fetch(url, { signal, cache: "no-store" });
-        if (answer.ok) await this.read(answer.body.getReader(), signal);
+        let timer = setTimeout(giveUp, SILENT_MS);
+        const alive = () => { clearTimeout(timer); timer = setTimeout(giveUp, SILENT_MS); };
+        const answer = await fetch(url, { signal: patience.signal, cache: "no-store" });
+        if (answer.ok) await this.read(answer.body.getReader(), signal, alive);
+        else why = (await answer.json().catch(() => null))?.detail ?? "";
+        clearTimeout(timer);
       } catch (error) {
-        if (signal.aborted) return;
+        console.debug("the pictures ended", error);
       }
+      signal.removeEventListener("abort", giveUp);
+      if (signal.aborted) return;
+      this.onLost(why);
       await new Promise((done) => setTimeout(done, RETRY_MS));
     }
   }
 
-  async read(reader, signal) {
+  async read(reader, signal, alive) {
     const text = new TextDecoder("latin1");
     let bytes = new Uint8Array(0);
     while (!signal.aborted) {
       const { done, value } = await reader.read();
       if (done) return;
+      alive();
       const joined = new Uint8Array(bytes.length + value.length);
       joined.set(bytes);
       joined.set(value, bytes.length);
