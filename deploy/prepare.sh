@@ -16,11 +16,11 @@ random() { od -An -N24 -tx1 /dev/urandom | tr -d ' \n'; }
 put() { [ -s "$secrets/$1" ] || { cat >"$secrets/$1.new" && mv "$secrets/$1.new" "$secrets/$1"; }; }
 
 # The files of the broker's passwords belong together: all anew when one is missing, or when the
-# users of an earlier version may not do all that they must (the last such command is looked for).
+# users of an earlier version may not do all that they must (what was added last is looked for).
 of_broker="redis-users.acl capture.yaml worker.yaml annotator.yaml redis-exporter.json"
 complete=yes
 for name in $of_broker; do [ -s "$secrets/$name" ] || complete=no; done
-grep -q '^user worker .* +hincrby' "$secrets/redis-users.acl" 2>/dev/null || complete=no
+grep -q '^user capture .* ~{facestream:cameras}:' "$secrets/redis-users.acl" 2>/dev/null || complete=no
 if [ $complete = no ]; then
 	[ ! -s "$secrets/redis-users.acl" ] ||
 		echo "new passwords for the broker: docker compose restart, if it runs" >&2
@@ -33,9 +33,9 @@ if [ $complete = no ]; then
 	own="resetchannels -@all +@connection -@admin -@dangerous"
 	put redis-users.acl <<-EOT
 		user default off
-		user capture on >$capture $own ~facestream:cameras ~facestream:boot ~facestream:status:* %R~facestream:watched:* ~facestream:frames:* ~facestream:faces:* ~facestream:phone:* ~facestream:{capture}:* +get +set +del +exists +pexpire +blpop +lpop +hget +hgetall +hset +hsetnx +hdel +hincrby +xadd +xtrim +xlen +eval +time
+		user capture on >$capture $own ~facestream:cameras ~{facestream:cameras}:* ~facestream:status:* %R~facestream:watched:* ~facestream:frames:* ~facestream:faces:* ~facestream:phone:* ~facestream:{capture}:* +get +set +del +exists +pexpire +blpop +lpop +hget +hgetall +hset +hsetnx +hdel +hincrby +xadd +xtrim +xlen +eval +time
 		user worker on >$worker $own ~facestream:faces:* ~facestream:results:* ~facestream:dead +multi +exec +discard +eval +expire +hgetall +hincrby +xadd +xdel +xlen +xrange +xrevrange +xreadgroup +xack +xclaim +xautoclaim +xpending +xgroup|create +xgroup|delconsumer +xinfo|consumers
-		user annotator on >$annotator $own ~facestream:cameras %R~facestream:boot ~facestream:status:* ~facestream:watched:* ~facestream:frames:* ~facestream:results:* ~facestream:phone:* +multi +exec +discard +get +set +del +pexpire +rpush +ltrim +hgetall +hset +hdel +xread +xrevrange +xinfo|stream
+		user annotator on >$annotator $own ~facestream:cameras %R~{facestream:cameras}:boot ~facestream:status:* ~facestream:watched:* ~facestream:frames:* ~facestream:results:* ~facestream:phone:* +multi +exec +discard +get +set +del +pexpire +rpush +ltrim +hgetall +hset +hdel +xread +xrevrange +xinfo|stream
 		user metrics on >$metrics $own ~* +info +config|get +slowlog|get +slowlog|len +latency|latest +latency|histogram +memory|usage
 		user health on nopass +ping
 	EOT

@@ -131,6 +131,7 @@ def create_app(
 
     @app.post("/api/cameras", status_code=201)
     async def add_camera(camera: Camera) -> CameraOut:
+        _check_places(camera)
         await add(camera)
         return _out(camera)
 
@@ -143,10 +144,7 @@ def create_app(
         before = known_for_sure(name)
         changed = {k: v for k, v in wish if v is not None}
         after = before.model_copy(update=changed)
-        try:
-            check_apart(after.zones, after.lines)
-        except ValueError as error:
-            raise HTTPException(422, str(error)) from None
+        _check_places(after)
         await change(lambda registry: _replace(registry, before, after))
         return _out(after)
 
@@ -248,6 +246,13 @@ class _Static(StaticFiles):
         response = super().file_response(*args, **kwargs)  # type: ignore[arg-type]
         response.headers["Cache-Control"] = "no-cache"
         return response
+
+
+def _check_places(camera: Camera) -> None:
+    try:
+        check_apart(camera.zones, camera.lines)
+    except ValueError as error:
+        raise HTTPException(422, str(error)) from None
 
 
 def _out(camera: Camera) -> CameraOut:

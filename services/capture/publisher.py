@@ -17,45 +17,27 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import redis
 
 from services.capture.blur import blurred
+from services.capture.entries import Batch, Entry, entries_of, frame_message
 from services.capture.expiry import FaceExpiry, Sweep
 from services.capture.finder import Found
 from services.capture.picture import picture_of, to_jpeg
 from services.capture.reader import CameraReader, CapturedFrame
 from services.capture.settings import CaptureSettings
-from services.capture.tracker import TrackedFace
 from services.common import ledger_scripts, streams
 from services.common.broker import BROKER_ERRORS, explain
 from services.common.errors import PictureError
-from services.common.messages import Face, Frame, Track, encode, now_us
+from services.common.messages import encode
 from services.common.metrics import CaptureMetrics
 
 _log = logging.getLogger(__name__)
 
 MAX_WAITING = 256
 _RETRY_S = 0.5  # while the broker is away, do not try with every frame
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    kind: Literal["frame", "face"]
-    camera: str
-    key: str
-    fields: dict[bytes, bytes]
-
-
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    """Faces for one stream, put there together; numbers grow."""
-
-    number: int
-    key: str
-    faces: list[_Entry]
 
 
 class PublisherThread:
@@ -78,13 +60,13 @@ class PublisherThread:
         self._broker, self._settings, self._metrics = broker, settings, metrics
         self._on_broker, self._may_publish = on_broker, may_publish
         self._changed = threading.Condition()
-        self._entries: deque[_Entry] = deque()
+        self._entries: deque[Entry] = deque()
         self._pictures: dict[CameraReader, tuple[CapturedFrame, Found | None]] = {}
         self._removed: set[str] = set()
         self._expiry = FaceExpiry()
         self._name = secrets.token_hex(6)  # in the ledger; never that of another publisher
         self._batches = 0
-        self._in_doubt: list[_Batch] = []
+        self._in_doubt: list[Batch] = []
         self._ledgers: dict[str, ledger_scripts.Remembered] = {}
         self._stopping = False
         self._away_until = 0.0
@@ -107,21 +89,7 @@ class PublisherThread:
     def put_found(self, reader: CameraReader, frame: CapturedFrame, found: Found) -> None:
         """Send a detection: the frame with its tracks, and its face crops."""
         camera = reader.camera.name
-        message = _frame_message(camera, frame, (found.width, found.height), found.faces)
-        message.detected = True
-        entries = [_Entry("frame", camera, streams.frames_key(camera), encode(message))]
-        key = streams.faces_key(streams.shard_of(camera, self._settings.shards))
-        for crop in found.crops:
-            face = Face(
-                camera=camera,
-                session=frame.session,
-                track=crop.track,
-                captured_us=crop.captured_us,
-                published_us=now_us(),
-                quality=crop.quality,
-                size_px=self._settings.crop_size_px,
-            )
-            entries.append(_Entry("face", camera, key, encode(face, crop.jpeg)))
+        entries = entries_of(camera, frame, found, self._settings)
         with self._changed:
             if reader.is_stopped:
                 for entry in entries:
@@ -189,7 +157,7 @@ class PublisherThread:
 
     def _round(
         self,
-        entries: list[_Entry],
+        entries: list[Entry],
         pictures: dict[CameraReader, tuple[CapturedFrame, Found | None]],
         removed: set[str],
     ) -> None:
@@ -241,17 +209,24 @@ class PublisherThread:
         remaining = iter(answers[2 * len(removed) :])
         self._count_swept(sweeps, [next(remaining) for _ in sweeps])
         refusals = [self._count_frame(entry, next(remaining)) for entry in frames]
-        refusals += [self._count_batch(batch, next(remaining)) for batch in batches]
+        for batch in batches:
+            answer = next(remaining)
+            if _is_no_answer(answer):
+                self._in_doubt.append(batch)
+            else:
+                refusals.append(self._count_batch(batch, answer))
+        if self._in_doubt:
+            self._away_until = time.monotonic() + _RETRY_S
         self._on_broker(next(filter(None, refusals), None))
 
-    def _batches_of(self, faces: list[_Entry]) -> list[_Batch]:
-        by_key: dict[str, list[_Entry]] = {}
+    def _batches_of(self, faces: list[Entry]) -> list[Batch]:
+        by_key: dict[str, list[Entry]] = {}
         for face in faces:
             by_key.setdefault(face.key, []).append(face)
         batches = []
         for key, of_key in by_key.items():
             self._batches += 1
-            batches.append(_Batch(self._batches, key, of_key))
+            batches.append(Batch(self._batches, key, of_key))
         return batches
 
     def _has_no_doubt(self) -> bool:
@@ -280,7 +255,7 @@ class PublisherThread:
         self._away_until = time.monotonic() + _RETRY_S
         self._on_broker(explain(error))
 
-    def _permitted(self, entries: list[_Entry]) -> list[_Entry]:
+    def _permitted(self, entries: list[Entry]) -> list[Entry]:
         """Those of cameras that are ours to publish; the others are counted."""
         permits = {entry.camera: self._may_publish(entry.camera) for entry in entries}
         for entry in entries:
@@ -299,7 +274,7 @@ class PublisherThread:
                 if taken:
                     self._metrics.faces_dropped.labels(sweep.camera, "expired").inc(taken)
 
-    def _count_frame(self, frame: _Entry, answer: Any) -> str | None:
+    def _count_frame(self, frame: Entry, answer: Any) -> str | None:
         """Count a frame that the broker took; returns why it did not, if so."""
         if isinstance(answer, Exception):
             self._metrics.broker_errors.inc()
@@ -309,7 +284,7 @@ class PublisherThread:
             self._metrics.frames_published.labels(frame.camera).inc()
         return None
 
-    def _count_batch(self, batch: _Batch, answer: Any) -> str | None:
+    def _count_batch(self, batch: Batch, answer: Any) -> str | None:
         """The same of a batch of faces, which is taken or refused as a whole."""
         if isinstance(answer, Exception):
             self._metrics.broker_errors.inc()
@@ -322,13 +297,13 @@ class PublisherThread:
                 self._metrics.faces_dropped.labels(face.camera, "overflow").inc(pushed_out)
         return None
 
-    def _count_published(self, face: _Entry, entry: bytes) -> None:
+    def _count_published(self, face: Entry, entry: bytes) -> None:
         self._metrics.faces_published.labels(face.camera).inc()
         self._expiry.published(face.key, entry, face.camera, time.monotonic())
 
     def _picture_entries(
         self, reader: CameraReader, frame: CapturedFrame, found: Found | None
-    ) -> list[_Entry]:
+    ) -> list[Entry]:
         camera = reader.camera.name
         if reader.privacy == "stats-only" or (reader.privacy == "blur" and found is None):
             return []
@@ -351,46 +326,26 @@ class PublisherThread:
         tracks = reader.tracks
         faces = tracks.faces if tracks.session == frame.session else ()
         faces = faces if found is None else found.faces
-        message = _frame_message(camera, frame, (picture.width, picture.height), faces)
-        return [_Entry("frame", camera, streams.frames_key(camera), encode(message, jpeg))]
+        message = frame_message(camera, frame, (picture.width, picture.height), faces)
+        return [Entry("frame", camera, streams.frames_key(camera), encode(message, jpeg))]
 
-    def _count_dropped(self, entry: _Entry, reason: str) -> None:
+    def _count_dropped(self, entry: Entry, reason: str) -> None:
         counter = (
             self._metrics.faces_dropped if entry.kind == "face" else self._metrics.frames_dropped
         )
         counter.labels(entry.camera, reason).inc()
 
-    def _count_all_dropped(self, entries: list[_Entry], reason: str) -> None:
+    def _count_all_dropped(self, entries: list[Entry], reason: str) -> None:
         for entry in entries:
             self._count_dropped(entry, reason)
 
 
-def _frame_message(
-    camera: str,
-    frame: CapturedFrame,
-    size: tuple[int, int],
-    faces: tuple[TrackedFace, ...],
-) -> Frame:
-    message = Frame(
-        camera=camera,
-        session=frame.session,
-        seq=frame.seq,
-        captured_us=frame.captured_us,
-        width=size[0],
-        height=size[1],
+def _is_no_answer(answer: Any) -> bool:
+    """Whether nobody knows what became of a batch.
+
+    Of a node of a cluster that does not answer the others' pipeline knows nothing, and asks it once
+    more on its own: the second time, a batch that it took at first is late.
+    """
+    return isinstance(answer, redis.ConnectionError | redis.TimeoutError) or (
+        isinstance(answer, redis.ResponseError) and str(answer).startswith(ledger_scripts.LATE)
     )
-    for face in faces:
-        x, y, w, h = face.box_at(frame.at)
-        message.tracks.append(
-            Track(
-                track=face.track,
-                x=x,
-                y=y,
-                w=w,
-                h=h,
-                score=face.score,
-                first_seen_us=frame.captured_us - round((frame.at - face.first_seen) * 1e6),
-                seen_us=frame.captured_us - round((frame.at - face.seen) * 1e6),
-            )
-        )
-    return message

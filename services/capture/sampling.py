@@ -68,7 +68,7 @@ class Sampler(Generic[M]):
             ]
 
         chosen = due(1.0) and due(ALONG)
-        return {track: plans[track].take(moments[track].at) for track in chosen}
+        return {track: plans[track].take(moments[track].at, self._interval_s) for track in chosen}
 
     def keep(self, tracks: set[int]) -> None:
         """Forget all tracks but these."""
@@ -91,21 +91,24 @@ class _Plan(Generic[M]):
 
     def is_due(self, now: float, interval_s: float, share: float) -> bool:
         """Whether this share of the wait between two crops is over; a moment was noted."""
+        return now - self._asked_at >= share * self._wait_s(interval_s)
+
+    def _wait_s(self, interval_s: float) -> float:
         assert self._best is not None
         is_better = self._best.quality >= BETTER * self._best_taken
         if self._quality >= ENOUGH_QUALITY and not is_better:
-            wait_s = RARER * interval_s
-        elif 0 < self._taken <= len(FIRST_INTERVALS_S):
-            wait_s = min(interval_s, FIRST_INTERVALS_S[self._taken - 1])
-        else:
-            wait_s = interval_s
-        return now - self._asked_at >= share * wait_s
+            return RARER * interval_s
+        if 0 < self._taken <= len(FIRST_INTERVALS_S):
+            return min(interval_s, FIRST_INTERVALS_S[self._taken - 1])
+        return interval_s
 
-    def take(self, now: float) -> Moment[M]:
+    def take(self, now: float, interval_s: float) -> Moment[M]:
         """The best moment of late, which is asked about now."""
+        # Who goes along early waits the longer for his next turn: nobody is asked about more often.
+        self._asked_at = max(now, self._asked_at + self._wait_s(interval_s))
         best, self._best = self._best, None
         assert best is not None
-        self._taken, self._asked_at = self._taken + 1, now
+        self._taken += 1
         self._quality += best.quality
         self._best_taken = max(self._best_taken, best.quality)
         return best

@@ -98,7 +98,7 @@ def read_frames(
         with _opened(camera, reach, open_timeout_s, read_timeout_s) as container:
             stream = _video_stream(container, is_live=not is_file)
             # Of HTTP, FFmpeg makes the stamps up; what is on this machine does not queue.
-            late = on_late if camera.url.get_secret_value().startswith("rtsp") else None
+            late = on_late if camera.scheme in ("rtsp", "rtsps") else None
             frames = _decoded(camera, container, stream, read_timeout_s, on_corrupt, late)
             yield from _paced(frames, stream, stop) if is_file else frames
         if not is_file:
@@ -122,7 +122,9 @@ def _opened(
 def _opened_at(
     camera: Camera, address: str | None, open_timeout_s: float, read_timeout_s: float
 ) -> InputContainer:
-    url, container_format, options = _how_to_open(camera, address, open_timeout_s)
+    # FFmpeg's own limit is for opening and for each read alike; what holds is the one given below.
+    patience_s = max(open_timeout_s, read_timeout_s)
+    url, container_format, options = _how_to_open(camera, address, patience_s)
     began = time.monotonic()
     try:
         return av.open(
@@ -152,7 +154,7 @@ def _judged_addresses(camera: Camera, reach: Reach) -> Sequence[str | None]:
 
 
 def _how_to_open(
-    camera: Camera, address: str | None, open_timeout_s: float
+    camera: Camera, address: str | None, patience_s: float
 ) -> tuple[str, str | None, dict[str, str]]:
     """What FFmpeg is to open: URL, format where it must be named, options."""
     url = camera.url.get_secret_value()
@@ -169,12 +171,12 @@ def _how_to_open(
             "probesize": str(_RTSP_PROBE_BYTES),
             "rtsp_transport": camera.transport,
             "max_delay": str(_UDP_REORDER_US) if camera.transport == "udp" else "0",
-            "timeout": str(int(open_timeout_s * 1e6)),
+            "timeout": str(int(patience_s * 1e6)),
         }
     else:
         options |= {
             "probesize": str(_HTTP_PROBE_BYTES),
-            "rw_timeout": str(int(open_timeout_s * 1e6)),
+            "rw_timeout": str(int(patience_s * 1e6)),
         }
     url = _with_escaped_password(url)
     if address is None:
@@ -206,7 +208,7 @@ def _with_escaped_password(url: str) -> str:
     parts = urlsplit(url)
     userinfo, at, host = parts.netloc.rpartition("@")
     if not at:
-        return url
+        return urlunsplit(parts)  # the scheme in lower case: FFmpeg knows no other
     user, colon, password = userinfo.partition(":")
     escaped = quote(unquote(user), safe="") + colon + quote(unquote(password), safe="")
     return urlunsplit(parts._replace(netloc=f"{escaped}@{host}"))

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 import time
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
 import redis
@@ -24,7 +25,6 @@ from pydantic import (
     SecretStr,
     ValidationError,
     field_validator,
-    model_validator,
 )
 
 from services.common import streams
@@ -35,6 +35,8 @@ from services.common.privacy import Privacy
 from services.common.redaction import reason_of, redact, remember, remember_url
 from services.common.urls import NOT_A_URL, split_url
 from services.common.yaml_file import read_yaml
+
+_log = logging.getLogger(__name__)
 
 CameraState = Literal["connecting", "live", "stalled", "failed", "stopped"]
 STATES: tuple[CameraState, ...] = get_args(CameraState)
@@ -90,11 +92,6 @@ class Camera(BaseModel):
             raise ValueError(NOT_A_URL)
         remember_url(text)
         return url
-
-    @model_validator(mode="after")
-    def _places_are_told_apart(self) -> Self:
-        check_apart(self.zones, self.lines)
-        return self
 
     @classmethod
     def parse(cls, text: str) -> Camera:
@@ -287,7 +284,11 @@ def _by_name(entries: Iterable[bytes]) -> dict[str, Camera]:
 def _parsed(data: bytes) -> Camera | None:
     try:
         return Camera.model_validate_json(data)
-    except ValidationError:
+    except ValidationError as error:
+        _log.warning(
+            "a camera of the broker is left out: %s",
+            reason_of(error.errors(include_input=False)[0]),
+        )
         return None
 
 
@@ -308,8 +309,12 @@ def _status(name: str, data: bytes | None) -> CameraStatus:
 
 def _validated(entry: Any, where: str) -> Camera:
     try:
-        return Camera.model_validate(entry)
+        camera = Camera.model_validate(entry)
+        check_apart(camera.zones, camera.lines)
+        return camera
     except ValidationError as error:
         first = error.errors(include_input=False)[0]
-        place = ": ".join([where, *filter(None, [".".join(map(str, first["loc"]))])])
-        raise SettingsError(f"{place}: {reason_of(first)}") from None
+        field = ".".join(str(part) for part in first["loc"])
+        raise SettingsError(f"{where}: {field}: {reason_of(first)}") from None
+    except ValueError as error:
+        raise SettingsError(f"{where}: {error}") from None

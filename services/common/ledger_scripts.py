@@ -37,7 +37,7 @@ local batch, cap, ttl_ms, sent_ttl_s, new = ARGV[1], ARGV[2], ARGV[3], ARGV[4], 
 local known, last_known = ARGV[6], 7 + 2 * ARGV[7]
 local before = redis.call('GET', sent)
 if before and tonumber(string.match(before, '^%d+')) >= tonumber(batch) then
-  return redis.error_reply('LATE this batch was given up')
+  return redis.error_reply('LATE this batch came before, or was given up')
 end
 local epoch = redis.call('HGET', ledger, '_epoch')
 if not epoch then
@@ -66,6 +66,8 @@ redis.call('PEXPIRE', stream, ttl_ms)
 redis.call('SET', sent, batch .. ' ' .. added[#added][1], 'EX', sent_ttl_s)
 return {added, redis.call('HGETALL', ledger), redis.call('XLEN', stream)}
 """
+
+LATE = "LATE"  # begins the refusal of a batch
 
 # Whether a batch was put; one that was not never will be.
 _GIVE_UP = """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -142,6 +143,8 @@ def _to_standard_output() -> Iterator[None]:
     Raises:
         StartError: what is printed cannot be written: the disk is full.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # names of files are bytes
     try:
         yield
         sys.stdout.flush()

@@ -10,6 +10,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from services.annotator.draw import draw, label, to_planes
 from services.annotator.estimate import CommitRule, Shown
 from services.annotator.picture import encode
@@ -39,8 +41,11 @@ def write_copy(target: Path, given: Input, faces: Sequence[FacePrediction]) -> N
         OSError: it cannot be written.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    height, width = (side // 2 * 2 for side in given.picture.shape[:2])
-    planes = to_planes(given.picture[:height, :width])
+    # Colours come in blocks of two by two.
+    lower, right = (side == 1 for side in given.picture.shape[:2])
+    picture = np.pad(given.picture, ((0, lower), (0, right), (0, 0)), "edge")
+    height, width = (side // 2 * 2 for side in picture.shape[:2])
+    planes = to_planes(picture[:height, :width])
     draw(
         planes,
         [

@@ -230,11 +230,11 @@ MAY_NOT: dict[str, list[tuple[str, ...]]] = {
     "worker": [
         ("HGETALL", "facestream:cameras"),
         ("XRANGE", "facestream:frames:{demo}", "-", "+"),
-        ("GET", "facestream:boot"),
+        ("GET", "{facestream:cameras}:boot"),
         ("LPOP", "facestream:phone:{trial}"),
     ],
     "annotator": [
-        ("SET", "facestream:boot", "1"),
+        ("SET", "{facestream:cameras}:boot", "1"),
         ("XREVRANGE", "facestream:faces:{0}", "+", "-"),
         ("XADD", "facestream:results:{door}", "*", "m", "forged"),
         ("EVAL", "return 1", "0"),

@@ -22,7 +22,6 @@ MAX_NEAR = 2.5  # … but not further than this
 MAX_SIZE_RATIO = 1.8
 COAST_S = 0.8  # it is thought to have gone on moving for so long
 _PARTS = 3  # of a visit that may still change: tracks that come back after being taken for lost
-_SEEN_US = 1000  # a sight of this very frame, but for rounding
 
 TrackId = tuple[int, int]  # (session, track)
 
@@ -130,11 +129,6 @@ def together(*estimates: Estimate | None) -> Shown:
 def seen_us_of(frame: Frame, track: Track) -> int:
     """When it was last seen; capture of an older version does not tell."""
     return track.seen_us or frame.captured_us
-
-
-def is_seen(frame: Frame, track: Track) -> bool:
-    """Whether the frame itself shows it, and not a prediction."""
-    return frame.captured_us - seen_us_of(frame, track) < _SEEN_US
 
 
 def ago_s_of(frame: Frame, at_us: int) -> float:

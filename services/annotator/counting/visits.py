@@ -12,7 +12,7 @@ The clock of a camera stands still while it sends nothing: an outage does not en
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 
 from services.annotator.counting.visit import (
@@ -24,7 +24,6 @@ from services.annotator.counting.visit import (
     ago_s_of,
     agree,
     distance,
-    is_seen,
     move,
     part_of,
     seen_us_of,
@@ -82,6 +81,7 @@ class CameraVisits:
         self._by_track: dict[TrackId, Visit] = {}
         self._place: tuple[int, int] = (0, -1)  # session and number of the newest frame …
         self._captured_us = 0  # … and its time by capture's clock
+        self._sights: dict[TrackId, int] = {}  # of its tracks, by the same clock
         self._drawn: tuple[Sequence[Zone], Sequence[Line]] = ((), ())
         self._clock_s = 0.0
         self._frame_at_s: float | None = None
@@ -116,10 +116,15 @@ class CameraVisits:
             self._clock_s += min(max(0.0, now_s - self._frame_at_s), MAX_STEP_S)
         self._frame_at_s = now_s
         width = frame.width / frame.height
+        sights = {(frame.session, t.track): seen_us_of(frame, t) for t in frame.tracks}
+        # Pictures may come before the search of an older one is told: what counts is that there is
+        # a newer sight, not which message brings it.
+        fresh = {key for key, at_us in sights.items() if at_us > self._sights.get(key, -1)}
+        self._sights = sights
         for track in frame.tracks:
             key = (frame.session, track.track)
-            seen_us = seen_us_of(frame, track)
-            visit = self._visit_of(key, frame, track)
+            seen_us = sights[key]
+            visit = self._visit_of(key, frame, track, fresh)
             is_new = visit is None
             if visit is None:
                 age_s = ago_s_of(frame, track.first_seen_us)
@@ -162,17 +167,21 @@ class CameraVisits:
             for part in visit.parts:
                 if part.key[0] == session:
                     part.seen_us -= by_us
+        self._sights = {key: at_us - by_us for key, at_us in self._sights.items()}
 
-    def _visit_of(self, key: TrackId, frame: Frame, track: Track) -> Visit | None:
-        """The visit that a track belongs to; None for a new one."""
+    def _visit_of(
+        self, key: TrackId, frame: Frame, track: Track, fresh: Set[TrackId]
+    ) -> Visit | None:
+        """The visit that a track belongs to; None for a new one.
+
+        Args:
+            fresh: the tracks that this frame brings a new sight of.
+        """
         visit = self._by_track.get(key)
-        if visit is None or visit.last.key == key or not is_seen(frame, track):
+        if visit is None or visit.last.key == key or key not in fresh:
             return visit
         # It was thought lost, and carried on by another …
-        if not any(
-            (frame.session, other.track) == visit.last.key and is_seen(frame, other)
-            for other in frame.tracks
-        ):
+        if visit.last.key not in fresh:
             # … which is lost now: one face with two tracks in turn.
             self._carry_on(visit, part_of(key, frame, track, None, self._clock_s))
             visit.before = None

@@ -62,10 +62,12 @@ class Walk:
         return crossings
 
     def redraw(self, zones: Sequence[Zone], lines: Sequence[Line]) -> None:
-        """Zones and lines were drawn, moved or taken away; the others go on as they were."""
-        same_zones = {zone.name for zone in zones if zone in self._zones}
+        """Zones and lines were drawn, moved or taken away.
+
+        Who was in a zone that was moved leaves it with the next step, if it is no longer there.
+        """
         same_lines = {line.name for line in lines if line in self._lines}
-        self._inside &= same_zones
+        self._inside &= {zone.name for zone in zones}
         self._sure = {name: spot for name, spot in self._sure.items() if name in same_lines}
         self._zones, self._lines = zones, lines
 

@@ -148,6 +148,33 @@ def test_a_batch_whose_reply_was_lost_is_counted_as_what_became_of_it(
     assert bench.count("faces_dropped", reason="broker") == (0 if after_the_work else 1)
 
 
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_batch_that_a_cluster_asked_for_twice_is_counted_once(
+    bench: _Bench, monkeypatch: pytest.MonkeyPatch, answers: bool
+) -> None:
+    """A cluster's pipeline repeats what a node did not answer: then it is late, or fails again."""
+    execute = redis.client.Pipeline.execute
+
+    def twice(pipe: Any, *args: Any, **kwargs: Any) -> Any:
+        monkeypatch.undo()
+        commands = list(pipe.command_stack)
+        execute(pipe, *args, **kwargs)
+        pipe.command_stack = commands
+        again: list[Any] = execute(pipe, *args, **kwargs)
+        return again if answers else [redis.ConnectionError("no node") for _ in again]
+
+    monkeypatch.setattr(redis.client.Pipeline, "execute", twice)
+    bench.publisher.put_found(bench.reader, FRAME, FOUND)
+    bench.publisher.start()
+    wait_for(lambda: bench.refusals)
+    time.sleep(0.6)
+    bench.publisher.put_found(bench.reader, FRAME, FOUND)
+    bench.publisher.stop(time.monotonic() + 5)
+    assert bench.client.xlen(streams.faces_key(0)) == 2
+    assert bench.count("faces_published") == 2
+    assert bench.count("faces_dropped", reason="broker") == 0
+
+
 def test_without_a_broker_everything_is_counted_and_nothing_waits(tmp_path: Path) -> None:
     bench = _Bench(f"unix://{tmp_path}/nobody.sock")
     bench.publisher.start()

@@ -75,6 +75,16 @@ def test_a_face_whose_turn_is_near_goes_along_with_another() -> None:
     assert asked(0.3, 1, 2) == [1, 2]
 
 
+def test_who_goes_along_is_not_asked_about_more_often_for_it() -> None:
+    sampler: Sampler[int] = Sampler(1.0)
+    asked = 0
+    for i in range(200):  # 40 s, and somebody new each second
+        at, newcomer = i * STEP_S, 10 + i // 5
+        chosen = sampler.choose({t: Moment(at, 0.01, 0) for t in (1, newcomer)})
+        asked += 1 in chosen
+    assert asked <= 40 + len(FIRST_INTERVALS_S) + 1
+
+
 def test_a_straight_face_is_frontal_at_any_angle() -> None:
     angle = np.deg2rad(40)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])

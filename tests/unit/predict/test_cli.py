@@ -23,6 +23,17 @@ def test_a_reader_that_has_gone_ends_it_quietly(monkeypatch: pytest.MonkeyPatch)
         print("what follows goes nowhere, and is no error when Python ends", flush=True)
 
 
+def test_a_name_that_is_no_text_goes_out_as_it_came_in(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    name = b"caf\xe9.jpg"
+    with (tmp_path / "said").open("w", encoding="utf-8") as said:
+        monkeypatch.setattr(sys, "stdout", said)
+        with cli._to_standard_output():
+            print(os.fsdecode(name))
+    assert (tmp_path / "said").read_bytes() == name + b"\n"
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
     with open("/dev/full", "w") as full:

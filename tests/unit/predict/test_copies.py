@@ -63,3 +63,10 @@ def test_a_copy_says_a_gender_only_where_the_live_picture_would(
     copies.write_copy(tmp_path / "x.jpg", Input(Path("x.jpg"), "x.jpg", picture), [face])
     assert said == [shown]
     assert (tmp_path / "x.jpg").exists()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1), (7, 9)])
+def test_a_picture_of_any_size_has_a_copy(tmp_path: Path, size: tuple[int, int]) -> None:
+    picture = np.zeros((*size, 3), np.uint8)
+    copies.write_copy(tmp_path / "x.jpg", Input(Path("x.jpg"), "x.jpg", picture), [])
+    assert (tmp_path / "x.jpg").read_bytes()[:2] == b"\xff\xd8"

@@ -43,6 +43,7 @@ class Shop:
 
     def __init__(self, keep_days: int = 400) -> None:
         self.now_s = 0.0
+        self.ahead_s = 0.0  # by which the machine's clock is wrong
         self.registry = CollectorRegistry()
         self.metrics = AnnotatorMetrics(self.registry)
         self.ledger = FullDisk(None)
@@ -56,7 +57,7 @@ class Shop:
             self.metrics,
             self.health,
             clock=lambda: self.now_s,
-            wall_clock=lambda: START_AT + self.now_s,
+            wall_clock=lambda: START_AT + self.now_s + self.ahead_s,
         )
         self.people = CameraPeople(CommitRule(), 10.0)
         self.track = self.seq = 0
@@ -184,6 +185,21 @@ def test_counts_older_than_the_setting_are_deleted() -> None:
         shop.visit()
         assert await shop.ask() == [{"count": 2}]
         shop.now_s += 2 * DAY_S
+        await shop.tally.keep()
+        assert await shop.ask() == [{"count": 1}]
+
+    asyncio.run(script(Shop(keep_days=3)))
+
+
+def test_a_clock_that_runs_ahead_for_a_while_deletes_nothing() -> None:
+    async def script(shop: Shop) -> None:
+        shop.visit()
+        shop.ahead_s = 10 * DAY_S  # as a machine that has not heard yet what time it is
+        await shop.tally.keep()
+        shop.now_s += 3600.0
+        await shop.tally.keep()
+        shop.ahead_s = 0.0
+        shop.now_s += 3600.0
         await shop.tally.keep()
         assert await shop.ask() == [{"count": 1}]
 

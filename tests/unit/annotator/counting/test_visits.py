@@ -495,3 +495,41 @@ def test_who_looks_away_all_day_takes_no_more_memory_for_it() -> None:
     assert len(door.visits._by_track) < 5
     assert visit.seen_s() == pytest.approx(59 * 1.0, rel=0.15)
     assert visit.shown().answers == 3 * 59
+
+
+def test_a_zone_that_is_moved_is_left_once_and_not_entered_again() -> None:
+    def zone(right: float) -> Zone:
+        return Zone(name="shelf", points=((0.0, 0.0), (right, 0.0), (right, 1.0), (0.0, 1.0)))
+
+    door = Door(zones=[zone(0.6)])
+    door.put(1, 500)
+    door.run(2)
+    door.zones = [zone(0.7)]
+    door.run(2)
+    door.zones = [zone(0.2)]
+    door.run(2)
+    door.visits.finish()
+    assert crossings(door) == [("enter", "shelf"), ("leave", "shelf")]
+
+
+def test_who_comes_back_is_told_by_a_new_sight_whichever_picture_brings_it() -> None:
+    """As while somebody watches: pictures are newer than the search that they tell of."""
+    door = Door()
+    door.put(1, 600)
+    door.answer(1, 35, 0.95, times=3)
+    door.run(2)
+    door.take(1)  # hidden by somebody who steps before her
+    door.run(1)
+    door.put(2, 620)
+    door.run(2)
+    door.put(1, 500)
+    for _ in range(10):
+        seen_us = round(door.now_at * 1e6)
+        door.seen_us = {1: seen_us, 2: seen_us}
+        door.now_s += STEP_S
+        door.frame()
+    door.seen_us = {}
+    door.take(1)
+    door.take(2)
+    door.run(10)
+    assert len(door.people()) == 2
