@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import socket
 import threading
@@ -27,6 +28,7 @@ from services.common.redaction import LogRedaction
 from services.stack.h264_clip import Clip
 from services.stack.rtsp_server import RtspServer, running
 from tests.fixtures.listener import serving
+from tests.fixtures.stack import make_clip
 
 FPS = 15
 PASSWORD = "p@ss/wörd"
@@ -154,6 +156,29 @@ def test_rtsp_with_a_password_of_any_letters(reading: Reading, mp4: Path) -> Non
             reading.frames(f"rtsp://{place}", 1)
         with pytest.raises(CameraError, match="nothing at /attic"):
             reading.frames(f"rtsp://ann:{ESCAPED}@127.0.0.1:{server.port}/attic", 1)
+
+
+def test_a_scheme_may_be_written_in_capitals(reading: Reading, mp4: Path) -> None:
+    with running(RtspServer({"live": Clip.load(mp4)}, port=0)) as server:
+        assert len(reading.frames(f"Rtsp://127.0.0.1:{server.port}/live", 3)) == 3
+
+
+def test_a_camera_may_be_silent_for_longer_than_it_may_take_to_open(
+    reading: Reading, tmp_path: Path
+) -> None:
+    clip = Clip.load(make_clip(tmp_path / "slow.mp4", seconds=6, fps=1, key_each=1))
+    with running(RtspServer({"live": clip}, port=0)) as server:
+        frames = read_frames(
+            Camera.parse(f"c=rtsp://127.0.0.1:{server.port}/live"),
+            reading.stop,
+            reach=reading.reach,
+            open_timeout_s=0.5,
+            read_timeout_s=10.0,
+            on_corrupt=reading._count,
+            on_late=reading._count_late,
+        )
+        with contextlib.closing(frames) as source:  # type: ignore[type-var]
+            assert len(list(itertools.islice(source, 3))) == 3
 
 
 def test_the_first_frame_does_not_wait_for_the_second_key_frame(

@@ -34,8 +34,8 @@ from services.common.metrics import AnnotatorMetrics
 KEEP_EVERY_S = 5.0
 # Old counts are deleted so often; where nobody comes, it also tells whether the ledger is there.
 _FORGET_EVERY_S = 60.0
-_FORGET_FIRST_S = 600.0  # after the start, or after the clock was set …
-_CLOCK_SET_S = 60.0  # … which it was when it is off by so much from the steady one
+_TRUSTED_AFTER_S = 600.0  # a clock that was not set for so long says which counts are old …
+_CLOCK_SET_S = 60.0  # … and it was set when it is off by so much from the steady one
 _TELL_LAST_S = 2.0
 NEED = "counts"
 MAX_UNKEPT = 20_000  # numbers that wait for the disk or the database
@@ -77,9 +77,10 @@ class Tally:
         self._batch: Batch | None = None  # being written, and given again as it is until it was
         self._batches = 0
         self._keeping = asyncio.Lock()
-        # A machine may start with a clock that is years ahead, until it hears what time it is.
-        self._forget_at_s = clock() + _FORGET_FIRST_S
-        self._started = (clock(), wall_clock())
+        self._forget_at_s = float("-inf")
+        # Since when the clock was not set, by the steady one and by itself: a machine may start years
+        # ahead, until it hears what time it is.
+        self._trusted_since = (clock(), wall_clock())
         self._recent: deque[dict[str, object]] = deque(maxlen=MAX_RECENT)
         self._run = secrets.token_hex(4)
         self._number = 0
@@ -190,16 +191,16 @@ class Tally:
         return Batch(self._batches, {key: self._unkept.pop(key) for key in keys})
 
     async def _forget_old(self) -> None:
-        now_s = self._clock()
+        now_s, now_at = self._clock(), self._wall_clock()
         if now_s < self._forget_at_s:
             return
-        now_at, (started_s, started_at) = self._wall_clock(), self._started
-        if abs((now_at - started_at) - (now_s - started_s)) > _CLOCK_SET_S:
-            # It was set meanwhile: what is old is told when it has gone on for as long once more.
-            self._started, self._forget_at_s = (now_s, now_at), now_s + _FORGET_FIRST_S
-            return
-        oldest = datetime.fromtimestamp(now_at) - timedelta(days=self._keep_days)
-        minute = int(oldest.timestamp()) // MINUTE_S * MINUTE_S
+        since_s, since_at = self._trusted_since
+        if abs((now_at - since_at) - (now_s - since_s)) > _CLOCK_SET_S:
+            self._trusted_since = since_s, _ = now_s, now_at
+        minute = 0  # nothing, but whether the ledger answers is told from the start
+        if now_s - since_s >= _TRUSTED_AFTER_S:
+            oldest = datetime.fromtimestamp(now_at) - timedelta(days=self._keep_days)
+            minute = int(oldest.timestamp()) // MINUTE_S * MINUTE_S
         await asyncio.to_thread(self._ledger.forget_before, minute)
         self._forget_at_s = now_s + _FORGET_EVERY_S
 
