@@ -237,40 +237,51 @@ function pulse(level, text) {
   $("pulse-text").textContent = text;
 }
 
+let events = null;
+let watch = 0;
+
+function hush() {
+  clearInterval(watch);
+  events?.close();
+  events = null;
+}
+
+// A hidden page hears nothing: a browser opens six connections to a server at most, whatever the windows.
 function listen() {
-  const events = new EventSource("/api/events");
+  hush();
+  if (document.hidden) return;
+  const mine = events = new EventSource("/api/events");
   let heard = performance.now();
-  const on = (kind, work) => events.addEventListener(kind, (event) => {
+  const on = (kind, work) => mine.addEventListener(kind, (event) => {
     heard = performance.now();
     work(JSON.parse(event.data));
   });
   // A network that is gone says nothing, and a browser waits for minutes.
-  const watch = setInterval(() => {
+  watch = setInterval(() => {
     if (performance.now() - heard < SILENT_MS) return;
-    begin();
+    listen();
     pulse("bad", "Connection lost, trying again…");
   }, SILENT_MS / 4);
-  const end = () => { clearInterval(watch); events.close(); };
-  const begin = () => { end(); listen(); };
   on("alive", () => {});
   on("cameras", (list) => { cameras = list; known = true; layOut(); phone.changed(); });
   on("people", (news) => { people.set(news.camera, news.people); showPeople(); });
   on("system", showSystem);
   on("counted", () => counts.changed());
   on("history", (history) => { drawFlow($("flow"), history); drawAges($("ages"), history); });
-  events.onerror = () => {
+  mine.onerror = () => {
+    if (mine !== events) return;
     pulse("bad", "Connection lost, trying again…");
     people.clear(); // the first events of the next connection say who is there
     showPeople();
     // A browser gives up for good when the server answers with an error; a wall display must not.
-    if (events.readyState === EventSource.CLOSED) {
-      end();
-      setTimeout(listen, 2000);
+    if (mine.readyState === EventSource.CLOSED) {
+      setTimeout(() => { if (mine === events) listen(); }, 2000);
       checkDoor().catch(() => {});
     }
   };
 }
 
+document.addEventListener("visibilitychange", listen);
 $("theme").addEventListener("click", switchTheme);
 $("view").addEventListener("click", () => { large = largeName() === null ? null : ""; layOut(); });
 for (const button of [$("add"), ...document.querySelectorAll("[data-add]")]) {
