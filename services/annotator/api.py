@@ -144,7 +144,8 @@ def create_app(
         before = known_for_sure(name)
         changed = {k: v for k, v in wish if v is not None}
         after = before.model_copy(update=changed)
-        _check_places(after)
+        if wish.zones is not None or wish.lines is not None:
+            _check_places(after)
         await change(lambda registry: _replace(registry, before, after))
         return _out(after)
 

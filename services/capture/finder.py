@@ -100,8 +100,8 @@ class FaceFinder:
         detectors: Callable[[int, int], FaceDetector],
     ) -> None:
         self._settings, self._rotate, self._detectors = settings, rotate, detectors
-        self._tracker = Tracker(1 + secrets.randbelow(_FIRST_TRACKS))
         self._calm_gap_s = 1.0 / min(settings.detect_calm_hz, settings.detect_hz)
+        self._tracker = Tracker(1 + secrets.randbelow(_FIRST_TRACKS), self._calm_gap_s)
         self._motion = MotionGate()
         self._last = _Sightings([], [], np.empty((0, 5, 2), np.float32))
         self._last_found: list[Box] = []

@@ -79,7 +79,7 @@ class Sampler(Generic[M]):
 class _Plan(Generic[M]):
     def __init__(self) -> None:
         self._taken = 0
-        self._asked_at = -math.inf
+        self._waits_from = self._asked_at = -math.inf
         self._quality = self._best_taken = 0.0  # of the moments taken: the sum, and the best
         self._best: Moment[M] | None = None
 
@@ -91,12 +91,14 @@ class _Plan(Generic[M]):
 
     def is_due(self, now: float, interval_s: float, share: float) -> bool:
         """Whether this share of the wait between two crops is over; a moment was noted."""
-        return now - self._asked_at >= share * self._wait_s(interval_s)
-
-    def _wait_s(self, interval_s: float) -> float:
         assert self._best is not None
         is_better = self._best.quality >= BETTER * self._best_taken
-        if self._quality >= ENOUGH_QUALITY and not is_better:
+        if is_better and now - self._asked_at >= interval_s:
+            return True
+        return now - self._waits_from >= share * self._wait_s(interval_s)
+
+    def _wait_s(self, interval_s: float) -> float:
+        if self._quality >= ENOUGH_QUALITY:
             return RARER * interval_s
         if 0 < self._taken <= len(FIRST_INTERVALS_S):
             return min(interval_s, FIRST_INTERVALS_S[self._taken - 1])
@@ -105,7 +107,8 @@ class _Plan(Generic[M]):
     def take(self, now: float, interval_s: float) -> Moment[M]:
         """The best moment of late, which is asked about now."""
         # Who goes along early waits the longer for his next turn: nobody is asked about more often.
-        self._asked_at = max(now, self._asked_at + self._wait_s(interval_s))
+        self._waits_from = max(now, self._waits_from + self._wait_s(interval_s))
+        self._asked_at = now
         best, self._best = self._best, None
         assert best is not None
         self._taken += 1

@@ -28,7 +28,9 @@ MAX_SIZE_RATIO = 1.8
 SHOWN_S = 0.45  # a face not seen for so long, or missed by so many looks one after the other …
 MAX_MISSED = 1
 KEPT_S = 1.5  # … is no longer reported, but keeps its track, if it comes back within this
-MAX_LOOK_GAP_S = 3.0  # who was there at the last look keeps it, should the next one be so late
+# Who was there at the last look keeps it, should the next one be so late, or by so much too late.
+MAX_LOOK_GAP_S = 3.0
+_LATE = 1.5
 COAST_S = 0.25  # a box is drawn as if its face slowed down in e-folds of so long …
 WALK_S = 0.4  # … but looked for as if it went on unslowed for so long
 MAX_TRACKS = 64
@@ -72,11 +74,13 @@ class Tracker:
 
     Args:
         first_track: number of the first new face; each further one has the next.
+        gap_s: between two looks, at most, where nothing is late.
     """
 
-    def __init__(self, first_track: int) -> None:
+    def __init__(self, first_track: int, gap_s: float = 0.0) -> None:
         self._tracks: list[TrackedFace] = []
         self._next_track = first_track
+        self._look_gap_s = max(MAX_LOOK_GAP_S, _LATE * gap_s)
 
     def update(
         self, boxes: Sequence[Box], scores: Sequence[float], now: float
@@ -133,7 +137,7 @@ class Tracker:
     def _associate(self, boxes: Sequence[Box], now: float) -> list[TrackedFace | None]:
         pairs: list[tuple[float, int, TrackedFace]] = []
         for face in self._tracks:
-            if now - face.seen > (KEPT_S if face.missed else MAX_LOOK_GAP_S):
+            if now - face.seen > (KEPT_S if face.missed else self._look_gap_s):
                 continue  # whoever is there now may be anybody
             expected = _walked_on(face, now)
             for i, box in enumerate(boxes):

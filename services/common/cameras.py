@@ -209,7 +209,7 @@ class CameraRegistry:
 
         Of the others, what was done to them on the page since is the user's newer word.
         """
-        known: dict[bytes, bytes] = self._broker.hgetall(streams.GIVEN_KEY)  # type: ignore[assignment]
+        known: Any = self._broker.hgetall(streams.GIVEN_KEY)
         for camera in cameras:
             if known.get(camera.name.encode()) != _digest(camera):
                 self.put(camera)

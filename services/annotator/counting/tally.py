@@ -78,8 +78,8 @@ class Tally:
         self._batches = 0
         self._keeping = asyncio.Lock()
         self._forget_at_s = float("-inf")
-        # Since when the clock was not set, by the steady one and by itself: a machine may start years
-        # ahead, until it hears what time it is.
+        # Since when the clock was not set, by the steady one and by itself: a machine may start
+        # years ahead, until it hears what time it is.
         self._trusted_since = (clock(), wall_clock())
         self._recent: deque[dict[str, object]] = deque(maxlen=MAX_RECENT)
         self._run = secrets.token_hex(4)

@@ -40,6 +40,8 @@ SILENT_S = 120.0  # a camera that sends nothing for so long has lost its visits
 JOIN_AFTER_S = 0.4  # a track may be missed by a detection or two: it is not lost at once
 EDGE = 0.6  # a face so near to the picture's edge, or beyond it, has left …
 LEFT_REJOIN_S = 0.8  # … and somebody who comes in there later is somebody else
+# Capture reckons the time of a sight anew for each frame, from two clocks. Less than between looks.
+SAME_SIGHT_US = 5000
 SURE_ANSWERS = 3  # from so many answers on, the track that carries a visit on is believed
 
 
@@ -119,8 +121,13 @@ class CameraVisits:
         sights = {(frame.session, t.track): seen_us_of(frame, t) for t in frame.tracks}
         # Pictures may come before the search of an older one is told: what counts is that there is
         # a newer sight, not which message brings it.
-        fresh = {key for key, at_us in sights.items() if at_us > self._sights.get(key, -1)}
-        self._sights = sights
+        fresh = {
+            key
+            for key, at_us in sights.items()
+            if key not in self._sights or at_us > self._sights[key] + SAME_SIGHT_US
+        }
+        self._sights |= {key: sights[key] for key in fresh}
+        self._sights = {key: self._sights[key] for key in sights}
         for track in frame.tracks:
             key = (frame.session, track.track)
             seen_us = sights[key]
@@ -134,7 +141,8 @@ class CameraVisits:
                 self._visits.append(visit)
                 self._by_track[key] = visit
             # Where it was not seen since, it may be elsewhere: a prediction is no sight.
-            if is_new or (visit.last.key == key and seen_us > visit.last.seen_us):
+            newest_us = visit.last.seen_us + SAME_SIGHT_US
+            if is_new or (visit.last.key == key and seen_us > newest_us):
                 ago_s = ago_s_of(frame, seen_us)
                 move(visit.last, frame, track, seen_us, self._clock_s - ago_s)
                 visit.left_at = now_at - ago_s

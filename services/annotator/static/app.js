@@ -244,6 +244,8 @@ function hush() {
   clearInterval(watch);
   events?.close();
   events = null;
+  people.clear(); // the first events of the next connection say who is there
+  showPeople();
 }
 
 // A hidden page hears nothing: a browser opens six connections to a server at most, whatever the windows.
@@ -271,7 +273,7 @@ function listen() {
   mine.onerror = () => {
     if (mine !== events) return;
     pulse("bad", "Connection lost, trying again…");
-    people.clear(); // the first events of the next connection say who is there
+    people.clear();
     showPeople();
     // A browser gives up for good when the server answers with an error; a wall display must not.
     if (mine.readyState === EventSource.CLOSED) {
@@ -281,7 +283,11 @@ function listen() {
   };
 }
 
-document.addEventListener("visibilitychange", listen);
+document.addEventListener("visibilitychange", () => {
+  // What stands there when the page is looked at again would be old.
+  if (document.hidden) for (const tile of tiles.values()) tile.classList.remove("drawn");
+  listen();
+});
 $("theme").addEventListener("click", switchTheme);
 $("view").addEventListener("click", () => { large = largeName() === null ? null : ""; layOut(); });
 for (const button of [$("add"), ...document.querySelectorAll("[data-add]")]) {

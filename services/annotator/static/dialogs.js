@@ -138,8 +138,10 @@ export class AddDialog {
   }
 
   async test(name) {
-    const end = performance.now() + TEST_S * 1000;
+    let end = performance.now() + TEST_S * 1000;
     while (performance.now() < end && $("add-dialog").open) {
+      // A hidden page hears nothing: who starts the phone's app meanwhile has the whole time after it.
+      if (document.hidden) end = performance.now() + TEST_S * 1000;
       const status = this.statusOf(name);
       if (status?.state === "live") {
         tell($("add-result"), "good", `Live: ${status.width} × ${status.height}.`);

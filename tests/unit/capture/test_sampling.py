@@ -75,6 +75,20 @@ def test_a_face_whose_turn_is_near_goes_along_with_another() -> None:
     assert asked(0.3, 1, 2) == [1, 2]
 
 
+def test_who_went_along_early_is_asked_about_when_seen_better_than_ever() -> None:
+    sampler: Sampler[int] = Sampler(1.0)
+    asked = []
+    for i in range(60):
+        at = i * STEP_S
+        moments = {1: Moment(at, 0.9 if i == 35 else 0.7, i)}
+        if i == 26:  # 2.6 s of the four after the fifth crop, at 2.6 s
+            moments[2] = Moment(at, 0.5, i)
+        if 1 in sampler.choose(moments):
+            asked.append(i)
+    assert asked[:6] == [0, 2, 4, 8, 13, 26]
+    assert 35 in asked
+
+
 def test_who_goes_along_is_not_asked_about_more_often_for_it() -> None:
     sampler: Sampler[int] = Sampler(1.0)
     asked = 0

@@ -111,6 +111,14 @@ def test_who_stands_there_after_a_long_stall_may_be_anybody() -> None:
     assert (same.track, other.track) == (1, 2)
 
 
+def test_where_looks_are_rare_by_setting_tracks_go_on() -> None:
+    tracker = Tracker(1, gap_s=4.0)
+    tracker.update([_walk(0)], [0.9], 0.0)
+    (same,) = tracker.update([_walk(0)], [0.9], 4.2)
+    assert same is not None
+    assert same.track == 1
+
+
 def test_a_lost_face_is_reported_for_a_moment_only() -> None:
     tracker = Tracker(1)
     tracker.update([_walk(0)], [0.9], 0.0)
