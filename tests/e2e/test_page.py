@@ -209,7 +209,8 @@ def test_a_picture_does_not_pass_for_live_when_the_server_has_gone(
     expect(tile).not_to_have_class(re.compile("drawn"), timeout=DEADLINE_MS)
     expect(tile.locator(".veil")).to_contain_text("connection lost")
     expect(page.locator("#pulse-text")).to_contain_text("Connection lost")
-    expect(page.locator("#people-count")).to_have_text("0")
+    expect(page.locator("#people-count")).to_have_text("–")
+    expect(tile.locator(".facts")).to_have_text("no picture")
 
 
 def test_an_empty_page_leads_to_a_first_camera(world: World, visit: Open) -> None:

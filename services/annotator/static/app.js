@@ -17,6 +17,7 @@ const tiles = new Map();
 const people = new Map();
 let cameras = [];
 let known = false; // whether the first list of cameras has come
+let hears = false; // who is in view
 let lost = ""; // why no pictures come from the server
 let large = null; // the camera shown large; null = the first, "" = all alike
 
@@ -185,8 +186,10 @@ function layOut() {
     const isLarge = camera.name === main;
     tile.dataset.state = camera.state;
     tile.classList.toggle("large", isLarge);
-    tile.querySelector(".facts").textContent = camera.state === "live" ? factsOf(camera) : WORDS[camera.state];
-    tile.querySelector(".facts").title = factsOf(camera);
+    tile.classList.toggle("lost", lost !== "");
+    const facts = tile.querySelector(".facts");
+    facts.textContent = lost ? "no picture" : camera.state === "live" ? factsOf(camera) : WORDS[camera.state];
+    facts.title = lost || factsOf(camera);
     showVeil(tile.querySelector(".veil"), camera);
     tile.querySelector("[data-do=pause]").textContent = camera.paused ? "Resume" : "Pause";
     tile.querySelector("[data-do=phone]").hidden = !camera.is_phone;
@@ -211,7 +214,8 @@ function showPeople() {
   const main = largeName();
   const order = [...cameras].sort((a, b) => (b.name === main) - (a.name === main));
   for (const camera of cameras) describe(camera, camera.name === main);
-  drawPeople($("people"), $("people-count"), order.map((c) => ({ camera: c.name, people: people.get(c.name) ?? [] })));
+  const groups = order.map((c) => ({ camera: c.name, people: people.get(c.name) ?? [] }));
+  drawPeople($("people"), $("people-count"), hears ? groups : null);
 }
 
 function showSystem(notes) {
@@ -244,7 +248,13 @@ function hush() {
   clearInterval(watch);
   events?.close();
   events = null;
-  people.clear(); // the first events of the next connection say who is there
+  forgetPeople();
+}
+
+// The first events of the next connection say who is there.
+function forgetPeople() {
+  hears = false;
+  people.clear();
   showPeople();
 }
 
@@ -265,7 +275,7 @@ function listen() {
     pulse("bad", "Connection lost, trying again…");
   }, SILENT_MS / 4);
   on("alive", () => {});
-  on("cameras", (list) => { cameras = list; known = true; layOut(); phone.changed(); });
+  on("cameras", (list) => { cameras = list; known = hears = true; layOut(); phone.changed(); });
   on("people", (news) => { people.set(news.camera, news.people); showPeople(); });
   on("system", showSystem);
   on("counted", () => counts.changed());
@@ -273,8 +283,7 @@ function listen() {
   mine.onerror = () => {
     if (mine !== events) return;
     pulse("bad", "Connection lost, trying again…");
-    people.clear();
-    showPeople();
+    forgetPeople();
     // A browser gives up for good when the server answers with an error; a wall display must not.
     if (mine.readyState === EventSource.CLOSED) {
       setTimeout(() => { if (mine === events) listen(); }, 2000);

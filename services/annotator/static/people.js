@@ -64,7 +64,13 @@ function keepList(list, people) {
   }
 }
 
+// `groups` is null where nobody knows who is there.
 export function drawPeople(place, counter, groups) {
+  if (!groups) {
+    say(counter, "–");
+    place.replaceChildren(el("p", "none", "No connection yet."));
+    return;
+  }
   const filled = groups.filter((group) => group.people.length);
   say(counter, String(filled.reduce((n, group) => n + group.people.length, 0)));
   if (!filled.length) {
