@@ -64,9 +64,10 @@ def faults(record: Figures) -> str:
             f"{len(record['rounds'])} rounds in {_minutes(record)}, {record['cameras']} cameras of "
             f"{record['height_px']} lines, seed {record['seed']}. {_about(record)}",
             _table(head, rows),
-            f"{_ledger(record)} A reader of the result streams saw {record['results_seen']} of "
-            f"the {record['results_given']} results; the others were in brokers that were killed "
-            "before they could be read.",
+            f"{_ledger(record)} A reader of the result streams saw {record['results_seen']} "
+            f"results, the ledger knows of {record['results_given']} in that time: a broker that "
+            "is killed takes results along that nobody has read, and what it knew of some that "
+            "were.",
             _table(["memory, MB", "before", "at most", "at the end"], memory),
         ]
     )
