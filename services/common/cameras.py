@@ -18,14 +18,7 @@ from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
 import redis
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationError,
-    field_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from services.common import streams
 from services.common.errors import SettingsError
@@ -209,7 +202,7 @@ class CameraRegistry:
 
         Of the others, what was done to them on the page since is the user's newer word.
         """
-        known: Any = self._broker.hgetall(streams.GIVEN_KEY)
+        known: dict[bytes, bytes] = self._broker.hgetall(streams.GIVEN_KEY)  # type: ignore[assignment]
         for camera in cameras:
             if known.get(camera.name.encode()) != _digest(camera):
                 self.put(camera)

@@ -94,7 +94,8 @@ class ExportedModel:
         """Answers for RGB uint8 `[n, size_px, size_px, 3]`: float32 `[n]` or `[n, bins]` each."""
         parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in self._outputs}
         for start in range(0, len(crops), _BATCH):
-            self._request.infer([np.ascontiguousarray(crops[start : start + _BATCH])])
+            batch = np.ascontiguousarray(crops[start : start + _BATCH])
+            self._request.infer([batch], share_outputs=True)  # they are copied below, once
             for name, index in self._outputs.items():
                 parts[name].append(self._request.get_output_tensor(index).data.copy())
         return {name: np.concatenate(part) for name, part in parts.items()}

@@ -41,9 +41,10 @@ def write_copy(target: Path, given: Input, faces: Sequence[FacePrediction]) -> N
         OSError: it cannot be written.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    # Colours come in blocks of two by two.
-    lower, right = (side == 1 for side in given.picture.shape[:2])
-    picture = np.pad(given.picture, ((0, lower), (0, right), (0, 0)), "edge")
+    picture = given.picture
+    if 1 in picture.shape[:2]:  # colours come in blocks of two by two
+        lower, right = (side == 1 for side in picture.shape[:2])
+        picture = np.pad(picture, ((0, lower), (0, right), (0, 0)), "edge")
     height, width = (side // 2 * 2 for side in picture.shape[:2])
     planes = to_planes(picture[:height, :width])
     draw(

@@ -29,10 +29,12 @@ from services.annotator.counting.visits import CameraVisits, Counted, VisitRule
 from services.annotator.estimate import CommitRule
 from services.annotator.people import CameraPeople
 from services.annotator.settings import AnnotatorSettings
+from services.capture.entries import frame_message
 from services.capture.finder import FaceFinder, Found
+from services.capture.reader import CapturedFrame
 from services.capture.settings import CaptureSettings
 from services.common.detector import FaceDetector
-from services.common.messages import Frame, Result, Track, pack_distribution
+from services.common.messages import Result, pack_distribution
 from services.common.places import Line
 from services.common.savedmodel import MODELS_DIR, ExportedModel, newest_version
 from services.stack.demo_clip import SAMPLES, Appearance, render
@@ -123,9 +125,10 @@ def count(clip: Path, rule: VisitRule) -> list[Counted]:
     for seq, (now_s, video) in enumerate(_frames(clip)):
         while waiting and waiting[0][0] <= now_s:
             people.answer(waiting.pop(0)[1], now_s)
-        found = finder.find(video, round(now_s * 1e6), now_s)
+        captured = CapturedFrame(video, 1, seq, round(now_s * 1e6), now_s)
+        found = finder.find(video, captured.captured_us, now_s)
         waiting += [(now_s + _ANSWER_S, result) for result in _answers(found, model)]
-        frame = _message(found, seq, now_s)
+        frame = frame_message("clip", captured, (found.width, found.height), found.faces)
         people.see(frame, now_s)
         people.forget(now_s)
         visits.see(frame, lambda t: people.estimate(1, t), [], [MIDDLE], now_s, now_s)
@@ -197,32 +200,6 @@ def _answers(found: Found, model: ExportedModel) -> Iterator[Result]:
             age_distribution=pack_distribution(answers["age_distribution"][i]),
             model="age_gender",
         )
-
-
-def _message(found: Found, seq: int, now_s: float) -> Frame:
-    frame = Frame(
-        camera="clip",
-        session=1,
-        seq=seq,
-        captured_us=round(now_s * 1e6),
-        width=found.width,
-        height=found.height,
-        detected=True,
-    )
-    for face in found.faces:
-        x, y, w, h = face.box_at(now_s)
-        frame.tracks.append(
-            Track(
-                track=face.track,
-                x=x,
-                y=y,
-                w=w,
-                h=h,
-                first_seen_us=round(face.first_seen * 1e6),
-                seen_us=round(face.seen * 1e6),
-            )
-        )
-    return frame
 
 
 def _commit_rule() -> CommitRule:

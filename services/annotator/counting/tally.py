@@ -196,7 +196,8 @@ class Tally:
             return
         since_s, since_at = self._trusted_since
         if abs((now_at - since_at) - (now_s - since_s)) > _CLOCK_SET_S:
-            self._trusted_since = since_s, _ = now_s, now_at
+            since_s = now_s
+            self._trusted_since = (now_s, now_at)
         minute = 0  # nothing, but whether the ledger answers is told from the start
         if now_s - since_s >= _TRUSTED_AFTER_S:
             oldest = datetime.fromtimestamp(now_at) - timedelta(days=self._keep_days)

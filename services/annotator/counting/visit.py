@@ -73,6 +73,7 @@ class Visit:
 
     @property
     def last(self) -> Part:
+        """The track that it lasts by, or lasted by last."""
         return self.parts[-1]
 
     @property
@@ -144,12 +145,19 @@ def part_of(
     clock_s: float,
     age_s: float = 0.0,
 ) -> Part:
+    """A track as it begins in this frame.
+
+    Args:
+        clock_s: the camera's, at the frame.
+        age_s: for how long it has been followed.
+    """
     x, y, size = _middle(track, frame.height)
     seen_us = frame.captured_us - round(age_s * 1e6)
     return Part(key, estimate, clock_s - age_s, clock_s - age_s, seen_us, x, y, size, x, y, size)
 
 
 def move(part: Part, frame: Frame, track: Track, seen_us: int, seen_s: float) -> None:
+    """Take a new sight of the track in: by capture's clock, microseconds, and by the camera's."""
     x, y, size = _middle(track, frame.height)
     elapsed_s = (seen_us - part.seen_us) / 1e6
     if elapsed_s > 0:

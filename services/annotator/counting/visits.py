@@ -126,8 +126,7 @@ class CameraVisits:
             for key, at_us in sights.items()
             if key not in self._sights or at_us > self._sights[key] + SAME_SIGHT_US
         }
-        self._sights |= {key: sights[key] for key in fresh}
-        self._sights = {key: self._sights[key] for key in sights}
+        self._sights = {k: us if k in fresh else self._sights[k] for k, us in sights.items()}
         for track in frame.tracks:
             key = (frame.session, track.track)
             seen_us = sights[key]

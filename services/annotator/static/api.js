@@ -1,19 +1,24 @@
 // Calls of the API. Every failure becomes one Error with the server's own line.
 
-export const ANSWER_MS = 30000; // counts of a year take seconds on a small machine
+import { patience } from "./patience.js";
 
-export async function call(method, path, body, signal) {
+const ANSWER_MS = 30000; // counts of a year take seconds on a small machine
+
+export async function call(method, path, body, stop) {
   let answer, text;
+  const waiting = patience(ANSWER_MS, stop);
   try {
     answer = await fetch(path, {
       method,
       headers: body ? { "Content-Type": "application/json" } : {},
       body: body && JSON.stringify(body),
-      signal: signal ?? AbortSignal.timeout?.(ANSWER_MS),
+      signal: waiting.signal,
     });
     text = await answer.text();
   } catch (error) {
     throw new Error("facestream does not answer. Is it still running, or open in too many windows of this browser?");
+  } finally {
+    waiting.end();
   }
   let said = null;
   try {

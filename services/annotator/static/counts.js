@@ -1,7 +1,7 @@
 // People counted: today or any period, by time, by age band and gender, and through zones and lines.
 // Asks /api/stats when the period changes, when somebody was counted, and now and then.
 
-import { ANSWER_MS, call } from "./api.js";
+import { call } from "./api.js";
 import { canvas, node, KINDS, WIDTH } from "./charts.js";
 
 const BANDS = ["0-12", "13-19", "20-29", "30-39", "40-49", "50-59", "60-69", "70+", "unknown"];
@@ -112,16 +112,16 @@ export class Counts {
     if (!period) return;
     const [from, to] = period;
     // Counts of a year take seconds: who comes meanwhile is asked for when that answer is there.
-    if (this.asking === `${from} ${to}`) {
+    const wanted = `${from} ${to}`;
+    if (this.asking === wanted) {
       this.again = true;
       return;
     }
-    this.asking = `${from} ${to}`;
+    this.asking = wanted;
     this.stop?.abort();
     const stop = this.stop = new AbortController();
-    const timer = setTimeout(() => stop.abort(), ANSWER_MS);
     // What stands there is of another period until the answer comes.
-    const isOther = this.shown !== `${from} ${to}`;
+    const isOther = this.shown !== wanted;
     this.card.classList.toggle("outdated", isOther);
     const names = days(from, to);
     const byHour = names.length <= MAX_DAYS_BY_HOUR;
@@ -136,7 +136,7 @@ export class Counts {
         ask({ by: "camera,place", what: "leave" }),
       ]);
       if (stop !== this.stop) return;
-      this.shown = `${from} ${to}`;
+      this.shown = wanted;
       this.card.classList.remove("outdated");
       $("counts-note").hidden = true;
       $("counts-total").textContent = groups.total.toLocaleString();
@@ -152,7 +152,6 @@ export class Counts {
       $("counts-note").hidden = false;
       $("counts-note").textContent = error.message;
     } finally {
-      clearTimeout(timer);
       if (stop === this.stop) {
         this.asking = null;
         if (this.again) this.changed();

@@ -2,6 +2,8 @@
 // are under way at most, so a slow network or computer makes the phone skip pictures and not fall
 // behind. What stands behind `#` in the link is the key; it permits nothing but sending.
 
+import { patience } from "./patience.js";
+
 const MAX_SIDE_PX = 1280; // what finds faces; more costs the network and finds them further off
 const JPEG_QUALITY = 0.75;
 const AT_ONCE = 2;
@@ -25,7 +27,7 @@ let running = false; // the user wants it to send
 let media = null; // the camera's MediaStream
 let fps = 15;
 let seq = Date.now(), atOnce = 0, failures = 0;
-let otherSince = 0; // since when another page has this one's place; it may be one that was just closed
+let otherSince = 0; // since when another page has this one's place
 let nextAt = 0; // performance.now() from which on the next picture may go
 let quietUntil = 0; // nothing is sent before, something was wrong
 let sentAt = []; // when the last pictures were taken by the server, for their rate
@@ -164,38 +166,40 @@ function picture() {
 async function post(jpeg) {
   seq += 1;
   let answer, said;
-  const patience = new AbortController();
-  const timer = setTimeout(() => patience.abort(), ANSWER_MS);
+  const waiting = patience(ANSWER_MS);
   try {
     answer = await fetch(`/api/phone/picture?sender=${sender}&seq=${seq}`, {
       method: "POST",
       headers: { "Content-Type": "image/jpeg", Authorization: `Bearer ${key}` },
       body: jpeg,
       cache: "no-store",
-      signal: patience.signal,
+      signal: waiting.signal,
     });
     said = await answer.json();
   } catch (error) {
     failed("Connection lost, trying again…", "Is facestream running, and is this phone in its network?");
     return;
   } finally {
-    clearTimeout(timer);
+    waiting.end();
   }
   if (!running) return;
   if (answer.ok) taken(said);
   else if (answer.status === 429) quietUntil = performance.now() + 1000 / fps;
   else if (answer.status === 401) failed("This link is not valid", "The camera was removed, or the link is not whole. Ask for a new link.");
-  else if (answer.status === 409 && !isOther()) {
-    tell("busy", "Connecting…");
-    quietUntil = performance.now() + PAUSED_WAIT_MS;
-  } else if (answer.status === 409) failed("Another phone sends by this link", "It is this phone’s turn when the other one stops. For two cameras, ask for two links.");
+  else if (answer.status === 409) another();
   else failed("The picture was not taken", said?.detail ?? `The server said ${answer.status}.`);
 }
 
-// Whether the place is another's, and has been for longer than the server keeps it for who has gone.
-function isOther() {
-  otherSince ||= performance.now();
-  return performance.now() - otherSince > OTHER_MS;
+// The place is another's: perhaps of a page that was just closed, for which the server keeps it a while.
+function another() {
+  const now = performance.now();
+  otherSince ||= now;
+  if (now - otherSince > OTHER_MS) {
+    failed("Another phone sends by this link", "It is this phone’s turn when the other one stops. For two cameras, ask for two links.");
+    return;
+  }
+  tell("busy", "Connecting…");
+  quietUntil = now + PAUSED_WAIT_MS;
 }
 
 const PRIVACY = { live: "", blur: " · faces are hidden", "stats-only": " · no picture is shown, only counts" };

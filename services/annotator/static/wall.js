@@ -3,6 +3,8 @@
 // multipart answer come in, `onPicture(camera, bitmap)` goes out. Reading waits for each picture to
 // be decoded, so a slow machine makes the server skip pictures rather than fall behind.
 
+import { patience } from "./patience.js";
+
 const RETRY_MS = 1000;
 // A camera without pictures sends a notice each second: who sends nothing at all has gone.
 const SILENT_MS = 6000;
@@ -41,21 +43,16 @@ export class Wall {
 
   async run(url, signal) {
     while (!signal.aborted) {
-      const patience = new AbortController();
-      const giveUp = () => patience.abort();
-      signal.addEventListener("abort", giveUp);
+      const waiting = patience(SILENT_MS, signal);
       let why = "";
       try {
-        let timer = setTimeout(giveUp, SILENT_MS);
-        const alive = () => { clearTimeout(timer); timer = setTimeout(giveUp, SILENT_MS); };
-        const answer = await fetch(url, { signal: patience.signal, cache: "no-store" });
-        if (answer.ok) await this.read(answer.body.getReader(), signal, alive);
+        const answer = await fetch(url, { signal: waiting.signal, cache: "no-store" });
+        if (answer.ok) await this.read(answer.body.getReader(), signal, waiting.alive);
         else why = (await answer.json().catch(() => null))?.detail ?? "";
-        clearTimeout(timer);
       } catch (error) {
         console.debug("the pictures ended", error);
       }
-      signal.removeEventListener("abort", giveUp);
+      waiting.end();
       if (signal.aborted) return;
       this.onLost(why);
       await new Promise((done) => setTimeout(done, RETRY_MS));

@@ -2,85 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
-from services.annotator.counting.visits import SILENT_S, CameraVisits, Counted, VisitRule
-from services.annotator.estimate import CommitRule, Estimate
-from services.common.messages import Frame, Track
-from services.common.places import Line, Zone
-
-RULE = VisitRule(person_after_s=1.0, rejoin_s=4.0, settle_s=20.0)
-COMMIT = CommitRule(weight=0.3, interval_years=40, gender_probability=0.7)
-STEP_S = 0.2
-WIDTH, HEIGHT, FACE_PX = 1280, 720, 100
-START_AT = 1_700_000_000.0
-
-
-class Door:
-    """A camera with a clock; people stand where they are put, until they are taken away."""
-
-    def __init__(self, rule: VisitRule = RULE, zones: list[Zone] = [], lines: list[Line] = []):  # noqa: B006
-        self.counted: list[Counted] = []
-        self.visits = CameraVisits(rule, self.counted.append)
-        self.estimates: dict[int, Estimate] = {}
-        self.places: dict[int, tuple[float, float]] = {}
-        self.first_seen_us: dict[int, int] = {}
-        self.seen_us: dict[int, int] = {}  # of those who are not seen just now
-        self.session, self.seq, self.now_s = 1, 0, 0.0
-        self.zones, self.lines = zones, lines
-
-    @property
-    def now_at(self) -> float:
-        return START_AT + self.now_s
-
-    def put(self, track: int, x: float = 600, y: float = 300) -> None:
-        self.places[track] = (x, y)
-        self.first_seen_us.setdefault(track, round(self.now_at * 1e6))
-
-    def answer(self, track: int, age: float, female: float, times: int = 1) -> None:
-        estimate = self.estimates.setdefault(track, Estimate(COMMIT))
-        for _ in range(times):
-            estimate.add(np.empty(0, np.float32), age, 5.0, female, 0.9)
-
-    def run(self, seconds: float, dx: float = 0.0) -> None:
-        """Time goes on; everybody moves by `dx` pixels a second."""
-        for _ in range(round(seconds / STEP_S)):
-            self.frame()
-            self.places = {t: (x + dx * STEP_S, y) for t, (x, y) in self.places.items()}
-            self.now_s += STEP_S
-
-    def take(self, track: int) -> tuple[float, float]:
-        return self.places.pop(track)
-
-    def frame(self) -> None:
-        self.seq += 1
-        frame = Frame(
-            camera="door",
-            session=self.session,
-            seq=self.seq,
-            captured_us=round(self.now_at * 1e6),
-            width=WIDTH,
-            height=HEIGHT,
-            tracks=[
-                Track(
-                    track=t,
-                    x=x - FACE_PX / 2,
-                    y=y - FACE_PX / 2,
-                    w=FACE_PX,
-                    h=FACE_PX,
-                    first_seen_us=self.first_seen_us[t],
-                    seen_us=self.seen_us.get(t, 0),
-                )
-                for t, (x, y) in self.places.items()
-            ],
-        )
-        for track in self.places:
-            self.estimates.setdefault(track, Estimate(COMMIT))
-        self.visits.see(frame, self.estimates.get, self.zones, self.lines, self.now_s, self.now_at)
-
-    def people(self) -> list[Counted]:
-        return [counted for counted in self.counted if counted.what == "visit"]
+from services.annotator.counting.visits import SILENT_S
+from tests.fixtures.door import HEIGHT, RULE, START_AT, STEP_S, Door
 
 
 def test_a_person_is_counted_once_when_the_visit_has_ended() -> None:
@@ -349,95 +274,12 @@ def test_a_frame_that_comes_late_changes_nothing() -> None:
     assert len(door.people()) == 1
 
 
-def test_crossings_are_counted_with_the_person_and_only_for_people() -> None:
-    line = Line(name="door", points=((0.5, 1.0), (0.5, 0.0)))
-    zone = Zone(name="left", points=((0.0, 0.0), (0.45, 0.0), (0.45, 1.0), (0.0, 1.0)))
-    door = Door(zones=[zone], lines=[line])
-    door.put(1, 400)
-    door.answer(1, 35, 0.95, times=3)
-    door.run(2, dx=200)
-    door.put(2, 400, 600)  # too short to be a person, though it crosses
-    door.run(0.6, dx=500)
-    door.take(2)
-    door.take(1)
-    door.run(10)
-    assert [(c.what, c.place) for c in door.counted] == [
-        ("visit", ""),
-        ("enter", "left"),
-        ("leave", "left"),
-        ("enter", "door"),
-    ]
-    assert all((c.shown.female or 0) > 0.5 for c in door.counted)
-
-
 def test_the_number_of_open_visits_is_bounded() -> None:
     door = Door()
     for track in range(1, 700):
         door.put(track, 20 + (track * 37) % 1200, 20 + (track * 91) % 680)
     door.run(0.4)
     assert len(door.visits._visits) == 512
-
-
-LINE = Line(name="door", points=((0.5, 1.0), (0.5, 0.0)))  # at 640 pixels
-
-
-def crossings(door: Door) -> list[tuple[str, str]]:
-    return [(c.what, c.place) for c in door.counted if c.what != "visit"]
-
-
-def test_a_line_drawn_while_somebody_is_in_view_counts_for_him() -> None:
-    door = Door()
-    door.put(1, 400)
-    door.run(2)
-    door.lines = [LINE]
-    door.run(4, dx=100)
-    door.take(1)
-    door.run(10)
-    assert crossings(door) == [("enter", "door")]
-
-
-def test_a_line_that_was_not_moved_goes_on_as_it_was() -> None:
-    door = Door(lines=[LINE])
-    door.put(1, 560)
-    door.run(1)
-    door.lines = [LINE, Line(name="other", points=((0.9, 1.0), (0.9, 0.0)))]
-    door.put(1, 720)
-    door.run(2)
-    door.visits.finish()
-    assert crossings(door) == [("enter", "door")]
-
-
-def test_who_crosses_a_line_out_of_sight_has_crossed_it() -> None:
-    door = Door(lines=[LINE])
-    door.put(1, 520)
-    door.answer(1, 35, 0.95, times=3)
-    door.run(2)
-    door.take(1)
-    door.run(1)
-    door.put(2, 680)  # beyond the line, and gone again as soon as it is known who it is
-    door.answer(2, 35, 0.95, times=3)
-    door.run(0.6)
-    door.take(2)
-    door.run(10)
-    assert crossings(door) == [("enter", "door")]
-    assert len(door.people()) == 1
-
-
-def test_who_turns_out_to_be_somebody_else_has_not_crossed_for_the_other() -> None:
-    door = Door(lines=[LINE])
-    door.put(1, 520)
-    door.answer(1, 30, 0.97, times=4)
-    door.run(2)
-    door.take(1)
-    door.run(1)
-    door.put(2, 680)  # nothing is known of him yet, so it might be her
-    door.run(1)
-    door.answer(2, 60, 0.02, times=4)
-    door.run(2)
-    door.take(2)
-    door.run(10)
-    assert crossings(door) == []
-    assert len(door.people()) == 2
 
 
 def test_who_was_there_before_the_annotator_is_counted_when_he_is_known() -> None:
@@ -471,18 +313,6 @@ def test_a_clock_that_is_set_back_counts_nobody_again() -> None:
     assert len(door.people()) == 3
 
 
-def test_a_camera_that_died_was_left_when_it_did() -> None:
-    zone = Zone(name="all", points=((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)))
-    door = Door(zones=[zone])
-    door.put(1)
-    door.run(3)
-    died_at = door.now_at
-    door.now_s += SILENT_S + 1
-    door.visits.expire(door.now_s)
-    (left,) = (c for c in door.counted if c.what == "leave")
-    assert left.at == pytest.approx(died_at, abs=2 * STEP_S)
-
-
 def test_who_looks_away_all_day_takes_no_more_memory_for_it() -> None:
     door = Door()
     for track in range(1, 60):
@@ -496,21 +326,6 @@ def test_who_looks_away_all_day_takes_no_more_memory_for_it() -> None:
     assert len(door.visits._by_track) < 5
     assert visit.seen_s() == pytest.approx(59 * 1.0, rel=0.15)
     assert visit.shown().answers == 3 * 59
-
-
-def test_a_zone_that_is_moved_is_left_once_and_not_entered_again() -> None:
-    def zone(right: float) -> Zone:
-        return Zone(name="shelf", points=((0.0, 0.0), (right, 0.0), (right, 1.0), (0.0, 1.0)))
-
-    door = Door(zones=[zone(0.6)])
-    door.put(1, 500)
-    door.run(2)
-    door.zones = [zone(0.7)]
-    door.run(2)
-    door.zones = [zone(0.2)]
-    door.run(2)
-    door.visits.finish()
-    assert crossings(door) == [("enter", "shelf"), ("leave", "shelf")]
 
 
 def test_who_comes_back_is_told_by_a_new_sight_whichever_picture_brings_it() -> None:
