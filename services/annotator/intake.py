@@ -13,11 +13,13 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import redis
 import redis.asyncio
 
+from services.annotator.beat import next_beat
 from services.annotator.board import Board
 from services.annotator.cursor import ABSENT, Cursor, StreamState
 from services.common import streams
@@ -96,15 +98,13 @@ class Intake:
 
     async def keep_fresh(self) -> None:
         """Ask for the cameras and renew what is watched, for ever; at once when a viewer comes."""
-        first_viewer = self._board.studio.first_viewer
+        first_viewer, loop = self._board.studio.first_viewer, asyncio.get_running_loop()
         while True:
             first_viewer.clear()
             await self.refresh()
-            try:
-                async with asyncio.timeout(REFRESH_EVERY_S):
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(next_beat(loop.time(), REFRESH_EVERY_S)):
                     await first_viewer.wait()
-            except TimeoutError:
-                pass
 
     async def refresh(self) -> None:
         """Ask the broker for the cameras now."""
@@ -129,14 +129,18 @@ class Intake:
     ) -> tuple[dict[str, Camera], list[CameraStatus]]:
         for name in watched:
             self._registry.watch(name)
-        cameras, boot, boot_after = self._registry.cameras_and_boot()
-        is_whole = boot == boot_after and (boot is not None or self._boot is None)
+        survey = self._registry.survey(statuses_of=list(known))
+        cameras, boot = survey.cameras, survey.boot
+        is_whole = boot == survey.boot_after and (boot is not None or self._boot is None)
         if is_whole:
             self._boot = boot
         else:
             cameras = known | cameras
         self._awaits_cameras = not is_whole
-        return cameras, self._registry.statuses(cameras)
+        statuses = [status for name, status in survey.statuses.items() if name in cameras]
+        if new := cameras.keys() - known.keys():
+            statuses += self._registry.statuses(new)
+        return cameras, statuses
 
     def _choose_streams(self) -> None:
         frames = {streams.frames_key(name).encode(): name for name in self._board.names()}

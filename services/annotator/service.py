@@ -9,7 +9,7 @@ import logging
 import socket
 import ssl
 import threading
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import uvicorn
 from fastapi import FastAPI
@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry
 
 from services.annotator.accounts import Accounts, load_accounts
 from services.annotator.api import create_app
+from services.annotator.beat import every, next_beat
 from services.annotator.board import Board
 from services.annotator.counting.tally import KEEP_EVERY_S, Tally
 from services.annotator.door import Door
@@ -35,7 +36,7 @@ from services.common.metrics import AnnotatorMetrics
 
 _PEOPLE_EVERY_S = 0.5
 _SYSTEM_EVERY_S = 2.0
-_STOP_POLL_S = 0.25
+_DATE_EVERY_S = 1.0
 _GRACE_S = 3
 _CANCEL_AGAIN_S = 0.5
 _BACKLOG = 128
@@ -116,20 +117,21 @@ async def _serve(
                 for work in (
                     intake.keep_fresh(),
                     intake.follow(),
-                    _every(_PEOPLE_EVERY_S, _plain(board.tell_people)),
-                    _every(_SYSTEM_EVERY_S, _plain(board.tell_system)),
-                    _every(SAMPLE_EVERY_S, _plain(board.tell_history)),
-                    _every(_PEOPLE_EVERY_S, _plain(tally.tell_counts)),
-                    _every(KEEP_EVERY_S, tally.keep),
-                    _every(NOTICE_EVERY_S, board.studio.show_notices),
+                    every(_PEOPLE_EVERY_S, board.tell_people),
+                    every(_SYSTEM_EVERY_S, board.tell_system),
+                    every(SAMPLE_EVERY_S, board.tell_history),
+                    every(_PEOPLE_EVERY_S, tally.tell_counts),
+                    every(KEEP_EVERY_S, tally.keep),
+                    every(NOTICE_EVERY_S, board.studio.show_notices),
                 )
             ]
             web = tasks.create_task(server.serve(sockets=[listener]))
-            while not stop.is_set() and not web.done():
-                await asyncio.sleep(_STOP_POLL_S)
+            ended = asyncio.ensure_future(_set(stop))
+            await asyncio.wait((ended, web), return_when=asyncio.FIRST_COMPLETED)
+            ended.cancel()
             events.close()
             board.studio.close()
-            server.should_exit = True
+            server.end()
             await web
             await _end(running)
     finally:
@@ -158,6 +160,12 @@ class _Server(uvicorn.Server):
                 ssl_keyfile=settings.tls_key_file,
             )
         )
+        self._ends = asyncio.Event()
+
+    def end(self) -> None:
+        """Have `serve` close what is open and return."""
+        self.should_exit = True
+        self._ends.set()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -167,8 +175,11 @@ class _Server(uvicorn.Server):
     async def main_loop(self) -> None:
         """As uvicorn's own, which looks ten times a second whether it is to end."""
         first_tick = 0  # the one that also brings the time in the answers' headers up to date
+        loop = asyncio.get_running_loop()
         while not await self.on_tick(first_tick):
-            await asyncio.sleep(_STOP_POLL_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(next_beat(loop.time(), _DATE_EVERY_S)):
+                    await self._ends.wait()
 
 
 async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
@@ -184,17 +195,17 @@ async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
         _, pending = await asyncio.wait(pending, timeout=_CANCEL_AGAIN_S)
 
 
-async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
-    while True:
-        await work()
-        await asyncio.sleep(seconds)
+async def _set(event: threading.Event) -> None:
+    """Return once a thread has set it; nobody is woken up to look whether one has."""
+    loop, seen = asyncio.get_running_loop(), asyncio.Event()
 
+    def wait() -> None:
+        event.wait()
+        with contextlib.suppress(RuntimeError):  # the loop has ended for another reason
+            loop.call_soon_threadsafe(seen.set)
 
-def _plain(work: Callable[[], None]) -> Callable[[], Awaitable[None]]:
-    async def call() -> None:
-        work()
-
-    return call
+    threading.Thread(target=wait, name="stop", daemon=True).start()
+    await seen.wait()
 
 
 def _check_certificate(settings: AnnotatorSettings) -> None:

@@ -1,8 +1,8 @@
 """Leases in the broker: each camera is read by one capture replica at a time.
 
-A replica says twice a second that it lives, and claims cameras with the same call; who has said
-nothing for `lease_s` is gone, and its cameras are free. All of that is one script on two keys, by
-the broker's clock. Here, a lease ends `MARGIN` earlier and by the monotonic clock, counted from
+A replica says more than once a second that it lives, and claims cameras with the same call; who has
+said nothing for `lease_s` is gone, and its cameras are free. All of that is one script on two keys,
+by the broker's clock. Here, a lease ends `MARGIN` earlier and by the monotonic clock, counted from
 before the call: a replica that was stopped and goes on knows by itself that it may not publish,
 even before it has asked.
 """

@@ -46,7 +46,8 @@ from services.common.reach import EVERYWHERE, Reach
 _log = logging.getLogger(__name__)
 
 POLL_S = 0.25
-REGISTRY_EVERY_S = 0.5  # reading all cameras costs more than asking who watches
+_SURVEY_EVERY = 3  # rounds; reading all cameras costs more than asking who watches
+SURVEY_EVERY_S = _SURVEY_EVERY * POLL_S
 STATUS_EVERY_S = 1.0
 STOP_S = 8.0  # of the ten seconds that a service has to end
 _LAST_CALLS_S = 0.5  # what of that is for the last words to the broker, if it answers
@@ -111,7 +112,8 @@ class _Capture:
         self._ended: list[CameraReader] = []
         self._refused: dict[str, CameraStatus] = {}
         self._said: dict[str, CameraStatus] = {}
-        self._said_at = self._read_at = -math.inf
+        self._said_at = -math.inf
+        self._rounds_left = 0  # until the next survey
         self._phase = 0.0
         self._broker_need = Need(health, _BROKER)
         self._publisher = PublisherThread(
@@ -137,12 +139,14 @@ class _Capture:
 
     def _round(self) -> None:
         try:
-            if time.monotonic() - self._read_at >= REGISTRY_EVERY_S:
-                self._known = self._cameras_wanted()
+            if self._rounds_left <= 0:
+                self._known, watched = self._wanted_and_watched()
                 self._share_out()
                 self._apply()
-                self._read_at = time.monotonic()
-            watched = self._registry.watched(list(self._readers)) if self._readers else set()
+                self._rounds_left = _SURVEY_EVERY
+            else:
+                watched = self._registry.watched(list(self._readers)) if self._readers else set()
+            self._rounds_left -= 1
             for name, reader in self._readers.items():
                 reader.watched = name in watched
             statuses = self._statuses()
@@ -152,29 +156,33 @@ class _Capture:
         except BROKER_ERRORS as error:
             self._metrics.broker_errors.inc()
             self._broker_need.report(explain(error))
-            self._read_at = -math.inf
+            self._rounds_left = 0
             self._apply()
             self._statuses()  # the metrics go on
 
-    def _cameras_wanted(self) -> dict[str, Camera]:
-        """The registry's cameras; those known here are put back first if it was lost."""
-        # Read after the cameras: still the same, it says that they had not been lost before.
-        there, _, boot = self._registry.cameras_and_boot()
-        if boot is None or boot != self._boot:
-            first = self._boot is None
-            if first:
-                self._registry.give(list(self._given.values()))
-            else:
-                for name, camera in self._known.items():
-                    if name not in there:  # else another one has put it back
-                        self._registry.put(camera)
-                self._registry.note_given(list(self._given.values()))
-            # Last: while it is missing, others know that the cameras are not complete.
-            self._broker.set(streams.BOOT_KEY, secrets.token_hex(8), nx=True)
-            if not first:
-                _log.info("the broker was restarted: %d cameras put back", len(self._known))
-            there, _, self._boot = self._registry.cameras_and_boot()
-        return there
+    def _wanted_and_watched(self) -> tuple[dict[str, Camera], set[str]]:
+        """The registry's cameras, those known put back first if it was lost, and the watched."""
+        # That boot is read after the cameras: still the same, it says that they were not lost.
+        survey = self._registry.survey(watched_of=list(self._readers))
+        if survey.boot_after is None or survey.boot_after != self._boot:
+            self._put_back(survey.cameras)
+            survey = self._registry.survey(watched_of=list(self._readers))
+            self._boot = survey.boot_after
+        return survey.cameras, survey.watched
+
+    def _put_back(self, there: dict[str, Camera]) -> None:
+        first = self._boot is None
+        if first:
+            self._registry.give(list(self._given.values()))
+        else:
+            for name, camera in self._known.items():
+                if name not in there:  # else another one has put it back
+                    self._registry.put(camera)
+            self._registry.note_given(list(self._given.values()))
+        # Last: while it is missing, others know that the cameras are not complete.
+        self._broker.set(streams.BOOT_KEY, secrets.token_hex(8), nx=True)
+        if not first:
+            _log.info("the broker was restarted: %d cameras put back", len(self._known))
 
     def _share_out(self) -> None:
         """Claim this replica's share of the cameras; what is not in it goes once it is at rest."""

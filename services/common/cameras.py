@@ -11,7 +11,8 @@ import json
 import logging
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -169,6 +170,22 @@ def unique(cameras: list[Camera]) -> list[Camera]:
     return cameras
 
 
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """The registry as it was read.
+
+    boot, boot_after: the boot's id from before and after the cameras were read; it changes with
+    every restart of the broker, and is None until capture has seen to its cameras. watched,
+    statuses: of those cameras that were asked for.
+    """
+
+    cameras: dict[str, Camera]
+    boot: bytes | None
+    boot_after: bytes | None
+    watched: set[str]
+    statuses: dict[str, CameraStatus]
+
+
 class CameraRegistry:
     """Cameras and their states in the broker."""
 
@@ -180,18 +197,25 @@ class CameraRegistry:
         raw: dict[bytes, bytes] = self._broker.hgetall(streams.CAMERAS_KEY)  # type: ignore[assignment]
         return _by_name(raw.values())
 
-    def cameras_and_boot(self) -> tuple[dict[str, Camera], bytes | None, bytes | None]:
-        """The cameras, and the boot's id from before and after they were read.
-
-        It changes with every restart of the broker, and is None until capture has seen to its
-        cameras.
-        """
+    def survey(self, *, watched_of: Sequence[str] = (), statuses_of: Sequence[str] = ()) -> Survey:
+        """All cameras, and what else is asked for of some of them, in one round trip."""
         with self._broker.pipeline(transaction=False) as pipe:
             pipe.get(streams.BOOT_KEY)
             pipe.hgetall(streams.CAMERAS_KEY)
             pipe.get(streams.BOOT_KEY)
-            before, raw, after = pipe.execute()
-        return _by_name(raw.values()), before, after
+            for name in watched_of:
+                pipe.exists(streams.watched_key(name))
+            for name in statuses_of:
+                pipe.get(streams.status_key(name))
+            before, raw, after, *others = pipe.execute()
+        watched, statuses = others[: len(watched_of)], others[len(watched_of) :]
+        return Survey(
+            _by_name(raw.values()),
+            before,
+            after,
+            {name for name, answer in zip(watched_of, watched, strict=True) if answer},
+            {name: _status(name, s) for name, s in zip(statuses_of, statuses, strict=True)},
+        )
 
     def put(self, camera: Camera) -> None:
         """Add a camera or replace the one of its name."""

@@ -42,6 +42,19 @@ class Arrival:
     deliveries: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class Stock:
+    """The faces streams, all shards together.
+
+    faces: entries in them, those in hand included; oldest_s: age of the oldest; ledger: what became
+    of all faces so far.
+    """
+
+    faces: int
+    oldest_s: float
+    ledger: Ledger
+
+
 def consumer_name() -> str:
     """Unique among all workers that ever were: host, process, chance."""
     return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
@@ -193,24 +206,22 @@ class Inbox:
                 if not str(error).startswith(NO_GROUP):
                     raise
 
-    def backlog(self) -> tuple[int, float]:
-        """Faces in the streams, in hand ones included, and the age of the oldest in seconds."""
+    def stock(self) -> Stock:
+        """What is there now and what became of the rest, in one round trip."""
         with self._broker.pipeline(transaction=False) as pipe:
             for stream in self.streams:
                 pipe.xlen(stream)
                 pipe.xrange(stream, count=1)
+                ledger_scripts.read(pipe, stream)
             answers: list[Any] = pipe.execute()
         now_ms = time.time() * 1000
         # An entry's id begins with the broker's time of its arrival, in milliseconds.
-        ages_ms = [now_ms - int(first[0][0].split(b"-")[0]) for first in answers[1::2] if first]
-        return sum(answers[::2]), max(0.0, max(ages_ms, default=0.0) / 1000)
-
-    def ledger(self) -> Ledger:
-        """What became of all faces so far, over all shards."""
-        with self._broker.pipeline(transaction=False) as pipe:
-            for stream in self.streams:
-                ledger_scripts.read(pipe, stream)
-            return sum(map(ledger_scripts.answer_of_read, pipe.execute()), Ledger())
+        ages_ms = [now_ms - int(first[0][0].split(b"-")[0]) for first in answers[1::3] if first]
+        return Stock(
+            sum(answers[::3]),
+            max(0.0, max(ages_ms, default=0.0) / 1000),
+            sum(map(ledger_scripts.answer_of_read, answers[2::3]), Ledger()),
+        )
 
     def forget_silent(self, idle_s: float) -> int:
         """Delete workers that hold nothing and have not asked for so long; returns how many."""

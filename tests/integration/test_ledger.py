@@ -51,7 +51,7 @@ class Desk:
     @property
     def ledger(self) -> Ledger:
         """As the worker tells it."""
-        return self.inbox.ledger()
+        return self.inbox.stock().ledger
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -18,7 +19,7 @@ from services.annotator.events import Events
 from services.annotator.intake import NEED, Intake
 from services.annotator.mjpeg import Studio
 from services.common.broker import connect, connect_async
-from services.common.cameras import Camera, CameraRegistry
+from services.common.cameras import Camera, CameraRegistry, Survey
 from services.common.health import Health
 from services.common.metrics import AnnotatorMetrics
 
@@ -27,18 +28,16 @@ def test_a_slow_older_answer_does_not_overwrite_a_newer_one(
     broker_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     was_asked = threading.Event()
-    ask = CameraRegistry.cameras_and_boot
+    ask = CameraRegistry.survey
 
-    def slow_at_first(
-        registry: CameraRegistry,
-    ) -> tuple[dict[str, Camera], bytes | None, bytes | None]:
-        answer = ask(registry)
+    def slow_at_first(registry: CameraRegistry, **of: Any) -> Survey:
+        answer = ask(registry, **of)
         if not was_asked.is_set():
             was_asked.set()
             threading.Event().wait(0.3)
         return answer
 
-    monkeypatch.setattr(CameraRegistry, "cameras_and_boot", slow_at_first)
+    monkeypatch.setattr(CameraRegistry, "survey", slow_at_first)
 
     async def names() -> list[str]:
         calls, reads = connect(SecretStr(broker_url)), connect_async(SecretStr(broker_url))
