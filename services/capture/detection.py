@@ -108,7 +108,7 @@ class DetectorThread:
         if finder is None or session != frame.session:
             hides = reader.privacy == "blur"
             detectors = self._detector_for if not hides else self._keen_detector_for
-            finder = FaceFinder(self._settings, reader.camera.rotate, detectors)
+            finder = FaceFinder(self._settings, reader.camera.rotate, detectors, hides=hides)
             with self._changed:
                 if reader.is_stopped:
                     return
@@ -116,7 +116,13 @@ class DetectorThread:
         found = finder.find(frame.video, frame.captured_us, frame.at)
         reader.tracks = SessionTracks(frame.session, found.faces)
         reader.looked(is_calm=found.is_calm)
-        name = reader.camera.name
+        with self._changed:
+            if reader.is_stopped:  # its metrics may have gone with it
+                return
+            self._count(reader.camera.name, found)
+        self._on_found(reader, frame, found)
+
+    def _count(self, name: str, found: Found) -> None:
         if found.is_still:
             self._metrics.detections_spared.labels(name).inc()
         else:
@@ -124,7 +130,6 @@ class DetectorThread:
             self._metrics.faces_found.labels(name).inc(found.found)
         self._metrics.tracks.labels(name).set(len(found.faces))
         self._metrics.faces_dropped.labels(name, "encode").inc(found.lost_crops)
-        self._on_found(reader, frame, found)
 
     def _keen_detector_for(self, width: int, height: int) -> FaceDetector:
         """One that tells of what is hardly a face too: it is hidden, but not followed."""

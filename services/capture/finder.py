@@ -91,6 +91,7 @@ class FaceFinder:
     Args:
         detectors: the detector for an upright picture's width and height; what it is less sure of
             than the settings ask is hidden where faces are, and not followed.
+        hides: only pictures that were searched are shown, so one is each second.
     """
 
     def __init__(
@@ -98,8 +99,11 @@ class FaceFinder:
         settings: CaptureSettings,
         rotate: Rotation,
         detectors: Callable[[int, int], FaceDetector],
+        *,
+        hides: bool = False,
     ) -> None:
         self._settings, self._rotate, self._detectors = settings, rotate, detectors
+        self._hides = hides
         self._calm_gap_s = 1.0 / min(settings.detect_calm_hz, settings.detect_hz)
         self._tracker = Tracker(1 + secrets.randbelow(_FIRST_TRACKS), self._calm_gap_s)
         self._motion = MotionGate()
@@ -119,7 +123,8 @@ class FaceFinder:
             PictureError: the frame's pixel format cannot be converted.
         """
         picture = picture_of(frame, self._rotate)
-        is_still = self._motion.is_still(picture.y, now, is_empty=not self._last_found)
+        is_empty = not self._last_found and not self._hides
+        is_still = self._motion.is_still(picture.y, now, is_empty=is_empty)
         seen = self._last if is_still else self._search(picture)
         boxes, scores, landmarks = seen.boxes, seen.scores, seen.landmarks
         owners = self._tracker.update(boxes, scores, now)

@@ -15,6 +15,7 @@ PATIENCE_S = 1.0  # late for so long, it does not catch up by itself
 # its stamps are wrong; it is trusted for longer and longer.
 _GIVE_UP_S = 3.0
 _LESS_OFTEN = 8.0
+_NO_KEY_S = 10.0  # a camera that sends no key picture for so long sends none
 _DRIFT = 0.001  # by how much a camera's clock may be wrong
 
 
@@ -61,12 +62,14 @@ class Lag:
 
     def _goes_on_skipping(self, late_s: float, is_key: bool, now: float) -> bool:
         assert self._skips_since is not None
-        if late_s >= LATE_S:
-            if now - self._skips_since < _GIVE_UP_S:
-                return True
+        skipped_s = now - self._skips_since
+        is_late = late_s >= LATE_S
+        if is_late and skipped_s < _GIVE_UP_S:
+            return True
+        if not is_key and skipped_s < _NO_KEY_S:
+            return True  # without those before it, it would come out smeared
+        if is_late:
             self._best_s = None
             self._patience_s *= _LESS_OFTEN
-        elif not is_key:
-            return True
         self._skips_since = self._late_since = None
-        return not is_key
+        return False

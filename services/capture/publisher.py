@@ -99,7 +99,7 @@ class PublisherThread:
             while len(self._entries) > MAX_WAITING:
                 self._count_dropped(self._entries.popleft(), "broker")
             self._changed.notify()
-        if reader.watched and reader.privacy == "blur":
+        if reader.watched and reader.privacy == "blur" and not found.is_still:
             self.put_picture(reader, frame, found)
 
     def put_picture(

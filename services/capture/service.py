@@ -23,6 +23,7 @@ from prometheus_client import CollectorRegistry
 
 from services.capture.detection import DetectorThread
 from services.capture.ffmpeg_log import adopt_ffmpeg_log
+from services.capture.kept import KeptCameras
 from services.capture.leases import Leases, replica_name
 from services.capture.publisher import PublisherThread
 from services.capture.reader import CameraReader
@@ -36,6 +37,7 @@ from services.common.cameras import (
     CameraRegistry,
     CameraState,
     CameraStatus,
+    Survey,
     load_cameras,
     unique,
 )
@@ -46,8 +48,7 @@ from services.common.reach import EVERYWHERE, Reach
 _log = logging.getLogger(__name__)
 
 POLL_S = 0.25
-_SURVEY_EVERY = 3  # rounds; reading all cameras costs more than asking who watches
-SURVEY_EVERY_S = _SURVEY_EVERY * POLL_S
+SURVEY_EVERY_S = 0.7  # each third round; reading all cameras costs more than asking who watches
 STATUS_EVERY_S = 1.0
 STOP_S = 8.0  # of the ten seconds that a service has to end
 _LAST_CALLS_S = 0.5  # what of that is for the last words to the broker, if it answers
@@ -104,6 +105,7 @@ class _Capture:
         self._phone_broker = phone_broker
         self._given = {camera.name: camera for camera in given}
         self._given_urls = {camera.url for camera in given}
+        self._kept = KeptCameras(settings.kept_cameras_file, given)
         self._known = dict(self._given)
         self._mine: set[str] = set()  # of the known, those that this replica reads
         self._unread: set[str] = set()  # those that none reads, and this one is to say so
@@ -112,8 +114,7 @@ class _Capture:
         self._ended: list[CameraReader] = []
         self._refused: dict[str, CameraStatus] = {}
         self._said: dict[str, CameraStatus] = {}
-        self._said_at = -math.inf
-        self._rounds_left = 0  # until the next survey
+        self._said_at = self._surveyed_at = -math.inf
         self._phase = 0.0
         self._broker_need = Need(health, _BROKER)
         self._publisher = PublisherThread(
@@ -139,14 +140,14 @@ class _Capture:
 
     def _round(self) -> None:
         try:
-            if self._rounds_left <= 0:
-                self._known, watched = self._wanted_and_watched()
+            began = time.monotonic()
+            if began - self._surveyed_at >= SURVEY_EVERY_S:
+                self._known = self._cameras_wanted()
                 self._share_out()
                 self._apply()
-                self._rounds_left = _SURVEY_EVERY
-            else:
-                watched = self._registry.watched(list(self._readers)) if self._readers else set()
-            self._rounds_left -= 1
+                self._surveyed_at = began
+                self._kept.keep(self._known)
+            watched = self._registry.watched(list(self._readers)) if self._readers else set()
             for name, reader in self._readers.items():
                 reader.watched = name in watched
             statuses = self._statuses()
@@ -156,27 +157,29 @@ class _Capture:
         except BROKER_ERRORS as error:
             self._metrics.broker_errors.inc()
             self._broker_need.report(explain(error))
-            self._rounds_left = 0
+            self._surveyed_at = -math.inf
+            self._mine &= self._known.keys()  # what was removed is not waited for
             self._apply()
             self._statuses()  # the metrics go on
 
-    def _wanted_and_watched(self) -> tuple[dict[str, Camera], set[str]]:
-        """The registry's cameras, those known put back first if it was lost, and the watched."""
+    def _cameras_wanted(self) -> dict[str, Camera]:
+        """The registry's cameras; those known here are put back first if it was lost."""
         # That boot is read after the cameras: still the same, it says that they were not lost.
-        survey = self._registry.survey(watched_of=list(self._readers))
+        survey = self._registry.survey()
         if survey.boot_after is None or survey.boot_after != self._boot:
-            self._put_back(survey.cameras)
-            survey = self._registry.survey(watched_of=list(self._readers))
+            self._put_back(survey)
+            survey = self._registry.survey()
             self._boot = survey.boot_after
-        return survey.cameras, survey.watched
+        return survey.cameras
 
-    def _put_back(self, there: dict[str, Camera]) -> None:
-        first = self._boot is None
-        if first:
+    def _put_back(self, survey: Survey) -> None:
+        first, is_empty = self._boot is None, survey.boot_after is None
+        if first and not is_empty:
             self._registry.give(list(self._given.values()))
         else:
-            for name, camera in self._known.items():
-                if name not in there:  # else another one has put it back
+            known = self._kept.wanted() if first else self._known
+            for name, camera in known.items():
+                if name not in survey.cameras:  # else another one has put it back
                     self._registry.put(camera)
             self._registry.note_given(list(self._given.values()))
         # Last: while it is missing, others know that the cameras are not complete.
@@ -291,6 +294,9 @@ class _Capture:
 
     def _statuses(self) -> list[CameraStatus]:
         statuses = [reader.status() for reader in self._readers.values()]
+        for status in statuses:
+            if status.state != "live":
+                self._metrics.tracks.labels(status.name).set(0)  # nobody is seen any more
         statuses += self._refused.values()
         for state in STATES:
             count = sum(status.state == state for status in statuses)

@@ -22,6 +22,9 @@ class CaptureSettings(CommonSettings):
     cameras_file: Path | None = Field(
         None, description="YAML file with the cameras to read from the start"
     )
+    kept_cameras_file: Path | None = Field(
+        None, description="file to keep the page's cameras in, passwords too, for the next start"
+    )
     max_cameras: int = Field(32, ge=1, le=MAX_CAMERAS, description="read at most so many cameras")
     allow_local: bool = Field(
         False,

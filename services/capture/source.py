@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 import av
@@ -99,9 +99,9 @@ def read_frames(
             stream = _video_stream(container, is_live=not is_file)
             # Of HTTP, FFmpeg makes the stamps up; what is on this machine does not queue.
             late = on_late if camera.scheme in ("rtsp", "rtsps") else None
-            frames = _decoded(camera, container, stream, read_timeout_s, on_corrupt, late)
+            frames = _decoded(container, stream, stop, read_timeout_s, on_corrupt, late)
             yield from _paced(frames, stream, stop) if is_file else frames
-        if not is_file:
+        if not is_file and not stop.is_set():
             raise CameraError("the camera ended the stream")
 
 
@@ -170,6 +170,7 @@ def _how_to_open(
         options |= {
             "probesize": str(_RTSP_PROBE_BYTES),
             "rtsp_transport": camera.transport,
+            "allowed_media_types": "video",
             "max_delay": str(_UDP_REORDER_US) if camera.transport == "udp" else "0",
             "timeout": str(int(patience_s * 1e6)),
         }
@@ -240,9 +241,9 @@ def _video_stream(container: InputContainer, *, is_live: bool) -> VideoStream:
 
 
 def _decoded(
-    camera: Camera,
     container: InputContainer,
     stream: VideoStream,
+    stop: threading.Event,
     read_timeout_s: float,
     on_corrupt: Callable[[], None],
     on_late: Callable[[], None] | None,
@@ -250,8 +251,9 @@ def _decoded(
     lag = Lag()
     last_good = time.monotonic()
     unit_s = float(stream.time_base) if stream.time_base else None
-    packets = container.demux(stream)
-    while True:
+    # Of all streams: asked for the picture's alone, PyAV would read over sound without end.
+    packets = container.demux()
+    while not stop.is_set():
         try:
             packet = next(packets)
         except (StopIteration, av.error.EOFError):
@@ -260,7 +262,7 @@ def _decoded(
             on_corrupt()
             _check_decodes(last_good, read_timeout_s)
             # A generator that has raised is at its end; only a new one reads on.
-            packets = container.demux(stream)
+            packets = container.demux()
             time.sleep(_CORRUPT_PAUSE_S)
             continue
         except (av.error.ExitError, av.error.TimeoutError):
@@ -268,6 +270,9 @@ def _decoded(
         except (OSError, av.FFmpegError) as error:
             detail = "" if _plain(error) == _VAGUE else f": {_plain(error)}"
             raise CameraError(f"the connection broke off{detail}") from None
+        if packet.stream_index != stream.index:
+            _check_decodes(last_good, read_timeout_s)
+            continue
         received_us, at = now_us(), time.monotonic()
         if on_late is not None and lag.skips(_stamp_s(packet, unit_s), packet.is_keyframe, at):
             on_late()
@@ -293,7 +298,7 @@ def _stamp_s(packet: av.Packet[Any], unit_s: float | None) -> float | None:
     return None if stamp is None or unit_s is None else stamp * unit_s
 
 
-def _is_usable(frame: object) -> bool:
+def _is_usable(frame: object) -> TypeGuard[av.VideoFrame]:
     return isinstance(frame, av.VideoFrame) and (
         1 < frame.width <= MAX_SIDE_PX and 1 < frame.height <= MAX_SIDE_PX
     )

@@ -175,15 +175,14 @@ class Survey:
     """The registry as it was read.
 
     boot, boot_after: the boot's id from before and after the cameras were read; it changes with
-    every restart of the broker, and is None until capture has seen to its cameras. watched,
-    statuses: of those cameras that were asked for.
+    every restart of the broker, and is None until capture has seen to its cameras. statuses: of
+    those cameras that were asked for.
     """
 
     cameras: dict[str, Camera]
     boot: bytes | None
     boot_after: bytes | None
-    watched: set[str]
-    statuses: dict[str, CameraStatus]
+    statuses: list[CameraStatus]
 
 
 class CameraRegistry:
@@ -197,25 +196,17 @@ class CameraRegistry:
         raw: dict[bytes, bytes] = self._broker.hgetall(streams.CAMERAS_KEY)  # type: ignore[assignment]
         return _by_name(raw.values())
 
-    def survey(self, *, watched_of: Sequence[str] = (), statuses_of: Sequence[str] = ()) -> Survey:
-        """All cameras, and what else is asked for of some of them, in one round trip."""
+    def survey(self, statuses_of: Sequence[str] = ()) -> Survey:
+        """All cameras, and the states of some of them, in one round trip."""
         with self._broker.pipeline(transaction=False) as pipe:
             pipe.get(streams.BOOT_KEY)
             pipe.hgetall(streams.CAMERAS_KEY)
             pipe.get(streams.BOOT_KEY)
-            for name in watched_of:
-                pipe.exists(streams.watched_key(name))
             for name in statuses_of:
                 pipe.get(streams.status_key(name))
-            before, raw, after, *others = pipe.execute()
-        watched, statuses = others[: len(watched_of)], others[len(watched_of) :]
-        return Survey(
-            _by_name(raw.values()),
-            before,
-            after,
-            {name for name, answer in zip(watched_of, watched, strict=True) if answer},
-            {name: _status(name, s) for name, s in zip(statuses_of, statuses, strict=True)},
-        )
+            before, raw, after, *answers = pipe.execute()
+        statuses = [_status(name, s) for name, s in zip(statuses_of, answers, strict=True)]
+        return Survey(_by_name(raw.values()), before, after, statuses)
 
     def put(self, camera: Camera) -> None:
         """Add a camera or replace the one of its name."""
@@ -227,9 +218,12 @@ class CameraRegistry:
         Of the others, what was done to them on the page since is the user's newer word.
         """
         known: dict[bytes, bytes] = self._broker.hgetall(streams.GIVEN_KEY)  # type: ignore[assignment]
+        there = self.cameras()
         for camera in cameras:
             if known.get(camera.name.encode()) != _digest(camera):
                 self.put(camera)
+            elif camera.name not in there:
+                _log.info("camera %s: not read, it was removed or renamed on the page", camera.name)
         self.note_given(cameras)
 
     def note_given(self, cameras: list[Camera]) -> None:

@@ -42,8 +42,9 @@ def stop_event() -> threading.Event:
 
     def on_signal(signum: int, frame: object) -> None:
         if not stop.is_set():
-            stop.set()
+            # First: where the signal came while this thread held the event's lock, `set` hangs.
             _end_at_deadline()
+            stop.set()
 
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)

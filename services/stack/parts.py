@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from services.annotator.settings import AnnotatorSettings
+from services.capture.settings import CaptureSettings
 from services.common.cameras import Camera, unique
 from services.common.errors import StartError
 from services.common.settings import CAMERAS_ENV, CONFIG_ENV
@@ -30,6 +31,7 @@ from services.stack.settings import EMBEDDED, StackSettings
 ROOT = Path(__file__).resolve().parents[2]
 PROBE_TIMEOUT_S = 2.0
 DEMO_NAME = "demo"
+CAMERAS_NAME = "cameras.json"
 COUNTS_NAME = "counts.sqlite3"
 DEMO_COUNTS_NAME = "demo-counts.sqlite3"  # drawn people stand in nobody's real counts
 
@@ -117,6 +119,8 @@ def plan(
     capture = common | {CAMERAS_ENV: " ".join(f"{name}={url}" for name, url in urls.items())}
     if cameras_file is not None:
         capture["FACESTREAM_CAPTURE_CAMERAS_FILE"] = str(cameras_file.resolve())
+    if CaptureSettings.load(config_file=config_file).kept_cameras_file is None:
+        capture["FACESTREAM_CAPTURE_KEPT_CAMERAS_FILE"] = str(data_folder() / CAMERAS_NAME)
     worker = common | {"FACESTREAM_WORKER_MODEL_SERVER": model_server}
     annotator = common | door.environment
     if AnnotatorSettings.load(config_file=config_file).counts_file is None:

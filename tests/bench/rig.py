@@ -68,6 +68,7 @@ class Rig:
         )
         self._processes: dict[str, PartProcess] = {}
         counts = str(self.folder / "counts.sqlite3")
+        kept = str(self.folder / f"cameras-{self.port}.json")
         started = time.monotonic()
         try:
             for part in self._parts:
@@ -78,6 +79,7 @@ class Rig:
                     {
                         **part.environment,
                         "FACESTREAM_ANNOTATOR_COUNTS_FILE": counts,
+                        "FACESTREAM_CAPTURE_KEPT_CAMERAS_FILE": kept,
                         "FACESTREAM_CAPTURE_ALLOW_LOCAL": "true",
                     },
                     self._keep,

@@ -53,6 +53,45 @@ def test_a_broker_that_forgot_everything_is_told_again(tmp_path: Path, rtsp: str
         wait_for(lambda: metric_of(port, "faces_dropped_total", "broker") > 0, "drops are counted")
 
 
+def test_cameras_of_the_page_are_there_again_after_everything_was_restarted(
+    tmp_path: Path, rtsp: str
+) -> None:
+    path = tmp_path / "broker.sock"
+    file = tmp_path / "cameras.json"
+    settings = capture_settings(f"unix://{path}", kept_cameras_file=file)
+    client = redis.Redis.from_url(f"unix://{path}")
+    registry = CameraRegistry(client)
+    with ValkeyServer(unix_socket_path=path), running_capture(settings, camera_of("door", rtsp)):
+        wait_for(lambda: is_in_state(client, "door", "live"), "the given camera")
+        registry.put(camera_of("yard", rtsp))
+        registry.put(camera_of("gone", DEAD_END))
+        wait_for(lambda: is_in_state(client, "yard", "live"), "the added camera")
+        registry.remove("gone")
+        wait_for(lambda: '"gone"' not in file.read_text(), "it is forgotten")
+    path.unlink(missing_ok=True)
+    client.close()
+    with ValkeyServer(unix_socket_path=path), running_capture(settings, camera_of("door", rtsp)):
+        wait_for(lambda: is_in_state(client, "yard", "live"), "the added camera is there again")
+        wait_for(lambda: is_in_state(client, "door", "live"), "so is the given one")
+        assert registry.cameras().keys() == {"door", "yard"}
+
+
+def test_while_the_broker_runs_its_word_counts_not_that_of_the_file(
+    tmp_path: Path, broker_url: str, rtsp: str
+) -> None:
+    client = redis.Redis.from_url(broker_url)
+    file = tmp_path / "cameras.json"
+    settings = capture_settings(broker_url, kept_cameras_file=file, allow_local=True)
+    with running_capture(settings):
+        CameraRegistry(client).put(camera_of("yard", rtsp))
+        wait_for(lambda: is_in_state(client, "yard", "live"), "the added camera")
+    before = file.read_text()
+    CameraRegistry(client).remove("yard")
+    with running_capture(settings):
+        wait_for(lambda: file.read_text() != before, "the file follows the broker")
+        assert CameraRegistry(client).cameras() == {}
+
+
 def test_cameras_come_change_and_go_at_run_time(broker_url: str, rtsp: str) -> None:
     client = redis.Redis.from_url(broker_url)
     registry = CameraRegistry(client)
@@ -104,6 +143,25 @@ def test_the_newest_word_on_a_given_camera_outlives_capture(broker_url: str, rts
     changed = camera_of("door", rtsp, rotate=90)
     with running_capture(capture_settings(broker_url), changed):
         wait_for(lambda: registry.cameras()["door"] == changed, "the file's new word counts")
+
+
+def test_a_camera_is_removed_while_the_broker_takes_nothing(broker_url: str, rtsp: str) -> None:
+    client = redis.Redis.from_url(broker_url)
+    registry = CameraRegistry(client)
+    given = camera_of("door", rtsp), camera_of("hall", DEAD_END)
+    port = free_port()
+    with running_capture(capture_settings(broker_url, health_port=port), *given):
+        wait_for(lambda: is_in_state(client, "door", "live"), "it is live")
+        try:
+            client.config_set("maxmemory", 1)
+            registry.remove("hall")
+            wait_for(lambda: readiness(port) == 503, "it says that the broker refuses it")
+            frames = metric_of(port, "frames_total")
+            wait_for(lambda: metric_of(port, "frames_total") > frames, "the other one is read on")
+        finally:
+            client.config_set("maxmemory", 0)
+        wait_for(lambda: readiness(port) == 200, "it goes on")
+        assert registry.cameras().keys() == {"door"}
 
 
 def test_who_ends_leaves_no_state_behind(broker_url: str, rtsp: str) -> None:

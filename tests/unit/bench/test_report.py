@@ -12,6 +12,15 @@ from tests.bench.report import read, record_of, table, worse, write
 SERVICES = ("broker", "capture")
 
 
+TRIAL = {
+    "cameras": 16,
+    "cpu_ms_per_frame": 5.0,
+    "frames_received": 1.0,
+    "late_p95_ms": 20.0,
+    "searches_taken": 0.75,
+}
+
+
 def figures() -> dict[str, Any]:
     by_service = {name: [1.0, 2.0, 3.0] for name in SERVICES}
     cpu = {
@@ -40,7 +49,7 @@ def figures() -> dict[str, Any]:
         "rss_mb": {name: [100.0] for name in SERVICES},
         "start_s": [6.0],
         "sizes": {},
-        "streams": {"carried": 12, "trials": []},
+        "streams": {"carried": 12, "read": 16, "trials": [TRIAL]},
         "clip": "demo.mp4",
     }
 
@@ -71,6 +80,8 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
     )
     assert "| CPU per camera frame: each further viewer (annotator) | not seen |" in shown
     assert "| CPU per face, the network alone on openvino | 4.00 ms |" in shown
+    assert "| 12; 16 where faces are searched for less often |" in shown
+    assert "100% received, p95 20 ms late, 75% of the searches made |" in shown
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"rounds": {}}'])

@@ -76,6 +76,17 @@ def test_a_face_too_small_is_followed_but_not_asked_about(detector: FaceDetector
     assert found.lost_crops == 0
 
 
+@pytest.mark.parametrize("hides", [False, True])
+def test_where_faces_are_hidden_an_empty_scene_is_searched_each_second(
+    detector: FaceDetector, hides: bool
+) -> None:
+    finder = FaceFinder(CaptureSettings(), 0, lambda width, height: detector, hides=hides)
+    empty = av.VideoFrame.from_ndarray(np.full((480, 480, 3), 90, np.uint8), "rgb24")
+    empty = empty.reformat(format="yuv420p")
+    searched = [i for i in range(13) if not finder.find(empty, 0, i * 0.25).is_still]
+    assert searched == ([0, 4, 8, 12] if hides else [0, 12])
+
+
 def test_numbers_of_a_new_session_are_not_those_of_the_last(detector: FaceDetector) -> None:
     first, second = (_finder(detector).find(_frame(), 0, 0.0).faces[0].track for _ in range(2))
     assert first != second

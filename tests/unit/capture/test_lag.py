@@ -51,6 +51,20 @@ def test_after_a_gap_the_first_picture_decoded_is_a_key_picture() -> None:
     assert rest[0] % KEY_EACH == 0
 
 
+def test_whoever_stays_late_is_decoded_again_from_a_key_picture_on() -> None:
+    lag = Lag()
+    kept(lag, punctual(0, 16))
+    there = kept(lag, punctual(16, 16 + 12 * FPS, at=2 * LATE_S))  # its stamps jumped
+    resumed = there[1 + next(i for i, n in enumerate(there) if n + 1 != there[i + 1])]
+    assert resumed % KEY_EACH == 0
+
+
+def test_a_camera_without_key_pictures_is_not_left_out_for_ever() -> None:
+    lag = Lag()
+    readings = [(n / FPS + (2 * LATE_S if n > 15 else 0.0), n / FPS) for n in range(30 * FPS)]
+    assert not all(lag.skips(stamp, False, now) for now, stamp in readings[20 * FPS :])
+
+
 def test_a_clock_that_is_set_back_is_no_lateness() -> None:
     lag = Lag()
     kept(lag, punctual(1000, 1100))

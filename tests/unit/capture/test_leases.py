@@ -13,7 +13,7 @@ from services.capture.leases import MARGIN, Leases
 from services.common.metrics import CaptureMetrics
 from services.common.streams import HOLDERS_KEY, REPLICAS_KEY
 
-LEASE_S = 0.2
+LEASE_S = 0.6
 
 
 class _Clock:

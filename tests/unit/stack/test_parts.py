@@ -113,6 +113,17 @@ def test_counts_are_kept_in_the_users_data_folder_unless_told_otherwise(
     assert kept == "/mnt/counts.sqlite3"
 
 
+def test_cameras_of_the_page_are_kept_in_the_users_data_folder_unless_told_otherwise(
+    settings: StackSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variable = "FACESTREAM_CAPTURE_KEPT_CAMERAS_FILE"
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    kept = planned(settings, tmp_path)["capture"].environment[variable]
+    assert kept == str(tmp_path / "facestream" / "cameras.json")
+    monkeypatch.setenv(variable, "/srv/cameras.json")
+    assert planned(settings, tmp_path)["capture"].environment[variable] == "/srv/cameras.json"
+
+
 def test_a_file_of_cameras_is_captures_to_read(
     settings: StackSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
