@@ -7,6 +7,7 @@ A run's record and an evaluation go in; `MODEL_CARD.md` comes out as text. After
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from training.report import group_table, overall_table, robustness_table
@@ -32,7 +33,7 @@ Estimates {what} from one aligned face crop. MobileNetV2 (α = {alpha:g}) with a
 **Terms: non-commercial research only.** It learned from UTKFace (Z. Zhang, Y. Song, H. Qi, "Age
 progression/regression by conditional adversarial autoencoder", CVPR 2017), whose pictures may be
 used for non-commercial research only; a model trained on them should be held to the same terms.
-The initial weights are ImageNet's.{teacher}
+The initial weights are {first}.{teacher}
 
 ## In and out
 Input `faces`: uint8 RGB `[N, {size}, {size}, 3]`, cut by `services.common.alignment.align` (margin
@@ -90,7 +91,8 @@ def model_card(
     harms = ""
     if robustness:
         harms = (
-            "\n## In worse pictures\nThe same faces, harmed, in a camera's frame, end to end.\n\n"
+            f"\n## In worse pictures\n{robustness[0]['faces']} of these faces, harmed, "
+            "in a camera's frame, end to end.\n\n"
             f"{robustness_table(robustness)}\n"
         )
     return _CARD.format(
@@ -98,11 +100,12 @@ def model_card(
         what=" and ".join(heads),
         alpha=network["alpha"],
         size=network["size_px"],
+        first=_first(record.get("first_weights")),
         teacher=_TEACHER if config.get("teacher_share") else "",
         answers="\n".join(_ANSWERS[head] for head in heads).format(bins=network["max_age"] + 1),
         folds=", ".join(map(str, evaluation["folds"])),
         n=evaluation["n"],
-        train_folds=config["train_folds"],
+        train_folds=", ".join(map(str, record["train_folds"])),
         share=config["validation_share"],
         overall=overall_table(evaluation),
         groups=group_table(evaluation["aligned"]["by"]),
@@ -111,6 +114,15 @@ def model_card(
         gender_t=calibration["gender_temperature"],
         run=_run(record, evaluation),
     )
+
+
+def _first(weights: str | None) -> str:
+    """What a run began with; of a path what does not depend on the machine."""
+    if weights is None:
+        return "random"
+    if weights == "imagenet":
+        return "ImageNet's"
+    return f"those of `{'/'.join(Path(weights).parts[-2:])}`"
 
 
 def _run(record: Mapping[str, Any], evaluation: Mapping[str, Any]) -> str:

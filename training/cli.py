@@ -160,17 +160,18 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     folds = parse_folds(arguments.folds)
     model = ExportedModel(newest_version(arguments.model), arguments.threads)
     report = evaluate(model, arguments.data, folds, _progress)
+    print(overall_table(report))  # before anything that may fail for want of a place to write
     if arguments.json:
         _write(arguments.json, report)
     if arguments.plot:
+        arguments.plot.parent.mkdir(parents=True, exist_ok=True)
         plot_evaluation(report, arguments.plot)
-    print(overall_table(report))
     if arguments.robustness:
         pictures = [p for p in load(arguments.data)[0] if p.fold in folds]
         rows = robustness(model, pictures[: arguments.robustness_faces], say=_say)
-        _write(arguments.robustness.with_suffix(".json"), rows)
-        plot_robustness(rows, arguments.robustness.with_suffix(".png"))
         print(robustness_table(rows))
+        _write(Path(f"{arguments.robustness}.json"), rows)
+        plot_robustness(rows, Path(f"{arguments.robustness}.png"))
     return 0
 
 

@@ -22,7 +22,7 @@ class _Frozen(BaseModel):
 class NetworkConfig(_Frozen):
     """What is built."""
 
-    heads: tuple[Head, ...] = ("age", "gender")
+    heads: tuple[Head, ...] = Field(("age", "gender"), min_length=1)
     size_px: int = Field(160, ge=64, le=256, description="side of the input crop, a multiple of 32")
     alpha: float = Field(1.0, gt=0, le=1.4, description="MobileNetV2's width multiplier")
     dense_units: int = Field(256, ge=8, description="width of the added dense layer")
@@ -66,7 +66,7 @@ class Stage(_Frozen):
 class FitConfig(_Frozen):
     """How it learns."""
 
-    stages: tuple[Stage, ...]
+    stages: tuple[Stage, ...] = Field(min_length=1)
     batch: int = Field(32, ge=1)
     learning_rate: float = Field(
         8e-4, gt=0, description="at its peak; cosine to zero after warm-up"
@@ -105,10 +105,6 @@ class TrainConfig(_Frozen):
     network: NetworkConfig = NetworkConfig()
     loss: LossConfig = LossConfig()
     fit: FitConfig
-
-    @property
-    def epochs(self) -> int:
-        return sum(stage.epochs for stage in self.fit.stages)
 
 
 def load_config(path: Path) -> TrainConfig:

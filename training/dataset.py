@@ -94,13 +94,18 @@ def load(source: Path) -> tuple[list[Picture], DataReport]:
     """Read the pictures of a UTKFace folder or tar that can be believed.
 
     Identical pictures are merged into one. Where their labels conflict, the gender must agree and
-    the ages lie within 5 years: then the copies become one picture with the median age. Otherwise
-    none of them can be believed and all are dropped.
+    the ages lie within 5 years: then the copies become one picture with the median age, of two the
+    higher. Otherwise none of them can be believed and all are dropped.
 
     Raises:
         DataError: the source is missing, empty, or holds no UTKFace names.
     """
     raw, report = load_raw(source)
+    return believable(raw, report), report
+
+
+def believable(raw: Sequence[Picture], report: DataReport) -> list[Picture]:
+    """Those that `load` gives of what `load_raw` gave; its report learns of the rest."""
     groups: dict[str, list[Picture]] = defaultdict(list)
     for picture in raw:
         groups[picture.digest].append(picture)
@@ -109,7 +114,7 @@ def load(source: Path) -> tuple[list[Picture], DataReport]:
     report.used = len(pictures)
     report.per_fold = dict(Counter(p.fold for p in pictures))
     report.digest = folds_digest(pictures)
-    return pictures, report
+    return pictures
 
 
 def load_raw(source: Path) -> tuple[list[Picture], DataReport]:

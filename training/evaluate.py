@@ -25,7 +25,7 @@ from services.common.detector import FaceDetector
 from services.common.errors import DataError
 from services.common.estimates import age_and_deviation
 from services.common.savedmodel import Answers, ExportedModel
-from training.dataset import Picture, folds_digest, load, load_raw
+from training.dataset import Picture, believable, folds_digest, load_raw
 from training.faces import DETECT_PX, best_landmarks, decode, framed_landmarks
 from training.metrics import Labels, at, by_group, coverage, figures, reliability
 
@@ -129,9 +129,9 @@ def evaluate(
     """
     cv2.setNumThreads(1)
     started = time.monotonic()
-    believed, data_report = load(data)
-    believed = [p for p in believed if p.fold in set(folds)]
-    raw = [p for p in load_raw(data)[0] if p.fold in set(folds)]
+    everything, data_report = load_raw(data)
+    believed = [p for p in believable(everything, data_report) if p.fold in set(folds)]
+    raw = [p for p in everything if p.fold in set(folds)]
     if not believed:
         raise DataError(f"{data}: no picture in folds {', '.join(map(str, folds))}")
     unique = list({p.digest: p for p in raw}.values())

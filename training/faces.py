@@ -6,6 +6,7 @@ augmentation can turn and shift without leaving the picture.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,22 +88,13 @@ def collect(pictures: Sequence[Picture], cache_dir: Path) -> FaceSet:
     stem = cache_dir / f"faces_{folds_digest(pictures)[:16]}_{STORE_PX}"
     crops_path, found_path = stem.with_suffix(".npy"), stem.with_suffix(".found.npy")
     if not (crops_path.exists() and found_path.exists()):
-        partial = stem.with_suffix(".partial.npy")
-        crops = np.lib.format.open_memmap(
-            partial, mode="w+", dtype=np.uint8, shape=(len(pictures), STORE_PX, STORE_PX, 3)
-        )
-        found = np.zeros(len(pictures), np.bool_)
-        detector = FaceDetector(DETECT_PX, DETECT_PX)
-        for i, picture in enumerate(pictures):
-            rgb = decode(picture)
-            landmarks = best_landmarks(detector, rgb)
-            found[i] = landmarks is not None
-            if landmarks is None:
-                landmarks = framed_landmarks(rgb)
-            crops[i] = align(rgb, landmarks, STORE_PX, STORE_MARGIN)
-        crops.flush()
-        np.save(found_path, found)
-        partial.replace(crops_path)
+        # By process: two runs that begin on a fresh cache must not write into each other's file.
+        partial = stem.with_suffix(f".partial-{os.getpid()}.npy")
+        try:
+            np.save(found_path, _cut_all(pictures, partial))
+            partial.replace(crops_path)
+        finally:
+            partial.unlink(missing_ok=True)
     return FaceSet(
         np.load(crops_path, mmap_mode="r"),
         np.array([p.age for p in pictures], np.float32),
@@ -110,3 +102,21 @@ def collect(pictures: Sequence[Picture], cache_dir: Path) -> FaceSet:
         np.array([p.ethnicity for p in pictures], np.int8),
         np.load(found_path),
     )
+
+
+def _cut_all(pictures: Sequence[Picture], path: Path) -> NDArray[np.bool_]:
+    """Write the crops of all pictures to `path`; returns whose face the detector found."""
+    crops = np.lib.format.open_memmap(
+        path, mode="w+", dtype=np.uint8, shape=(len(pictures), STORE_PX, STORE_PX, 3)
+    )
+    found = np.zeros(len(pictures), np.bool_)
+    detector = FaceDetector(DETECT_PX, DETECT_PX)
+    for i, picture in enumerate(pictures):
+        rgb = decode(picture)
+        landmarks = best_landmarks(detector, rgb)
+        found[i] = landmarks is not None
+        if landmarks is None:
+            landmarks = framed_landmarks(rgb)
+        crops[i] = align(rgb, landmarks, STORE_PX, STORE_MARGIN)
+    crops.flush()
+    return found

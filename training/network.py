@@ -14,6 +14,7 @@ from pathlib import Path
 import keras
 from keras import layers
 
+from services.common.errors import ModelError
 from training.config import NetworkConfig
 from training.warm_start import go_on_from, layers_of
 
@@ -46,21 +47,11 @@ def build(
         size_px: fixes the input's side; None lets it vary, as the training stages do.
 
     Raises:
-        ModelError: the exported version cannot be read, or is another network.
+        ModelError: the weights cannot be had, or are of another network.
     """
     faces = keras.Input((size_px, size_px, 3), dtype="uint8", name="faces")
     version = Path(weights) if weights is not None and Path(weights).is_dir() else None
-    local = weights is not None and not version and str(weights) != "imagenet"
-    backbone = keras.applications.MobileNetV2(
-        include_top=False,
-        weights="imagenet" if str(weights) == "imagenet" else None,
-        input_shape=(size_px, size_px, 3),
-        alpha=config.alpha,
-        pooling="avg",
-        name=BACKBONE,
-    )
-    if local:
-        backbone.load_weights(str(weights))
+    backbone = _backbone(config, None if version else weights, size_px)
     x = backbone(Normalise(name="normalise")(faces))
     x = layers.Dropout(config.dropout, name="dropout_features")(x)
     x = layers.Dense(config.dense_units, activation="silu", name="dense")(x)
@@ -75,6 +66,30 @@ def build(
     if version:
         go_on_from(model, version)
     return model
+
+
+def _backbone(
+    config: NetworkConfig, weights: str | Path | None, size_px: int | None
+) -> keras.Model:
+    imagenet = str(weights) == "imagenet"
+    local = None if weights is None or imagenet else Path(weights)
+    if local and not local.is_file():
+        raise ModelError(f"{local}: no weights here: neither a file nor a version's folder")
+    try:
+        backbone = keras.applications.MobileNetV2(
+            include_top=False,
+            weights="imagenet" if imagenet else None,
+            input_shape=(size_px, size_px, 3),
+            alpha=config.alpha,
+            pooling="avg",
+            name=BACKBONE,
+        )
+        if local:
+            backbone.load_weights(local)
+    except Exception as error:  # Keras raises a bare one where a download fails
+        reason = " ".join(str(error).split())
+        raise ModelError(f"{weights}: no weights for the backbone: {reason}") from None
+    return backbone
 
 
 def with_embedding(model: keras.Model, dimensions: int) -> keras.Model:

@@ -25,6 +25,7 @@ from training.dataset import DataReport, Picture, load, parse_folds
 from training.evaluate import Say, aligned_cut, ask, evaluate, labels_of
 from training.export import answers_of, check_new, export, load_network
 from training.faces import decode
+from training.lineage import learnt_folds
 from training.metrics import figures
 from training.report import plot_evaluation, plot_robustness
 from training.robustness import robustness
@@ -55,11 +56,13 @@ def publish(
     check_new(destination)
     facts = record.read(run)
     config = TrainConfig.model_validate(facts["config"])
+    # A run begun before records told of it is asked now.
+    facts = {"train_folds": learnt_folds(config, facts.get("first_weights"))} | facts
     network = load_network(
         config.network, run / record.WEIGHTS_FILE, size_px=config.network.size_px
     )
     pictures, report = load(data)
-    _check_not_learnt(config, facts, report, folds)
+    _check_not_learnt(facts, report, folds)
     held_out = _held_out(config, pictures)
     cut = aligned_cut(config.network.size_px)
     say(f"calibrating on {len(held_out)} held-out pictures")
@@ -87,6 +90,8 @@ def publish(
         info = {
             "commit": facts["commit"],
             "folds_digest": facts["data"]["digest"],
+            "train_folds": facts["train_folds"],
+            "validation_share": config.validation_share,
             "terms": "non-commercial research only (trained on UTKFace)",
             "evaluated": {"folds": list(folds)}
             | {key: judged[key] for key in _KEPT_FIGURES if key in judged},
@@ -96,17 +101,18 @@ def publish(
     return export(network, destination, calibration, crops, describe)
 
 
-def _check_not_learnt(
-    config: TrainConfig, facts: dict[str, Any], report: DataReport, folds: Sequence[int]
-) -> None:
-    """See that what judges is what the run has not learnt from, as the card will say.
+def _check_not_learnt(facts: dict[str, Any], report: DataReport, folds: Sequence[int]) -> None:
+    """See that what judges is what the network has not learnt from, as the card will say.
 
     Raises:
         DataError: it is not, or the data are not those of the run.
     """
-    learnt = sorted(set(folds) & set(parse_folds(config.train_folds)))
+    learnt = sorted(set(folds) & set(facts["train_folds"]))
     if learnt:
-        raise DataError(f"the run has learnt from fold {learnt[0]}: it cannot judge; --folds 9 can")
+        raise DataError(
+            f"the run, or a version before it, has learnt from fold {learnt[0]}: it cannot judge; "
+            "give others with --folds"
+        )
     if report.digest != facts["data"]["digest"]:
         raise DataError("these are not the data of the run: their digest differs")
 

@@ -17,13 +17,9 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
-from services.common.alignment import align
-from services.common.crop_jpeg import crop_jpeg
-from services.common.detector import FaceDetector
 from services.common.savedmodel import ExportedModel
 from training.dataset import Picture
-from training.evaluate import CAPTURE_DETECTOR_PX, CROP_QUALITY, Say, ask, labels_of
-from training.faces import best_landmarks
+from training.evaluate import CAPTURE_DETECTOR_PX, Cut, Say, ask, end_to_end_cut, labels_of
 from training.metrics import figures
 
 RGB = NDArray[np.uint8]
@@ -157,33 +153,24 @@ def robustness(
     """The figures for each harm, the unharmed pictures first.
 
     Returns:
-        a row a harm: `kind`, `strength`, `missed` (share of faces not found) and the figures of
-        `training.metrics.figures` over those found.
+        a row a harm: `kind`, `strength`, `faces` (how many there are), `missed` (share of them not
+        found) and the figures of `training.metrics.figures` over those found.
     """
     labels = labels_of(pictures)
+    cut = end_to_end_cut(model.size_px)
     rows = []
     for harm in (UNHARMED, *harms):
-        cut = _harmed_cut(harm, model.size_px)
-        found, answers = ask(pictures, cut, model.answer)
+        found, answers = ask(pictures, _harmed(harm, cut), model.answer)
         numbers = figures(labels.at(found), answers)
         missed = 1 - float(found.mean())
-        rows.append({"kind": harm.kind, "strength": harm.strength, "missed": missed, **numbers})
+        asked = {"kind": harm.kind, "strength": harm.strength, "faces": len(pictures)}
+        rows.append({**asked, "missed": missed, **numbers})
         say(f"{harm.kind} {harm.strength}: missed {missed:.1%}, " + _short(numbers))
     return rows
 
 
-def _harmed_cut(harm: Harm, size_px: int) -> Callable[[RGB], RGB | None]:
-    detector = FaceDetector(*CAPTURE_DETECTOR_PX)
-
-    def cut(rgb: RGB) -> RGB | None:
-        frame = in_frame(harm.apply(rgb))
-        landmarks = best_landmarks(detector, frame)
-        if landmarks is None:
-            return None
-        crop = align(frame, landmarks, size_px)
-        return simplejpeg.decode_jpeg(crop_jpeg(crop, CROP_QUALITY))
-
-    return cut
+def _harmed(harm: Harm, cut: Cut) -> Cut:
+    return lambda rgb: cut(in_frame(harm.apply(rgb)))
 
 
 def _short(numbers: dict[str, float | int]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.common.errors import DataError
-from training.dataset import Picture
+from training.dataset import Picture, fold_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +40,15 @@ def save(path: Path, teacher: Teacher, pictures: Sequence[Picture]) -> None:
         )
 
 
-def read(path: Path, pictures: Sequence[Picture]) -> Teacher:
+def read(path: Path, pictures: Sequence[Picture], folds: Collection[int]) -> Teacher:
     """The word on these pictures, in their order.
 
+    Args:
+        folds: that are learnt from; a teacher of others too knows the labels of what is to judge.
+
     Raises:
-        DataError: the file is none of a teacher, or has no word on one of the pictures.
+        DataError: the file is none of a teacher, has no word on one of the pictures, or one on
+            pictures of other folds.
     """
     try:
         with np.load(path, allow_pickle=False) as saved:
@@ -52,6 +56,9 @@ def read(path: Path, pictures: Sequence[Picture]) -> Teacher:
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: not a teacher's file ({error}); make one with 'teach'") from None
     position = {digest: i for i, digest in enumerate(kept["digest"].tolist())}
+    others = sorted({fold_of(digest) for digest in position} - set(folds))
+    if others:
+        raise DataError(f"{path}: has learnt from fold {others[0]} too; 'teach' it with --folds")
     missing = sum(p.digest not in position for p in pictures)
     if missing:
         raise DataError(f"{path}: has no word on {missing} of the pictures; make it from this data")

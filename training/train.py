@@ -27,10 +27,11 @@ from training.contact_sheet import save_contact_sheet
 from training.dataset import DataReport, Picture, load, parse_folds
 from training.faces import collect
 from training.fit import HISTORY_FILE, fit
+from training.lineage import check_held_out, learnt_folds
 from training.network import build, mix_in
 from training.report import plot_curves
 from training.targets import lesson
-from training.teacher import read
+from training.teacher import Teacher, read
 
 Say = Callable[[str], None]
 _BAR, _LINE = 30, 78
@@ -76,8 +77,10 @@ def train(
 
     Raises:
         DataError: the data are missing, empty or too few, or the teacher's file is not of them.
+        ModelError: the first weights cannot be had, or are of another network.
         SettingsError: the folder holds a run with other settings or other data, or the settings ask
-            for a teacher and there is none, or the other way round.
+            for a teacher and there is none, or the other way round, or do not go with the teacher
+            or the version that the run goes on from.
     """
     if (teacher is None) != (config.teacher_share is None):
         raise SettingsError(
@@ -87,17 +90,23 @@ def train(
         raise SettingsError(
             "first_share mixes in the version that the run began with: give its folder, --weights"
         )
-    run.mkdir(parents=True, exist_ok=True)
+    check_held_out(config, weights, has_teacher=teacher is not None)
     pictures, report = load(data)
     for line in report.lines():
         say(line)
-    _claim(run, config, report, weights, teacher)
     learn, hold = split(config, pictures)
     say(f"{len(learn)} pictures to learn from, {len(hold)} held out of the same folds")
+    said = [
+        _heard(config, teacher, [pictures[i] for i in at]) if teacher else None
+        for at in (learn, hold)
+    ]
+    if not (run / record.FILE).exists():
+        build(config.network, weights)  # wrong ones are told before the folder is this run's
+    run.mkdir(parents=True, exist_ok=True)
+    _claim(run, config, report, weights, teacher)
     faces = collect(pictures, cache)
     say(f"detector found {faces.found.mean():.2%} of the faces; the others keep UTKFace's framing")
     train_faces, validation_faces = faces.subset(learn), faces.subset(hold)
-    said = [read(teacher, [pictures[i] for i in at]) if teacher else None for at in (learn, hold)]
     to_learn = lesson(config, train_faces, said[0], config.teacher_share or 0.0)
     to_check = lesson(config, validation_faces, said[1], 0.0)
     sheet = run / "contact_sheet.png"
@@ -126,6 +135,23 @@ def train(
         },
     )
     return final
+
+
+def _heard(config: TrainConfig, teacher: Path, pictures: list[Picture]) -> Teacher:
+    """What a teacher's file says of these pictures, if it goes with this run.
+
+    Raises:
+        DataError: the file is none of a teacher, or not of the folds that the run learns from.
+        SettingsError: it is about other ages.
+    """
+    said = read(teacher, pictures, parse_folds(config.train_folds))
+    oldest = said.age.shape[1] - 1
+    if oldest != config.network.max_age:
+        raise SettingsError(
+            f"network.max_age {config.network.max_age}: its teacher knows the ages 0 to {oldest}; "
+            "give that one"
+        )
+    return said
 
 
 def _claim(
@@ -161,6 +187,7 @@ def _claim(
             {
                 "config": wanted,
                 **sources,
+                "train_folds": learnt_folds(config, weights),
                 "commit": record.git_commit(),
                 "machine": record.machine() | {"accelerators": gpus},
                 "data": asdict(report),

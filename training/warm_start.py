@@ -12,6 +12,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
@@ -73,7 +74,7 @@ def _constants(version: Path) -> dict[str, dict[str, NDArray[np.float32]]]:
     try:
         saved.ParseFromString(path.read_bytes())
         functions = saved.meta_graphs[0].graph_def.library.function
-    except (OSError, IndexError, ValueError, tf.errors.OpError) as error:
+    except (OSError, IndexError, DecodeError) as error:
         raise ModelError(f"{path}: no exported model: {type(error).__name__}") from None
     found: dict[str, dict[str, NDArray[np.float32]]] = defaultdict(dict)
     for node in (node for function in functions for node in function.node_def):

@@ -43,6 +43,19 @@ def newest_version(model: Path) -> Path:
     return versions[max(versions)]
 
 
+def info_of(version: Path) -> Mapping[str, Any]:
+    """What the export wrote beside the model in this folder; empty where it is foreign.
+
+    Raises:
+        ModelError: it is damaged.
+    """
+    path = version / INFO_FILE
+    try:
+        return json.loads(path.read_text()) if path.is_file() else {}
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: cannot be read ({error}); export the model again") from None
+
+
 class ExportedModel:
     """A SavedModel compiled for this CPU.
 
@@ -79,16 +92,8 @@ class ExportedModel:
         return tuple(sorted(self._outputs))
 
     def info(self) -> Mapping[str, Any]:
-        """What the export wrote beside the model; empty where it is foreign.
-
-        Raises:
-            ModelError: it is damaged.
-        """
-        path = self.path / INFO_FILE
-        try:
-            return json.loads(path.read_text()) if path.is_file() else {}
-        except (OSError, ValueError) as error:
-            raise ModelError(f"{path}: cannot be read ({error}); export the model again") from None
+        """As `info_of`."""
+        return info_of(self.path)
 
     def answer(self, crops: NDArray[np.uint8]) -> Answers:
         """Answers for RGB uint8 `[n, size_px, size_px, 3]`: float32 `[n]` or `[n, bins]` each."""

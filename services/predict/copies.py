@@ -27,7 +27,7 @@ def shared_folder(files: Sequence[Path]) -> Path:
 
 
 def copy_path(folder: Path, shared: Path, given: Input) -> Path:
-    """Where the copy goes: `a/x.jpg`, `a/x.png.jpg`, `a/clip.mp4_1.50s.jpg` in `folder`."""
+    """Where the copy goes: `a/x.jpg`, `a/x.png.jpg`, `a/clip.mp4_1.500s.jpg` in `folder`."""
     below = Path(os.path.abspath(given.path)).relative_to(shared)
     time = given.name.rpartition("@")[2] if given.name != str(given.path) else ""
     name = below.name + (f"_{time}" if time else "")

@@ -35,23 +35,32 @@ Skip = Callable[[PictureError], None]
 def find(named: Sequence[str], skip: Skip) -> list[Path]:
     """Files meant by paths, folders (searched through) and globs, in order, each once.
 
-    A name that fits nothing is told to `skip`.
+    A name that fits nothing, or may not be looked at, is told to `skip`.
     """
     files: dict[Path, None] = {}
     for text in named:
-        path = Path(text)
-        if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in PICTURES + VIDEOS)
-            if not inside:
-                skip(PictureError(f"{text}: no picture or video in this folder"))
-            files.update(dict.fromkeys(inside))
-        elif path.exists():
-            files[path] = None
-        elif matches := [m for m in map(Path, glob.glob(text, recursive=True)) if m.is_file()]:
-            files.update(dict.fromkeys(sorted(matches)))
-        else:
-            skip(PictureError(f"{text}: no such file, folder or pattern"))
+        try:
+            files.update(dict.fromkeys(_meant_by(text)))
+        except PictureError as error:
+            skip(error)
+        except OSError as error:  # a folder that is closed to us, a name that is too long
+            skip(PictureError(f"{text}: {error.strerror}"))
     return list(files)
+
+
+def _meant_by(text: str) -> list[Path]:
+    path = Path(text)
+    if path.is_dir():
+        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in PICTURES + VIDEOS)
+        if not inside:
+            raise PictureError(f"{text}: no picture or video in this folder")
+        return inside
+    if path.exists():
+        return [path]
+    matches = sorted(m for m in map(Path, glob.glob(text, recursive=True)) if m.is_file())
+    if not matches:
+        raise PictureError(f"{text}: no such file, folder or pattern")
+    return matches
 
 
 def read_all(files: Iterable[Path], every_s: float, skip: Skip) -> Iterator[Input]:
@@ -73,7 +82,8 @@ def read(path: Path, every_s: float) -> Iterator[Input]:
         yield Input(path, str(path), read_picture(path))
         return
     try:
-        with av.open(str(path)) as video:
+        # What a title or a phone's maker has written into the file need not be UTF-8.
+        with av.open(str(path), metadata_errors="replace") as video:
             if not video.streams.video:
                 raise PictureError(f"{path}: holds no video")
             due_s = 0.0
@@ -81,9 +91,10 @@ def read(path: Path, every_s: float) -> Iterator[Input]:
                 at_s = frame.time or 0.0
                 if at_s >= due_s:
                     due_s = at_s + every_s
-                    yield Input(path, f"{path}@{at_s:.2f}s", _upright(frame))
-    except av.error.FFmpegError as error:
-        raise PictureError(f"{path}: cannot be read as a video: {error.strerror}") from None
+                    yield Input(path, f"{path}@{at_s:.3f}s", _upright(frame))
+    except (av.error.FFmpegError, ValueError) as error:
+        reason = error.strerror if isinstance(error, av.error.FFmpegError) else error
+        raise PictureError(f"{path}: cannot be read as a video: {reason}") from None
 
 
 def _upright(frame: av.VideoFrame) -> NDArray[np.uint8]:

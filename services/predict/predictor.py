@@ -63,7 +63,9 @@ class Predictor:
         model: folder of an exported model or of one of its versions.
         detect_px: pictures are reduced to this longest side to look for faces; smaller is faster
             and misses small faces (below about 1/30 of that side).
-        min_score: detector's confidence (0–1) from which on a face counts.
+        min_score: detector's confidence (0–1) from which on a face counts in a look at full size.
+            Where a first look at half size is enough, faces count from 0.8 on at least; below 0.6
+            there is no such look.
 
     Raises:
         ModelError: there is no model, or it does not load.

@@ -154,44 +154,53 @@ class Inbox:
         """Faces that somebody took and did not finish, those in our own hand excepted.
 
         Entries that were trimmed meanwhile are acknowledged and not returned: who trimmed them
-        has counted them.
+        has counted them. A shard that fails is an error only if the others give nothing: what is
+        claimed from them is ours, and has to be answered.
         """
         found: list[Arrival] = []
+        failure: Exception | None = None
         for stream in self.streams:
             try:
-                answer: Any = self._broker.xautoclaim(
-                    stream,
-                    WORKER_GROUP,
-                    self._consumer,
-                    self._claim_idle_ms,
-                    count=_CLAIM_MAX,
-                )
-            except redis.ResponseError as error:
-                if not str(error).startswith(NO_GROUP):
-                    raise
-                self.make_groups()
-                continue
-            gone = [entry for entry, fields in answer[1] if fields is None]
-            if gone:
-                self._broker.xack(stream, WORKER_GROUP, *gone)
-            claimed = {
-                entry: fields
-                for entry, fields in answer[1]
-                if fields is not None and (stream, entry) not in in_hand
-            }
-            if claimed:
-                deliveries = self._deliveries(stream)
-                found += [
-                    Arrival(stream, entry, fields, deliveries.get(entry, 1))
-                    for entry, fields in claimed.items()
-                ]
+                found += self._claim(stream, in_hand)
+            except BROKER_ERRORS as error:
+                failure = error
+                if isinstance(error, redis.TimeoutError):
+                    break  # each of the others may take as long, while what is found goes stale
+        if failure is not None and not found:
+            raise failure
         return found
+
+    def _claim(self, stream: str, in_hand: Set[tuple[str, bytes]]) -> list[Arrival]:
+        try:
+            answer: Any = self._broker.xautoclaim(
+                stream, WORKER_GROUP, self._consumer, self._claim_idle_ms, count=_CLAIM_MAX
+            )
+        except redis.ResponseError as error:
+            if not str(error).startswith(NO_GROUP):
+                raise
+            self.make_groups()
+            return []
+        gone = [entry for entry, fields in answer[1] if fields is None]
+        if gone:
+            self._broker.xack(stream, WORKER_GROUP, *gone)
+        claimed = {
+            entry: fields
+            for entry, fields in answer[1]
+            if fields is not None and (stream, entry) not in in_hand
+        }
+        deliveries = self._deliveries(stream) if claimed else {}
+        return [
+            Arrival(stream, entry, fields, deliveries.get(entry, 1))
+            for entry, fields in claimed.items()
+        ]
 
     def keep(self, in_hand: Set[tuple[str, bytes]]) -> None:
         """Have nobody claim these for another `claim_idle_s`.
 
-        Those that somebody has claimed already are left to them.
+        Those that somebody has claimed already are left to them. A shard that fails is an error
+        when all others have been seen to.
         """
+        failure: Exception | None = None
         for stream in self.streams:
             held = [entry for held_in, entry in in_hand if held_in == stream]
             if not held:
@@ -202,9 +211,11 @@ class Inbox:
                     self._broker.xclaim(
                         stream, WORKER_GROUP, self._consumer, 0, list(ours), justid=True
                     )
-            except redis.ResponseError as error:
+            except BROKER_ERRORS as error:
                 if not str(error).startswith(NO_GROUP):
-                    raise
+                    failure = error
+        if failure is not None:
+            raise failure
 
     def stock(self) -> Stock:
         """What is there now and what became of the rest, in one round trip."""

@@ -27,6 +27,7 @@ from services.common.pb.serving import serving_pb2 as pb
 
 INPUT = "faces"
 _AGE, _AGE_STD, _GENDER, _DISTRIBUTION = "age", "age_std", "gender", "age_distribution"
+_KNOWN = frozenset({_AGE, _AGE_STD, _GENDER, _DISTRIBUTION})
 
 # These say that the request itself is wrong: it would be refused again.
 _FOR_GOOD = frozenset(
@@ -47,6 +48,11 @@ _CHANNEL_OPTIONS = [
     ("grpc.max_reconnect_backoff_ms", 1000),
     ("grpc.enable_http_proxy", 0),
     ("grpc.lb_policy_name", "round_robin"),
+    # A connection to a host that is gone without a word would stand for a quarter of an hour. With
+    # pings on, the kernel gives it up when nothing is acknowledged for as long as their time-out
+    # (TCP_USER_TIMEOUT); pinged more often than every five minutes, servers hang up.
+    ("grpc.keepalive_time_ms", 360_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
 ]
 
 
@@ -157,8 +163,10 @@ class ServingClient:
                     other.cancel()
                 raise self._failure(model, error) from None
             self._metrics.rpc.labels(model=model).observe(time.perf_counter() - started)
-            for name, tensor in response.outputs.items():
-                outputs[name] = serving.to_array(tensor, max_elements=len(faces) * MAX_AGE_BINS)
+            for name in _KNOWN.intersection(response.outputs):  # a model may give more, of any kind
+                outputs[name] = serving.to_array(
+                    response.outputs[name], max_elements=len(faces) * MAX_AGE_BINS
+                )
             versions.append(response.model_spec.version.value)
         return _answers(outputs, len(faces), versions[0])
 

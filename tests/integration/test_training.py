@@ -84,7 +84,7 @@ def published(run: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -
 def test_a_teacher_is_heard_and_leaves_no_trace_in_the_network(
     data: Path, cache: Path, tmp_path: Path
 ) -> None:
-    pictures, _ = load(data)
+    pictures = [picture for picture in load(data)[0] if picture.fold < 8]
     random = np.random.default_rng(0)
     said = Teacher(
         random.dirichlet(np.ones(111), len(pictures)).astype(np.float32),
@@ -92,7 +92,7 @@ def test_a_teacher_is_heard_and_leaves_no_trace_in_the_network(
         random.normal(size=(len(pictures), 4)).astype(np.float32),
     )
     save(tmp_path / "teacher.npz", said, pictures)
-    config = _config().model_copy(update={"teacher_share": 0.5})
+    config = _config().model_copy(update={"teacher_share": 0.5, "validation_share": 0.05})
     taught = tmp_path / "taught"
     train(config, data, taught, cache, None, lambda line: None, tmp_path / "teacher.npz")
     assert json.loads((taught / "history.jsonl").read_text().splitlines()[0])["embedding_loss"] > 0
@@ -216,6 +216,32 @@ def test_a_network_does_not_go_on_from_another_or_from_none(
         build(_config(dense_units=8).network, published)
     with pytest.raises(ModelError, match="no exported model"):
         build(_config().network, tmp_path)
+    (tmp_path / "saved_model.pb").write_bytes(b"rubbish")
+    with pytest.raises(ModelError, match="no exported model: DecodeError"):
+        build(_config().network, tmp_path)
+
+
+def test_wrong_first_weights_are_one_line_before_there_is_a_run(
+    data: Path, cache: Path, tmp_path: Path
+) -> None:
+    damaged = tmp_path / "damaged.weights.h5"
+    damaged.write_bytes(b"rubbish")
+    run = tmp_path / "run"
+    # Keras has none of ImageNet for a network as narrow as that of these tests.
+    for weights in (tmp_path / "missing.weights.h5", damaged, "imagenet"):
+        with pytest.raises(ModelError, match=r"no weights \w+") as told:
+            train(_config(), data, run, cache, weights, lambda line: None)
+        assert "\n" not in str(told.value)
+        assert not run.exists()
+
+
+def test_weights_that_cannot_be_downloaded_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(**_: object) -> None:
+        raise Exception("URL fetch failure on\nsomewhere: None -- no route")
+
+    monkeypatch.setattr("keras.applications.MobileNetV2", away)
+    with pytest.raises(ModelError, match=r"imagenet: no weights .*: URL fetch failure on somewher"):
+        build(_config().network, "imagenet")
 
 
 def test_a_version_is_never_overwritten(published: Path, run: Path, data: Path) -> None:
@@ -223,6 +249,19 @@ def test_a_version_is_never_overwritten(published: Path, run: Path, data: Path) 
     with pytest.raises(ModelError, match="exists already"):
         publish(run, data, published, (8, 9), say=lambda line: None)
     assert (published / "saved_model.pb").read_bytes() == before
+
+
+def test_a_fold_that_an_ancestor_has_learnt_from_does_not_judge(
+    published: Path, run: Path, data: Path, tmp_path: Path
+) -> None:
+    info = json.loads((published / "model.json").read_text())
+    assert info["train_folds"] == list(range(8))
+    assert info["validation_share"] == 0.2
+    descendant = tmp_path / "run"
+    shutil.copytree(run, descendant)
+    record.write(descendant, {"train_folds": [*range(8), 9]})
+    with pytest.raises(DataError, match="a version before it, has learnt from fold 9"):
+        publish(descendant, data, tmp_path / "age_gender" / "1", (8, 9), say=lambda line: None)
 
 
 def test_nothing_is_left_beside_a_published_version(published: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from services.cli import main
 from services.common.errors import StartError
-from services.predict import cli
+from services.predict import cli, predictor
 
 
 def test_a_reader_that_has_gone_ends_it_quietly(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,3 +62,11 @@ def test_a_senseless_flag_is_one_line(
     assert error.startswith(f"facestream: {flag} ")
     assert said in error
     assert len(error.splitlines()) == 1
+
+
+def test_help_says_from_which_score_on_a_face_counts(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["predict", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"{predictor._SURE_SCORE}" in said
+    assert f"at least {predictor._CLEAR_SCORE} where faces are so large" in said

@@ -42,9 +42,9 @@ def test_no_two_copies_are_one_file(files: tuple[str, ...]) -> None:
 
 
 def test_a_frame_has_its_time() -> None:
-    given = Input(Path("a/clip.mp4"), "a/clip.mp4@1.50s", PICTURE)
+    given = Input(Path("a/clip.mp4"), "a/clip.mp4@1.500s", PICTURE)
     shared = shared_folder([given.path, Path("b/y.jpg")])
-    assert copy_path(Path("out"), shared, given) == Path("out/a/clip.mp4_1.50s.jpg")
+    assert copy_path(Path("out"), shared, given) == Path("out/a/clip.mp4_1.500s.jpg")
 
 
 @pytest.mark.parametrize(("female", "shown"), [(0.95, 0.95), (0.04, 0.04), (0.6, None)])

@@ -127,6 +127,28 @@ def test_the_command_writes_the_figures_and_needs_no_tensorflow(data: Path, tmp_
     assert json.loads((tmp_path / "out.json").read_text())["model"]["path"].endswith("/2")
 
 
+def test_plots_go_where_they_are_wished_and_the_tables_come_first(
+    data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plot, stem = tmp_path / "new" / "plot.png", tmp_path / "new" / "v9.1"
+    arguments = ["evaluate", "--model", str(MODEL), "--data", str(data), "--folds", "0-9"]
+    harms = ["--robustness", str(stem), "--robustness-faces", "1"]
+    assert main([*arguments, "--plot", str(plot), *harms]) == 0
+    assert {p.name for p in plot.parent.iterdir()} == {"plot.png", "v9.1.json", "v9.1.png"}
+    capsys.readouterr()
+
+    def full(*_: object) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr("training.report.plot_evaluation", full)
+    with pytest.raises(OSError, match="no space left"):
+        main([*arguments, "--plot", str(plot)])
+    assert "gender: accuracy" in capsys.readouterr().out
+
+
 def test_a_wrong_folder_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["evaluate", "--model", str(tmp_path), "--data", str(tmp_path)]
     assert main(arguments) == 1

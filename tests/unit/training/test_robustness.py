@@ -48,6 +48,7 @@ def test_the_table_starts_with_the_unharmed_pictures(
     rows = robustness(ExportedModel(MODEL), pictures, [Harm("x", "half", lit(0.5)), black])
     assert [row["kind"] for row in rows] == ["none", "x", "brightness"]
     assert rows[0]["missed"] == 0
+    assert {row["faces"] for row in rows} == {len(pictures)}
     assert rows[1]["age_bias"] < rows[0]["age_bias"]
     assert rows[2]["missed"] == 1
     assert "half" in robustness_table(rows)
