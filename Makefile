@@ -74,13 +74,24 @@ soak: setup-test
 COMPOSE = $(if $(DEMO),COUNTS_NAME=demo-counts.sqlite3) docker compose $(if $(WITH),-f docker-compose.yml \
 	-f compose.$(WITH).yml $(patsubst %,-f %,$(wildcard docker-compose.override.yml))) \
 	$(if $(DEMO),--profile demo)
+# With every service there is, so that whatever was started before can be named.
+ANY = docker compose -f docker-compose.yml -f compose.openvino.yml --profile demo --profile never
+# Removes those of the services $(1) that were started and that this configuration (variables here, .env)
+# does not have; and if there were any, does $(2).
+drop = wanted=$$($(COMPOSE) config --services) || exit; \
+	dropped=$$($(ANY) ps --all --services $(1) | grep -vxF "$$wanted"); \
+	[ -z "$$dropped" ] || { $(ANY) rm --stop --force $$dropped $(2); }
 # Where a service's port is to be found on this machine.
 address = $$($(COMPOSE) port $(1) | sed 's/^0\.0\.0\.0:/localhost:/')
 
 up:
 	@deploy/prepare.sh
+# Before: whom the demo camera draws must not be counted among real people.
+	@$(call drop,demo-camera demo-camera-added)
 	@$(COMPOSE) up --detach --build $(if $(WORKERS),--scale worker=$(WORKERS)) \
 		$(if $(CAPTURES),--scale capture=$(CAPTURES))
+# After: the old model server answers until the workers ask the new one. Prometheus would ask it for ever.
+	@$(call drop,tf-serving model-server,&& $(COMPOSE) restart prometheus)
 	@echo "page: http://$(call address,annotator 8080)/login#token=$$(cat deploy/secrets/page-token)"
 	@echo "Grafana: http://$(call address,grafana 3000)" \
 		"(user admin, password in deploy/secrets/grafana-password)"

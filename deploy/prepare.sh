@@ -24,7 +24,7 @@ grep -q '^user capture .* ~{facestream:cameras}:' "$secrets/redis-users.acl" 2>/
 if [ $complete = no ]; then
 	[ ! -s "$secrets/redis-users.acl" ] ||
 		echo "new passwords for the broker: docker compose restart, if it runs" >&2
-	for name in $of_broker facestream.yaml; do rm -f "$secrets/$name"; done
+	for name in $of_broker; do rm -f "$secrets/$name"; done
 	capture=$(random)
 	worker=$(random)
 	annotator=$(random)

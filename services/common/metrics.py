@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 _LATENCY_BUCKETS_S = (
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1, 2, 5, 10,
 )  # fmt: skip
-_BATCH_BUCKETS = (1, 2, 4, 6, 8, 12, 16, 24, 32)
+_BATCH_BUCKETS = (1, 2, 4, 6, 8, 12, 16, 24, 32, 64, 128)
 
 
 class _Metrics:
@@ -103,6 +103,7 @@ class CaptureMetrics(_Metrics):
     def forget_frames(self, camera: str) -> None:
         """Of a camera that is paused: to send no frames is not to be silent."""
         _remove(self.frames, (camera,))
+        _remove(self.tracks, (camera,))
 
 
 class WorkerMetrics(_Metrics):

@@ -37,6 +37,9 @@ _MAX_PREDICTS = 64
 # Threads that no Predict may have: status and health calls get through whatever waits. Threads
 # are made when they are needed, so that a quiet server has few.
 _SPARE_THREADS = 8
+# A connection ends after so long: then a worker looks the name up again and finds servers that were
+# added. Requests under way are answered first; no worker waits longer than that for one.
+_CONNECTION_AGE_MS, _CONNECTION_GRACE_MS = 60_000, 30_000
 
 
 class ModelServer:
@@ -61,6 +64,8 @@ class ModelServer:
                 ("grpc.so_reuseport", 0),  # a taken port is an error, not a second server on it
                 ("grpc.max_receive_message_length", serving.MAX_MESSAGE_BYTES),
                 ("grpc.max_send_message_length", serving.MAX_MESSAGE_BYTES),
+                ("grpc.max_connection_age_ms", _CONNECTION_AGE_MS),
+                ("grpc.max_connection_age_grace_ms", _CONNECTION_GRACE_MS),
             ],
             maximum_concurrent_rpcs=threads,
         )

@@ -20,6 +20,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from services.common import serving
 from services.common.errors import StartError
 from services.common.pb.serving import serving_pb2 as pb
+from services.model_server import service
 from services.model_server.service import ModelServer
 from tests.fixtures.asking import FACES, Client, outputs_of, request_for
 from tests.fixtures.serving import (
@@ -110,6 +111,25 @@ def test_the_state_of_versions_is_told(model_client: Client) -> None:
         with pytest.raises(grpc.RpcError, match=said) as caught:
             model_client.status(name, version)
         assert caught.value.code() == grpc.StatusCode.NOT_FOUND
+
+
+def test_a_connection_ends_now_and_then_and_no_request_with_it(
+    models_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that workers look the name up again and find servers that were added."""
+    monkeypatch.setattr(service, "_CONNECTION_AGE_MS", 100)
+    states: list[grpc.ChannelConnectivity] = []
+    with running_model_server(models_dir) as server:
+        wait_for(server.repository.served)
+        client = Client(server.port)
+        client.channel.subscribe(states.append)
+
+        def has_come_back() -> bool:
+            client.predict(request_for())  # raises where the request is lost
+            return states.count(grpc.ChannelConnectivity.READY) > 3
+
+        wait_for(has_come_back)
+        client.channel.close()
 
 
 def test_a_new_version_takes_over_without_a_lost_request(

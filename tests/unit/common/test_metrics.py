@@ -7,6 +7,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from services.common import metrics
+from services.worker.settings import WorkerSettings
 
 ALL = (
     metrics.CaptureMetrics,
@@ -37,6 +38,15 @@ def test_a_removed_camera_leaves_no_series() -> None:
     text = generate_latest(registry).decode()
     assert "door" not in text
     assert "till" in text
+
+
+def test_the_largest_batch_has_a_bucket() -> None:
+    registry = CollectorRegistry()
+    worker = metrics.WorkerMetrics(registry)
+    limit = WorkerSettings.model_json_schema()["properties"]["batch_max"]["maximum"]
+    worker.batch.observe(limit)
+    labels = {"le": str(float(limit))}
+    assert registry.get_sample_value("facestream_worker_batch_faces_bucket", labels) == 1
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="read from /proc")

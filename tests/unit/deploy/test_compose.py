@@ -13,7 +13,7 @@ import yaml
 from services.annotator.settings import AnnotatorSettings
 from services.capture.settings import CaptureSettings
 from services.common.cameras import load_cameras
-from services.common.settings import CAMERAS_ENV, CONFIG_ENV, CommonSettings
+from services.common.settings import CAMERAS_ENV, CONFIG_ENV, ENV_PREFIX, CommonSettings
 from services.common.tokens import read_token
 from services.model_server.settings import ModelServerSettings
 from services.worker.settings import WorkerSettings
@@ -107,6 +107,26 @@ def test_every_variable_is_a_setting_and_none_is_a_password(extra: tuple[str, ..
                 assert environment.pop(CONFIG_ENV) == f"/run/secrets/{name}.yaml"
             environment.pop(CAMERAS_ENV, None)
             SETTINGS[name].load(environ=environment)
+
+
+def test_the_variables_at_the_top_are_those_that_the_files_ask_for() -> None:
+    files = ("docker-compose.yml", *(name for extra in COMBINATIONS for name in extra))
+    asked = {v for name in files for v in re.findall(r"\$\{([A-Z_]+)", (ROOT / name).read_text())}
+    head = (ROOT / "docker-compose.yml").read_text().split("\nname:")[0].split("# Variables")[1]
+    assert asked == set(re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b|\bTZ\b", head))
+    # Whoever exports one must not be told by the services that they know no such setting.
+    assert not any(variable.startswith(ENV_PREFIX) for variable in asked)
+
+
+@pytest.mark.parametrize("wanted", ["live", "stats-only"])
+def test_privacy_of_the_installation_is_what_the_variable_says(
+    wanted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CAPTURE_PRIVACY", "" if wanted == "live" else wanted)
+    merged = compose.__wrapped__()
+    environment = merged["services"]["capture"]["environment"]
+    environment = {k: v for k, v in environment.items() if k not in (CONFIG_ENV, CAMERAS_ENV)}
+    assert CaptureSettings.load(environ=environment).privacy == wanted
 
 
 def test_what_prepare_writes_is_what_the_services_and_the_stack_read(tmp_path: Path) -> None:

@@ -113,6 +113,8 @@ def test_every_pod_is_bounded_probed_and_without_rights(folder: str) -> None:
         (container,) = pod["containers"]
         assert pod["securityContext"]["runAsNonRoot"] is True
         assert pod["automountServiceAccountToken"] is False
+        # Else a Service named facestream-… would come as FACESTREAM_…, which is no setting.
+        assert pod["enableServiceLinks"] is False
         assert container["securityContext"]["readOnlyRootFilesystem"] is True
         assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
         assert {"livenessProbe", "readinessProbe"} <= set(container)
@@ -162,6 +164,24 @@ def test_who_may_talk_to_whom_is_open_at_both_ends(folder: str) -> None:
         ("worker", "redis", 6379),
         ("annotator", "redis", 6379),
         ("worker", "model-server", 8500),
+    }
+
+
+@pytest.mark.parametrize("folder", MADE)
+def test_monitoring_may_ask_for_metrics_and_for_nothing_else(folder: str) -> None:
+    asked = {
+        (policy["metadata"]["name"], rule["ports"][0]["port"])
+        for policy in of_kind(folder, "NetworkPolicy")
+        for rule in policy["spec"].get("ingress", ())
+        if any("namespaceSelector" in peer for peer in rule.get("from", ()))
+    }
+    assert asked == {
+        ("redis", 6379),  # its exporter is there, too
+        ("capture", 9101),
+        ("worker", 9102),
+        ("annotator", 9104),
+        ("model-server", 8501),
+        ("model-server", 9103),
     }
 
 

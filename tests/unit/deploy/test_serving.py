@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 
 import pytest
+import yaml
 from google.protobuf import text_format
 
+from services.worker.settings import WorkerSettings
 from tests.fixtures.deploy import DEPLOY, ROOT, compose
 
 SERVING = DEPLOY / "serving"
@@ -50,6 +52,26 @@ def test_the_other_files_hold_nothing_but_known_fields(name: str) -> None:
         match = re.fullmatch(r"(\w+) \{ value: \d+ \}", line)
         assert match, line
         assert match[1] in known
+
+
+def test_tensorflow_serving_is_started_alike_everywhere() -> None:
+    flags = compose()["services"]["tf-serving"]["command"]
+    on_gpu = compose("compose.gpu.yml")["services"]["tf-serving"]["command"]
+    manifest = (DEPLOY / "k8s" / "base" / "tf-serving.yaml").read_text()
+    deployment = next(iter(yaml.safe_load_all(manifest)))
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert container["args"] == flags
+    expected = [flag.replace("batching.config", "batching-gpu.config") for flag in flags]
+    assert on_gpu == [*expected, "--per_process_gpu_memory_fraction=0.5"]
+    assert any("grpc.max_connection_age_ms=" in flag for flag in flags)
+
+
+@pytest.mark.parametrize("name", ["batching.config", "batching-gpu.config"])
+def test_tensorflow_serving_takes_the_largest_batch_that_a_worker_may_send(name: str) -> None:
+    (limit,) = (m.le for m in WorkerSettings.model_fields["batch_max"].metadata if hasattr(m, "le"))
+    match = re.search(r"^max_batch_size \{ value: (\d+) \}$", (SERVING / name).read_text(), re.M)
+    assert match
+    assert int(match[1]) >= limit
 
 
 @pytest.mark.parametrize("extra", [(), ("compose.gpu.yml",)], ids="+".join)
