@@ -176,7 +176,7 @@ def _parsed(stored: object) -> tuple[bytes, bytes, tuple[int, int, int]]:
     if kind != "scrypt" or len(texts) != 5:
         raise ValueError("not scrypt")
     cost, block, lanes = (int(text) for text in texts[:3])
-    # At most what is made here: a file must not make a login take seconds or gigabytes.
+    # Dearer than what is made here, if need be: a few seconds and 128 MB a login, not more.
     if not (1 < cost <= 2**17 and cost & (cost - 1) == 0 and 1 <= block <= 8 and 1 <= lanes <= 4):
         raise ValueError("numbers out of range")
     try:

@@ -5,7 +5,7 @@ Errors are `{"detail": "one line"}`. A camera's URL is never returned with its p
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -38,7 +38,12 @@ from services.common.privacy import Privacy
 from services.common.redaction import reason_of, redact
 
 STATIC = Path(__file__).parent / "static"
-_SERVER_BUSY = "too many viewers at once; raise --max-viewers or close some"
+_SERVER_BUSY = (
+    "too many viewers at once; close some, or set FACESTREAM_ANNOTATOR_MAX_VIEWERS higher"
+)
+_PAGES_BUSY = (
+    "too many pages are open; close some, or set FACESTREAM_ANNOTATOR_MAX_LISTENERS higher"
+)
 
 T = TypeVar("T")
 
@@ -105,7 +110,7 @@ def create_app(
     def known(name: str) -> Camera:
         camera = board.camera(name)
         if camera is None:
-            raise HTTPException(404, f"there is no camera {redact(name)!r}")
+            raise _unknown(name)
         return camera
 
     async def change(work: Callable[[CameraRegistry], T]) -> T:
@@ -141,19 +146,14 @@ def create_app(
 
     @app.patch("/api/cameras/{name}")
     async def change_camera(name: str, wish: CameraChange) -> CameraOut:
-        before = known_for_sure(name)
-        changed = {k: v for k, v in wish if v is not None}
-        after = before.model_copy(update=changed)
-        if wish.zones is not None or wish.lines is not None:
-            _check_places(after)
-        await change(lambda registry: _replace(registry, before, after))
-        return _out(after)
+        known_for_sure(name)
+        return _out(await change(lambda registry: _change(registry, name, wish)))
 
     @app.delete("/api/cameras/{name}", status_code=204)
     async def remove_camera(name: str) -> Response:
         known_for_sure(name)
         if not await change(lambda registry: registry.remove(name)):
-            raise HTTPException(404, f"there is no camera {redact(name)!r}")
+            raise _unknown(name)
         return Response(status_code=204)
 
     @app.get("/api/cameras/{name}/people")
@@ -170,7 +170,7 @@ def create_app(
         def chunks(channels: list[Channel]):  # type: ignore[no-untyped-def]
             return studio.stream(channels[0])
 
-        return Endless(studio.watching([name]), chunks, CONTENT_TYPE, settings.viewer_timeout_s)
+        return Endless(studio.watching([name]), chunks, CONTENT_TYPE)
 
     @app.get("/api/wall.mjpg", response_class=Response)
     async def wall(
@@ -184,10 +184,7 @@ def create_app(
         if studio.full():
             raise HTTPException(503, _SERVER_BUSY)
         return Endless(
-            studio.watching(names),
-            lambda channels: studio.wall(channels, large),
-            CONTENT_TYPE,
-            settings.viewer_timeout_s,
+            studio.watching(names), lambda channels: studio.wall(channels, large), CONTENT_TYPE
         )
 
     @app.get("/cameras/{name}/snapshot.jpg", response_class=Response)
@@ -206,10 +203,8 @@ def create_app(
     @app.get("/api/events", response_class=Response)
     async def event_stream() -> Response:
         if events.full():
-            raise HTTPException(503, "too many pages are open; raise --max-listeners")
-        return Endless(
-            events.listening(), Listener.messages, "text/event-stream", settings.viewer_timeout_s
-        )
+            raise HTTPException(503, _PAGES_BUSY)
+        return Endless(events.listening(), Listener.messages, "text/event-stream")
 
     app.include_router(stats_routes(board.tally))
     app.include_router(phone_routes(phones, known, add, STATIC / "phone.html"))
@@ -249,6 +244,10 @@ class _Static(StaticFiles):
         return response
 
 
+def _unknown(name: str) -> HTTPException:
+    return HTTPException(404, f"there is no camera {redact(name)!r}")
+
+
 def _check_places(camera: Camera) -> None:
     try:
         check_apart(camera.zones, camera.lines)
@@ -270,30 +269,41 @@ def _out(camera: Camera) -> CameraOut:
 
 
 def _add(registry: CameraRegistry, camera: Camera, max_phones: int) -> None:
+    present = registry.cameras()
     if camera.is_phone:
-        phones = sum(known.is_phone for known in registry.cameras().values())
+        phones = sum(known.is_phone for known in present.values())
         if phones >= max_phones:
             raise HTTPException(
-                409, f"{phones} phones are the most; remove one, or raise --max-phones"
+                409,
+                f"{phones} phones are the most; remove one, or set "
+                "FACESTREAM_ANNOTATOR_MAX_PHONES higher",
             )
-    _put_new(registry, camera)
-
-
-def _put_new(registry: CameraRegistry, camera: Camera) -> None:
-    present = registry.cameras()
-    if camera.name in present:
-        raise HTTPException(409, f"there is a camera {camera.name!r} already")
+    _check_free(camera.name, present)
     if len(present) >= streams.MAX_CAMERAS:
         raise HTTPException(409, f"{streams.MAX_CAMERAS} cameras are the most; remove one first")
     registry.put(camera)
 
 
-def _replace(registry: CameraRegistry, before: Camera, after: Camera) -> None:
-    if after.name != before.name:
-        _put_new(registry, after)
-        registry.remove(before.name)
-    else:
+def _change(registry: CameraRegistry, name: str, wish: CameraChange) -> Camera:
+    present = registry.cameras()
+    before = present.get(name)
+    if before is None:
+        raise _unknown(name)
+    after = before.model_copy(update={k: v for k, v in wish if v is not None})
+    if wish.zones is not None or wish.lines is not None:
+        _check_places(after)
+    if after.name == name:
         registry.put(after)
+    else:
+        _check_free(after.name, present)
+        registry.put(after)
+        registry.remove(name)
+    return after
+
+
+def _check_free(name: str, present: Container[str]) -> None:
+    if name in present:
+        raise HTTPException(409, f"there is a camera {name!r} already")
 
 
 async def _bad_request(request: Request, error: Exception) -> Response:

@@ -62,8 +62,13 @@ class Attempts:
         return 0.0
 
     def forgive(self, address: str) -> None:
-        """This address signed in: its tries are whole again."""
-        self._buckets.pop(network_of(address), None)
+        """This address signed in: that try is given back, but none of those that failed.
+
+        Else whoever has an account could go on guessing at the others for ever.
+        """
+        bucket = self._buckets.get(network_of(address))
+        if bucket is not None:
+            bucket.tries += 1
 
 
 def network_of(address: str) -> str:

@@ -32,6 +32,7 @@ _log = logging.getLogger(__name__)
 # A phone has no account, but its key; that is asked for where its pictures come in.
 OPEN_PATHS = ("/livez", "/readyz", "/login", "/api/login", PAGE_PATH, PICTURE_PATH)
 OPEN_FOLDER = "/static/"
+_PLAYERS_FOLDER = "/cameras/"
 _READS = ("GET", "HEAD", "OPTIONS")
 _VIEWERS_MAY = ("/api/logout",)
 _ACCOUNT = "facestream.account"
@@ -95,7 +96,7 @@ class DoorMiddleware:
         self._app, self._door = app, door
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan" or not self._door.accounts:
+        if not self._door.accounts:
             await self._app(scope, receive, send)
             return
         account = self._door.account_of(scope) if scope["type"] == "http" else None
@@ -114,10 +115,13 @@ def _refusal(scope: Scope, account: Account | None) -> Response | None:
     if account is None:
         if path == "/":
             return RedirectResponse("/login", 303)
+        # FFmpeg sends the token of a URL only where Basic is asked for. The API does not: there the
+        # page, when its session is over, would make the browser ask for a password.
+        scheme = 'Basic realm="facestream"' if path.startswith(_PLAYERS_FOLDER) else "Bearer"
         return JSONResponse(
             {"detail": "sign in at /login, or send Authorization: Bearer <token>"},
             401,
-            {"WWW-Authenticate": "Bearer"},
+            {"WWW-Authenticate": scheme},
         )
     if method not in _READS and path not in _VIEWERS_MAY and not account.is_admin:
         return JSONResponse({"detail": "viewers may look, only admins may change this"}, 403)

@@ -22,8 +22,8 @@ from services.common.phones import MAX_PHONE_PICTURE_BYTES
 
 MAX_BODY_BYTES = 16 * 1024
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
-# Asked by orchestrators and Prometheus under any name; they show no picture and change nothing.
-_OPEN_PATHS = ("/livez", "/readyz", "/metrics")
+# Asked by orchestrators under any name; they show nobody and change nothing.
+_OPEN_PATHS = ("/livez", "/readyz")
 _LOCAL_SUFFIXES = (".local", ".localhost", ".lan", ".home", ".internal", ".home.arpa")
 _HEADERS = (
     (
@@ -51,10 +51,6 @@ class Guard:
         self._allowed = frozenset(host.strip().lower() for host in allowed_hosts if host.strip())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 present = {name for name, _ in message["headers"]}
@@ -82,13 +78,16 @@ class Guard:
         if scope["path"] not in _OPEN_PATHS and not self._is_ours(host):
             return 403, (
                 f"this server is not known as {host[:80]!r}; "
-                "allow the name with --allowed-hosts if it is yours"
+                "if it is yours, set FACESTREAM_ANNOTATOR_ALLOWED_HOSTS to it"
             )
         if scope["method"] in _SAFE_METHODS:
             return None
         origin = headers.get(b"origin")
         if origin is not None and _host_of(origin) != host:
-            return 403, "requests of other sites may change nothing here"
+            return 403, (
+                f"pages of other sites may change nothing here: Origin is {origin[:80]!r}, Host is "
+                f"{host[:80]!r}; a proxy must pass the Host on as it came"
+            )
         if headers.get(b"sec-fetch-site", "same-origin") not in ("same-origin", "none"):
             return 403, "requests of other sites may change nothing here"
         if scope["method"] in ("POST", "PUT", "PATCH"):

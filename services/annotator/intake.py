@@ -64,6 +64,7 @@ class Intake:
         self._health = health
         self._need = Need(health, NEED)
         self._refreshing = asyncio.Lock()
+        self._changing = asyncio.Lock()
         self._boot: bytes | None = None
         self._awaits_cameras = False
         self._names: dict[bytes, str] = {}  # of both kinds of streams -> camera
@@ -119,8 +120,12 @@ class Intake:
             self._board.set_cameras(cameras, statuses)
 
     async def change(self, work: Callable[[CameraRegistry], T]) -> T:
-        """Change the registry and see the change at once; raises `BROKER_ERRORS`."""
-        answer = await asyncio.to_thread(work, self._registry)
+        """Change the registry and see the change at once; raises `BROKER_ERRORS`.
+
+        One after the other: what `work` reads there still holds when it writes.
+        """
+        async with self._changing:
+            answer = await asyncio.to_thread(work, self._registry)
         await self.refresh()
         return answer
 
@@ -129,7 +134,7 @@ class Intake:
     ) -> tuple[dict[str, Camera], list[CameraStatus]]:
         for name in watched:
             self._registry.watch(name)
-        survey = self._registry.survey(statuses_of=list(known))
+        survey = self._registry.survey(list(known))
         cameras, boot = survey.cameras, survey.boot
         is_whole = boot == survey.boot_after and (boot is not None or self._boot is None)
         if is_whole:
@@ -137,10 +142,8 @@ class Intake:
         else:
             cameras = known | cameras
         self._awaits_cameras = not is_whole
-        statuses = [status for name, status in survey.statuses.items() if name in cameras]
-        if new := cameras.keys() - known.keys():
-            statuses += self._registry.statuses(new)
-        return cameras, statuses
+        new = cameras.keys() - known.keys()
+        return cameras, survey.statuses + (self._registry.statuses(new) if new else [])
 
     def _choose_streams(self) -> None:
         frames = {streams.frames_key(name).encode(): name for name in self._board.names()}

@@ -130,6 +130,7 @@ class Studio:
         self._threads = ThreadPoolExecutor(
             min(_MAX_THREADS, os.cpu_count() or 1), thread_name_prefix="draw"
         )
+        self._is_closed = False
         self.first_viewer = asyncio.Event()  # somebody began to watch a camera nobody watched
 
     @property
@@ -145,6 +146,7 @@ class Studio:
         """The channel of a camera, made when first asked for."""
         if camera not in self._channels:
             self._channels[camera] = Channel(camera)
+            self._channels[camera].closed = self._is_closed
         return self._channels[camera]
 
     def watched(self) -> list[str]:
@@ -164,9 +166,13 @@ class Studio:
             self._wake_walls()
 
     def close(self) -> None:
-        """End every viewer and the threads."""
+        """End every viewer, and whoever still comes."""
+        self._is_closed = True
         for camera in list(self._channels):
             self.drop(camera)
+
+    def end(self) -> None:
+        """End the threads; nobody asks for a picture any more."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     @contextmanager

@@ -135,6 +135,7 @@ async def _serve(
             await web
             await _end(running)
     finally:
+        board.studio.end()
         await tally.close()
         await reads.aclose()
         await phone_broker.aclose()
@@ -145,10 +146,13 @@ class _Server(uvicorn.Server):
     """uvicorn, leaving the signals to who called it."""
 
     def __init__(self, app: FastAPI, settings: AnnotatorSettings) -> None:
+        class Http(BoundedHttp):
+            viewer_timeout_s = settings.viewer_timeout_s
+
         super().__init__(
             uvicorn.Config(
                 app,
-                http=BoundedHttp,
+                http=Http,
                 log_config=None,
                 log_level="warning",
                 access_log=False,

@@ -50,14 +50,14 @@ def notes(facts: Facts, now: float) -> list[Note]:
     found = [_camera(status, now) for status in facts.cameras if status.state != "live"]
     if facts.counts_trouble is not None:
         found.append(
-            Note("bad", f"Counts wait in memory, they cannot be kept: {facts.counts_trouble}.")
+            Note("bad", f"Counts cannot be saved and wait in memory: {facts.counts_trouble}.")
         )
     overdue_s = facts.unanswered_for_s
     if overdue_s is not None and overdue_s > ANSWER_OVERDUE_S:
         found.append(
             Note(
                 "bad",
-                f"Faces are in view but none was answered for {duration(overdue_s)}. "
+                f"Faces are in view, but no age or gender has come for {duration(overdue_s)}. "
                 "Check that a worker and the model server run.",
             )
         )
@@ -80,7 +80,7 @@ def _all_good(facts: Facts) -> Note:
     live = "The camera is live" if many == 1 else f"All {many} cameras are live"
     if facts.answer_latency_s is None:
         return Note("good", f"{live}.")
-    return Note("good", f"{live}; a face is answered in {facts.answer_latency_s:.1f} s.")
+    return Note("good", f"{live}; age and gender come after {facts.answer_latency_s:.1f} s.")
 
 
 def _camera(status: CameraStatus, now: float) -> Note:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import http.client
 import queue
 import signal
+import sys
 import threading
 import time
 import urllib.parse
@@ -90,9 +91,11 @@ def serve(
         if door.link:
             terminal.show_link(f"whoever has this link may look and change cameras: {door.link}")
         stack = _Stack(parts, settings.ready_timeout_s, say, stop)
-        threading.Thread(
-            target=_tell_news, args=(door, say, stop), name="news", daemon=True
-        ).start()
+        # People are told of to who looks on; a log must hold nobody.
+        news = threading.Thread(
+            target=_tell_news, args=(door, say, stop, sys.stdout.isatty()), name="news", daemon=True
+        )
+        news.start()
         try:
             stack.run(door.shown)
         finally:
@@ -206,17 +209,17 @@ class _Stack:
         return f"not ready after {self._ready_timeout_s:.0f} s: {reasons}"
 
 
-def _tell_news(door: FrontDoor, say: Say, stop: threading.Event) -> None:
+def _tell_news(door: FrontDoor, say: Say, stop: threading.Event, tells_people: bool) -> None:
     news = News()
     while not stop.wait(_NEWS_S):
         try:
             cameras = door.get("/api/cameras")
-            lines = news.of_cameras(cameras)
-            for camera in cameras if news.wants_people else []:
+            for line in news.of_cameras(cameras):
+                say(line)
+            for camera in cameras if tells_people and news.wants_people else []:
                 name = camera["name"]
                 people = door.get(f"/api/cameras/{urllib.parse.quote(name)}/people")
-                lines += news.of_people(name, people)
+                for line in news.of_people(name, people):
+                    say(line)
         except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
             continue  # the annotator is away, or starting; the supervisor says so
-        for line in lines:
-            say(line)

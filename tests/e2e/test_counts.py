@@ -19,6 +19,11 @@ from tests.e2e.test_page import (  # fixtures among them
     visit,  # noqa: F401
 )
 
+BY_AGE = "People by age: 30-39: 10 (7 female, 3 male), unknown: 2 (2 not sure)."
+BY_HOUR = "People by hour: 0: 12 (7 female, 3 male, 2 not sure)."
+
+IN_VIEW = r"^Faces by age in the last ten minutes\. \d+–\d+: 1 \(1 female\)\.$"
+
 
 def key(at: float, what: str = "visit", band: str = "30-39", gender: str = "female") -> Key:
     place = "" if what == "visit" else "till"
@@ -58,15 +63,15 @@ def test_people_counted_are_shown_for_today_and_other_periods(
     total = page.locator("#counts-total")
     expect(total).to_have_text("12")
     by_age = page.locator("#counts-groups svg")
-    expect(by_age).to_have_attribute("aria-label", "People by age: 30-39: 10, unknown: 2.")
+    expect(by_age).to_have_attribute("aria-label", BY_AGE)
     by_time = page.locator("#counts-times svg")
-    expect(by_time).to_have_attribute("aria-label", "People by hour: 0: 12.")
+    expect(by_time).to_have_attribute("aria-label", BY_HOUR)
     expect(page.locator("#counts-places li")).to_have_text("door: till, 5 in, 4 out")
 
     page.select_option("#counts-period", "week")
     expect(total).to_have_text("42")
     expect(by_time).to_have_attribute(
-        "aria-label", re.compile(r"^People by day: .+: 30, .+: 12\.$")
+        "aria-label", re.compile(r"^People by day: .+: 30 \(30 female\), .+: 12 \(7 female")
     )
     page.select_option("#counts-period", "range")
     page.fill("#counts-to", page.input_value("#counts-from"))
@@ -81,6 +86,9 @@ def test_people_counted_are_shown_for_today_and_other_periods(
 
     world.add("door")  # somebody stands there, and is counted while the page is open
     expect(total).to_have_text("13", timeout=20_000)
+    for chart, said in (("flow", r": 1 \(1 female\) now, 1 at most\.$"), ("ages", IN_VIEW)):
+        label = page.locator(f"#{chart} svg")
+        expect(label).to_have_attribute("aria-label", re.compile(said))
 
 
 def test_the_api_is_described_on_a_page_of_its_own(world: World, visit: Open) -> None:  # noqa: F811

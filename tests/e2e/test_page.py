@@ -287,6 +287,22 @@ def test_what_the_page_may_not_add_by_default_is_said_before_it_is_tried(visit: 
         expect(page.locator("#add-steps")).to_contain_text("FACESTREAM_CAPTURE_ALLOW_LOCAL=true")
 
 
+def test_by_http_no_phone_is_proposed_and_the_page_says_why(world: World, visit: Open) -> None:
+    page = visit("desk")
+    page.click("#add")
+    source = page.locator("#add-app")
+    assert page.evaluate("e => e.selectedOptions[0].text", source.element_handle()) == (
+        "Phone: IP Webcam (Android)"
+    )
+    source.select_option(label="Phone: no app, by a link")
+    expect(page.locator("#add-steps")).to_have_text(
+        re.compile("^A phone only gives its camera to an https page. .*open the link it prints.$")
+    )
+    page.click("#add-submit")
+    expect(page.locator("#phone-note")).to_contain_text("“make demo PHONE=1”")
+    expect(page.locator("#phone-qr")).to_be_hidden()
+
+
 def test_cameras_are_paused_rotated_renamed_and_removed_by_keyboard(
     world: World, visit: Open
 ) -> None:
@@ -360,7 +376,7 @@ def test_everything_that_can_be_pressed_has_a_name_for_screen_readers(
     page = visit("desk")
     page.wait_for_selector(".tile.drawn")
     expect(page.locator(".picture")).to_have_attribute(
-        "aria-label", "door: 10 fps · 320×240, 1 person in view. Show all alike"
+        "aria-label", "door: 10 fps · 320×240, 1 person in view. Show all the same size"
     )
     page.click("#add")
     nameless = page.evaluate(

@@ -29,6 +29,8 @@ if CHROMIUM is None:
 DEADLINE_MS = 30_000
 WIDTH, HEIGHT, FPS, SECONDS = 640, 360, 15, 2
 FACE = (330, 146)  # the middle of the face in the clip, pixels
+PICTURE = re.compile(r"/api/phone/picture\?sender=\w+&seq=(\d+)")
+HOST = "facestream.local"  # a name of this machine in its network, so that a phone could use it
 
 
 def make_clip(path: Path) -> Path:
@@ -60,7 +62,10 @@ Open = Callable[[int, int], Page]
 def visit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Open]:
     """Opens an empty page of a size in a browser whose camera shows a clip."""
     clip = make_clip(tmp_path_factory.mktemp("clip") / "face.mjpeg")
-    flags = ("no-sandbox", "use-fake-ui-for-media-stream", "use-fake-device-for-media-stream")
+    flags = (
+        *("no-sandbox", "use-fake-ui-for-media-stream", "use-fake-device-for-media-stream"),
+        f"host-resolver-rules=MAP {HOST} 127.0.0.1",
+    )
     with sync_playwright() as driver:
         browser = driver.chromium.launch(
             executable_path=CHROMIUM,
@@ -90,7 +95,7 @@ def people_of(stack: Stack) -> Any:
 
 def test_a_phone_becomes_a_camera_by_its_link(stack: Stack, visit: Open, tmp_path: Path) -> None:
     desk = visit(1366, 768)
-    desk.goto(f"https://localhost:{stack.port}")
+    desk.goto(f"https://{HOST}:{stack.port}")
     desk.get_by_role("button", name="Add a camera").click()
     desk.locator("#add-name").fill("tablet")
     desk.get_by_role("button", name="Add", exact=True).click()
@@ -100,12 +105,17 @@ def test_a_phone_becomes_a_camera_by_its_link(stack: Stack, visit: Open, tmp_pat
     assert picture is not None
     link = cv2.QRCodeDetector().detectAndDecode(cv2.resize(picture, None, fx=2, fy=2))[0]
     assert link == desk.locator("#phone-link").input_value()
-    assert re.fullmatch(rf"https://localhost:{stack.port}/phone#[\w-]{{32}}", link)
+    assert re.fullmatch(rf"https://{HOST}:{stack.port}/phone#[\w-]{{32}}", link)
 
     phone = visit(390, 844)
     troubles: list[str] = []
     phone.on("pageerror", lambda error: troubles.append(str(error)))
+    numbers: list[int] = []
+    phone.on("request", lambda request: numbers.extend(map(int, PICTURE.findall(request.url))))
     phone.goto(link)
+    expect(phone.locator("#phone-what")).to_have_text("Live")
+    phone.add_init_script("Date.now = () => 1e12")  # its clock is set back
+    phone.reload()
     expect(phone.locator("#phone-what")).to_have_text("Live")
     expect(phone.locator("#phone-facts")).to_have_text(re.compile(r"^\d+ pictures/s · 640×360"))
     assert phone.evaluate("document.documentElement.scrollWidth") <= 390
@@ -134,11 +144,23 @@ def test_a_phone_becomes_a_camera_by_its_link(stack: Stack, visit: Open, tmp_pat
     desk.get_by_role("button", name="Remove", exact=True).click()
     expect(phone.locator("#phone-what")).to_have_text("This link is not valid")
     assert troubles == []
+    assert numbers == sorted(set(numbers))
 
 
-def test_a_link_that_is_not_whole_says_so(stack: Stack, visit: Open) -> None:
+def test_a_link_for_this_computer_alone_has_no_code_to_scan(stack: Stack, visit: Open) -> None:
+    desk = visit(1366, 768)
+    desk.goto(f"https://localhost:{stack.port}")
+    desk.click("#add")
+    desk.get_by_role("button", name="Add", exact=True).click()
+    expect(desk.locator("#phone-note")).to_contain_text("Only this computer can open this link.")
+    expect(desk.locator("#phone-qr")).to_be_hidden()
+    link = desk.locator("#phone-link").input_value()
+    assert link.startswith(f"https://localhost:{stack.port}/phone#")
+
+
+def test_a_link_that_is_incomplete_says_so(stack: Stack, visit: Open) -> None:
     phone = visit(390, 844)
     phone.goto(f"https://localhost:{stack.port}/phone")
-    expect(phone.locator("#phone-what")).to_have_text("This link is not whole")
+    expect(phone.locator("#phone-what")).to_have_text("This link is incomplete")
     phone.goto(f"https://localhost:{stack.port}/phone#{'k' * 32}")
     expect(phone.locator("#phone-what")).to_have_text("This link is not valid")

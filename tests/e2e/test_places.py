@@ -89,7 +89,7 @@ def test_places_are_changed_by_keyboard_and_removed(
     assert middle is not None
     assert word is not None
     assert word["x"] > middle["x"] + middle["width"] / 2, "it points upwards: in is to the right"
-    page.get_by_role("button", name="Swap enter and leave of line-1").click()
+    page.get_by_role("button", name="Swap enter and leave of entrance").click()
     saved(page)
     after = world.registry.cameras()["door"]
     assert after.zones[0].points == ((0.21, 0.3), (0.505, 0.25), (0.8, 0.2), (0.8, 0.8))

@@ -7,12 +7,16 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import httpx
 import pytest
 
 from services.annotator.service import serve
 from services.annotator.settings import AnnotatorSettings
+from services.common import streams
+from services.common.cameras import Camera, CameraRegistry
 from services.common.errors import StartError
 from tests.fixtures.annotator import DEADLINE_S, Pipeline, Running, filming
 from tests.fixtures.waiting import wait_for
@@ -69,6 +73,43 @@ def test_cameras_are_added_changed_and_removed(annotator: Running, pipeline: Pip
     assert http.delete("/api/cameras/hall").status_code == 204
     assert http.delete("/api/cameras/hall").status_code == 404
     assert [c["name"] for c in http.get("/api/cameras").json()] == ["door"]
+
+
+def test_changes_that_come_at_once_are_made_one_after_the_other(
+    annotator: Running, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = CameraRegistry.put
+
+    def put_slowly(registry: CameraRegistry, camera: Camera) -> None:
+        time.sleep(0.1)
+        put(registry, camera)
+
+    monkeypatch.setattr(CameraRegistry, "put", put_slowly)
+    door = f"{annotator.url}/api/cameras/door"
+    hall = {"name": "hall", "url": "rtsp://10.0.0.7/x"}
+    with ThreadPoolExecutor(4) as pool:
+        wishes: list[dict[str, object]] = [{"rotate": 90}, {"paused": True}, {"privacy": "blur"}]
+        changes = [pool.submit(httpx.patch, door, json=wish) for wish in wishes]
+        assert [change.result().status_code for change in changes] == [200] * 3
+        after = pipeline.registry.cameras()["door"]
+        assert (after.rotate, after.paused, after.privacy) == (90, True, "blur")
+        adding = [pool.submit(annotator.http.post, "/api/cameras", json=hall) for _ in range(3)]
+        assert sorted(one.result().status_code for one in adding) == [201, 409, 409]
+        change = pool.submit(httpx.patch, door, json={"rotate": 0})
+        time.sleep(0.05)
+        assert httpx.delete(door).status_code == 204
+        assert change.result().status_code in (200, 404)
+        assert list(pipeline.registry.cameras()) == ["hall"]
+
+
+def test_a_full_house_of_cameras_may_be_renamed(
+    annotator: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "MAX_CAMERAS", 1)
+    http = annotator.http
+    assert http.patch("/api/cameras/door", json={"name": "hall"}).status_code == 200
+    one_more = http.post("/api/cameras", json={"name": "door", "url": "rtsp://10.0.0.7/x"})
+    assert one_more.status_code == 409
 
 
 @pytest.mark.parametrize(

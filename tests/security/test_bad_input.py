@@ -22,7 +22,7 @@ from pydantic import SecretStr, ValidationError
 from services.annotator import http_protocol
 from services.annotator.accounts import load_accounts
 from services.annotator.door import _basic_password
-from services.annotator.http_protocol import MAX_HEAD_BYTES
+from services.annotator.http_protocol import MAX_HEAD_BYTES, MAX_WAITING
 from services.annotator.phone.routes import _what_is_wrong
 from services.annotator.picture import decode
 from services.capture.phone import _decoded, _decoder
@@ -356,9 +356,19 @@ def test_bodies_of_the_api(
 )
 @example("/api/stats?from=", "9" * 400)
 @example("/api/stats?from=", "-1e308")
+@example("/api/stats?from=", "0001-01-01")
 def test_paths_and_queries_of_the_api(admin: httpx.Client, path: str, text: str) -> None:
     with admin.stream("GET", path + quote(text, safe="")) as answer:
         assert answer.status_code in (200, 307, 404, 422), (answer.status_code, path, text)
+
+
+@pytest.mark.parametrize("of", ["camera=%00", "camera=Door", "place=a%00b", "place=" + "x" * 33])
+def test_counts_of_what_can_have_no_such_name_are_not_asked_for(
+    admin: httpx.Client, of: str
+) -> None:
+    answer = admin.get(f"/api/stats?{of}")
+    assert answer.status_code == 422
+    assert answer.json()["detail"].endswith("use lower-case letters, digits, - and _, 32 at most")
 
 
 def test_a_body_that_is_too_large_is_refused(admin: httpx.Client) -> None:
@@ -403,3 +413,29 @@ def test_a_head_that_does_not_end_is_cut_off(
             connection.settimeout(5)
             while connection.recv(4096):
                 pass
+
+
+def test_what_is_no_further_request_does_not_hold_a_connection(
+    locked: Locked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_protocol, "HEAD_DEADLINE_S", 0.3)
+    answered = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    refused_unread = b"POST /api/cameras HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n"
+    for head, then in ((answered, b"\r\n"), (refused_unread, b"{}")):
+        with socket.create_connection(("127.0.0.1", locked.port), 3) as connection:
+            connection.sendall(head)
+            assert connection.recv(4096).startswith(b"HTTP/1.1 ")
+            connection.sendall(then)
+            while connection.recv(4096):
+                pass
+
+
+def test_few_requests_wait_for_the_answer_to_one(locked: Locked) -> None:
+    request = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    for number, is_too_many in ((1 + MAX_WAITING, False), (50, True)):
+        with socket.create_connection(("127.0.0.1", locked.port), 5) as connection:
+            connection.sendall(request * number)
+            said = b""
+            while said.count(b"HTTP/1.1 ") < number and (part := connection.recv(65536)):
+                said += part
+            assert (b" 400 Bad Request" in said) == is_too_many

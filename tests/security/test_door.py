@@ -7,12 +7,14 @@ import socket
 import threading
 from pathlib import Path
 
+import av
 import httpx
 import pytest
 
 from services.annotator.service import serve
 from services.annotator.settings import AnnotatorSettings
 from services.common.errors import SettingsError, StartError
+from tests.fixtures.annotator import Pipeline, filming
 from tests.fixtures.certificates import self_signed
 from tests.fixtures.locked import ADMIN, CAMERA, PASSWORD, VIEWER, Locked
 from tests.fixtures.stack import free_port
@@ -49,7 +51,8 @@ def test_nobody_sees_anything_but_health_and_the_login(locked: Locked) -> None:
     for path in LOOKS:
         answer = nobody.get(path)
         assert answer.status_code == 401, path
-        assert answer.headers["www-authenticate"] == "Bearer"
+        asked = "Basic" if path.startswith("/cameras/") else "Bearer"
+        assert answer.headers["www-authenticate"].split(" ")[0] == asked
         assert "door" not in answer.text
     for method, path in CHANGES:
         assert nobody.request(method, path, json=CAMERA).status_code == 401
@@ -110,6 +113,14 @@ def test_players_may_give_the_token_as_a_password(locked: Locked) -> None:
     for broken in ("Basic", "Basic ü", "Basic ====", "Bearer", "Bearer  x", "Digest x", "\xff"):
         headers = {b"Authorization": broken.encode("latin-1")}
         assert locked.client().get("/api/cameras", headers=headers).status_code == 401
+
+
+def test_a_player_sends_the_token_of_its_url(locked: Locked, broker_url: str) -> None:
+    pipeline = Pipeline(broker_url)
+    url = f"http://any:{VIEWER}@127.0.0.1:{locked.port}/cameras/door/stream.mjpg"
+    with filming(pipeline, "door", [1]), av.open(url) as player:
+        assert next(player.decode(video=0)).width == 320
+    pipeline.redis.close()
 
 
 def test_a_token_buys_a_session_that_outlives_a_restart_and_ends_on_signing_out(

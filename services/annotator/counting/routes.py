@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, HTTPException, Query, Response
+from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.annotator.counting import stats
 from services.annotator.counting.stats import BadQuestion, Question
 from services.annotator.counting.tally import Tally
 from services.common.errors import CountsError
+from services.common.names import Name
 
 _BY = "age_band, gender, camera, place, minute, hour, day; several with commas between"
 _MOMENT = "ISO 8601 date or time, or Unix seconds; "
@@ -51,8 +52,8 @@ def asked(
     what: Annotated[
         stats.What, Query(description="visits, or crossings of zones and lines")
     ] = "visit",
-    camera: Annotated[str | None, Query(max_length=32, description="of this camera alone")] = None,
-    place: Annotated[str | None, Query(max_length=32, description="of this zone or line")] = None,
+    camera: Annotated[Name | None, Query(description="of this camera alone")] = None,
+    place: Annotated[Name | None, Query(description="of this zone or line")] = None,
     zone: Annotated[
         str | None,
         Query(max_length=64, description="time zone, as Europe/Berlin; else the server's"),
@@ -78,17 +79,17 @@ def routes(tally: Tally) -> APIRouter:
     """The routes around a tally."""
     router = APIRouter()
 
-    async def rows(wanted: Question) -> list[stats.Row]:
+    async def rows(wanted: Question, request: Request) -> list[stats.Row]:
         try:
-            return await tally.answer(wanted)
+            return await tally.answer(wanted, request.is_disconnected)
         except BadQuestion as error:
             raise HTTPException(422, str(error)) from None
         except CountsError as error:
             raise HTTPException(503, f"the counts cannot be read: {error}") from None
 
     @router.get("/api/stats", response_model_exclude_unset=True)
-    async def get_stats(wanted: Annotated[Question, Depends(asked)]) -> Stats:
-        found = await rows(wanted)
+    async def get_stats(wanted: Annotated[Question, Depends(asked)], request: Request) -> Stats:
+        found = await rows(wanted, request)
         return Stats.model_validate(
             {
                 "from": wanted.since.isoformat(timespec="seconds"),
@@ -104,8 +105,10 @@ def routes(tally: Tally) -> APIRouter:
         response_class=Response,
         responses={200: {"content": {"text/csv": {}}, "description": "the same as CSV"}},
     )
-    async def get_stats_csv(wanted: Annotated[Question, Depends(asked)]) -> Response:
-        found = await rows(wanted)
+    async def get_stats_csv(
+        wanted: Annotated[Question, Depends(asked)], request: Request
+    ) -> Response:
+        found = await rows(wanted, request)
         return Response(
             stats.to_csv(wanted, found),
             media_type="text/csv",

@@ -61,7 +61,8 @@ class SqliteLedger:
             raise StartError(f"{path}: cannot keep counts: {error.strerror}") from None
         except sqlite3.DatabaseError as error:
             raise StartError(
-                f"{path}: cannot keep counts: {error}; give another --counts-file"
+                f"{path}: cannot keep counts: {error}; "
+                "set FACESTREAM_ANNOTATOR_COUNTS_FILE to another file"
             ) from None
 
     def add(self, batch: Batch) -> None:

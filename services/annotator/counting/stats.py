@@ -13,7 +13,7 @@ import io
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import MAXYEAR, MINYEAR, UTC, datetime, timedelta, tzinfo
 from typing import Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -98,7 +98,7 @@ def question(
     begin = _moment("from", since, tz) if since else midnight
     # Not by adding to `at`, which forgets which of the two hours of a night in autumn it is.
     end = _moment("to", until, tz) if until else datetime.fromtimestamp(now + MINUTE_S, tz)
-    if begin >= end:
+    if begin.timestamp() >= end.timestamp():
         raise BadQuestion("from: must lie before to")
     if end - begin > MAX_PERIOD:
         raise BadQuestion(f"to: {MAX_PERIOD.days} days after from at most")
@@ -173,8 +173,11 @@ def _named(time: int, step: str, zone: tzinfo) -> str:
 def _moment(name: str, text: str, zone: tzinfo) -> datetime:
     try:
         if _UNIX_SECONDS.fullmatch(text):
-            return datetime.fromtimestamp(float(text), zone)
-        at = datetime.fromisoformat(text.replace(" ", "+"))  # a + in a URL means a space
+            at = datetime.fromtimestamp(float(text), zone)
+        else:
+            at = datetime.fromisoformat(text.replace(" ", "+"))  # a + in a URL means a space
+        if not MINYEAR < at.year < MAXYEAR:
+            raise ValueError("in another zone it may be in no year at all")
     except (ValueError, OverflowError, OSError):
         raise BadQuestion(
             f"{name}: write it as 2025-01-31, 2025-01-31T18:00+01:00 or Unix seconds"

@@ -12,7 +12,7 @@ import logging
 import secrets
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from itertools import islice, product
 from pathlib import Path
@@ -41,6 +41,7 @@ NEED = "counts"
 MAX_UNKEPT = 20_000  # numbers that wait for the disk or the database
 MAX_BATCH = 1_000  # of them, written together
 MAX_RECENT = 20  # people whom a page is told of
+MAX_QUESTIONS = 16  # that wait for their answer; what is counted waits behind them to be written
 
 _log = logging.getLogger(__name__)
 
@@ -77,6 +78,7 @@ class Tally:
         self._batch: Batch | None = None  # being written, and given again as it is until it was
         self._batches = 0
         self._keeping = asyncio.Lock()
+        self._questions = asyncio.Semaphore(MAX_QUESTIONS)
         self._forget_at_s = float("-inf")
         # Since when the clock was not set, by the steady one and by itself: a machine may start
         # years ahead, until it hears what time it is.
@@ -173,17 +175,27 @@ class Tally:
                 self._metrics.counts_errors.inc()
                 self._say(str(error))
 
-    async def answer(self, asked: stats.Question) -> list[stats.Row]:
+    async def answer(
+        self, asked: stats.Question, is_gone: Callable[[], Awaitable[bool]]
+    ) -> list[stats.Row]:
         """Ask the ledger, with everything counted until now in it.
+
+        Args:
+            is_gone: whether nobody waits for the answer any more; the ledger is not asked then.
 
         Raises:
             BadQuestion: too many rows.
-            CountsError: the ledger cannot be read.
+            CountsError: the ledger cannot be read, or too many ask.
         """
-        if self._is_waiting:
-            await self.keep()
-        async with self._keeping:
-            return await asyncio.to_thread(stats.answer, asked, self._ledger.sums)
+        if self._questions.locked():
+            raise CountsError("too many ask at once; try again shortly")
+        async with self._questions:
+            if self._is_waiting:
+                await self.keep()
+            async with self._keeping:
+                if await is_gone():
+                    return []
+                return await asyncio.to_thread(stats.answer, asked, self._ledger.sums)
 
     def _next_batch(self) -> Batch:
         keys = list(islice(self._unkept, MAX_BATCH))

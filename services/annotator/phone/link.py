@@ -11,14 +11,13 @@ import numpy as np
 PAGE_PATH = "/phone"
 PICTURE_PATH = "/api/phone/picture"
 _QUIET_MODULES = 4  # ISO/IEC 18004: light modules around the code
-_ONLY_HERE = (
-    "Only this computer can open this link. For a phone, start facestream with "
-    "--host 0.0.0.0 --https and open this page under the address that it prints."
+# The page says the same: static/dialogs.js, static/phone.js.
+_START_ANEW = (
+    "Stop facestream (Ctrl-C), start it with “make demo PHONE=1” "
+    "(or “facestream up --host 0.0.0.0 --https”) and open the link it prints."
 )
-_NO_CAMERA = (
-    "This link begins with http://, and a phone's browser gives its camera only to pages by "
-    "https://: start facestream with --https."
-)
+_ONLY_HERE = f"Only this computer can open this link. For a phone: {_START_ANEW}"
+_NO_CAMERA = f"A phone only gives its camera to an https page. {_START_ANEW}"
 
 
 def phone_link(opened_at: str, phone_url: str, key: str) -> tuple[str, str]:

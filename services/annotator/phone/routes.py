@@ -31,7 +31,6 @@ from services.common.cameras import Camera, CameraState, Rotation
 from services.common.metrics import AnnotatorMetrics
 from services.common.names import Name
 from services.common.phones import (
-    MAX_PHONE_PICTURE_BYTES,
     MAX_PHONE_SIDE_PX,
     has_allowed_size,
     new_phone_url,
@@ -43,7 +42,7 @@ from services.common.privacy import Privacy
 _BODY_DEADLINE_S = 10.0
 _CAMERA_ALLOWED = "camera=(self), microphone=(), geolocation=()"
 _JPEG_BODY = {"required": True, "content": {"image/jpeg": {"schema": {"format": "binary"}}}}
-_STRANGER = "this link is not valid: the camera was removed, or the link is not whole"
+_STRANGER = "this link is not valid: the camera was removed, or the link is incomplete"
 _SAID: dict[Verdict, tuple[int, str]] = {
     "other": (409, "another phone, or another page on this one, sends by this link"),
     "rate": (429, "too many pictures"),
@@ -178,8 +177,6 @@ class Phones:
 
 def _what_is_wrong(jpeg: bytes) -> tuple[str, str]:
     """With a picture, by its header alone: the reason to count, and words; empty if nothing."""
-    if len(jpeg) > MAX_PHONE_PICTURE_BYTES:
-        return "size", f"a picture has {MAX_PHONE_PICTURE_BYTES} bytes at most"
     try:
         height, width = simplejpeg.decode_jpeg_header(jpeg)[:2]
     except ValueError:

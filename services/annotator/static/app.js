@@ -206,7 +206,7 @@ function describe(camera, isLarge) {
   const count = people.get(camera.name)?.length ?? 0;
   const seen = count === 1 ? "1 person in view" : `${count} people in view`;
   const picture = tiles.get(camera.name).querySelector(".picture");
-  const words = `${camera.name}: ${factsOf(camera)}, ${seen}. ${isLarge ? "Show all alike" : "Show large"}`;
+  const words = `${camera.name}: ${factsOf(camera)}, ${seen}. ${isLarge ? "Show all the same size" : "Show large"}`;
   if (picture.getAttribute("aria-label") !== words) picture.setAttribute("aria-label", words);
 }
 

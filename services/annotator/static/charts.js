@@ -4,6 +4,7 @@
 const SVG = "http://www.w3.org/2000/svg";
 export const KINDS = ["female", "male", "unsure"];
 export const WIDTH = 320;
+const WORDS = { female: "female", male: "male", unsure: "not sure" };
 
 export function node(name, attributes, text) {
   const made = document.createElementNS(SVG, name);
@@ -20,13 +21,20 @@ function sum(numbers) {
   return numbers.reduce((a, b) => a + b, 0);
 }
 
+// "3 (2 female, 1 male)"; empty where there is nobody.
+export function split(counts) {
+  const kinds = KINDS.filter((kind) => counts[kind]);
+  const words = kinds.map((kind) => `${counts[kind]} ${WORDS[kind]}`).join(", ");
+  return kinds.length ? `${sum(kinds.map((kind) => counts[kind]))} (${words})` : "";
+}
+
 export function drawFlow(place, history) {
   const samples = history.samples;
   const height = 96, bottom = 78, left = 18;
   const most = Math.max(1, ...samples.map((s) => sum(s.slice(1))));
   const top = most <= 4 ? most : Math.ceil(most / 2) * 2;
-  const latest = samples.length ? sum(samples.at(-1).slice(1)) : 0;
-  const svg = canvas(height, `People in view over the last ten minutes: ${latest} now, ${samples.length ? most : 0} at most.`);
+  const latest = Object.fromEntries(KINDS.map((kind, i) => [kind, samples.length ? samples.at(-1)[i + 1] : 0]));
+  const svg = canvas(height, `People in view over the last ten minutes: ${split(latest) || 0} now, ${samples.length ? most : 0} at most.`);
   const y = (n) => bottom - (n / top) * (bottom - 8);
   for (const n of top === 1 ? [0, 1] : [0, top / 2, top]) {
     if (!Number.isInteger(n)) continue;
@@ -56,7 +64,7 @@ export function drawAges(place, history) {
   const totals = bands.map((band) => sum(KINDS.map((kind) => band[kind])));
   const most = Math.max(1, ...totals);
   const label = (i) => (i + 1 < bands.length ? `${bands[i].from}–${bands[i + 1].from - 1}` : `${bands[i].from}+`);
-  const words = totals.map((n, i) => (n ? `${label(i)}: ${n}` : "")).filter(Boolean).join(", ");
+  const words = bands.map((band, i) => (totals[i] ? `${label(i)}: ${split(band)}` : "")).filter(Boolean).join(", ");
   const svg = canvas(height, `Faces by age in the last ten minutes. ${words || "None yet"}.`);
   svg.append(node("line", { class: "grid", x1: 0, x2: WIDTH, y1: bottom, y2: bottom }));
   const slot = WIDTH / bands.length, wide = slot * 0.66;

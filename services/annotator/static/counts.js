@@ -2,7 +2,7 @@
 // Asks /api/stats when the period changes, when somebody was counted, and now and then.
 
 import { call } from "./api.js";
-import { canvas, node, KINDS, WIDTH } from "./charts.js";
+import { canvas, node, split, KINDS, WIDTH } from "./charts.js";
 
 const BANDS = ["0-12", "13-19", "20-29", "30-39", "40-49", "50-59", "60-69", "70+", "unknown"];
 const KIND_OF = { female: "female", male: "male", unknown: "unsure" };
@@ -77,8 +77,8 @@ function stacked(rows, column, names) {
 }
 
 function inWords(labels, stacks) {
-  const said = labels.map((label, i) => [label, stacks[i].female + stacks[i].male + stacks[i].unsure]);
-  return said.filter(([, n]) => n).map(([label, n]) => `${label}: ${n}`).join(", ") || "nobody yet";
+  const said = labels.map((label, i) => [label, split(stacks[i])]);
+  return said.filter(([, words]) => words).map(([label, words]) => `${label}: ${words}`).join(", ") || "nobody yet";
 }
 
 export class Counts {

@@ -6,10 +6,13 @@ import { call, cameraPath } from "./api.js";
 // Whoever reaches this page could otherwise look at that computer's files and out of its webcam.
 const LOCAL = "On this page file:// and device:// work only if facestream runs with FACESTREAM_CAPTURE_ALLOW_LOCAL=true.";
 
+// The same as in phone.js.
+const NEEDS_HTTPS = "A phone only gives its camera to an https page. Stop facestream (Ctrl-C), start it with “make demo PHONE=1” (or “facestream up --host 0.0.0.0 --https”) and open the link it prints.";
+const BY_HTTPS = location.protocol === "https:";
+
 const APPS = [
   { title: "Phone: no app, by a link", name: "phone", by: "link",
-    steps: ["Add it, then scan the code that appears: the phone’s browser becomes the camera.",
-      ...(location.protocol === "https:" ? [] : ["Phones ask for https: start facestream with --host 0.0.0.0 --https and open the page that it names."])] },
+    steps: [BY_HTTPS ? "Add it, then scan the code that appears: the phone’s browser becomes the camera." : NEEDS_HTTPS] },
   { title: "Phone: IP Webcam (Android)", url: "http://192.168.1.20:8080/video", name: "phone",
     steps: ["Open IP Webcam and tap “Start server”.", "Type the address at the bottom of its picture, with /video at the end."] },
   { title: "Phone: DroidCam (Android, iPhone)", url: "http://192.168.1.20:4747/video", name: "phone",
@@ -49,6 +52,7 @@ export class AddDialog {
     this.onLink = onLink;
     this.added = null;
     $("add-app").append(...APPS.map((app, i) => new Option(app.title, i)));
+    $("add-app").value = APPS.findIndex((app) => BY_HTTPS || app.by !== "link");
     $("add-app").addEventListener("change", () => this.choose());
     $("add-form").addEventListener("submit", (event) => {
       event.preventDefault();
@@ -74,7 +78,7 @@ export class AddDialog {
   }
 
   choose() {
-    const app = APPS[$("add-app").value || 0];
+    const app = APPS[$("add-app").value];
     $("add-steps").replaceChildren(...app.steps.map((step) => {
       const item = document.createElement("li");
       item.textContent = step;

@@ -24,6 +24,7 @@ export class PhoneDialog {
     $("phone-link").value = link;
     $("phone-note").textContent = note;
     $("phone-note").hidden = !note;
+    $("phone-scan").hidden = Boolean(note); // no phone could do anything with it
     $("phone-result").dataset.level = "";
     $("phone-result").textContent = "";
     $("phone-dialog").showModal();

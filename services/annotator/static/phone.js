@@ -1,6 +1,7 @@
 // This phone as a camera: the browser's camera in, JPEG pictures out, one request each. Two requests
 // are under way at most, so a slow network or computer makes the phone skip pictures and not fall
-// behind. What stands behind `#` in the link is the key; it permits nothing but sending.
+// behind. What stands behind `#` in the link is the key; it permits nothing but sending. Old browsers must
+// be able to read it: nothing newer than `?.` and `??` (Chrome 80, Firefox 74, Safari 13.1).
 
 import { patience } from "./patience.js";
 
@@ -15,8 +16,9 @@ const FACING = "facestream-facing";
 
 const $ = (id) => document.getElementById(id);
 const key = location.hash.slice(1);
-// The same after a reload, so that the page keeps its place; pictures are numbered upwards all the same.
-const SENDER = "facestream-sender";
+// The same after a reload, so that the page keeps its place; pictures are numbered upwards all the same,
+// though the clock may have been set back.
+const SENDER = "facestream-sender", SEQ = "facestream-seq";
 const sender = sessionStorage.getItem(SENDER) ?? Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 sessionStorage.setItem(SENDER, sender);
 const canvas = document.createElement("canvas");
@@ -26,7 +28,8 @@ let facing = localStorage.getItem(FACING) ?? "environment";
 let running = false; // the user wants it to send
 let media = null; // the camera's MediaStream
 let fps = 15;
-let seq = Date.now(), atOnce = 0, failures = 0;
+let seq = Math.max(Date.now(), Number(sessionStorage.getItem(SEQ)));
+let atOnce = 0, failures = 0;
 let otherSince = 0; // since when another page has this one's place
 let nextAt = 0; // performance.now() from which on the next picture may go
 let quietUntil = 0; // nothing is sent before, something was wrong
@@ -39,6 +42,9 @@ function tell(level, what, why = "") {
   if ($("phone-what").textContent !== what) $("phone-what").textContent = what;
   $("phone-why").textContent = why;
 }
+
+// The same as in dialogs.js.
+const NEEDS_HTTPS = "A phone only gives its camera to an https page. Stop facestream (Ctrl-C), start it with “make demo PHONE=1” (or “facestream up --host 0.0.0.0 --https”) and open the link it prints.";
 
 // Why there is no camera, in words, by what the browser calls it.
 const NO_CAMERA = {
@@ -165,6 +171,7 @@ function picture() {
 
 async function post(jpeg) {
   seq += 1;
+  sessionStorage.setItem(SEQ, seq);
   let answer, said;
   const waiting = patience(ANSWER_MS);
   try {
@@ -185,7 +192,7 @@ async function post(jpeg) {
   if (!running) return;
   if (answer.ok) taken(said);
   else if (answer.status === 429) quietUntil = performance.now() + 1000 / fps;
-  else if (answer.status === 401) failed("This link is not valid", "The camera was removed, or the link is not whole. Ask for a new link.");
+  else if (answer.status === 401) failed("This link is not valid", "The camera was removed, or the link is incomplete. Ask for a new link.");
   else if (answer.status === 409) another();
   else failed("The picture was not taken", said?.detail ?? `The server said ${answer.status}.`);
 }
@@ -193,7 +200,7 @@ async function post(jpeg) {
 // The place is another's: perhaps of a page that was just closed, for which the server keeps it a while.
 function another() {
   const now = performance.now();
-  otherSince ||= now;
+  if (!otherSince) otherSince = now;
   if (now - otherSince > OTHER_MS) {
     failed("Another phone sends by this link", "It is this phone’s turn when the other one stops. For two cameras, ask for two links.");
     return;
@@ -237,13 +244,13 @@ function begin() {
   addEventListener("hashchange", () => location.reload());
   video.closest(".lens").addEventListener("contextmenu", (event) => event.preventDefault());
   if (!key) {
-    tell("bad", "This link is not whole", "Open the whole link, or scan the code that the page of facestream shows under Add camera.");
+    tell("bad", "This link is incomplete", "Open the whole link, or scan the code that the page of facestream shows under Add camera.");
     return;
   }
   if (!navigator.mediaDevices?.getUserMedia) {
     tell("bad", "This browser gives no camera", window.isSecureContext
       ? "Open the link in Safari (iPhone) or Chrome (Android), not inside another app."
-      : "It gives its camera only to pages by https://. Start facestream with --https and open the new link.");
+      : NEEDS_HTTPS);
     return;
   }
   $("phone-go").addEventListener("click", () => (running ? stop() : start()));

@@ -128,19 +128,23 @@ export class PlacesDialog {
     name.value = place.name;
     name.setAttribute("aria-label", `Name of this ${place.kind}`);
     name.addEventListener("focus", () => this.choose(place));
+    const label = () => {
+      turn.setAttribute("aria-label", `Swap enter and leave of ${place.name}`);
+      remove.setAttribute("aria-label", `Remove ${place.name}`);
+    };
+    label();
     name.addEventListener("input", () => {
       place.name = name.value;
+      label();
       this.touched();
       this.draw();
     });
     turn.hidden = place.kind !== "line";
-    turn.setAttribute("aria-label", `Swap enter and leave of ${place.name}`);
     turn.addEventListener("click", () => {
       place.points.reverse();
       this.touched();
       this.choose(place);
     });
-    remove.setAttribute("aria-label", `Remove ${place.name}`);
     remove.addEventListener("click", () => this.remove(place));
     return row;
   }
@@ -281,6 +285,6 @@ export class PlacesDialog {
     if (!this.changed || this.warned) return;
     event.preventDefault();
     this.warned = true;
-    this.tell("busy", "Not saved yet. Press Escape again to throw it away.");
+    this.tell("busy", "Not saved yet. Press Escape again to discard your changes.");
   }
 }

@@ -97,7 +97,7 @@ function endOfHead(bytes) {
     if (bytes[i] === 10 && bytes[i - 1] === 13 && bytes[i - 2] === 10 && bytes[i - 3] === 13) {
       return i + 1;
     }
-    if (i > MAX_HEAD_BYTES) break;
+    if (i > MAX_HEAD_BYTES) throw new Error("not a picture stream");
   }
   return -1;
 }

@@ -30,6 +30,16 @@ def test_who_signed_in_may_try_again_at_once() -> None:
     assert attempts.wait_s("10.0.0.1") > 0
 
 
+def test_signing_in_with_one_account_lets_nobody_guess_at_the_others_for_ever() -> None:
+    attempts = Attempts(Clock(), burst=3, every_s=10)
+    guesses = 0
+    for _ in range(100):
+        guesses += attempts.wait_s("10.0.0.1") == 0
+        if attempts.wait_s("10.0.0.1") == 0:
+            attempts.forgive("10.0.0.1")
+    assert guesses == 3
+
+
 def test_all_together_are_bounded_and_one_cannot_use_that_up() -> None:
     attempts = Attempts(Clock(), burst=2, every_s=10, burst_all=6, every_all_s=1)
     for _ in range(100):

@@ -23,6 +23,7 @@ APP = Guard(
     Starlette(
         routes=[
             Route("/api/cameras", _fine, methods=["GET", "POST", "PATCH", "DELETE"]),
+            Route("/livez", _fine),
             Route("/metrics", _fine),
         ]
     ),
@@ -67,11 +68,19 @@ def test_our_own_names_are_answered(host: str) -> None:
 def test_a_foreign_name_pointing_here_reads_nothing(host: str) -> None:
     answer = ask("GET", f"http://{host}/api/cameras")
     assert answer.status_code == 403
-    assert "--allowed-hosts" in answer.json()["detail"]
+    assert "FACESTREAM_ANNOTATOR_ALLOWED_HOSTS" in answer.json()["detail"]
 
 
-def test_prometheus_may_ask_under_any_name() -> None:
-    assert ask("GET", "http://anything.example.com/metrics").status_code == 200
+def test_orchestrators_may_ask_under_any_name_and_learn_nothing_of_cameras() -> None:
+    assert ask("GET", "http://anything.example.com/livez").status_code == 200
+    assert ask("GET", "http://anything.example.com/metrics").status_code == 403
+
+
+def test_behind_a_proxy_that_changes_the_host_it_is_said_what_is_wrong() -> None:
+    answer = ask("POST", HERE, JSON | {"Origin": "https://faces.example.org"}, b"{}")
+    assert answer.status_code == 403
+    for said in ("'https://faces.example.org'", "'127.0.0.1:8080'", "pass the Host on"):
+        assert said in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("method", ["POST", "PATCH", "DELETE"])

@@ -28,7 +28,7 @@ def test_an_empty_system_tells_what_to_do_first() -> None:
 def test_all_is_well_is_said_with_how_fast() -> None:
     cameras = (status("a", "live"), status("b", "live"))
     (note,) = notes(dataclasses.replace(FINE, cameras=cameras, answer_latency_s=0.31), NOW)
-    assert note.text == "All 2 cameras are live; a face is answered in 0.3 s."
+    assert note.text == "All 2 cameras are live; age and gender come after 0.3 s."
 
 
 def test_the_worst_comes_first_and_names_camera_time_and_reason() -> None:

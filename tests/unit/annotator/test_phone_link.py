@@ -22,7 +22,12 @@ KEY = "k" * 32
         ("https://[::1]:8080", "https://192.168.1.7:8080/", "https://192.168.1.7:8080", ""),
         ("https://127.0.0.1:8080", "", "https://127.0.0.1:8080", "Only this computer"),
         ("http://localhost:8080", "", "http://localhost:8080", "Only this computer"),
-        ("http://192.168.1.7:8080", "", "http://192.168.1.7:8080", "only to pages by https"),
+        (
+            "http://192.168.1.7:8080",
+            "",
+            "http://192.168.1.7:8080",
+            "gives its camera to an https page",
+        ),
     ],
 )
 def test_it_leads_where_a_phone_finds_the_page_or_says_why_not(

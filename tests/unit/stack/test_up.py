@@ -55,10 +55,44 @@ def test_news_go_on_after_an_answer_that_broke_off(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(FrontDoor, "get", get)
     monkeypatch.setattr(up, "_NEWS_S", 0.01)
     stop = threading.Event()
-    telling = threading.Thread(target=up._tell_news, args=(OPEN, lines.append, stop))
+    telling = threading.Thread(target=up._tell_news, args=(OPEN, lines.append, stop, False))
     telling.start()
     try:
         wait_for(lambda: "door: live" in lines, "the camera's state", 10)
     finally:
         stop.set()
         telling.join(5)
+
+
+def told(monkeypatch: pytest.MonkeyPatch, hall: Any, *, tells_people: bool) -> list[str]:
+    """What is said of two cameras when they are asked for once; `hall`: the answer of one."""
+    lines: list[str] = []
+    stop = threading.Event()
+    person = {"track": 1, "age": None, "female": 0.97}
+    answers = {
+        "/api/cameras": [{"name": name, "state": "live"} for name in ("door", "hall")],
+        "/api/cameras/door/people": [person],
+        "/api/cameras/hall/people": hall,
+    }
+
+    def get(door: FrontDoor, path: str) -> Any:
+        stop.set()
+        if isinstance(answers[path], Exception):
+            raise answers[path]
+        return answers[path]
+
+    monkeypatch.setattr(FrontDoor, "get", get)
+    monkeypatch.setattr(up, "_NEWS_S", 0.001)
+    up._tell_news(OPEN, lines.append, stop, tells_people)
+    return lines
+
+
+def test_an_answer_that_does_not_come_takes_no_other_news_along(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lines = told(monkeypatch, TimeoutError(), tells_people=True)
+    assert lines == ["door: live", "hall: live", "door: person 1, female 0.97"]
+
+
+def test_people_are_told_of_on_a_terminal_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert told(monkeypatch, [], tells_people=False) == ["door: live", "hall: live"]

@@ -112,6 +112,14 @@ def test_until_now_ends_now_in_the_hour_that_comes_twice(zone: str | None, in_be
     assert asked.until.timestamp() == SECOND_TIME + 60
 
 
+def test_a_period_may_lie_across_the_moment_at_which_the_hour_comes_again() -> None:
+    before, after = "2025-10-26T00:50:00Z", "2025-10-26T01:10:00Z"  # 2:50 and 2:10 in Berlin
+    asked = stats.question(before, after, (), zone=BERLIN, now=SECOND_TIME)
+    assert asked.until.timestamp() - asked.since.timestamp() == 20 * 60
+    with pytest.raises(ValueError, match="before"):
+        stats.question(after, before, (), zone=BERLIN, now=SECOND_TIME)
+
+
 @pytest.mark.parametrize("zone", [BERLIN, None])
 def test_the_hours_that_have_one_name_are_two(zone: str | None, in_berlin: None) -> None:
     asked = stats.question("2025-10-26", "2025-10-27", ("hour",), zone=zone, now=SECOND_TIME)
@@ -159,6 +167,8 @@ def test_a_moment_may_be_written_in_many_ways(text: str, ledger: Ledger) -> None
         ({"since": "2025-13-01"}, "from: write it as"),
         ({"until": "nan"}, "to: write it as"),
         ({"since": "999999999999"}, "from: write it as"),
+        ({"since": "0001-01-01T00:00+14:00"}, "from: write it as"),
+        ({"until": "9999-12-31T23:59-14:00"}, "to: write it as"),
         ({"since": "2025-06-16"}, "must lie before"),
         ({"since": "1970-01-01"}, "3700 days"),
         ({"zone": "Mars/Olympus"}, "no time zone"),

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
 from services.annotator.counting import stats
-from services.annotator.counting.ledger import Batch, Key
+from services.annotator.counting.ledger import Batch, Key, Wanted
 from services.annotator.counting.sqlite_ledger import SqliteLedger
-from services.annotator.counting.tally import MAX_UNKEPT, Tally
+from services.annotator.counting.tally import MAX_QUESTIONS, MAX_UNKEPT, Tally
 from services.annotator.counting.visits import VisitRule
 from services.annotator.estimate import CommitRule
 from services.annotator.events import Events
@@ -28,9 +29,20 @@ DAY_S = 86_400
 
 
 class FullDisk(SqliteLedger):
-    """A ledger whose disk can be full."""
+    """A ledger whose disk can be full, and slow to read."""
 
     is_full = False
+
+    def __init__(self, path: None) -> None:
+        super().__init__(path)
+        self.goes_on = threading.Event()
+        self.goes_on.set()
+        self.asked = 0
+
+    def sums(self, wanted: Wanted, limit: int) -> list[tuple[int, tuple[str, ...], int]]:
+        self.asked += 1
+        assert self.goes_on.wait(10)
+        return super().sums(wanted, limit)
 
     def add(self, batch: Batch) -> None:
         if self.is_full:
@@ -40,6 +52,8 @@ class FullDisk(SqliteLedger):
 
 class Shop:
     """A tally with a clock, and one person who comes in again and again."""
+
+    has_gone = False  # who asks
 
     def __init__(self, keep_days: int = 400) -> None:
         self.now_s = 0.0
@@ -101,7 +115,11 @@ class Shop:
     async def ask(self, *by: str) -> list[stats.Row]:
         now = START_AT + self.now_s
         first = str(START_AT - 10 * DAY_S)
-        return await self.tally.answer(stats.question(first, None, by, zone="UTC", now=now))
+        asked = stats.question(first, None, by, zone="UTC", now=now)
+        return await self.tally.answer(asked, self.is_gone)
+
+    async def is_gone(self) -> bool:
+        return self.has_gone
 
 
 def test_a_visit_is_kept_measured_and_told() -> None:
@@ -149,6 +167,24 @@ def test_what_waits_for_the_disk_is_bounded(monkeypatch: pytest.MonkeyPatch) -> 
         shop.tally._remember(Key(minute * 60, "door", "visit", "", "70+", "male"), 1)
     assert len(shop.tally._unkept) == MAX_UNKEPT
     assert shop.metric("counts_dropped_total") == 5
+
+
+def test_few_questions_wait_and_one_that_was_given_up_is_not_asked() -> None:
+    async def script(shop: Shop) -> None:
+        shop.ledger.goes_on.clear()
+        asking = [asyncio.create_task(shop.ask()) for _ in range(MAX_QUESTIONS)]
+        while not shop.ledger.asked:
+            await asyncio.sleep(0.001)
+        with pytest.raises(CountsError, match="too many ask at once"):
+            await shop.ask()
+        shop.has_gone = True
+        shop.ledger.goes_on.set()
+        assert await asyncio.gather(*asking) == [[{"count": 0}]] + [[]] * (MAX_QUESTIONS - 1)
+        assert shop.ledger.asked == 1
+        shop.has_gone = False
+        assert await shop.ask() == [{"count": 0}]
+
+    asyncio.run(script(Shop()))
 
 
 def test_a_write_that_was_not_waited_for_is_not_written_again() -> None:
