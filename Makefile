@@ -71,7 +71,7 @@ soak: setup-test
 
 # WITH=gpu or WITH=openvino adds that compose file, DEMO=1 the demo camera. docs/install.md says how to
 # keep both in .env. People whom the demo camera draws are counted in a file of their own.
-COMPOSE = $(if $(DEMO),COUNTS_NAME=demo-counts.sqlite3) docker compose $(if $(WITH),-f docker-compose.yml \
+COMPOSE = $(if $(DEMO),COUNTS_NAME=demo-counts.sqlite3 CAMERAS_NAME=demo-cameras.json) docker compose $(if $(WITH),-f docker-compose.yml \
 	-f compose.$(WITH).yml $(patsubst %,-f %,$(wildcard docker-compose.override.yml))) \
 	$(if $(DEMO),--profile demo)
 # With every service there is, so that whatever was started before can be named.

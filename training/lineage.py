@@ -50,4 +50,6 @@ def check_held_out(config: TrainConfig, weights: str | Path | None, *, has_teach
 
 def _version(weights: str | Path | None) -> Mapping[str, Any] | None:
     """What the version to go on from tells of itself; None where the run goes on from none."""
-    return info_of(Path(weights)) if weights is not None and Path(weights).is_dir() else None
+    if weights is None or str(weights) == "imagenet" or Path(weights).is_file():
+        return None
+    return info_of(Path(weights))  # one that is not here any more tells nothing: see above

@@ -19,6 +19,7 @@ from typing import Annotated
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse, JSONResponse, RedirectResponse
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -113,11 +114,12 @@ def _refusal(scope: Scope, account: Account | None) -> Response | None:
     if path in OPEN_PATHS or (path.startswith(OPEN_FOLDER) and method in _READS):
         return None
     if account is None:
-        if path == "/":
+        # FFmpeg sends the token of a URL only where Basic is asked for. A browser would ask for a
+        # password: it is led to the page that does, and the API does not ask for Basic.
+        is_player = path.startswith(_PLAYERS_FOLDER)
+        if path == "/" or (is_player and "text/html" in Headers(scope=scope).get("accept", "")):
             return RedirectResponse("/login", 303)
-        # FFmpeg sends the token of a URL only where Basic is asked for. The API does not: there the
-        # page, when its session is over, would make the browser ask for a password.
-        scheme = 'Basic realm="facestream"' if path.startswith(_PLAYERS_FOLDER) else "Bearer"
+        scheme = 'Basic realm="facestream"' if is_player else "Bearer"
         return JSONResponse(
             {"detail": "sign in at /login, or send Authorization: Bearer <token>"},
             401,

@@ -51,7 +51,7 @@ class Job:
 class Channel:
     """The newest picture of one camera and who waits for it. Event loop only."""
 
-    def __init__(self, camera: str) -> None:
+    def __init__(self, camera: str, *, closed: bool = False) -> None:
         self.camera = camera
         self.number = 0  # of the newest picture; 0 = none yet
         self.frame_number = 0  # of the newest picture that is no notice
@@ -59,7 +59,7 @@ class Channel:
         self.part = b""
         self.outdated = 0  # number of the last picture from before somebody began to watch
         self.viewers = 0
-        self.closed = False
+        self.closed = closed
         self.waiting: Job | None = None
         self.drawing = False
         self.fresh_at_s = float("-inf")  # steady clock; when the newest frame was shown
@@ -145,8 +145,7 @@ class Studio:
     def channel(self, camera: str) -> Channel:
         """The channel of a camera, made when first asked for."""
         if camera not in self._channels:
-            self._channels[camera] = Channel(camera)
-            self._channels[camera].closed = self._is_closed
+            self._channels[camera] = Channel(camera, closed=self._is_closed)
         return self._channels[camera]
 
     def watched(self) -> list[str]:

@@ -30,7 +30,8 @@ class DetectorThread:
     """Looks for faces in what the readers announce.
 
     Args:
-        on_found: called from this thread with what each detection brought.
+        on_found: called from this thread with what each detection brought, unless the camera was
+            told to stop meanwhile.
     """
 
     def __init__(

@@ -91,7 +91,7 @@ class FaceFinder:
     Args:
         detectors: the detector for an upright picture's width and height; what it is less sure of
             than the settings ask is hidden where faces are, and not followed.
-        hides: only pictures that were searched are shown, so one is each second.
+        hides: only pictures that were searched are shown: one is searched each second at least.
     """
 
     def __init__(

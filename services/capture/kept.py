@@ -10,7 +10,9 @@ from __future__ import annotations
 import json
 import logging
 import os
+import tempfile
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from services.common.cameras import Camera
@@ -30,22 +32,23 @@ class KeptCameras:
     def __init__(self, path: Path | None, given: Iterable[Camera]) -> None:
         self._path = path
         self._given = {camera.name: camera for camera in given}
-        self._kept: dict[str, Camera] | None = None  # as they stand in the file
+        self._cameras_then, self._given_then = self._read()  # of the file as it was at the start
+        self._kept: dict[str, Camera] | None = None  # as this service wrote them
         self._has_failed = False
 
     def wanted(self) -> dict[str, Camera]:
         """The cameras to begin with, by name: those given, and those kept that were never given.
 
         Of a camera that was given alike then, what was done to it on the page since is the user's
-        newer word, its name too.
+        newer word, its name too: it is known by its address.
         """
-        kept, given_then = self._read()
+        kept, given_then = self._cameras_then, self._given_then
         wanted = {name: camera for name, camera in kept.items() if name not in given_then}
         renamed = {camera.url for camera in wanted.values()}
         for name, camera in self._given.items():
             if name in kept and given_then.get(name) == camera:
                 wanted[name] = kept[name]
-            elif camera.url not in renamed:
+            elif given_then.get(name) != camera or camera.url not in renamed:
                 wanted[name] = camera
         return wanted
 
@@ -53,20 +56,17 @@ class KeptCameras:
         """Have the file say what the broker says now."""
         if self._path is None or cameras == self._kept:
             return
-        text = json.dumps(
-            {
-                "cameras": [json.loads(camera.to_json()) for camera in cameras.values()],
-                "given": [json.loads(camera.to_json()) for camera in self._given.values()],
-            },
-            indent=1,
-        )
-        part = self._path.with_name(f"{self._path.name}.{os.getpid()}")
+        # One that is given no longer is read on while the broker knows it, but was not added.
+        once_given = {
+            name: camera
+            for name, camera in self._given_then.items()
+            if name in cameras and cameras[name].url == camera.url
+        }
+        self._given_then = once_given
+        given = once_given | self._given
+        text = json.dumps({"cameras": _plain(cameras), "given": _plain(given)}, indent=1)
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            part.unlink(missing_ok=True)
-            part.touch(mode=0o600)
-            part.write_text(text, encoding="utf-8")
-            os.replace(part, self._path)
+            _write(self._path, text)
         except OSError as error:
             if not self._has_failed:
                 _log.warning("the cameras cannot be kept in %s: %s", self._path, error.strerror)
@@ -90,9 +90,24 @@ class KeptCameras:
             # Put aside, not thrown away: it may be of a newer version, or can be mended by hand.
             reason = getattr(error, "strerror", None) or type(error).__name__
             _log.warning("%s holds no cameras (%s): begun anew beside it", self._path, reason)
-            try:
+            with suppress(OSError):  # it cannot be written either, which `keep` says
                 os.replace(self._path, self._path.with_name(self._path.name + _DAMAGED))
-            except OSError:
-                pass  # it cannot be written either, which `keep` says
             return {}, {}
         return kept, given
+
+
+def _plain(cameras: Mapping[str, Camera]) -> list[object]:
+    return [json.loads(camera.to_json()) for camera in cameras.values()]
+
+
+def _write(path: Path, text: str) -> None:
+    """Put `text` in the place of the file, whole; several services may do so at a time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    number, part = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)  # of mode 0600
+    try:
+        with open(number, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.replace(part, path)
+    except BaseException:
+        os.unlink(part)
+        raise

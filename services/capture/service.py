@@ -181,6 +181,8 @@ class _Capture:
             for name, camera in known.items():
                 if name not in survey.cameras:  # else another one has put it back
                     self._registry.put(camera)
+            for name in sorted(known.keys() - self._given.keys() if first else ()):
+                _log.info("camera %s: kept from before", name)
             self._registry.note_given(list(self._given.values()))
         # Last: while it is missing, others know that the cameras are not complete.
         self._broker.set(streams.BOOT_KEY, secrets.token_hex(8), nx=True)
@@ -290,7 +292,7 @@ class _Capture:
         if name not in self._mine:
             self._metrics.forget_camera(name)
         elif self._known[name].paused:
-            self._metrics.forget_frames(name)
+            self._metrics.forget_paused(name)
 
     def _statuses(self) -> list[CameraStatus]:
         statuses = [reader.status() for reader in self._readers.values()]

@@ -220,7 +220,8 @@ def _with_escaped_password(url: str) -> str:
 def _video_stream(container: InputContainer, *, is_live: bool) -> VideoStream:
     if not container.streams.video:
         kinds = sorted({stream.type for stream in container.streams})
-        raise CameraError(f"the stream has no picture, only {' and '.join(kinds) or 'nothing'}")
+        rest = f", only {' and '.join(kinds)}" if kinds else ""
+        raise CameraError(f"the stream has no picture{rest}")
     stream = container.streams.video[0]
     context: VideoCodecContext | None = stream.codec_context
     if context is None:
@@ -270,7 +271,7 @@ def _decoded(
         except (OSError, av.FFmpegError) as error:
             detail = "" if _plain(error) == _VAGUE else f": {_plain(error)}"
             raise CameraError(f"the connection broke off{detail}") from None
-        if packet.stream_index != stream.index:
+        if packet.stream.index != stream.index:  # `stream_index` of the last ones is always 0
             _check_decodes(last_good, read_timeout_s)
             continue
         received_us, at = now_us(), time.monotonic()
@@ -287,8 +288,8 @@ def _decoded(
             if not _is_usable(frame):
                 on_corrupt()
                 continue
-            last_good = time.monotonic()
             yield SourceFrame(frame, received_us, at)
+            last_good = time.monotonic()  # whoever was given it may have taken long
         if not frames:
             _check_decodes(last_good, read_timeout_s)
 

@@ -100,8 +100,8 @@ class CaptureMetrics(_Metrics):
         )
         self.replicas = self._gauge("replicas", "Capture replicas that share the cameras")
 
-    def forget_frames(self, camera: str) -> None:
-        """Of a camera that is paused: to send no frames is not to be silent."""
+    def forget_paused(self, camera: str) -> None:
+        """Of a camera that is paused: to send no frames is not to be silent, and nobody is seen."""
         _remove(self.frames, (camera,))
         _remove(self.tracks, (camera,))
 

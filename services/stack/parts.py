@@ -82,6 +82,7 @@ def plan(
     demo: bool,
     config_file: Path | None = None,
     cameras_file: Path | None = None,
+    keeps_cameras: bool = True,
 ) -> list[Part]:
     """The parts of this stack, in starting order.
 
@@ -89,6 +90,7 @@ def plan(
         cameras: to read from the start; `demo` adds the demo camera.
         folder: private to this stack, for the broker's socket.
         door: where the annotator listens, and for whom.
+        keeps_cameras: those of the page, in the user's data folder, if nothing else is set.
 
     Raises:
         StartError: a port is taken, there is no model, or no embedded broker for this machine.
@@ -119,7 +121,7 @@ def plan(
     capture = common | {CAMERAS_ENV: " ".join(f"{name}={url}" for name, url in urls.items())}
     if cameras_file is not None:
         capture["FACESTREAM_CAPTURE_CAMERAS_FILE"] = str(cameras_file.resolve())
-    if CaptureSettings.load(config_file=config_file).kept_cameras_file is None:
+    if keeps_cameras and CaptureSettings.load(config_file=config_file).kept_cameras_file is None:
         capture["FACESTREAM_CAPTURE_KEPT_CAMERAS_FILE"] = str(data_folder() / CAMERAS_NAME)
     worker = common | {"FACESTREAM_WORKER_MODEL_SERVER": model_server}
     annotator = common | door.environment

@@ -21,6 +21,7 @@ from services.common.cameras import Camera
 from services.common.errors import StartError
 from services.common.redaction import redact
 from services.stack.broker import private_folder
+from services.stack.data import data_folder, held
 from services.stack.front_door import FrontDoor, front_door
 from services.stack.news import News
 from services.stack.parts import Answer, Part, plan
@@ -77,7 +78,7 @@ def serve(
         signal.signal(signal.SIGHUP, lambda signum, frame: stop.set())
     terminal = Terminal()
     say = terminal.say
-    with private_folder() as folder:
+    with private_folder() as folder, held(data_folder()) as is_alone:
         door = front_door(settings, folder, config_file)
         parts = plan(
             settings,
@@ -87,7 +88,10 @@ def serve(
             demo=demo,
             config_file=config_file,
             cameras_file=cameras_file,
+            keeps_cameras=is_alone,
         )
+        if not is_alone:
+            say("another one runs for this user: cameras that are added here are not kept")
         if door.link:
             terminal.show_link(f"whoever has this link may look and change cameras: {door.link}")
         stack = _Stack(parts, settings.ready_timeout_s, say, stop)

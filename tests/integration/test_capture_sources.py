@@ -263,11 +263,39 @@ def _sound_that_goes_on(pictures_s: float, sound_s: float) -> list[bytes]:
     return pieces
 
 
+def test_a_file_whose_sound_comes_first_is_looped_with_its_last_pictures(
+    reading: Reading, tmp_path: Path
+) -> None:
+    file = tmp_path / "clip.mkv"
+    with av.open(str(file), "w") as container:
+        sound = container.add_stream("mp2", rate=48000, layout="mono")
+        video = container.add_stream("libx264", rate=FPS)
+        video.width, video.height, video.pix_fmt = 160, 120, "yuv420p"
+        video.options = {"bf": "2"}  # the last pictures come out when the decoder is flushed
+        for i in range(8):
+            picture = np.full((120, 160, 3), 30 * i, np.uint8)
+            container.mux(video.encode(av.VideoFrame.from_ndarray(picture, "bgr24")))
+            noise = av.AudioFrame.from_ndarray(np.zeros((1, 3200), np.int16), "s16", "mono")
+            noise.sample_rate, noise.pts, noise.time_base = 48000, i * 3200, Fraction(1, 48000)
+            container.mux(sound.encode(noise))
+        container.mux(video.encode(None))
+        container.mux(sound.encode(None))
+    shades = [
+        int(frame.video.to_ndarray(format="gray").mean())
+        for frame in reading.frames(f"file://{file}", 16)
+    ]
+    assert shades[8:] == pytest.approx(shades[:8], abs=2)
+    assert shades[:8] == sorted(shades[:8])
+    assert shades[7] > 190
+
+
 def test_pictures_that_end_while_the_sound_goes_on_are_given_up(reading: Reading) -> None:
+    pieces = _sound_that_goes_on(1.0, 4.0)
+
     def answer(connection: socket.socket) -> None:
         connection.recv(4096)
         connection.sendall(b"HTTP/1.0 200 OK\r\nContent-Type: video/mp2t\r\n\r\n")
-        for piece in _sound_that_goes_on(1.0, 8.0):
+        for piece in pieces:
             connection.sendall(piece)
             time.sleep(0.1)
 

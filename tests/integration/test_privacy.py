@@ -10,7 +10,6 @@ import pytest
 import redis
 import simplejpeg
 
-from services.capture.detection import HIDE_SCORE
 from services.common import streams
 from services.common.cameras import CameraRegistry, CameraStatus
 from services.common.detector import FaceDetector
@@ -52,7 +51,7 @@ def test_hidden_faces_are_in_no_picture(broker_url: str, rtsp: str) -> None:
     assert status.privacy == "blur"
     pictures = [(frame, jpeg) for frame, jpeg in came if jpeg is not None]
     assert 5 <= len(pictures) <= 3 * CLIP_FPS // 2, "only what was searched for faces is shown"
-    detector = FaceDetector(640, 384, min_score=HIDE_SCORE)
+    detector = FaceDetector(640, 384)
     for frame, jpeg in pictures:
         canvas = np.zeros((384, 640, 3), np.uint8)
         canvas[: frame.height, : frame.width] = simplejpeg.decode_jpeg(jpeg, "BGR")

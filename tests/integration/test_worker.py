@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import signal
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import redis
 from prometheus_client import CollectorRegistry
@@ -286,6 +286,7 @@ def test_a_worker_with_a_name_that_is_no_text_is_forgotten_like_any_other(
         )
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="asks the kernel")
 def test_a_model_servers_host_that_vanishes_is_given_up_in_seconds(server: ModelServer) -> None:
     metrics = WorkerMetrics(CollectorRegistry())
     target = f"127.0.0.1:{server.port}"
@@ -293,11 +294,10 @@ def test_a_model_servers_host_that_vanishes_is_given_up_in_seconds(server: Model
     client.ask(np.zeros((1, 128, 128, 3), np.uint8), 5.0)
     # Nothing vanishes here; the kernel is asked what it would do.
     limits_ms = []
-    for name in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(int(name))) as connection:
-            if connection.getpeername()[1] == server.port:
-                limit = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
-                limits_ms.append(limit)
+    for connection in psutil.Process().net_connections("tcp"):
+        if connection.raddr and connection.raddr.port == server.port:
+            with socket.socket(fileno=os.dup(connection.fd)) as own:
+                limits_ms.append(own.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT))
     client.close()
     assert set(limits_ms) == {5000}
 
@@ -312,12 +312,12 @@ def test_a_shard_that_fails_takes_nothing_from_the_others(broker: redis.Redis) -
     assert [arrival.id for arrival in inbox.claim(frozenset())] == [entry]
     with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
         inbox.claim({(sound, entry)})  # nothing that is new is found, so the failure is told
-    time.sleep(0.15)  # how long it was not kept is what is measured
+    time.sleep(0.5)  # how long it was not kept is what is measured
     with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
         inbox.keep({(broken, b"1-1"), (sound, entry)})
     pending: Any
     (pending,) = broker.xpending_range(sound, WORKER_GROUP, "-", "+", 1)
-    assert pending["time_since_delivered"] < 150
+    assert pending["time_since_delivered"] < 500
 
 
 def test_shards_that_say_nothing_do_not_keep_what_others_gave_waiting(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import stat
 import sys
 import time
 import urllib.error
@@ -115,7 +116,9 @@ def test_no_secret_is_anywhere_that_anybody_may_read(tmp_path: Path) -> None:
             assert stack.end() == 0
     found.append(("the terminal", stack.output))
     for file in (tmp_path / "data").rglob("*"):
-        if file.is_file():
+        if file.name == "cameras.json":  # the one place that keeps them
+            assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        elif file.is_file():
             found.append((file.name, file.read_bytes().decode(errors="replace")))
     assert len(found) > 30
     assert any("facestream_capture_" in text for _, text in found)

@@ -41,7 +41,8 @@ NEED = "counts"
 MAX_UNKEPT = 20_000  # numbers that wait for the disk or the database
 MAX_BATCH = 1_000  # of them, written together
 MAX_RECENT = 20  # people whom a page is told of
-MAX_QUESTIONS = 16  # that wait for their answer; what is counted waits behind them to be written
+# That wait for their answer, a page's four at once; what is counted is written after them.
+MAX_QUESTIONS = 256
 
 _log = logging.getLogger(__name__)
 

@@ -59,6 +59,17 @@ def test_what_is_given_no_longer_does_not_come_back(tmp_path: Path) -> None:
     assert wanted(file) == {"yard": YARD}
 
 
+def test_what_left_the_file_while_the_broker_went_on_does_not_come_back(tmp_path: Path) -> None:
+    file = tmp_path / "cameras.json"
+    kept_then(file, [DOOR], DOOR, YARD)
+    kept_then(file, [], DOOR, YARD)
+    assert wanted(file) == {"yard": YARD}
+    replaced = Camera.parse("door=rtsp://10.0.0.9/live")  # under the same name, on the page
+    kept_then(file, [DOOR], DOOR)
+    kept_then(file, [], replaced)
+    assert wanted(file) == {"door": replaced}
+
+
 def test_a_given_camera_that_was_removed_on_the_page_is_there_when_it_is_given_again(
     tmp_path: Path,
 ) -> None:
@@ -72,6 +83,24 @@ def test_a_given_camera_keeps_its_new_name(tmp_path: Path) -> None:
     front = DOOR.model_copy(update={"name": "front"})
     kept_then(file, [DOOR], front)
     assert wanted(file, DOOR) == {"front": front}
+
+
+def test_a_camera_of_the_page_that_is_given_otherwise_is_as_it_is_given(tmp_path: Path) -> None:
+    file = tmp_path / "cameras.json"
+    kept_then(file, [], DOOR)
+    hidden = DOOR.model_copy(update={"privacy": "blur"})
+    assert wanted(file, hidden) == {"door": hidden}
+    entrance = DOOR.model_copy(update={"name": "entrance"})
+    assert wanted(file, entrance) == {"door": DOOR, "entrance": entrance}
+
+
+def test_what_was_given_once_and_then_added_on_the_page_is_kept(tmp_path: Path) -> None:
+    file = tmp_path / "cameras.json"
+    kept_then(file, [DOOR], DOOR)
+    later = KeptCameras(file, [])
+    later.keep({})
+    later.keep({"door": DOOR})
+    assert wanted(file) == {"door": DOOR}
 
 
 def test_the_file_is_its_owners_alone_and_written_only_when_something_changed(

@@ -62,7 +62,9 @@ def test_whoever_stays_late_is_decoded_again_from_a_key_picture_on() -> None:
 def test_a_camera_without_key_pictures_is_not_left_out_for_ever() -> None:
     lag = Lag()
     readings = [(n / FPS + (2 * LATE_S if n > 15 else 0.0), n / FPS) for n in range(30 * FPS)]
-    assert not all(lag.skips(stamp, False, now) for now, stamp in readings[20 * FPS :])
+    skipped = [lag.skips(stamp, False, now) for now, stamp in readings]
+    assert any(skipped)
+    assert not any(skipped[20 * FPS :])
 
 
 def test_a_clock_that_is_set_back_is_no_lateness() -> None:
