@@ -15,6 +15,7 @@ from collections.abc import Callable
 import cv2
 
 from services.capture.finder import FaceFinder, Found
+from services.capture.fitting import detector_size
 from services.capture.reader import CameraReader, CapturedFrame, SessionTracks
 from services.capture.settings import CaptureSettings
 from services.common.detector import FaceDetector
@@ -23,6 +24,7 @@ from services.common.metrics import CaptureMetrics
 
 _log = logging.getLogger(__name__)
 
+MOST_SHAPES = 8  # of detectors; each takes memory, and pictures may change their size at will
 HIDE_SCORE = 0.3  # where faces are hidden, so does everything that the detector is so sure of
 
 
@@ -139,10 +141,13 @@ class DetectorThread:
     def _detector_for(
         self, width: int, height: int, min_score: float | None = None
     ) -> FaceDetector:
-        """A detector whose input lies or stands like the picture."""
+        """A detector whose input has the picture's shape, where there are not too many of them."""
         min_score = min_score or self._settings.min_score
-        size = (self._settings.detect_width_px, self._settings.detect_height_px)
-        size = (max(size), min(size)) if width >= height else (min(size), max(size))
+        sides = (self._settings.detect_width_px, self._settings.detect_height_px)
+        longer, shorter = max(sides), min(sides)
+        size = detector_size(width, height, longer, shorter)
+        if (*size, min_score) not in self._detectors and len(self._detectors) >= MOST_SHAPES:
+            size = (longer, shorter) if width >= height else (shorter, longer)
         key = (*size, min_score)
         if key not in self._detectors:
             self._detectors[key] = FaceDetector(*size, min_score=min_score)

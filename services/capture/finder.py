@@ -16,10 +16,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from services.capture.fitting import fitted
 from services.capture.motion import MotionGate
 from services.capture.picture import (
     Picture,
-    detector_input,
     face_apart,
     face_crop,
     face_luma,
@@ -160,14 +160,15 @@ class FaceFinder:
 
     def _search(self, picture: Picture) -> _Sightings:
         detector = self._detectors(picture.width, picture.height)
-        canvas, (scale_x, scale_y) = detector_input(picture, detector.width, detector.height)
-        found = detector.detect(canvas)
-        scale = np.array([scale_x, scale_y], np.float32)
-        boxes: list[Box] = [tuple(box) for box in (found.boxes * np.tile(scale, 2)).tolist()]
+        seen = fitted(picture, detector.width, detector.height)
+        found = detector.detect(seen.bgr)
+        places = found.boxes * np.tile(seen.scale, 2)
+        places[:, :2] += seen.origin
+        boxes: list[Box] = [tuple(box) for box in places.tolist()]
         self._last_found = boxes
         scores = found.scores.tolist()
         sure = [i for i, score in enumerate(scores) if score >= self._settings.min_score]
-        return _Sightings(boxes, scores, found.landmarks * scale).only(sure)
+        return _Sightings(boxes, scores, found.landmarks * seen.scale + seen.origin).only(sure)
 
     def _quality(
         self, picture: Picture, box: Box, score: float, landmarks: NDArray[np.float32]

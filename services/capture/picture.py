@@ -1,4 +1,4 @@
-"""A frame's colour planes and what is made of them: detector input, face crops, JPEG.
+"""A frame's colour planes and what is made of them: face crops, JPEG (the detector's: `fitting`).
 
 A decoded video frame goes in; its three planes (Y at full size, U and V at half) are taken as they
 lie in memory, without a copy, and everything else is made from them, only as much as is needed. The
@@ -25,7 +25,6 @@ Plane = NDArray[np.uint8]
 
 _PLANAR_420 = {"yuv420p": False, "yuvj420p": True}  # format: full range by its name
 _PLANAR_LUMA = ("yuv4", "yuvj4", "nv", "gray")  # names begin so; those of more than 8 bits end else
-_MAX_ENLARGEMENT = 2.0  # of a small picture for the detector
 _AVCOL_RANGE_MPEG = 1
 _AVCOL_RANGE_JPEG = 2
 _AVCOL_SPC_BT709 = 1
@@ -34,11 +33,11 @@ _AVCOL_SPC_BT709 = 1
 _BT601 = (0.299, 0.114)
 _BT709 = (0.2126, 0.0722)
 # ITU-R BT.601 §2.5: codes of limited range; (lowest luma, luma steps, chroma steps).
-_LIMITED = (16.0, 219.0, 224.0)
+LIMITED = (16.0, 219.0, 224.0)
 _FULL = (0.0, 255.0, 255.0)
-_NEUTRAL = 128.0
+NEUTRAL = 128.0
 
-_TURNS: dict[int, int] = {
+TURNS: dict[int, int] = {
     90: cv2.ROTATE_90_CLOCKWISE,
     180: cv2.ROTATE_180,
     270: cv2.ROTATE_90_COUNTERCLOCKWISE,
@@ -100,30 +99,6 @@ def luma_of(frame: av.VideoFrame) -> Plane | None:
     return _plane(frame.planes[0])
 
 
-def detector_input(picture: Picture, width: int, height: int) -> tuple[Plane, tuple[float, float]]:
-    """The upright picture, fitted into the top left of the detector's size, black elsewhere.
-
-    Args:
-        picture: of any size.
-        width, height: of the detector's input, pixels.
-
-    Returns:
-        BGR, uint8 `[height, width, 3]`, and the factors (x, y) from its pixels to the picture's.
-    """
-    scale = min(width / picture.width, height / picture.height, _MAX_ENLARGEMENT)
-    # Even sides, since the chroma planes have half of them.
-    fitted = (_even(picture.width * scale, width), _even(picture.height * scale, height))
-    lying = fitted[::-1] if picture.rotate in (90, 270) else fitted
-    canvas = np.zeros((height, width, 3), np.uint8)
-    target = canvas[: fitted[1], : fitted[0]]
-    small = _small_bgr(picture, *lying)
-    if picture.rotate:
-        cv2.rotate(small, _TURNS[picture.rotate], dst=target)
-    else:
-        target[:] = small
-    return canvas, (picture.width / fitted[0], picture.height / fitted[1])
-
-
 def face_crop(picture: Picture, landmarks: NDArray[np.float32], size_px: int) -> NDArray[np.uint8]:
     """One face, cut out as the network expects it; only the planes around it are converted.
 
@@ -140,7 +115,7 @@ def face_crop(picture: Picture, landmarks: NDArray[np.float32], size_px: int) ->
     x0, y0, x1, y1 = _region_of_face(picture, landmarks)
     region = _region_rgb(picture, *_lying(picture, x0, y0, x1, y1))
     if picture.rotate:
-        region = cv2.rotate(region, _TURNS[picture.rotate])
+        region = cv2.rotate(region, TURNS[picture.rotate])
     return align(region, landmarks - np.array([x0, y0], np.float32), size_px)
 
 
@@ -191,7 +166,7 @@ def to_jpeg(picture: Picture, quality: int) -> bytes:
     if not picture.is_full_range or picture.is_bt709:
         y, u, v = _to_jfif(picture)
     if picture.rotate:
-        y, u, v = (cv2.rotate(plane, _TURNS[picture.rotate]) for plane in (y, u, v))
+        y, u, v = (cv2.rotate(plane, TURNS[picture.rotate]) for plane in (y, u, v))
     y, u, v = (np.ascontiguousarray(plane) for plane in (y, u, v))
     return encode(y, u, v, quality).jpeg()
 
@@ -200,33 +175,6 @@ def _plane(plane: VideoPlane) -> Plane:
     lines = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)  # type: ignore[call-overload]
     whole: Plane = lines[:, : plane.width]
     return whole
-
-
-def _small_bgr(picture: Picture, width: int, height: int) -> Plane:
-    half = (width // 2, height // 2)
-    stacked = np.empty((height * 3 // 2, width), np.uint8)
-    _resize(picture.y, (width, height), stacked[:height])
-    chroma = stacked[height:].reshape(-1)
-    size = half[0] * half[1]
-    _resize(picture.u, half, chroma[:size].reshape(half[1], half[0]))
-    _resize(picture.v, half, chroma[size:].reshape(half[1], half[0]))
-    if picture.is_full_range:
-        # The conversion below takes limited range; the detector does not mind the last bit.
-        low, luma, chroma_steps = _LIMITED
-        cv2.addWeighted(
-            stacked[:height], luma / 255, stacked[:height], 0, low, dst=stacked[:height]
-        )
-        factor = chroma_steps / 255
-        cv2.addWeighted(chroma, factor, chroma, 0, _NEUTRAL * (1 - factor), dst=chroma)
-    small: Plane = cv2.cvtColor(stacked, cv2.COLOR_YUV2BGR_I420)
-    return small
-
-
-def _resize(plane: Plane, size: tuple[int, int], target: Plane) -> None:
-    shrinks = plane.shape[1] > size[0]
-    cv2.resize(
-        plane, size, dst=target, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    )
 
 
 def _region_rgb(picture: Picture, x0: int, y0: int, x1: int, y1: int) -> Plane:
@@ -256,7 +204,7 @@ def _to_jfif(picture: Picture) -> tuple[Plane, Plane, Plane]:
         y = cv2.addWeighted(picture.y, matrix[0, 0], picture.y, 0, matrix[0, 3])
     else:
         # BT.601 weighs colours differently: what chroma adds to luma, held around the middle.
-        shift = _NEUTRAL * (1 - matrix[0, 1] - matrix[0, 2])
+        shift = NEUTRAL * (1 - matrix[0, 1] - matrix[0, 2])
         added = cv2.addWeighted(picture.u, matrix[0, 1], picture.v, matrix[0, 2], shift)
         height, width = picture.y.shape
         added = cv2.resize(added, (width, height), interpolation=cv2.INTER_NEAREST)
@@ -275,10 +223,6 @@ def _lying(picture: Picture, x0: int, y0: int, x1: int, y1: int) -> tuple[int, i
     return x0, y0, x1, y1
 
 
-def _even(length: float, limit: int) -> int:
-    return min(max(2, round(length / 2) * 2), limit & ~1)
-
-
 def _to_rgb_matrix(is_full: bool, is_bt709: bool) -> NDArray[np.float64]:
     """`[3, 4]`: multiply `[Y, Cb, Cr, 1]` by it to get red, green, blue in 0-255.
 
@@ -286,7 +230,7 @@ def _to_rgb_matrix(is_full: bool, is_bt709: bool) -> NDArray[np.float64]:
     Cr = (R - Y) / (2 - 2 Kr).
     """
     red, blue = _BT709 if is_bt709 else _BT601
-    low, luma, chroma = _FULL if is_full else _LIMITED
+    low, luma, chroma = _FULL if is_full else LIMITED
     green = 1 - red - blue
     y, c = 255 / luma, 255 / chroma
     matrix = np.array(
@@ -296,7 +240,7 @@ def _to_rgb_matrix(is_full: bool, is_bt709: bool) -> NDArray[np.float64]:
             [y, c * 2 * (1 - blue), 0],
         ]
     )
-    return np.hstack([matrix, -matrix @ np.array([[low], [_NEUTRAL], [_NEUTRAL]])])
+    return np.hstack([matrix, -matrix @ np.array([[low], [NEUTRAL], [NEUTRAL]])])
 
 
 def _square(matrix: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -6,8 +6,9 @@ import av
 import numpy as np
 import pytest
 
+from services.capture.fitting import fitted
 from services.capture.motion import MotionGate
-from services.capture.picture import detector_input, picture_of
+from services.capture.picture import picture_of
 from services.common.detector import FaceDetector
 from services.common.errors import StartError
 from tests.bench import timecode
@@ -26,7 +27,7 @@ def test_the_face_is_there_from_its_picture_on(appearing: Path) -> None:
     detector = FaceDetector(640, 384)
     with av.open(str(appearing)) as container:
         faces = [
-            len(detector.detect(detector_input(picture_of(frame, 0), 640, 384)[0]))
+            len(detector.detect(fitted(picture_of(frame, 0), 640, 384).bgr))
             for number, frame in enumerate(container.decode(video=0))
             if number in (0, APPEARS_AT - 1, APPEARS_AT, APPEARS_AT + FPS)
         ]

@@ -10,8 +10,8 @@ import pytest
 import simplejpeg
 from numpy.typing import NDArray
 
+from services.capture.fitting import fitted
 from services.capture.picture import (
-    detector_input,
     face_apart,
     face_crop,
     face_luma,
@@ -65,7 +65,7 @@ def test_colours_are_right_whatever_the_camera_sends(
     crop = face_crop(picture, LANDMARKS, 160)
     assert _error(crop, align(rgb, LANDMARKS, 160)) < 1.5
     assert _error(simplejpeg.decode_jpeg(to_jpeg(picture, 95)), rgb) < 1.5
-    canvas, _ = detector_input(picture, 512, 384)
+    canvas = fitted(picture, 512, 384).bgr
     assert _error(canvas[:, :, ::-1], rgb) < 5.0  # the detector may see BT.709 as BT.601
 
 
@@ -74,10 +74,10 @@ def test_everything_comes_out_upright(rgb: Picture, rotate: Rotation) -> None:
     lying = np.ascontiguousarray(np.rot90(rgb, rotate // 90))  # counter-clockwise
     picture = picture_of(_frame(lying, "yuv420p", "ITU601", "MPEG"), rotate)
     assert (picture.width, picture.height) == (512, 384)
-    canvas, scale = detector_input(picture, 256, 192)
-    assert scale == (2.0, 2.0)
+    seen = fitted(picture, 256, 192)
+    assert (seen.scale.tolist(), seen.origin.tolist()) == ([2, 2], [0, 0])
     small = cv2.resize(rgb, (256, 192), interpolation=cv2.INTER_AREA)
-    assert np.abs(canvas[:, :, ::-1].astype(float) - small).mean() < 3.0
+    assert np.abs(seen.bgr[:, :, ::-1].astype(float) - small).mean() < 3.0
     jpeg = simplejpeg.decode_jpeg(to_jpeg(picture, 95))
     assert np.abs(jpeg.astype(float) - rgb).mean() < 3.0
     crop = face_crop(picture, LANDMARKS, 160)
@@ -88,20 +88,12 @@ def test_everything_comes_out_upright(rgb: Picture, rotate: Rotation) -> None:
     assert abs(float(luma.mean()) - (16 + float(grey.mean()) * 219 / 255)) < 1.0
 
 
-def test_a_picture_of_another_shape_is_padded_not_bent(rgb: Picture) -> None:
-    picture = picture_of(_frame(rgb[:, :200], "yuv420p", "ITU601", "MPEG"), 0)
-    canvas, (scale_x, scale_y) = detector_input(picture, 640, 384)
-    assert scale_x == pytest.approx(scale_y, rel=0.02)
-    assert canvas[:, 210:].max() == 0
-    assert canvas[:, :190].max() > 100
-
-
 def test_odd_sizes_are_no_trouble(rgb: Picture) -> None:
     picture = picture_of(_frame(rgb[:301, :333], "yuv420p", "ITU601", "MPEG"), 90)
     assert (picture.width, picture.height) == (301, 333)
     assert simplejpeg.decode_jpeg(to_jpeg(picture, 80)).shape == (333, 301, 3)
     assert face_crop(picture, LANDMARKS, 160).shape == (160, 160, 3)
-    detector_input(picture, 384, 640)
+    assert fitted(picture, 384, 640).bgr.shape == (640, 384, 3)
 
 
 @pytest.mark.parametrize("rotate", get_args(Rotation))
