@@ -117,7 +117,8 @@ def _refusal(scope: Scope, account: Account | None) -> Response | None:
         # FFmpeg sends the token of a URL only where Basic is asked for. A browser would ask for a
         # password: it is led to the page that does, and the API does not ask for Basic.
         is_player = path.startswith(_PLAYERS_FOLDER)
-        if path == "/" or (is_player and "text/html" in Headers(scope=scope).get("accept", "")):
+        accepted = Headers(scope=scope).get("accept", "")
+        if path == "/" or (is_player and "application/xhtml+xml" in accepted):
             return RedirectResponse("/login", 303)
         scheme = 'Basic realm="facestream"' if is_player else "Bearer"
         return JSONResponse(

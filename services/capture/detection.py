@@ -53,7 +53,7 @@ class DetectorThread:
 
     def start(self) -> None:
         """Begin to work."""
-        self._detector_for(16, 9)  # a file that is missing should be noticed at the start
+        self._detector_for(1280, 720)  # a file that is missing should be noticed at the start
         self._thread.start()
 
     def announce(self, reader: CameraReader) -> None:
@@ -146,7 +146,8 @@ class DetectorThread:
         sides = (self._settings.detect_width_px, self._settings.detect_height_px)
         longer, shorter = max(sides), min(sides)
         size = detector_size(width, height, longer, shorter)
-        if (*size, min_score) not in self._detectors and len(self._detectors) >= MOST_SHAPES:
+        shapes = {key[:2] for key in self._detectors}
+        if size not in shapes and len(shapes) >= MOST_SHAPES:
             size = (longer, shorter) if width >= height else (shorter, longer)
         key = (*size, min_score)
         if key not in self._detectors:

@@ -46,10 +46,13 @@ class KeptCameras:
         wanted = {name: camera for name, camera in kept.items() if name not in given_then}
         renamed = {camera.url for camera in wanted.values()}
         for name, camera in self._given.items():
-            if name in kept and given_then.get(name) == camera:
+            then = given_then.get(name)
+            if then == camera and name in kept:
                 wanted[name] = kept[name]
-            elif given_then.get(name) != camera or camera.url not in renamed:
+            elif then != camera or camera.url not in renamed:
                 wanted[name] = camera
+                if then is not None and name not in kept:  # renamed then, and given otherwise now
+                    wanted = {n: c for n, c in wanted.items() if n == name or c.url != then.url}
         return wanted
 
     def keep(self, cameras: Mapping[str, Camera]) -> None:

@@ -30,10 +30,12 @@ def held(folder: Path) -> Iterator[bool]:
     except (ImportError, OSError):
         yield True
         return
+    is_alone = True
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # let go when this process ends
+        except BlockingIOError:
+            is_alone = False
         except OSError:
-            yield False
-        else:
-            yield True
+            pass  # a file system without locks
+        yield is_alone

@@ -31,6 +31,7 @@ from services.stack.settings import EMBEDDED, StackSettings
 ROOT = Path(__file__).resolve().parents[2]
 PROBE_TIMEOUT_S = 2.0
 DEMO_NAME = "demo"
+KEPT_CAMERAS_ENV = "FACESTREAM_CAPTURE_KEPT_CAMERAS_FILE"
 CAMERAS_NAME = "cameras.json"
 COUNTS_NAME = "counts.sqlite3"
 DEMO_COUNTS_NAME = "demo-counts.sqlite3"  # drawn people stand in nobody's real counts
@@ -122,7 +123,7 @@ def plan(
     if cameras_file is not None:
         capture["FACESTREAM_CAPTURE_CAMERAS_FILE"] = str(cameras_file.resolve())
     if keeps_cameras and CaptureSettings.load(config_file=config_file).kept_cameras_file is None:
-        capture["FACESTREAM_CAPTURE_KEPT_CAMERAS_FILE"] = str(data_folder() / CAMERAS_NAME)
+        capture[KEPT_CAMERAS_ENV] = str(data_folder() / CAMERAS_NAME)
     worker = common | {"FACESTREAM_WORKER_MODEL_SERVER": model_server}
     annotator = common | door.environment
     if AnnotatorSettings.load(config_file=config_file).counts_file is None:

@@ -24,7 +24,7 @@ from services.stack.broker import private_folder
 from services.stack.data import data_folder, held
 from services.stack.front_door import FrontDoor, front_door
 from services.stack.news import News
-from services.stack.parts import Answer, Part, plan
+from services.stack.parts import KEPT_CAMERAS_ENV, Answer, Part, plan
 from services.stack.processes import PartProcess
 from services.stack.settings import StackSettings
 from services.stack.supervisor import PartState, Step, how_it_ended
@@ -90,7 +90,7 @@ def serve(
             cameras_file=cameras_file,
             keeps_cameras=is_alone,
         )
-        if not is_alone:
+        if not is_alone and not any(KEPT_CAMERAS_ENV in part.environment for part in parts):
             say("another one runs for this user: cameras that are added here are not kept")
         if door.link:
             terminal.show_link(f"whoever has this link may look and change cameras: {door.link}")

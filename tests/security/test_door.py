@@ -57,7 +57,7 @@ def test_nobody_sees_anything_but_health_and_the_login(locked: Locked) -> None:
     for method, path in CHANGES:
         assert nobody.request(method, path, json=CAMERA).status_code == 401
     for path in ("/", "/cameras/door/stream.mjpg"):  # a browser is not to ask for a password
-        page = nobody.get(path, headers={"Accept": "text/html,*/*;q=0.8"})
+        page = nobody.get(path, headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
         assert (page.status_code, page.headers["location"]) == (303, "/login")
     for path in ("/livez", "/readyz", "/login", "/static/login.js"):
         assert nobody.get(path).status_code == 200, path

@@ -83,6 +83,8 @@ def test_a_given_camera_keeps_its_new_name(tmp_path: Path) -> None:
     front = DOOR.model_copy(update={"name": "front"})
     kept_then(file, [DOOR], front)
     assert wanted(file, DOOR) == {"front": front}
+    turned = DOOR.model_copy(update={"rotate": 90})
+    assert wanted(file, turned) == {"door": turned}, "not read twice"
 
 
 def test_a_camera_of_the_page_that_is_given_otherwise_is_as_it_is_given(tmp_path: Path) -> None:
