@@ -50,6 +50,7 @@ def check_held_out(config: TrainConfig, weights: str | Path | None, *, has_teach
 
 def _version(weights: str | Path | None) -> Mapping[str, Any] | None:
     """What the version to go on from tells of itself; None where the run goes on from none."""
-    if weights is None or str(weights) == "imagenet" or Path(weights).is_file():
+    if weights is None:
         return None
-    return info_of(Path(weights))  # one that is not here any more tells nothing: see above
+    folder = Path(weights)  # one that is here no more tells nothing, but was a version by its name
+    return info_of(folder) if folder.is_dir() or folder.name.isdigit() else None

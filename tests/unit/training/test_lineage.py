@@ -55,3 +55,9 @@ def test_no_more_is_held_out_than_a_teacher_was_kept_from() -> None:
     check_held_out(_config(share=0.3), None, has_teacher=False)
     with pytest.raises(SettingsError, match=r"has held out 0\.05"):
         check_held_out(_config(share=0.3), None, has_teacher=True)
+
+
+def test_a_version_that_is_here_no_more_is_still_one(tmp_path: Path) -> None:
+    assert learnt_folds(_config("9"), tmp_path / "8") == [1, 2, 3, 4, 5, 6, 7, 8, 9]
+    assert learnt_folds(_config("9"), tmp_path / "missing.weights.h5") == [9]
+    assert learnt_folds(_config("9"), "imagenet") == [9]
