@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.capture.picture import LIMITED, NEUTRAL, TURNS, Picture, Plane
+from services.common.detector import STEP_PX
 
-STEP_PX = 32  # the detector's coarsest stride
 _MAX_CUT = 1.025  # what may be left out of a side, half of it at either end: 1.25 %
 _MAX_ENLARGEMENT = 2.0  # of a small picture
 

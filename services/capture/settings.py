@@ -11,7 +11,7 @@ from services.common.privacy import Privacy
 from services.common.settings import CommonSettings
 from services.common.streams import CROP_PX, DEFAULT_SHARDS, MAX_CAMERAS
 
-_DETECTOR_STEP_PX = 32  # the detector's coarsest stride
+_DETECTOR_STEP_PX = 32  # the detector's STEP_PX, which is not loaded for the sake of settings
 
 
 class CaptureSettings(CommonSettings):

@@ -9,7 +9,6 @@ A file is paced by its own time stamps and looped, so that it behaves like a cam
 
 from __future__ import annotations
 
-import socket
 import sys
 import threading
 import time
@@ -26,15 +25,14 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from services.capture.lag import Lag
+from services.capture.unopened import DEFAULT_PORTS, VAGUE, plain, why_not_opened
 from services.common.cameras import Camera
 from services.common.errors import AddressError, CameraError
 from services.common.messages import MAX_SIDE_PX, now_us
 from services.common.reach import Reach
-from services.common.redaction import redact
 
 MAX_PIXELS = 4096 * 4096  # of a picture; the decoder refuses a larger one before it takes memory
 
-_DEFAULT_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
 # What the stream is, its first key frame tells the decoder. FFmpeg must not study it before: it
 # would do so for a second, and with `nobuffer` even throw the first key frame away.
 _NO_ANALYSIS = {"analyzeduration": "1", "fpsprobesize": "0"}
@@ -45,10 +43,7 @@ _UDP_REORDER_US = 100_000
 _FALLBACK_FPS = 25.0
 _LATE_FILE_S = 1.0  # a file this far behind is not hurried up but starts its clock again
 _CORRUPT_PAUSE_S = 0.01  # a source that gives nothing but errors gives them without waiting
-_DIAGNOSE_S = 2.0
 _MOST_ADDRESSES = 4  # of a name that are tried
-_NEARLY = 0.9
-_VAGUE = "Input/output error"  # what FFmpeg says of anything
 _DEVICE_FORMATS = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}
 # FFmpeg's formats that are a picture in themselves: none that names further places to read from.
 _STREAM_FORMATS = "mpjpeg,mjpeg,jpeg_pipe,mpegts,flv,mov,matroska,webm,h264,hevc"
@@ -137,7 +132,7 @@ def _opened_at(
     except (OSError, ValueError, av.FFmpegError) as error:
         waited_s = time.monotonic() - began
         raise CameraError(
-            _why_not_opened(camera, address, error, waited_s, open_timeout_s)
+            why_not_opened(camera, address, error, waited_s, open_timeout_s)
         ) from None
 
 
@@ -146,7 +141,7 @@ def _judged_addresses(camera: Camera, reach: Reach) -> Sequence[str | None]:
     if reach.is_everywhere or camera.is_local:
         return (None,)
     parts = urlsplit(camera.url.get_secret_value())
-    port = parts.port or _DEFAULT_PORTS[parts.scheme]
+    port = parts.port or DEFAULT_PORTS[parts.scheme]
     try:
         return reach.addresses_of(str(parts.hostname), port)[:_MOST_ADDRESSES]
     except AddressError as error:
@@ -269,7 +264,7 @@ def _decoded(
         except (av.error.ExitError, av.error.TimeoutError):
             raise CameraError(f"nothing came for {read_timeout_s:g} s") from None
         except (OSError, av.FFmpegError) as error:
-            detail = "" if _plain(error) == _VAGUE else f": {_plain(error)}"
+            detail = "" if plain(error) == VAGUE else f": {plain(error)}"
             raise CameraError(f"the connection broke off{detail}") from None
         if packet.stream.index != stream.index:  # `stream_index` of the last ones is always 0
             _check_decodes(last_good, read_timeout_s)
@@ -330,76 +325,3 @@ def _paced(
     if not shown:
         raise CameraError("the file holds no picture that can be decoded")
     stop.wait(step_s)
-
-
-def _why_not_opened(
-    camera: Camera, address: str | None, error: Exception, waited_s: float, open_timeout_s: float
-) -> str:
-    parts = urlsplit(camera.url.get_secret_value())
-    if camera.is_local:
-        return _why_not_opened_here(parts.path, error)
-    port = parts.port or _DEFAULT_PORTS[parts.scheme]
-    place = f"{parts.hostname}:{port}"
-    answer = _what_it_answered(camera, error)
-    if answer:
-        return f"{place} {answer}"
-    unreachable = _why_unreachable(address or str(parts.hostname), port)
-    if unreachable:
-        return f"{place}: {unreachable}"
-    # FFmpeg reports its own time-out as bad data, as often as not.
-    if waited_s >= open_timeout_s * _NEARLY or isinstance(
-        error, av.error.ExitError | av.error.TimeoutError
-    ):
-        return f"{place} accepts the connection but says nothing for {open_timeout_s:g} s"
-    if isinstance(error, av.error.InvalidDataError) or _plain(error) == _VAGUE:
-        return f"what {place} sends is not a video: check port and path of the URL"
-    return f"{place}: {_plain(error)}"
-
-
-def _what_it_answered(camera: Camera, error: Exception) -> str:
-    """The refusal that a server sent, in words; empty if it sent none."""
-    parts = urlsplit(camera.url.get_secret_value())
-    match error:
-        case av.error.HTTPUnauthorizedError():
-            given = "wrong user or password" if parts.username else "it wants a user and password"
-            return f"refuses: {given}"
-        case av.error.HTTPForbiddenError():
-            return "refuses: not allowed for this user"
-        case av.error.HTTPNotFoundError():
-            return f"has nothing at {redact(parts.path) or '/'}: check the path of the URL"
-        case av.error.HTTPError() | av.error.HTTPClientError() | av.error.HTTPServerError():
-            return f"answers with an error: {_plain(error)}"
-        case av.error.ConnectionRefusedError():
-            return "refuses the connection: is the camera's server running?"
-    if _plain(error) == "Protocol not supported":
-        other = "tcp" if camera.transport == "udp" else "udp"
-        return f"does not send over {camera.transport}: try transport {other}"
-    return ""
-
-
-def _why_unreachable(host: str, port: int) -> str:
-    """Why the host cannot be reached; empty if it can."""
-    try:
-        socket.create_connection((host, port), timeout=_DIAGNOSE_S).close()
-    except socket.gaierror:
-        return "no such host: check the name"
-    except TimeoutError:
-        return "no answer: is it on, and on this network?"
-    except OSError as error:
-        return (error.strerror or str(error)).lower()
-    return ""
-
-
-def _why_not_opened_here(path: str, error: Exception) -> str:
-    if isinstance(error, FileNotFoundError):
-        return f"{path} does not exist"
-    if isinstance(error, PermissionError):
-        return f"{path} may not be read by this user"
-    if isinstance(error, av.error.InvalidDataError):
-        return f"{path} is not a video"
-    return f"{path}: {_plain(error)}"
-
-
-def _plain(error: Exception) -> str:
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return redact(" ".join(str(text).split()))

@@ -24,6 +24,7 @@ MODEL_PATH = (
     / "face_detector"
     / "face_detection_yunet_2023mar.onnx"
 )
+STEP_PX = STRIDES[-1]  # the sides of its input are multiples of the coarsest stride
 _MAX_CANDIDATES = 400  # bounds the cost of non-maximum suppression on a noisy picture
 
 
@@ -83,8 +84,10 @@ class FaceDetector:
         nms_iou: float = 0.3,
         model_path: Path = MODEL_PATH,
     ) -> None:
-        if width % 32 or height % 32:
-            raise ValueError(f"detector size {width}x{height}: both sides must be multiples of 32")
+        if width % STEP_PX or height % STEP_PX:
+            raise ValueError(
+                f"detector size {width}x{height}: both sides must be multiples of {STEP_PX}"
+            )
         self.width, self.height = width, height
         self._min_score, self._nms_iou = min_score, nms_iou
         self._request = compiled_yunet(model_path, width, height).create_infer_request()

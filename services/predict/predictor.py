@@ -19,12 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.common.alignment import align
-from services.common.detector import FaceDetector, Faces
+from services.common.detector import STEP_PX, FaceDetector, Faces
 from services.common.errors import PictureError
 from services.common.estimates import central_interval
 from services.common.savedmodel import MODELS_DIR, ExportedModel, newest_version
 
-_STEP_PX = 32  # the detector's sides are multiples of it
 _MAX_DETECTORS = 12  # compiled ones kept, by the shape of the picture
 _TWO_LOOKS_FROM_PX = 400  # smaller pictures cost little anyway
 # A first look is enough where it finds a face and nothing that might be one: what is there scores
@@ -177,7 +176,7 @@ class Predictor:
 
     def _detector(self, width: int, height: int, min_score: float) -> FaceDetector:
         """A detector that holds a picture of this size; those last used are kept."""
-        width, height = (-(-max(1, side) // _STEP_PX) * _STEP_PX for side in (width, height))
+        width, height = (-(-max(1, side) // STEP_PX) * STEP_PX for side in (width, height))
         key = (width, height, min_score)
         if key not in self._detectors:
             self._detectors[key] = FaceDetector(width, height, min_score=min_score)

@@ -11,7 +11,7 @@ import numpy as np
 PAGE_PATH = "/phone"
 PICTURE_PATH = "/api/phone/picture"
 _QUIET_MODULES = 4  # ISO/IEC 18004: light modules around the code
-# The page says the same: static/dialogs.js, static/phone.js.
+# The pages say the same: static/needs-https.js.
 _START_ANEW = (
     "Stop facestream (Ctrl-C), start it with “make demo PHONE=1” "
     "(or “facestream up --host 0.0.0.0 --https”) and open the link it prints."

@@ -2,12 +2,11 @@
 // questions: a new name, and whether to remove.
 
 import { call, cameraPath } from "./api.js";
+import { NEEDS_HTTPS } from "./needs-https.js";
 
 // Whoever reaches this page could otherwise look at that computer's files and out of its webcam.
 const LOCAL = "On this page file:// and device:// work only if facestream runs with FACESTREAM_CAPTURE_ALLOW_LOCAL=true.";
 
-// The same as in phone.js.
-const NEEDS_HTTPS = "A phone only gives its camera to an https page. Stop facestream (Ctrl-C), start it with “make demo PHONE=1” (or “facestream up --host 0.0.0.0 --https”) and open the link it prints.";
 const BY_HTTPS = location.protocol === "https:";
 
 const APPS = [

@@ -4,6 +4,7 @@
 // be able to read it: nothing newer than `?.` and `??` (Chrome 80, Firefox 74, Safari 13.1).
 
 import { patience } from "./patience.js";
+import { NEEDS_HTTPS } from "./needs-https.js";
 
 const MAX_SIDE_PX = 1280; // what finds faces; more costs the network and finds them further off
 const JPEG_QUALITY = 0.75;
@@ -42,9 +43,6 @@ function tell(level, what, why = "") {
   if ($("phone-what").textContent !== what) $("phone-what").textContent = what;
   $("phone-why").textContent = why;
 }
-
-// The same as in dialogs.js.
-const NEEDS_HTTPS = "A phone only gives its camera to an https page. Stop facestream (Ctrl-C), start it with “make demo PHONE=1” (or “facestream up --host 0.0.0.0 --https”) and open the link it prints.";
 
 // Why there is no camera, in words, by what the browser calls it.
 const NO_CAMERA = {

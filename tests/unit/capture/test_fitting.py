@@ -12,9 +12,10 @@ import pytest
 import simplejpeg
 from numpy.typing import NDArray
 
-from services.capture.fitting import STEP_PX, detector_size, fitted
+from services.capture.fitting import detector_size, fitted
 from services.capture.picture import picture_of
 from services.common.cameras import Rotation
+from services.common.detector import STEP_PX
 
 SAMPLE = Path(__file__).parents[3] / "samples" / "astronaut.jpg"
 Rgb = NDArray[np.uint8]

@@ -94,34 +94,36 @@ def test_a_blank_in_a_cameras_url_does_not_part_it(settings: StackSettings, tmp_
     ]
 
 
-def test_counts_are_kept_in_the_users_data_folder_unless_told_otherwise(
-    settings: StackSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("name", "setting", "file", "demo_file"),
+    [
+        ("annotator", "counts_file", "counts.sqlite3", "demo-counts.sqlite3"),
+        ("capture", "kept_cameras_file", "cameras.json", "cameras.json"),
+    ],
+)
+def test_what_lasts_is_kept_in_the_users_data_folder_unless_told_otherwise(
+    name: str,
+    setting: str,
+    file: str,
+    demo_file: str,
+    settings: StackSettings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    variable = "FACESTREAM_ANNOTATOR_COUNTS_FILE"
+    variable = f"FACESTREAM_{name}_{setting}".upper()
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
-    kept = planned(settings, tmp_path)["annotator"].environment[variable]
-    assert kept == str(tmp_path / "facestream" / "counts.sqlite3")
-    demo = planned(settings, tmp_path, demo=True)["annotator"].environment[variable]
-    assert demo == str(tmp_path / "facestream" / "demo-counts.sqlite3")
+    kept = planned(settings, tmp_path)[name].environment[variable]
+    assert kept == str(tmp_path / "facestream" / file)
+    demo = planned(settings, tmp_path, demo=True)[name].environment[variable]
+    assert demo == str(tmp_path / "facestream" / demo_file)
     config = tmp_path / "config.yaml"
-    config.write_text("annotator: {counts_file: /srv/counts.sqlite3}")
+    config.write_text(f"{name}: {{{setting}: /srv/{file}}}")
     parts_ = plan(settings, [CAMERA], tmp_path, OPEN, demo=False, config_file=config)
-    (annotator,) = [part for part in parts_ if part.name == "annotator"]
-    assert variable not in annotator.environment
-    monkeypatch.setenv(variable, "/mnt/counts.sqlite3")
-    kept = planned(settings, tmp_path)["annotator"].environment[variable]
-    assert kept == "/mnt/counts.sqlite3"
-
-
-def test_cameras_of_the_page_are_kept_in_the_users_data_folder_unless_told_otherwise(
-    settings: StackSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    variable = "FACESTREAM_CAPTURE_KEPT_CAMERAS_FILE"
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
-    kept = planned(settings, tmp_path)["capture"].environment[variable]
-    assert kept == str(tmp_path / "facestream" / "cameras.json")
-    monkeypatch.setenv(variable, "/srv/cameras.json")
-    assert planned(settings, tmp_path)["capture"].environment[variable] == "/srv/cameras.json"
+    (part,) = [part for part in parts_ if part.name == name]
+    assert variable not in part.environment
+    monkeypatch.setenv(variable, f"/mnt/{file}")
+    kept = planned(settings, tmp_path)[name].environment[variable]
+    assert kept == f"/mnt/{file}"
 
 
 def test_a_file_of_cameras_is_captures_to_read(
