@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from services.common.errors import FacestreamError, SettingsError
+from services.common.paths import CHECKOUT
 
 if TYPE_CHECKING:
     from services.common.cameras import Camera
@@ -37,7 +38,6 @@ _SETTINGS = {
     "model-server": "ModelServerSettings",
 }
 
-_CHECKOUT = Path(__file__).resolve().parents[1]
 _OWN_COMMANDS = ("up", "demo-camera", "password", "predict", *_SERVICES)
 
 Run = Callable[[argparse.Namespace], int]
@@ -296,10 +296,10 @@ def _add_training(commands: Commands[_Parser], asked: str) -> None:
 
 def _add_bench(commands: Commands[_Parser], asked: str) -> None:
     """Only where this is a checkout; the installed command finds no folder `tests` by itself."""
-    if asked in _OWN_COMMANDS or not (_CHECKOUT / "tests" / "bench" / "cli.py").is_file():
+    if asked in _OWN_COMMANDS or not (CHECKOUT / "tests" / "bench" / "cli.py").is_file():
         return
-    if str(_CHECKOUT) not in sys.path:
-        sys.path.insert(0, str(_CHECKOUT))  # before any other package of the name `tests`
+    if str(CHECKOUT) not in sys.path:
+        sys.path.insert(0, str(CHECKOUT))  # before any other package of the name `tests`
     _add_commands_of("tests.bench.cli", commands)
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from services.common.errors import DataError, ModelError
+from services.common.paths import CHECKOUT
 
 FILE = "record.json"
 CONFIG_FILE = "config.json"
@@ -25,8 +26,7 @@ _PACKAGES = ("tensorflow", "keras", "numpy", "opencv-python-headless", "openvino
 
 def git_commit() -> str:
     """The commit of this code, with `-dirty` where files differ from it; `unknown` outside git."""
-    root = Path(__file__).resolve().parents[1]
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40"]
+    command = ["git", "-C", str(CHECKOUT), "describe", "--always", "--dirty", "--abbrev=40"]
     command += ["--exclude", "*"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)  # noqa: S603

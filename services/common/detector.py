@@ -16,14 +16,9 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
+from services.common.paths import FACE_DETECTOR_FILE
 from services.common.yunet import STRIDES, compiled_yunet
 
-MODEL_PATH = (
-    Path(__file__).resolve().parents[2]
-    / "models"
-    / "face_detector"
-    / "face_detection_yunet_2023mar.onnx"
-)
 STEP_PX = STRIDES[-1]  # the sides of its input are multiples of the coarsest stride
 _MAX_CANDIDATES = 400  # bounds the cost of non-maximum suppression on a noisy picture
 
@@ -82,7 +77,7 @@ class FaceDetector:
         *,
         min_score: float = 0.6,
         nms_iou: float = 0.3,
-        model_path: Path = MODEL_PATH,
+        model_path: Path = FACE_DETECTOR_FILE,
     ) -> None:
         if width % STEP_PX or height % STEP_PX:
             raise ValueError(

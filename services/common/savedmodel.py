@@ -15,7 +15,6 @@ import openvino as ov
 from numpy.typing import NDArray
 
 from services.common.errors import ModelError
-from services.common.models import MODELS_DIR as MODELS_DIR
 from services.common.models import SAVED_MODEL, versions_of
 from services.common.precision import precision_hint
 

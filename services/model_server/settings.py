@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from services.common.models import MODELS_DIR
+from services.common.paths import MODELS_DIR
 from services.common.settings import CommonSettings
 
 

@@ -53,7 +53,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:  # type: ignore[
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from services.common.savedmodel import MODELS_DIR
+    from services.common.paths import MODELS_DIR
     from services.predict import inputs, output
     from services.predict.predictor import Predictor
 

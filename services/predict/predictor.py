@@ -22,7 +22,8 @@ from services.common.alignment import align
 from services.common.detector import STEP_PX, FaceDetector, Faces
 from services.common.errors import PictureError
 from services.common.estimates import central_interval
-from services.common.savedmodel import MODELS_DIR, ExportedModel, newest_version
+from services.common.paths import MODELS_DIR
+from services.common.savedmodel import ExportedModel, newest_version
 
 _MAX_DETECTORS = 12  # compiled ones kept, by the shape of the picture
 _TWO_LOOKS_FROM_PX = 400  # smaller pictures cost little anyway

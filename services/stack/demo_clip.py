@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.common.errors import PictureError, StartError
+from services.common.paths import SAMPLES_DIR
 
-SAMPLES = Path(__file__).resolve().parents[2] / "samples"
 WIDTH, HEIGHT, FPS = 1280, 720, 15
 LENGTH_S = 24.0
 
@@ -104,7 +104,7 @@ def hand_shake(at_s: float) -> tuple[float, float]:
     return x, y
 
 
-def clip_path(cache: Path, samples: Path = SAMPLES) -> Path:
+def clip_path(cache: Path, samples: Path = SAMPLES_DIR) -> Path:
     """Where the clip of these samples and this script is kept."""
     digest = hashlib.sha256(repr((_RECIPE, WIDTH, HEIGHT, FPS, LENGTH_S)).encode())
     for visit in SCRIPT:
@@ -114,7 +114,9 @@ def clip_path(cache: Path, samples: Path = SAMPLES) -> Path:
     return cache / f"demo-{digest.hexdigest()[:12]}.mp4"
 
 
-def ensure_clip(cache: Path, progress: Callable[[float], None], samples: Path = SAMPLES) -> Path:
+def ensure_clip(
+    cache: Path, progress: Callable[[float], None], samples: Path = SAMPLES_DIR
+) -> Path:
     """The clip's file, rendered on first use.
 
     Args:
@@ -145,7 +147,7 @@ def ensure_clip(cache: Path, progress: Callable[[float], None], samples: Path = 
 def render(
     path: Path,
     progress: Callable[[float], None],
-    samples: Path = SAMPLES,
+    samples: Path = SAMPLES_DIR,
     script: Sequence[Appearance] = SCRIPT,
     length_s: float | None = None,
     fps: int = FPS,

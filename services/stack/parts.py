@@ -20,6 +20,7 @@ from services.annotator.settings import AnnotatorSettings
 from services.capture.settings import CaptureSettings
 from services.common.cameras import Camera, unique
 from services.common.errors import StartError
+from services.common.paths import SOURCE_ROOT
 from services.common.settings import CAMERAS_ENV, CONFIG_ENV
 from services.model_server.settings import ModelServerSettings
 from services.stack import broker
@@ -28,7 +29,6 @@ from services.stack.data import data_folder
 from services.stack.front_door import FrontDoor
 from services.stack.settings import EMBEDDED, StackSettings
 
-ROOT = Path(__file__).resolve().parents[2]
 PROBE_TIMEOUT_S = 2.0
 DEMO_NAME = "demo"
 KEPT_CAMERAS_ENV = "FACESTREAM_CAPTURE_KEPT_CAMERAS_FILE"
@@ -142,7 +142,9 @@ def _environment(settings: StackSettings, config_file: Path | None) -> dict[str,
     common = dict(os.environ) | {
         "FACESTREAM_BROKER": settings.broker.get_secret_value(),
         "FACESTREAM_LOG_LEVEL": settings.log_level,
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+        "PYTHONPATH": os.pathsep.join(
+            filter(None, [str(SOURCE_ROOT), os.environ.get("PYTHONPATH")])
+        ),
         "PYTHONUNBUFFERED": "1",
     }
     common.pop(CAMERAS_ENV, None)

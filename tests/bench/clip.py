@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.common.errors import PictureError
-from services.stack.demo_clip import SAMPLES
+from services.common.paths import SAMPLES_DIR
 from tests.bench import timecode
 
 FPS = 15
@@ -28,7 +28,7 @@ _SCENE_PX = (720, 1280)
 _SCENE_S = 6
 _WALL_BGR = (168, 176, 180)
 _SENSOR_NOISE = 1.5  # grey levels, standard deviation
-_FACE = SAMPLES / "grace_hopper.jpg"
+_FACE = SAMPLES_DIR / "grace_hopper.jpg"
 
 Picture = NDArray[np.uint8]
 

@@ -36,9 +36,10 @@ from services.capture.reader import CapturedFrame
 from services.capture.settings import CaptureSettings
 from services.common.detector import FaceDetector
 from services.common.messages import Result, pack_distribution
+from services.common.paths import MODELS_DIR, SAMPLES_DIR
 from services.common.places import Line
-from services.common.savedmodel import MODELS_DIR, ExportedModel, newest_version
-from services.stack.demo_clip import SAMPLES, Appearance, render
+from services.common.savedmodel import ExportedModel, newest_version
+from services.stack.demo_clip import Appearance, render
 from tests.bench.report import machine
 
 CLIP_S = 60.0
@@ -225,7 +226,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for seed in arguments.seeds:
             script, clip = choreography(seed), Path(folder) / f"{seed}.mp4"
-            render(clip, lambda share: None, SAMPLES, script, CLIP_S, FPS)
+            render(clip, lambda share: None, SAMPLES_DIR, script, CLIP_S, FPS)
             scores.append(score(seed, script, count(clip, _visit_rule())))
             print(scores[-1], flush=True)
     record = {

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from services.common.errors import StartError
-from services.common.savedmodel import MODELS_DIR, newest_version
+from services.common.paths import MODELS_DIR
+from services.common.savedmodel import newest_version
 from services.stack.demo_camera import cache_folder
 from services.stack.demo_clip import ensure_clip
 from tests.bench.camera_bank import CameraBank

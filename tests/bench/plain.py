@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import openvino as ov
 
-from services.common.detector import MODEL_PATH
+from services.common.paths import FACE_DETECTOR_FILE
 
 _SIZE_PX = 224
 
@@ -42,7 +42,9 @@ def main() -> None:
         if not good:
             break
         if detector is None:
-            detector = cv2.FaceDetectorYN.create(str(MODEL_PATH), "", picture.shape[1::-1], 0.6)
+            detector = cv2.FaceDetectorYN.create(
+                str(FACE_DETECTOR_FILE), "", picture.shape[1::-1], 0.6
+            )
             started, cpu = time.monotonic(), time.process_time()
         _, found = detector.detect(picture)
         for face in found if found is not None else ():

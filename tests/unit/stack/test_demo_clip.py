@@ -11,6 +11,7 @@ import pytest
 
 from services.common.detector import FaceDetector
 from services.common.errors import PictureError, StartError
+from services.common.paths import SAMPLES_DIR
 from services.stack import demo_clip
 from services.stack.demo_clip import FPS, HEIGHT, LENGTH_S, SCRIPT, WIDTH, Appearance
 
@@ -76,7 +77,7 @@ def test_the_clip_ends_as_it_begins_without_anybody() -> None:
 
 
 def test_all_four_faces_are_found_when_all_are_there() -> None:
-    picture = demo_clip._Scene(demo_clip.SAMPLES).draw(19.5)
+    picture = demo_clip._Scene(SAMPLES_DIR).draw(19.5)
     small = np.zeros((384, 640, 3), np.uint8)
     small[:360] = cv2.resize(picture, (640, 360), interpolation=cv2.INTER_AREA)
     faces = FaceDetector().detect(small)
