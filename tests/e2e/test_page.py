@@ -16,14 +16,13 @@ import numpy as np
 import pytest
 import redis
 import simplejpeg
+from facestream.annotator.service import serve
+from facestream.annotator.settings import AnnotatorSettings
+from facestream.common.broker import keys
+from facestream.common.broker.messages import Frame, Result, Track, encode, now_us
+from facestream.common.cameras.registry import Camera, CameraRegistry, CameraStatus
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from pydantic import SecretStr
-
-from services.annotator.service import serve
-from services.annotator.settings import AnnotatorSettings
-from services.common import streams
-from services.common.cameras import Camera, CameraRegistry, CameraStatus
-from services.common.messages import Frame, Result, Track, encode, now_us
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 if CHROMIUM is None:
@@ -110,12 +109,12 @@ class World:
         )
         picture = np.full((240, 320, 3), 40 + seq % 100, np.uint8)
         jpeg = simplejpeg.encode_jpeg(picture, 90, colorsubsampling="420") if watched else None
-        self._redis.xadd(streams.frames_key(name), encode(frame, jpeg), maxlen=8)  # type: ignore[arg-type]
+        self._redis.xadd(keys.frames_key(name), encode(frame, jpeg), maxlen=8)  # type: ignore[arg-type]
         result = Result(
             camera=name, session=1, track=1, captured_us=now_us(), quality=0.8, age=34, age_std=4
         )
         result.female = 0.96
-        self._redis.xadd(streams.results_key(name), encode(result), maxlen=64)  # type: ignore[arg-type]
+        self._redis.xadd(keys.results_key(name), encode(result), maxlen=64)  # type: ignore[arg-type]
 
 
 @pytest.fixture

@@ -15,10 +15,11 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from facestream.common.core.paths import CHECKOUT
 from playwright.sync_api import Page, expect, sync_playwright
 
-from tests.fixtures.stack import ROOT, Stack, running_stack
-from tests.fixtures.waiting import wait_for
+from tests.fixtures.polling import wait_for
+from tests.fixtures.stack import Stack, running_stack
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 if CHROMIUM is None:
@@ -35,7 +36,7 @@ HOST = "facestream.local"  # a name of this machine in its network, so that a ph
 
 def make_clip(path: Path) -> Path:
     """Somebody before a wall who sways a little: what the phone's camera sees."""
-    person = cv2.imread(str(ROOT / "samples" / "obama.jpg"))
+    person = cv2.imread(str(CHECKOUT / "samples" / "obama.jpg"))
     assert person is not None
     person = cv2.resize(person, (round(person.shape[1] * 300 / person.shape[0]), 300))
     with path.open("wb") as file:

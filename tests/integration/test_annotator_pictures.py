@@ -1,4 +1,4 @@
-"""The annotator's pictures: streams, snapshots, and viewers of every kind."""
+"""The annotator's pictures: keys, snapshots, and viewers of every kind."""
 
 from __future__ import annotations
 
@@ -8,15 +8,11 @@ import time
 
 import numpy as np
 import simplejpeg
+from facestream.common.broker import keys
+from facestream.common.broker.messages import Frame, encode, now_us
 
-from services.common import streams
-from services.common.messages import (
-    Frame,
-    encode,
-    now_us,
-)
 from tests.fixtures.annotator import DEADLINE_S, Pipeline, Running, filming, parts
-from tests.fixtures.waiting import wait_for
+from tests.fixtures.polling import wait_for
 
 
 def test_the_stream_shows_annotated_pictures_to_several_viewers(
@@ -63,7 +59,7 @@ def test_a_viewer_that_reads_nothing_does_not_hold_up_the_others(
         while not stop.wait(0.03):
             message = Frame(camera="door", session=1, captured_us=now_us(), width=1280, height=720)
             pipeline.redis.xadd(
-                streams.frames_key("door"),
+                keys.frames_key("door"),
                 encode(message, big),  # type: ignore[arg-type]
                 maxlen=8,
                 approximate=False,

@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from facestream.common.broker import keys
+from facestream.common.broker.connection import BROKER_ERRORS, connect, connect_async
+from facestream.common.cameras.registry import Camera, CameraRegistry
 from pydantic import SecretStr
 
-from services.common import streams
-from services.common.broker import BROKER_ERRORS, connect, connect_async
-from services.common.cameras import Camera, CameraRegistry
 from tests.fixtures.brokers import Server, cluster, watched_master
+from tests.fixtures.polling import wait_for
 from tests.fixtures.stack import running_stack
-from tests.fixtures.waiting import wait_for
 
 SHARDS = 4
 _RESULTS = "facestream_annotator_results_total"
@@ -50,14 +50,14 @@ def test_the_whole_pipeline_runs_on_a_cluster(
         (camera,) = stack.get("/api/cameras")
         assert camera["state"] == "live"
         with connect(SecretStr(cluster_url)) as client:
-            shard = streams.faces_key(streams.shard_of("demo", SHARDS))
+            shard = keys.faces_key(keys.shard_of("demo", SHARDS))
             given = client.xinfo_stream(shard)["entries-added"]
             wait_for(lambda: client.xlen(shard) <= 2, "faces are taken out of their stream")
             assert given >= 5
         assert stack.end() == 0
     assert not [line for line in stack.lines if "CROSSSLOT" in line or "Traceback" in line]
-    keys = [node.client.execute_command("DBSIZE") for node in nodes]
-    assert sum(1 for number in keys if number) >= 2, "the keys are spread over the nodes"
+    sizes = [node.client.execute_command("DBSIZE") for node in nodes]
+    assert sum(1 for number in sizes if number) >= 2, "the keys are spread over the nodes"
 
 
 def test_everything_of_a_camera_can_be_taken_away_in_a_cluster(cluster_url: str) -> None:
@@ -65,9 +65,9 @@ def test_everything_of_a_camera_can_be_taken_away_in_a_cluster(cluster_url: str)
         registry = CameraRegistry(client)
         registry.put(Camera.parse("yard=rtsp://host/live"))
         registry.watch("yard")
-        client.xadd(streams.frames_key("yard"), {"m": "1"})
+        client.xadd(keys.frames_key("yard"), {"m": "1"})
         assert registry.remove("yard")
-        assert not client.exists(streams.frames_key("yard"))
+        assert not client.exists(keys.frames_key("yard"))
         assert registry.watched(["yard", "door"]) == set()
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 import redis
+from facestream.common.broker.connection import BROKER_ERRORS, connect, connect_async
 from pydantic import SecretStr
 
-from services.common.broker import BROKER_ERRORS, connect, connect_async
 from tests.fixtures.certificates import self_signed
 from tests.fixtures.deploy import tool
 

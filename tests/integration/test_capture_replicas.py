@@ -13,14 +13,15 @@ from typing import Any
 
 import pytest
 import redis
+from facestream.common.broker import keys
+from facestream.common.broker.messages import decode_frame
+from facestream.common.cameras.registry import Camera, CameraRegistry
+from facestream.common.core.paths import CHECKOUT
+from facestream.demo.h264_packetizer import Clip
+from facestream.demo.rtsp_server import RtspServer, running
 
-from services.common import streams
-from services.common.cameras import Camera, CameraRegistry
-from services.common.messages import decode_frame
-from services.stack.h264_clip import Clip
-from services.stack.rtsp_server import RtspServer, running
-from tests.fixtures.stack import ROOT, free_port, make_clip
-from tests.fixtures.waiting import wait_for
+from tests.fixtures.polling import wait_for
+from tests.fixtures.stack import free_port, make_clip
 
 NAMES = ("a", "b", "c", "d")
 LEASE_S = 2.0
@@ -34,7 +35,7 @@ class _Cameras:
     def __init__(self, server: RtspServer, url: str) -> None:
         self.client = redis.Redis.from_url(url)
         self._channels = {name: server.channel(name) for name in NAMES}
-        self._last = {streams.frames_key(name): "0" for name in NAMES}
+        self._last = {keys.frames_key(name): "0" for name in NAMES}
         self.sessions: dict[str, list[int]] = {name: [] for name in NAMES}  # in order of arrival
         self.most_readers = 0
 
@@ -53,7 +54,7 @@ class _Cameras:
 
     def held_by(self, replica: _Replica) -> list[str]:
         """The names of the cameras that it holds."""
-        holders: Any = self.client.hgetall(streams.HOLDERS_KEY)
+        holders: Any = self.client.hgetall(keys.HOLDERS_KEY)
         port = f"-{replica.port}"
         return [name.decode() for name, holder in holders.items() if holder.decode().endswith(port)]
 
@@ -88,8 +89,8 @@ class _Replica:
     def __init__(self, broker_url: str) -> None:
         self.port = free_port()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "services", "capture"],
-            cwd=ROOT,
+            [sys.executable, "-m", "facestream", "capture"],
+            cwd=CHECKOUT,
             env=os.environ
             | {
                 "FACESTREAM_BROKER": broker_url,

@@ -16,19 +16,19 @@ import av
 import cv2
 import numpy as np
 import pytest
+from facestream.capture.sources.catch_up import LATE_S, PATIENCE_S
+from facestream.capture.sources.ffmpeg_logging import adopt_ffmpeg_log
+from facestream.capture.sources.ffmpeg_source import SourceFrame, read_frames
+from facestream.common.cameras.registry import Camera
+from facestream.common.core.errors import CameraError
+from facestream.common.security import egress_policy
+from facestream.common.security.egress_policy import EVERYWHERE, Reach
+from facestream.common.security.redaction import LogRedaction
+from facestream.demo.h264_packetizer import Clip
+from facestream.demo.rtsp_server import RtspServer, running
 
-from services.capture.ffmpeg_log import adopt_ffmpeg_log
-from services.capture.lag import LATE_S, PATIENCE_S
-from services.capture.source import SourceFrame, read_frames
-from services.common import reach
-from services.common.cameras import Camera
-from services.common.errors import CameraError
-from services.common.reach import EVERYWHERE, Reach
-from services.common.redaction import LogRedaction
-from services.stack.h264_clip import Clip
-from services.stack.rtsp_server import RtspServer, running
-from tests.fixtures.listener import serving
 from tests.fixtures.stack import make_clip
+from tests.fixtures.tcp_server import serving
 
 FPS = 15
 PASSWORD = "p@ss/wörd"
@@ -422,7 +422,7 @@ def test_a_name_that_leads_elsewhere_later_is_of_no_use(
         connection.sendall(f"HTTP/1.0 {head}\r\n\r\n".encode() + _part(_jpeg(9)) * 3)
         connection.shutdown(socket.SHUT_WR)
 
-    monkeypatch.setattr(reach, "_look_up", lambda host, port: ["127.0.0.1"])
+    monkeypatch.setattr(egress_policy, "_look_up", lambda host, port: ["127.0.0.1"])
     reading.reach = Reach("a camera", this_machine=True)
     with serving(answer) as port:
         reading.frames(f"http://ann:pass@camera.invalid:{port}/video", 1)
@@ -433,7 +433,7 @@ def test_a_name_that_leads_elsewhere_later_is_of_no_use(
 def test_a_name_with_several_addresses_is_read_where_somebody_listens(
     reading: Reading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reach, "_look_up", lambda host, port: ["127.0.0.2", "127.0.0.1"])
+    monkeypatch.setattr(egress_policy, "_look_up", lambda host, port: ["127.0.0.2", "127.0.0.1"])
     reading.reach = Reach("a camera", this_machine=True)
     head = "200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=frame"
     with serving(_http(head, *[_part(_jpeg(9))] * 3)) as port:

@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from facestream.annotator.counting import sqlalchemy_store
+from facestream.common.core.paths import CHECKOUT
 from pydantic import SecretStr
 
-from services.annotator.counting import sql_ledger
 from tests.fixtures.annotator import Pipeline, Running
 from tests.fixtures.databases import Postgres
-from tests.fixtures.waiting import wait_for
+from tests.fixtures.polling import wait_for
 
-ROOT = Path(__file__).parents[2]
 LINE = {"name": "door", "points": [[0.5, 1.0], [0.5, 0.0]]}
 
 
@@ -130,7 +130,7 @@ def test_a_database_that_is_away_is_waited_for(
     broker_url: str, pipeline: Pipeline, database: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At the start, and when it dies later: people are counted all the time, each is kept."""
-    monkeypatch.setattr(sql_ledger, "DEADLINE_S", 1.0)
+    monkeypatch.setattr(sqlalchemy_store, "DEADLINE_S", 1.0)
     refused = "the database does not answer: Connection refused"
     database.stop()
     running = Running(
@@ -189,9 +189,9 @@ def test_a_database_that_is_away_is_waited_for(
 
 def test_the_example_that_reads_results_from_redis(broker_url: str, pipeline: Pipeline) -> None:
     example = subprocess.Popen(
-        [sys.executable, "docs/read_results.py", broker_url, "shop"],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        [sys.executable, "examples/read_results.py", broker_url, "shop"],
+        cwd=CHECKOUT,
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
         stdout=subprocess.PIPE,
         text=True,
     )

@@ -26,8 +26,8 @@ import simplejpeg
 import yaml
 
 from tests.fixtures.deploy import DEPLOY, tool
+from tests.fixtures.polling import wait_for
 from tests.fixtures.stack import Stack, free_port, running_stack
-from tests.fixtures.waiting import wait_for
 
 HEALTH_PORTS = {
     "capture": "FACESTREAM_CAPTURE_HEALTH_PORT",
@@ -76,7 +76,7 @@ def started(*command: str) -> Iterator[subprocess.Popen[bytes]]:
 @contextlib.contextmanager
 def broker(folder: Path) -> Iterator[int]:
     """Redis with our configuration and users, and its exporter; gives the exporter's port."""
-    subprocess.run(["sh", str(DEPLOY / "prepare.sh"), str(folder)], check=True)
+    subprocess.run(["sh", str(DEPLOY / "init-secrets.sh"), str(folder)], check=True)
     secrets, port, exporter_port = folder / "deploy" / "secrets", free_port(), free_port()
     here = f"127.0.0.1:{port}"
     for file in (*(f"{service}.yaml" for service in SERVICES), "redis-exporter.json"):
@@ -306,7 +306,7 @@ def test_the_broker_gives_each_service_no_more_than_it_needs(
 def test_the_demo_camera_is_told_to_the_stack_once_and_again(
     monitored: Monitored, tmp_path: Path
 ) -> None:
-    script = str(DEPLOY / "docker" / "add_demo_camera.py")
+    script = str(DEPLOY / "docker" / "register_demo_camera.py")
     page, camera = f"http://127.0.0.1:{monitored.stack.port}", "rtsp://127.0.0.1:1/demo"
     token_file = str(tmp_path / "page-token")
     (tmp_path / "page-token").write_text("on this machine the door is open\n")

@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 import redis
-
-from services.common import ledger_scripts
-from services.common.ledger import Ledger
-from services.common.ledger_scripts import Remembered
-from services.common.messages import Fields
-from services.common.streams import FACES_CAP, WORKER_GROUP, faces_key
-from services.worker.inbox import Inbox
+from facestream.common.broker import face_accounting_scripts
+from facestream.common.broker.face_accounting import Ledger
+from facestream.common.broker.face_accounting_scripts import Remembered
+from facestream.common.broker.keys import FACES_CAP, WORKER_GROUP, faces_key
+from facestream.common.broker.messages import Fields
+from facestream.worker.face_consumer import Inbox
 
 STREAM = faces_key(0)
 FACE: Fields = {b"m": b"message", b"jpeg": b"picture"}
@@ -31,12 +30,12 @@ class Desk:
         self, faces: int, batch: int, known: Remembered | None = None, publisher: str = "capture"
     ) -> Remembered:
         with self.broker.pipeline(transaction=False) as pipe:
-            ledger_scripts.put(pipe, STREAM, publisher, batch, [FACE] * faces, known)
-            return ledger_scripts.answer_of_put(pipe.execute()[0])[1]
+            face_accounting_scripts.put(pipe, STREAM, publisher, batch, [FACE] * faces, known)
+            return face_accounting_scripts.answer_of_put(pipe.execute()[0])[1]
 
     def give_up(self, batch: int) -> bytes | None:
         with self.broker.pipeline(transaction=False) as pipe:
-            ledger_scripts.give_up(pipe, STREAM, "capture", batch)
+            face_accounting_scripts.give_up(pipe, STREAM, "capture", batch)
             last: bytes | None = pipe.execute()[0]
             return last
 
@@ -45,7 +44,7 @@ class Desk:
         arrivals = iter(self.inbox.read(50))
         by_fate = {fate: [next(arrivals).id for _ in range(n)] for fate, n in fates.items()}
         with self.broker.pipeline() as pipe:
-            ledger_scripts.settle(pipe, STREAM, by_fate)
+            face_accounting_scripts.settle(pipe, STREAM, by_fate)
             assert pipe.execute() == [list(fates.values())]
 
     @property
@@ -79,7 +78,7 @@ def test_an_entry_that_is_gone_already_is_not_entered_again(desk: Desk) -> None:
     (arrival,) = desk.inbox.read(50)
     with desk.broker.pipeline() as pipe:
         for fate in ("answered", "stale"):
-            ledger_scripts.settle(pipe, STREAM, {fate: [arrival.id]})
+            face_accounting_scripts.settle(pipe, STREAM, {fate: [arrival.id]})
         assert pipe.execute() == [[1], [0]]
     assert desk.ledger.fates == {"answered": 1}
 
@@ -94,7 +93,7 @@ def test_what_is_pushed_out_is_entered(desk: Desk) -> None:
 def test_what_nobody_took_in_time_is_entered(desk: Desk) -> None:
     desk.put(2, batch=1)
     with desk.broker.pipeline() as pipe:
-        ledger_scripts.expire(pipe, STREAM, "99999999999999-0")
+        face_accounting_scripts.expire(pipe, STREAM, "99999999999999-0")
         assert pipe.execute() == [2]
     assert (desk.ledger.dropped, desk.ledger.unexplained) == ({"expired": 2}, 0)
 

@@ -15,21 +15,16 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+from facestream.common.broker.pb.serving import serving_pb2 as pb
+from facestream.common.core.errors import StartError
+from facestream.common.serving import tf_serving_wire
+from facestream.model_server import service
+from facestream.model_server.service import ModelServer
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from services.common import serving
-from services.common.errors import StartError
-from services.common.pb.serving import serving_pb2 as pb
-from services.model_server import service
-from services.model_server.service import ModelServer
-from tests.fixtures.asking import FACES, Client, outputs_of, request_for
-from tests.fixtures.serving import (
-    put_version,
-    running_model_server,
-    settings_for,
-    with_one_model,
-)
-from tests.fixtures.waiting import wait_for
+from tests.fixtures.model_server_client import FACES, Client, outputs_of, request_for
+from tests.fixtures.polling import wait_for
+from tests.fixtures.serving import put_version, running_model_server, settings_for, with_one_model
 
 
 @pytest.fixture
@@ -94,7 +89,7 @@ def test_typed_values_are_read_like_tensor_content(model_client: Client) -> None
 
 
 def test_rubbish_instead_of_a_request_leaves_the_server_well(model_client: Client) -> None:
-    raw = model_client.channel.unary_unary(serving.PREDICT)
+    raw = model_client.channel.unary_unary(tf_serving_wire.PREDICT)
     with pytest.raises(grpc.RpcError):
         raw(b"\xff" * 100, timeout=10)
     assert len(model_client.predict(request_for()).outputs) == 4
@@ -203,7 +198,7 @@ def test_the_server_says_when_it_can_answer(tmp_path: Path) -> None:
 
     def grpc_health() -> Any:
         with grpc.insecure_channel(f"127.0.0.1:{late.port}") as channel:
-            request = health_pb2.HealthCheckRequest(service=serving.PREDICTION_SERVICE)
+            request = health_pb2.HealthCheckRequest(service=tf_serving_wire.PREDICTION_SERVICE)
             return health_pb2_grpc.HealthStub(channel).Check(request, timeout=5).status
 
     with running_model_server(tmp_path / "not there yet") as late:
@@ -258,7 +253,7 @@ def test_a_taken_port_is_one_line(model_server: ModelServer, models_dir: Path) -
     assert "\n" not in str(caught.value)
     assert "--port" in str(caught.value)
     started = subprocess.run(
-        [sys.executable, "-m", "services", "model-server", "--port", str(model_server.port)],
+        [sys.executable, "-m", "facestream", "model-server", "--port", str(model_server.port)],
         capture_output=True,
         text=True,
         timeout=60,

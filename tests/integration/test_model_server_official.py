@@ -13,12 +13,12 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+from facestream.common.broker.pb.serving import serving_pb2 as pb
+from facestream.common.serving import tf_serving_wire
+from facestream.model_server.service import ModelServer
 
-from services.common import serving
-from services.common.pb.serving import serving_pb2 as pb
-from services.model_server.service import ModelServer
+from tests.fixtures.polling import wait_for
 from tests.fixtures.serving import TINY_MODELS, put_version, running_model_server
-from tests.fixtures.waiting import wait_for
 
 # The largest difference between OpenVINO in f32 and TensorFlow that is let pass.
 MAX_DIFFERENCE_YEARS = 1e-3
@@ -107,7 +107,7 @@ def test_a_request_of_the_subset_is_byte_for_byte_the_official_one() -> None:
     request.model_spec.version.value = 3
     request.model_spec.signature_name = "serving_default"
     request.output_filter.extend(["age", "gender"])
-    serving.fill_tensor(request.inputs["faces"], faces)
+    tf_serving_wire.fill_tensor(request.inputs["faces"], faces)
     official = official_request(faces)
     official.model_spec.version.value = 3
     official.output_filter.extend(["age", "gender"])
@@ -143,7 +143,7 @@ def test_typed_values_are_read_as_tensorflow_reads_them(
         official.tensor_shape.dim.add(size=size)
     getattr(official, field).extend(values)
     expected = tf.make_ndarray(official)
-    ours = serving.to_array(pb.TensorProto.FromString(official.SerializeToString()), 6)
+    ours = tf_serving_wire.to_array(pb.TensorProto.FromString(official.SerializeToString()), 6)
     assert ours.dtype == expected.dtype
     np.testing.assert_array_equal(ours, expected)
 
@@ -152,7 +152,7 @@ def test_typed_values_are_read_as_tensorflow_reads_them(
 def test_tensorflow_reads_the_tensors_that_the_subset_writes(dtype: str) -> None:
     array = np.arange(6).reshape(3, 2).astype(dtype)
     ours = pb.TensorProto()
-    serving.fill_tensor(ours, array)
+    tf_serving_wire.fill_tensor(ours, array)
     official = tf.make_tensor_proto(array)
     theirs = type(official).FromString(ours.SerializeToString())
     np.testing.assert_array_equal(tf.make_ndarray(theirs), array)

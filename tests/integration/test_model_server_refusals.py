@@ -7,10 +7,10 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+from facestream.common.broker.pb.serving import serving_pb2 as pb
+from facestream.common.serving import tf_serving_wire
 
-from services.common import serving
-from services.common.pb.serving import serving_pb2 as pb
-from tests.fixtures.asking import FACES, Client, request_for
+from tests.fixtures.model_server_client import FACES, Client, request_for
 
 
 def _wrong_model(request: pb.PredictRequest) -> None:
@@ -52,7 +52,7 @@ def _too_many(request: pb.PredictRequest) -> None:
 
 def _floats(request: pb.PredictRequest) -> None:
     request.inputs["faces"].Clear()
-    serving.fill_tensor(request.inputs["faces"], FACES.astype(np.float32))
+    tf_serving_wire.fill_tensor(request.inputs["faces"], FACES.astype(np.float32))
 
 
 def _strings(request: pb.PredictRequest) -> None:
@@ -61,12 +61,12 @@ def _strings(request: pb.PredictRequest) -> None:
 
 def _small(request: pb.PredictRequest) -> None:
     request.inputs["faces"].Clear()
-    serving.fill_tensor(request.inputs["faces"], FACES[:, :64, :64])
+    tf_serving_wire.fill_tensor(request.inputs["faces"], FACES[:, :64, :64])
 
 
 def _flat(request: pb.PredictRequest) -> None:
     request.inputs["faces"].Clear()
-    serving.fill_tensor(request.inputs["faces"], FACES[0])
+    tf_serving_wire.fill_tensor(request.inputs["faces"], FACES[0])
 
 
 def _short(request: pb.PredictRequest) -> None:

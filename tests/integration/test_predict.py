@@ -8,13 +8,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from facestream.cli import main
+from facestream.common.core.paths import SAMPLES_DIR
+from facestream.common.vision.face_detector import FaceDetector, Faces
+from facestream.predict import Predictor
 from numpy.typing import NDArray
-
-from services.cli import main
-from services.common.detector import FaceDetector, Faces
-from services.predict import Predictor
-
-SAMPLES = Path(__file__).resolve().parents[2] / "samples"
 
 
 def lines_of(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
@@ -23,7 +21,7 @@ def lines_of(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
 
 def test_known_people_are_guessed_plausibly() -> None:
     predictor = Predictor()
-    astronaut = predictor.faces_in_file(SAMPLES / "astronaut.jpg")
+    astronaut = predictor.faces_in_file(SAMPLES_DIR / "astronaut.jpg")
     assert len(astronaut) == 1
     assert astronaut[0].female is not None
     assert astronaut[0].female > 0.5
@@ -32,7 +30,7 @@ def test_known_people_are_guessed_plausibly() -> None:
 
 
 def test_a_folder_and_a_bad_file_in_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "good.jpg").write_bytes((SAMPLES / "astronaut.jpg").read_bytes())
+    (tmp_path / "good.jpg").write_bytes((SAMPLES_DIR / "astronaut.jpg").read_bytes())
     (tmp_path / "bad.jpg").write_bytes(b"\xff\xd8 cut")
     cv2.imwrite(str(tmp_path / "empty.png"), np.full((100, 100, 3), 128, np.uint8))
     code = main(["predict", str(tmp_path), "--json", "--out", str(tmp_path / "out")])
@@ -68,7 +66,7 @@ def test_a_picture_like_a_thread_has_no_face(shape: tuple[int, int, int]) -> Non
 
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])
 def test_a_turned_phone_picture_is_read_upright(tmp_path: Path, orientation: int) -> None:
-    picture = cv2.imread(str(SAMPLES / "astronaut.jpg"))
+    picture = cv2.imread(str(SAMPLES_DIR / "astronaut.jpg"))
     turns = {3: cv2.ROTATE_180, 6: cv2.ROTATE_90_COUNTERCLOCKWISE, 8: cv2.ROTATE_90_CLOCKWISE}
     stored = cv2.rotate(picture, turns[orientation]) if orientation in turns else picture
     jpeg = cv2.imencode(".jpg", stored)[1].tobytes()
@@ -78,14 +76,14 @@ def test_a_turned_phone_picture_is_read_upright(tmp_path: Path, orientation: int
     file = tmp_path / "turned.jpg"
     file.write_bytes(jpeg[:2] + segment + jpeg[2:])
     faces = Predictor().faces_in_file(file)
-    upright = Predictor().faces_in_file(SAMPLES / "astronaut.jpg")
+    upright = Predictor().faces_in_file(SAMPLES_DIR / "astronaut.jpg")
     assert faces[0].box == pytest.approx(upright[0].box, abs=8)
 
 
 def test_a_video_gives_its_frames(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     import av
 
-    picture = cv2.resize(cv2.imread(str(SAMPLES / "astronaut.jpg")), (320, 320))
+    picture = cv2.resize(cv2.imread(str(SAMPLES_DIR / "astronaut.jpg")), (320, 320))
     clip = tmp_path / "clip.mp4"
     with av.open(str(clip), "w") as output:
         stream = output.add_stream("libx264", rate=10)
@@ -106,7 +104,7 @@ def test_a_name_that_fits_nothing_is_said_in_one_line(capsys: pytest.CaptureFixt
 
 
 def test_a_name_that_fits_nothing_stops_no_other(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["predict", "nowhere.jpg", str(SAMPLES / "obama.jpg"), "--json"]) == 1
+    assert main(["predict", "nowhere.jpg", str(SAMPLES_DIR / "obama.jpg"), "--json"]) == 1
     captured = capsys.readouterr()
     assert "nowhere.jpg" in captured.err
     assert [Path(str(json.loads(line)["path"])).name for line in captured.out.splitlines()] == [
@@ -118,7 +116,7 @@ def test_a_model_that_does_not_load_is_said_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "saved_model.pb").write_bytes(b"rubbish")
-    assert main(["predict", str(SAMPLES / "obama.jpg"), "--model", str(tmp_path)]) == 1
+    assert main(["predict", str(SAMPLES_DIR / "obama.jpg"), "--model", str(tmp_path)]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"facestream: {tmp_path}: does not load: ")
     assert "parsed" in line
@@ -138,7 +136,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
 
 
 def test_a_portrait_needs_one_look_at_half_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    picture = cv2.resize(cv2.imread(str(SAMPLES / "obama.jpg")), (480, 540))
+    picture = cv2.resize(cv2.imread(str(SAMPLES_DIR / "obama.jpg")), (480, 540))
     canvas = np.full((640, 640, 3), 128, np.uint8)
     canvas[100:, 80:560] = picture
     sizes, predictor = looks(monkeypatch), Predictor()
@@ -150,9 +148,9 @@ def test_a_portrait_needs_one_look_at_half_size(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_small_face_beside_a_large_one_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     canvas = np.full((640, 640, 3), 128, np.uint8)
-    canvas[100:, :480] = cv2.resize(cv2.imread(str(SAMPLES / "obama.jpg")), (480, 540))
+    canvas[100:, :480] = cv2.resize(cv2.imread(str(SAMPLES_DIR / "obama.jpg")), (480, 540))
     canvas[300:430, 500:612] = cv2.resize(
-        cv2.imread(str(SAMPLES / "grace_hopper.jpg")), (112, 130), interpolation=cv2.INTER_AREA
+        cv2.imread(str(SAMPLES_DIR / "grace_hopper.jpg")), (112, 130), interpolation=cv2.INTER_AREA
     )
     sizes = looks(monkeypatch)
     faces = Predictor().faces(canvas)
@@ -163,7 +161,7 @@ def test_a_small_face_beside_a_large_one_is_found(monkeypatch: pytest.MonkeyPatc
 
 
 def test_what_is_large_but_in_doubt_is_looked_at_closely(monkeypatch: pytest.MonkeyPatch) -> None:
-    portrait = cv2.imread(str(SAMPLES / "obama.jpg"))
+    portrait = cv2.imread(str(SAMPLES_DIR / "obama.jpg"))
     canvas = np.full((640, 640, 3), 128, np.uint8)
     canvas[20:340, :280] = cv2.resize(portrait, (280, 320))
     canvas[240:640, 285:635] = cv2.GaussianBlur(cv2.resize(portrait, (350, 400)), (0, 0), 22)

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import redis
 import simplejpeg
+from facestream.capture.faces.detector_thread import HIDE_SCORE
+from facestream.common.broker import keys
+from facestream.common.broker.messages import Frame, decode_frame
+from facestream.common.cameras.registry import CameraRegistry, CameraStatus
+from facestream.common.vision.face_detector import FaceDetector
 
-from services.capture.detection import HIDE_SCORE
-from services.common import streams
-from services.common.cameras import CameraRegistry, CameraStatus
-from services.common.detector import FaceDetector
-from services.common.messages import Frame, decode_frame
 from tests.fixtures.annotator import Pipeline, Running
 from tests.fixtures.capture import (
     CLIP_FPS,
@@ -25,7 +25,7 @@ from tests.fixtures.capture import (
     running_capture,
     status_of,
 )
-from tests.fixtures.waiting import wait_for
+from tests.fixtures.polling import wait_for
 
 
 def shown(
@@ -41,11 +41,11 @@ def shown(
 
 def test_hidden_faces_are_in_no_picture(broker_url: str, rtsp: str) -> None:
     client = redis.Redis.from_url(broker_url)
-    client.delete(streams.frames_key("door"))
+    client.delete(keys.frames_key("door"))
     with running_capture(capture_settings(broker_url, privacy="blur"), camera_of("door", rtsp)):
         wait_for(lambda: is_in_state(client, "door", "live"), "the camera is live")
         CameraRegistry(client).watch("door")
-        frames = StreamReader(client, streams.frames_key("door"))
+        frames = StreamReader(client, keys.frames_key("door"))
         came = shown(client, frames, 3.0)
         status = status_of(client, "door")
     assert status is not None
@@ -65,7 +65,7 @@ def test_no_picture_leaves_where_there_are_only_counts(
     where: str,
 ) -> None:
     client = redis.Redis.from_url(broker_url)
-    client.delete(streams.frames_key("door"), streams.faces_key(0))
+    client.delete(keys.frames_key("door"), keys.faces_key(0))
     of_settings: dict[str, Any] = {"privacy": "stats-only"} if where == "installation" else {}
     # A camera may be stricter than the installation, never laxer.
     of_camera = {"privacy": "live" if where == "installation" else "stats-only"}
@@ -73,9 +73,9 @@ def test_no_picture_leaves_where_there_are_only_counts(
         capture_settings(broker_url, **of_settings), camera_of("door", rtsp, **of_camera)
     ):
         wait_for(lambda: is_in_state(client, "door", "live"), "the camera is live")
-        frames = StreamReader(client, streams.frames_key("door"))
+        frames = StreamReader(client, keys.frames_key("door"))
         came = shown(client, frames, 1.5)
-        assert client.xlen(streams.faces_key(0)) > 0, "age and gender are still asked for"
+        assert client.xlen(keys.faces_key(0)) > 0, "age and gender are still asked for"
     assert len(came) >= 4
     assert all(jpeg is None for _, jpeg in came)
     assert any(frame.tracks for frame, _ in came)

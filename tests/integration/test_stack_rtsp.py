@@ -10,12 +10,12 @@ from collections.abc import Iterator
 import av
 import av.error
 import pytest
+from facestream.common.core.errors import StartError
+from facestream.demo.h264_packetizer import CLOCK_HZ, Clip, Unit
+from facestream.demo.rtsp_server import MAX_UNSENT_BYTES, RtspServer, running
 
-from services.common.errors import StartError
-from services.stack.h264_clip import CLOCK_HZ, Clip, Unit
-from services.stack.rtsp_server import MAX_UNSENT_BYTES, RtspServer, running
+from tests.fixtures.polling import wait_for
 from tests.fixtures.stack import make_clip
-from tests.fixtures.waiting import wait_for
 
 FPS = 15
 

@@ -7,11 +7,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from facestream.demo.h264_packetizer import Clip
+from facestream.demo.rtsp_server import RtspServer, running
 
-from services.stack.h264_clip import Clip
-from services.stack.rtsp_server import RtspServer, running
+from tests.fixtures.polling import wait_for
 from tests.fixtures.stack import Stack, make_clip, processes, running_stack
-from tests.fixtures.waiting import wait_for
 
 PASSWORD = "s3cr3t-pass"
 

@@ -10,24 +10,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from facestream.common.core.errors import DataError, ModelError, SettingsError
+from facestream.common.vision.age_distribution import age_and_deviation
+from facestream.common.vision.exported_model import ExportedModel, newest_version
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
-from services.common.errors import DataError, ModelError, SettingsError
-from services.common.estimates import age_and_deviation
-from services.common.savedmodel import ExportedModel, newest_version
 from tests.fixtures.utkface import write_utkface
-from training import record
-from training.calibrate import Calibration
-from training.checkpoint import read_progress, weights_file
+from training import run_record
 from training.config import TrainConfig
-from training.dataset import load
-from training.export import export, load_network
-from training.network import build, mix_in
-from training.publish import publish
-from training.teacher import Teacher, save
+from training.data.utkface import load
+from training.distillation.teacher_targets import Teacher, save
+from training.evaluation.calibration import Calibration
+from training.fitting.checkpoint import read_progress, weights_file
+from training.model.network import build, mix_in
+from training.publishing.export import export, load_network
+from training.publishing.publish import publish
+from training.publishing.serving_warmup import FILE as WARMUP_FILE
 from training.train import train
-from training.warmup import FILE as WARMUP_FILE
 
 pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config:UserWarning")
 PICTURES = 72
@@ -96,8 +96,10 @@ def test_a_teacher_is_heard_and_leaves_no_trace_in_the_network(
     taught = tmp_path / "taught"
     train(config, data, taught, cache, None, lambda line: None, tmp_path / "teacher.npz")
     assert json.loads((taught / "history.jsonl").read_text().splitlines()[0])["embedding_loss"] > 0
-    assert len(record.read(taught)["teacher"]) == 64
-    assert set(load_network(config.network, taught / record.WEIGHTS_FILE, size_px=64).output) == {
+    assert len(run_record.read(taught)["teacher"]) == 64
+    assert set(
+        load_network(config.network, taught / run_record.WEIGHTS_FILE, size_px=64).output
+    ) == {
         "age",
         "gender",
     }
@@ -112,7 +114,7 @@ def _weights(run: Path, name: str) -> list[np.ndarray]:
 
 
 def test_a_run_keeps_a_record_that_tells_everything(run: Path) -> None:
-    kept = record.read(run)
+    kept = run_record.read(run)
     assert kept["epochs"] == 2
     assert kept["taken_s"] > 0
     assert kept["machine"]["processor"]
@@ -128,7 +130,7 @@ def test_a_run_keeps_a_record_that_tells_everything(run: Path) -> None:
 
 def test_a_checkpoint_keeps_the_weights_that_learn_and_the_end_their_average(run: Path) -> None:
     learning = _weights(run, weights_file(run, read_progress(run)).name)
-    averaged = _weights(run, record.WEIGHTS_FILE)
+    averaged = _weights(run, run_record.WEIGHTS_FILE)
     assert any(not np.array_equal(a, b) for a, b in zip(learning, averaged, strict=True))
 
 
@@ -137,9 +139,12 @@ def test_a_killed_run_goes_on_to_the_same_weights(
 ) -> None:
     killed = tmp_path / "killed"
     shutil.copytree(run.with_name("after first epoch"), killed)
-    assert not (killed / record.WEIGHTS_FILE).exists()
+    assert not (killed / run_record.WEIGHTS_FILE).exists()
     train(_config(), data, killed, cache, None, lambda line: None)
-    unbroken, resumed = _weights(run, record.WEIGHTS_FILE), _weights(killed, record.WEIGHTS_FILE)
+    unbroken, resumed = (
+        _weights(run, run_record.WEIGHTS_FILE),
+        _weights(killed, run_record.WEIGHTS_FILE),
+    )
     for expected, actual in zip(unbroken, resumed, strict=True):
         np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-6)
 
@@ -149,10 +154,12 @@ def test_a_finished_run_ends_again_with_the_same_weights(
 ) -> None:
     again = tmp_path / "again"
     shutil.copytree(run, again)
-    (again / record.WEIGHTS_FILE).unlink()
+    (again / run_record.WEIGHTS_FILE).unlink()
     train(_config(), data, again, cache, None, lambda line: None)
     for first, second in zip(
-        _weights(run, record.WEIGHTS_FILE), _weights(again, record.WEIGHTS_FILE), strict=True
+        _weights(run, run_record.WEIGHTS_FILE),
+        _weights(again, run_record.WEIGHTS_FILE),
+        strict=True,
     ):
         np.testing.assert_array_equal(first, second)
 
@@ -202,7 +209,7 @@ def test_a_network_goes_on_from_exactly_what_a_published_version_learned(
     published: Path, run: Path
 ) -> None:
     trained = build(_config().network, None)
-    trained.load_weights(run / record.WEIGHTS_FILE)
+    trained.load_weights(run / run_record.WEIGHTS_FILE)
     going_on = build(_config().network, published)
     for expected, actual in zip(trained.weights, going_on.weights, strict=True):
         if "seed" not in expected.name:
@@ -259,7 +266,7 @@ def test_a_fold_that_an_ancestor_has_learnt_from_does_not_judge(
     assert info["validation_share"] == 0.2
     descendant = tmp_path / "run"
     shutil.copytree(run, descendant)
-    record.write(descendant, {"train_folds": [*range(8), 9]})
+    run_record.write(descendant, {"train_folds": [*range(8), 9]})
     with pytest.raises(DataError, match="a version before it, has learnt from fold 9"):
         publish(descendant, data, tmp_path / "age_gender" / "1", (8, 9), say=lambda line: None)
 
@@ -275,7 +282,7 @@ def test_the_card_names_terms_figures_groups_limits_and_commit(published: Path, 
     evaluation = json.loads((run / "evaluation.json").read_text())
     assert "non-commercial research only" in card
     assert f"{evaluation['age_mae']:.3f}" in card
-    for part in ("ethnicity: Asian", "## Limits", record.read(run)["commit"], "face width, px"):
+    for part in ("ethnicity: Asian", "## Limits", run_record.read(run)["commit"], "face width, px"):
         assert part in card
     assert info["input_size_px"] == 64
     assert info["margin"] == 0
@@ -285,8 +292,8 @@ def test_the_card_names_terms_figures_groups_limits_and_commit(published: Path, 
 def test_calibration_on_the_held_out_share_is_recorded_before_and_after(
     published: Path, run: Path
 ) -> None:
-    kept = record.read(run)["calibration"]
-    assert kept["before"]["n"] == kept["after"]["n"] == record.read(run)["validation_faces"]
+    kept = run_record.read(run)["calibration"]
+    assert kept["before"]["n"] == kept["after"]["n"] == run_record.read(run)["validation_faces"]
     assert abs(kept["after"]["interval_coverage"] - 0.8) <= abs(
         kept["before"]["interval_coverage"] - 0.8
     )

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from facestream.common.core.paths import CHECKOUT, SAMPLES_DIR
 from nbclient import NotebookClient
 
-from tests.fixtures.utkface import SAMPLES, write_utkface
+from tests.fixtures.utkface import write_utkface
 
-REPO = Path(__file__).resolve().parents[2]
-NOTEBOOKS = REPO / "training" / "notebooks"
-TINY_MODEL = REPO / "tests" / "fixtures" / "models" / "age_gender"
+NOTEBOOKS = CHECKOUT / "training" / "notebooks"
+TINY_MODEL = CHECKOUT / "tests" / "fixtures" / "models" / "age_gender"
 _TINY_RUN = """
 train_folds: 0-8
 validation_share: 0.3
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 def _run(notebook: Path, work: Path, monkeypatch: pytest.MonkeyPatch, **environ: object) -> str:
-    for name, value in {"REPO": REPO, "OUT": work / "out", **environ}.items():
+    for name, value in {"CHECKOUT": CHECKOUT, "OUT": work / "out", **environ}.items():
         monkeypatch.setenv(f"FACESTREAM_{name}", str(value))
     monkeypatch.setenv("IPYTHONDIR", str(work / "ipython"))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -41,7 +41,7 @@ def test_the_notebook_that_tries_a_model_tells_of_every_sample(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = _run(NOTEBOOKS / "try_a_model.ipynb", tmp_path, monkeypatch, MODEL=TINY_MODEL)
-    for picture in SAMPLES.glob("*.jpg"):
+    for picture in SAMPLES_DIR.glob("*.jpg"):
         assert f"{picture.name}: " in said
 
 

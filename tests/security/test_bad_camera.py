@@ -18,14 +18,15 @@ from pathlib import Path
 
 import pytest
 import redis
+from facestream.capture.sources.ffmpeg_source import read_frames
+from facestream.common.cameras.registry import Camera, CameraRegistry, CameraStatus
+from facestream.common.core.errors import CameraError
+from facestream.common.core.paths import CHECKOUT
+from facestream.common.security.egress_policy import EVERYWHERE
+from facestream.demo.h264_packetizer import Clip
+from facestream.demo.rtsp_protocol import describe
+from facestream.demo.rtsp_server import RtspServer, running
 
-from services.capture.source import read_frames
-from services.common.cameras import Camera, CameraRegistry, CameraStatus
-from services.common.errors import CameraError
-from services.common.reach import EVERYWHERE
-from services.stack.h264_clip import Clip
-from services.stack.rtsp_protocol import describe
-from services.stack.rtsp_server import RtspServer, running
 from tests.fixtures.bad_camera import (
     jpeg_that_says,
     send_pictures,
@@ -33,9 +34,9 @@ from tests.fixtures.bad_camera import (
     speak_mjpeg,
     speak_rtsp,
 )
-from tests.fixtures.listener import serving
-from tests.fixtures.stack import ROOT, make_clip
-from tests.fixtures.waiting import wait_for
+from tests.fixtures.polling import wait_for
+from tests.fixtures.stack import make_clip
+from tests.fixtures.tcp_server import serving
 
 SEED = 20_240_601
 FRAMES = 20
@@ -111,8 +112,8 @@ class Capture:
 
     def __init__(self, broker_url: str, cameras: dict[str, str]) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "services", "capture"],
-            cwd=ROOT,
+            [sys.executable, "-m", "facestream", "capture"],
+            cwd=CHECKOUT,
             env={
                 **os.environ,
                 "FACESTREAM_BROKER": broker_url,

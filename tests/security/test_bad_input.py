@@ -15,27 +15,14 @@ import httpx
 import numpy as np
 import pytest
 import simplejpeg
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
-from pydantic import SecretStr, ValidationError
-
-from services.annotator import http_protocol
-from services.annotator.accounts import load_accounts
-from services.annotator.door import _basic_password
-from services.annotator.http_protocol import MAX_HEAD_BYTES, MAX_WAITING
-from services.annotator.phone.routes import _what_is_wrong
-from services.annotator.picture import decode
-from services.capture.phone import _decoded, _decoder
-from services.capture.settings import CaptureSettings
-from services.common import serving
-from services.common.cameras import Camera, CameraStatus, load_cameras
-from services.common.errors import (
-    FacestreamError,
-    MessageError,
-    PictureError,
-    SettingsError,
-)
-from services.common.messages import (
+from facestream.annotator import http_server
+from facestream.annotator.auth.accounts import load_accounts
+from facestream.annotator.auth.authentication import _basic_password
+from facestream.annotator.http_server import MAX_HEAD_BYTES, MAX_WAITING
+from facestream.annotator.phone.routes import _what_is_wrong
+from facestream.capture.settings import CaptureSettings
+from facestream.capture.sources.phone_source import _decoded, _decoder
+from facestream.common.broker.messages import (
     MAX_FRAME_BYTES,
     MAX_SIDE_PX,
     MAX_TRACKS,
@@ -49,14 +36,22 @@ from services.common.messages import (
     encode,
     unpack_distribution,
 )
-from services.common.pb.serving import serving_pb2 as pb
-from services.common.phones import MAX_PHONE_SIDE_PX
-from services.common.redaction import redact
-from services.model_server.grpc_service import Refusal, _input, _outputs, _wanted
-from services.model_server.model import Port
-from services.stack.rtsp_protocol import basic_credentials, parse_request, parse_transport
-from services.worker.crops import decode_crop
-from tests.fixtures.locked import ADMIN, Locked
+from facestream.common.broker.pb.serving import serving_pb2 as pb
+from facestream.common.broker.phone_frames import MAX_PHONE_SIDE_PX
+from facestream.common.cameras.registry import Camera, CameraStatus, load_cameras
+from facestream.common.core.errors import FacestreamError, MessageError, PictureError, SettingsError
+from facestream.common.security.redaction import redact
+from facestream.common.serving import tf_serving_wire
+from facestream.common.vision.yuv_image import decode
+from facestream.demo.rtsp_protocol import basic_credentials, parse_request, parse_transport
+from facestream.model_server.grpc_service import Refusal, _input, _outputs, _wanted
+from facestream.model_server.model import Port
+from facestream.worker.crops import decode_crop
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from pydantic import SecretStr, ValidationError
+
+from tests.fixtures.annotator_with_accounts import ADMIN, Locked
 
 JPEG = simplejpeg.encode_jpeg(np.full((64, 64, 3), 90, np.uint8), 90, "RGB", "420")
 FRAME = Frame(
@@ -271,7 +266,7 @@ PORT = Port("faces", np.dtype(np.uint8), (None, 4, 4, 3))
 def predict_request() -> bytes:
     request = pb.PredictRequest()
     request.model_spec.name = "age_gender"
-    serving.fill_tensor(request.inputs["faces"], np.zeros((2, 4, 4, 3), np.uint8))
+    tf_serving_wire.fill_tensor(request.inputs["faces"], np.zeros((2, 4, 4, 3), np.uint8))
     whole: bytes = request.SerializeToString()
     return whole
 
@@ -394,7 +389,7 @@ def test_headers_without_end_are_cut_off(locked: Locked) -> None:
 def test_a_body_that_does_not_come_is_not_waited_for(
     locked: Locked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_protocol, "BODY_DEADLINE_S", 0.3)
+    monkeypatch.setattr(http_server, "BODY_DEADLINE_S", 0.3)
     head = "POST /api/login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     with socket.create_connection(("127.0.0.1", locked.port), 5) as connection:
         connection.sendall(f"{head}Content-Length: 5\r\n\r\n[".encode())
@@ -406,7 +401,7 @@ def test_a_body_that_does_not_come_is_not_waited_for(
 def test_a_head_that_does_not_end_is_cut_off(
     locked: Locked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_protocol, "HEAD_DEADLINE_S", 0.3)
+    monkeypatch.setattr(http_server, "HEAD_DEADLINE_S", 0.3)
     for begun in (b"", b"GET / HT", b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\nGET / HT"):
         with socket.create_connection(("127.0.0.1", locked.port), 5) as connection:
             connection.sendall(begun)
@@ -418,7 +413,7 @@ def test_a_head_that_does_not_end_is_cut_off(
 def test_what_is_no_further_request_does_not_hold_a_connection(
     locked: Locked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_protocol, "HEAD_DEADLINE_S", 0.3)
+    monkeypatch.setattr(http_server, "HEAD_DEADLINE_S", 0.3)
     answered = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
     refused_unread = b"POST /api/cameras HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n"
     for head, then in ((answered, b"\r\n"), (refused_unread, b"{}")):

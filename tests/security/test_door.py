@@ -10,15 +10,15 @@ from pathlib import Path
 import av
 import httpx
 import pytest
+from facestream.annotator.service import serve
+from facestream.annotator.settings import AnnotatorSettings
+from facestream.common.core.errors import SettingsError, StartError
 
-from services.annotator.service import serve
-from services.annotator.settings import AnnotatorSettings
-from services.common.errors import SettingsError, StartError
 from tests.fixtures.annotator import Pipeline, filming
+from tests.fixtures.annotator_with_accounts import ADMIN, CAMERA, PASSWORD, VIEWER, Locked
 from tests.fixtures.certificates import self_signed
-from tests.fixtures.locked import ADMIN, CAMERA, PASSWORD, VIEWER, Locked
+from tests.fixtures.polling import wait_for
 from tests.fixtures.stack import free_port
-from tests.fixtures.waiting import wait_for
 
 LOOKS = (
     "/api/cameras",

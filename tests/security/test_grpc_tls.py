@@ -10,18 +10,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from facestream.common.core.errors import SettingsError, StartError
+from facestream.common.observability.metrics import WorkerMetrics
+from facestream.common.serving.grpc_tls import client_credentials
+from facestream.model_server.service import ModelServer
+from facestream.model_server.settings import ModelServerSettings
+from facestream.worker.serving_client import AwayError, ServingClient
+from facestream.worker.settings import WorkerSettings
 from prometheus_client import CollectorRegistry
 
-from services.common.errors import SettingsError, StartError
-from services.common.metrics import WorkerMetrics
-from services.common.tls import client_credentials
-from services.model_server.service import ModelServer
-from services.model_server.settings import ModelServerSettings
-from services.worker.serving_client import AwayError, ServingClient
-from services.worker.settings import WorkerSettings
 from tests.fixtures.certificates import self_signed
+from tests.fixtures.polling import wait_for
 from tests.fixtures.serving import TINY_MODELS, settings_for
-from tests.fixtures.waiting import wait_for
 
 FACES = np.zeros((2, 128, 128, 3), np.uint8)
 

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import redis
 import simplejpeg
+from facestream.common.broker.keys import phone_key
+from facestream.common.broker.phone_frames import MAX_PHONE_PICTURE_BYTES
 
-from services.common.phones import MAX_PHONE_PICTURE_BYTES
-from services.common.streams import phone_key
-from tests.fixtures.locked import ADMIN, CAMERA, VIEWER, Locked
-from tests.fixtures.waiting import wait_for
+from tests.fixtures.annotator_with_accounts import ADMIN, CAMERA, VIEWER, Locked
+from tests.fixtures.polling import wait_for
 
 JPEG = simplejpeg.encode_jpeg(np.full((48, 64, 3), 90, np.uint8), 90, "RGB", "420")
 WIDE = simplejpeg.encode_jpeg(np.full((16, 1936, 3), 90, np.uint8), 90, "RGB", "420")

@@ -14,12 +14,12 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from facestream.annotator.auth.accounts import hash_password
+from facestream.demo.h264_packetizer import Clip
+from facestream.demo.rtsp_server import RtspServer, running
 
-from services.annotator.accounts import hash_password
-from services.stack.h264_clip import Clip
-from services.stack.rtsp_server import RtspServer, running
+from tests.fixtures.polling import wait_for
 from tests.fixtures.stack import Stack, make_clip, processes, running_stack
-from tests.fixtures.waiting import wait_for
 
 RIGHT, WRONG, ADDED = "right-word/öf door", "wrong-word-of-yard", "added-w%rd-of-attic"
 QUERY, TOKEN, USER = "query-word-of-shed", "token-" + "9" * 30, "users-own-word"

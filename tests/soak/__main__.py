@@ -13,13 +13,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.bench.report import machine
+from facestream.common.core.paths import CHECKOUT
+
+from benchmarks.report import machine
 from tests.soak import run_clock, run_faults, run_growth, run_load
-from tests.soak.judge import JUDGES
-from tests.soak.tables import filled
+from tests.soak.assertions import JUDGES
+from tests.soak.markdown import filled
 
 RECORDS = Path(__file__).parent / "records"
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
+PAGE = CHECKOUT / "docs" / "reliability.md"
 _MINUTES = {"load": 10.0, "growth": 30.0, "faults": 10.0}  # a clock has six steps
 
 

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.soak.environment import scene
 from tests.soak.run_faults import back_after, faces_of
-from tests.soak.scene import scene
 
 LIBRARIES = tuple(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
 STEPS_S = (2, -2, 60, -60, 3600, -3600)

@@ -9,11 +9,12 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from typing import Any
 
-from services.common.ledger import Ledger
+from facestream.common.broker.face_accounting import Ledger
+
+from tests.soak.environment import PARTS, Scene, scene
 from tests.soak.faults import Fault, rounds
-from tests.soak.hurt import hurt
-from tests.soak.scene import PARTS, Scene, scene
-from tests.soak.watch import Sizes
+from tests.soak.inject import hurt
+from tests.soak.probe import Sizes
 
 STEADY = 3
 BACK_S = 60.0  # everything must be back by then

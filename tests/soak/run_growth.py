@@ -9,15 +9,16 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from services.common.ledger import of_samples
-from services.stack.demo_camera import cache_folder
-from services.stack.demo_clip import ensure_clip
-from tests.bench.camera_bank import CameraBank
-from tests.bench.clip import numbered_clip
-from tests.soak.figures import slope_per_hour
+from facestream.common.broker.face_accounting import of_samples
+from facestream.demo.clip_renderer import ensure_clip
+from facestream.demo.demo_camera import cache_folder
+
+from benchmarks.clip import numbered_clip
+from benchmarks.fake_cameras import CameraBank
+from tests.soak.environment import PARTS, Viewer
+from tests.soak.probe import Sizes, Watch
 from tests.soak.run_load import stack_of
-from tests.soak.scene import PARTS, Viewer
-from tests.soak.watch import Sizes, Watch
+from tests.soak.statistics import slope_per_hour
 
 # The page's charts fill for ten minutes, and pools and caches before; of a shorter run, less.
 _WARM_UP_S, _WARM_UP_SHARE = 600.0, 0.4

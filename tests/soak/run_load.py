@@ -19,16 +19,16 @@ from typing import Any
 
 import numpy as np
 import psutil
+from facestream.common.broker.face_accounting import Sample, of_samples
+from facestream.demo.clip_renderer import ensure_clip
+from facestream.demo.demo_camera import cache_folder
 
-from services.common.ledger import Sample, of_samples
-from services.stack.demo_camera import cache_folder
-from services.stack.demo_clip import ensure_clip
-from tests.bench.camera_bank import CameraBank
-from tests.bench.clip import FPS, numbered_clip
+from benchmarks.clip import FPS, numbered_clip
+from benchmarks.fake_cameras import CameraBank
 from tests.fixtures.stack import Stack, running_stack
-from tests.soak.figures import added, fairness, percentiles
-from tests.soak.scene import END_S
-from tests.soak.watch import Watch
+from tests.soak.environment import END_S
+from tests.soak.probe import Watch
+from tests.soak.statistics import added, fairness, percentiles
 
 VIEWERS, SLOW = 50, 10
 _WARM_UP_S = 6.0
@@ -113,7 +113,7 @@ def _crowded(clip: Path, seconds: float) -> Figures:
         time.sleep(_WARM_UP_S)
         url = f"http://127.0.0.1:{stack.port}/cameras/camera0/stream.mjpg"
         before, cpu = stack.samples(), Cpu(stack)
-        command = [sys.executable, "-m", "tests.soak.crowd", url, str(VIEWERS), str(SLOW)]
+        command = [sys.executable, "-m", "tests.soak.viewer_load", url, str(VIEWERS), str(SLOW)]
         ended = subprocess.run(
             [*command, str(seconds)], capture_output=True, text=True, timeout=seconds + 60
         )

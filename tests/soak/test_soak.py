@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.soak import judge, run_clock, run_faults, run_growth, run_load
+from tests.soak import assertions, run_clock, run_faults, run_growth, run_load
 
 pytestmark = [pytest.mark.slow, pytest.mark.chaos]
 
@@ -13,17 +13,17 @@ CAMERAS = 10  # the budget of two cores
 
 
 def test_everything_comes_back_from_ten_minutes_of_faults() -> None:
-    assert judge.faults(run_faults.run(10 * MINUTES_S, seed=2, say=print)) == []
+    assert assertions.faults(run_faults.run(10 * MINUTES_S, seed=2, say=print)) == []
 
 
 @pytest.mark.skipif(not run_clock.LIBRARIES, reason="needs libfaketime")
 def test_a_clock_that_is_set_stops_nothing() -> None:
-    assert judge.clock(run_clock.run(print)) == []
+    assert assertions.clock(run_clock.run(print)) == []
 
 
 def test_load_is_carried_and_overload_is_shared() -> None:
-    assert judge.load(run_load.run(10 * MINUTES_S, CAMERAS, print)) == []
+    assert assertions.load(run_load.run(10 * MINUTES_S, CAMERAS, print)) == []
 
 
 def test_nothing_grows_at_half_load() -> None:
-    assert judge.growth(run_growth.run(30 * MINUTES_S, CAMERAS // 2, print)) == []
+    assert assertions.growth(run_growth.run(30 * MINUTES_S, CAMERAS // 2, print)) == []

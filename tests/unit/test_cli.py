@@ -6,20 +6,19 @@ import sys
 from pathlib import Path
 
 import pytest
+from facestream import cli
+from facestream.common.core import process_lifecycle
+from facestream.common.core.errors import SettingsError
+from facestream.common.core.paths import CHECKOUT
+from facestream.launcher import launcher
 
-from services import cli
-from services.common import lifecycle
-from services.common.errors import SettingsError
-from services.stack import up
-
-ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = ("up", "capture", "worker", "annotator", "model-server", "demo-camera")
 
 
 def facestream(*arguments: str) -> tuple[int, str]:
     done = subprocess.run(
-        [sys.executable, "-m", "services", *arguments],
-        cwd=ROOT,
+        [sys.executable, "-m", "facestream", *arguments],
+        cwd=CHECKOUT,
         capture_output=True,
         text=True,
         timeout=60,
@@ -38,13 +37,13 @@ def test_every_command_explains_its_flags(command: str, capsys: pytest.CaptureFi
 
 def test_help_needs_nothing_heavy() -> None:
     code = (
-        "import sys; from services.cli import main\n"
+        "import sys; from facestream.cli import main\n"
         "try: main(['--help'])\n"
         "except SystemExit: pass\n"
         "print([m for m in ('tensorflow', 'openvino', 'av', 'cv2', 'grpc') if m in sys.modules])"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines()[-1] == "[]"
 
@@ -85,17 +84,18 @@ def test_a_file_of_cameras_reaches_the_stack(
     file = tmp_path / "cameras.yaml"
     file.write_text("cameras: [{name: door, url: 'rtsp://h/1'}]\n")
     given: list[object] = []
-    monkeypatch.setattr(up, "serve", lambda *_, cameras_file, **__: given.append(cameras_file))
-    monkeypatch.setattr(lifecycle, "run_service", lambda name, level, main: main(None))
+    monkeypatch.setattr(
+        launcher, "serve", lambda *_, cameras_file, **__: given.append(cameras_file)
+    )
+    monkeypatch.setattr(process_lifecycle, "run_service", lambda name, level, main: main(None))
     cli.main(["up", "--cameras", str(file)])
     assert given == [file]
 
 
 def test_the_installed_command_finds_the_benchmark_of_its_checkout(tmp_path: Path) -> None:
     # As an editable installation has it: the packages are found, the folder they lie in is not.
-    for package in ("services", "training"):
-        (tmp_path / package).symlink_to(ROOT / package)
-    script = "import sys; from services.cli import main; sys.exit(main(['bench', '--help']))"
+    (tmp_path / "facestream").symlink_to(CHECKOUT / "services" / "facestream")
+    script = "import sys; from facestream.cli import main; sys.exit(main(['bench', '--help']))"
     done = subprocess.run(
         [sys.executable, "-P", "-c", script],
         cwd="/",

@@ -9,15 +9,16 @@ from typing import Any
 
 import pytest
 import yaml
+from facestream.annotator.settings import AnnotatorSettings
+from facestream.capture.settings import CaptureSettings
+from facestream.common.cameras.registry import load_cameras
+from facestream.common.core.paths import CHECKOUT
+from facestream.common.core.settings import CAMERAS_ENV, CONFIG_ENV, ENV_PREFIX, CommonSettings
+from facestream.common.security.token_files import read_token
+from facestream.model_server.settings import ModelServerSettings
+from facestream.worker.settings import WorkerSettings
 
-from services.annotator.settings import AnnotatorSettings
-from services.capture.settings import CaptureSettings
-from services.common.cameras import load_cameras
-from services.common.settings import CAMERAS_ENV, CONFIG_ENV, ENV_PREFIX, CommonSettings
-from services.common.tokens import read_token
-from services.model_server.settings import ModelServerSettings
-from services.worker.settings import WorkerSettings
-from tests.fixtures.deploy import COMBINATIONS, DEPLOY, ROOT, compose
+from tests.fixtures.deploy import COMBINATIONS, DEPLOY, compose
 
 SETTINGS: dict[str, type[CommonSettings]] = {
     "capture": CaptureSettings,
@@ -111,8 +112,10 @@ def test_every_variable_is_a_setting_and_none_is_a_password(extra: tuple[str, ..
 
 def test_the_variables_at_the_top_are_those_that_the_files_ask_for() -> None:
     files = ("docker-compose.yml", *(name for extra in COMBINATIONS for name in extra))
-    asked = {v for name in files for v in re.findall(r"\$\{([A-Z_]+)", (ROOT / name).read_text())}
-    head = (ROOT / "docker-compose.yml").read_text().split("\nname:")[0].split("# Variables")[1]
+    asked = {
+        v for name in files for v in re.findall(r"\$\{([A-Z_]+)", (CHECKOUT / name).read_text())
+    }
+    head = (CHECKOUT / "docker-compose.yml").read_text().split("\nname:")[0].split("# Variables")[1]
     assert asked == set(re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b|\bTZ\b", head))
     # Whoever exports one must not be told by the services that they know no such setting.
     assert not any(variable.startswith(ENV_PREFIX) for variable in asked)
@@ -130,7 +133,7 @@ def test_privacy_of_the_installation_is_what_the_variable_says(
 
 
 def test_what_prepare_writes_is_what_the_services_and_the_stack_read(tmp_path: Path) -> None:
-    script = str(DEPLOY / "prepare.sh")
+    script = str(DEPLOY / "init-secrets.sh")
     subprocess.run(["sh", script, str(tmp_path)], check=True)
     secrets = tmp_path / "deploy" / "secrets"
     assert secrets.stat().st_mode & 0o777 == 0o700
@@ -165,7 +168,7 @@ def test_what_prepare_writes_is_what_the_services_and_the_stack_read(tmp_path: P
 
 
 def test_the_cameras_of_the_example_are_right_once_uncommented(tmp_path: Path) -> None:
-    lines = (ROOT / "cameras.example.yaml").read_text().splitlines()
+    lines = (CHECKOUT / "cameras.example.yaml").read_text().splitlines()
     shown = lines[lines.index("# cameras:") : -1]
     file = tmp_path / "cameras.yaml"
     file.write_text("\n".join(line.removeprefix("# ") for line in shown))

@@ -10,10 +10,10 @@ from typing import Any
 import promql_parser
 import pytest
 import yaml
+from facestream.common.observability import metrics
 from prometheus_client import CollectorRegistry
 
 from deploy.grafana import make_dashboards
-from services.common import metrics
 from tests.fixtures.deploy import DEPLOY
 
 # Of the Redis exporter and of Prometheus itself; the integration test sees them alive.

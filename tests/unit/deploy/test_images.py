@@ -10,22 +10,23 @@ import time
 from pathlib import Path
 
 import pytest
+from facestream.common.core.paths import CHECKOUT
+from facestream.common.observability.health import Health, serve_health
+from facestream.demo.h264_packetizer import Clip
+from facestream.demo.rtsp_server import RtspServer, running
 from prometheus_client import CollectorRegistry
 
-from services.common.health import Health, serve_health
-from services.stack.h264_clip import Clip
-from services.stack.rtsp_server import RtspServer, running
-from tests.fixtures.deploy import DEPLOY, ROOT, run, tool
+from tests.fixtures.deploy import DEPLOY, run, tool
 from tests.fixtures.stack import make_clip
 
 DOCKERFILE = DEPLOY / "docker" / "Dockerfile"
-PROBE = DEPLOY / "docker" / "probe.py"
+PROBE = DEPLOY / "docker" / "healthcheck.py"
 MODULES = {
-    "worker": "services.worker.service",
-    "capture": "services.capture.service",
-    "annotator": "services.annotator.service",
-    "model-server": "services.model_server.service",
-    "demo-camera": "services.stack.demo_camera",
+    "worker": "facestream.worker.service",
+    "capture": "facestream.capture.service",
+    "annotator": "facestream.annotator.service",
+    "model-server": "facestream.model_server.service",
+    "demo-camera": "facestream.demo.demo_camera",
 }
 
 
@@ -56,11 +57,11 @@ def test_each_image_says_who_it_runs_as_and_how_it_is(target: str) -> None:
     assert not any(line.startswith("RUN") for line in own), "nothing is installed in a last stage"
     assert f"COPY --from={target}-packages /opt/venv /opt/venv" in own
     (listed,) = re.findall(r"COPY (requirements/\S+)", "\n".join(made[f"{target}-packages"]))
-    assert "--hash=sha256:" in (ROOT / listed).read_text()
+    assert "--hash=sha256:" in (CHECKOUT / listed).read_text()
 
 
 def test_everything_copied_is_sent_to_the_builder() -> None:
-    rules = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line]
+    rules = [line for line in (CHECKOUT / ".dockerignore").read_text().splitlines() if line]
     sent = [line[1:] for line in rules if line.startswith("!")]
     copied = [
         source
@@ -71,7 +72,7 @@ def test_everything_copied_is_sent_to_the_builder() -> None:
     ]
     assert copied
     for source in copied:
-        assert (ROOT / source).exists(), source
+        assert (CHECKOUT / source).exists(), source
         assert any(Path(source).match(rule) or source.startswith(rule) for rule in sent), source
 
 
@@ -87,14 +88,14 @@ def test_the_code_in_each_image_is_all_that_its_service_imports(
                 if source.endswith("__pycache__"):
                     continue
                 inside, outside = source.removeprefix("/app/"), destination.removeprefix("/app/")
-                if (ROOT / inside).is_dir():
+                if (CHECKOUT / inside).is_dir():
                     skip = shutil.ignore_patterns("__pycache__")
-                    shutil.copytree(ROOT / inside, tmp_path / outside, ignore=skip)
+                    shutil.copytree(CHECKOUT / inside, tmp_path / outside, ignore=skip)
                 else:
                     (tmp_path / outside).mkdir(parents=True, exist_ok=True)
-                    shutil.copy(ROOT / inside, tmp_path / outside)
+                    shutil.copy(CHECKOUT / inside, tmp_path / outside)
     script = (
-        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import services.cli, {MODULES[target]}"
+        f"import sys; sys.path.insert(0, {str(tmp_path / 'services')!r}); import facestream.cli, {MODULES[target]}"
         f" as own; assert own.__file__.startswith({str(tmp_path)!r}), own.__file__"
     )
     environment = {"PYTHONDONTWRITEBYTECODE": "1", "PATH": "/usr/bin:/bin"}
@@ -134,7 +135,7 @@ def test_the_probe_tells_whether_an_rtsp_server_answers(tmp_path: Path) -> None:
 
 def test_the_worker_does_without_what_would_double_its_image() -> None:
     """OpenCV alone is larger than all else that the worker needs, TensorFlow far larger."""
-    locked = (ROOT / "requirements" / "worker.txt").read_text()
+    locked = (CHECKOUT / "requirements" / "worker.txt").read_text()
     assert not re.search("^(opencv|tensorflow)", locked, re.MULTILINE)
-    script = "import sys, services.worker.service; print(*{'cv2', 'tensorflow'} & {*sys.modules})"
+    script = "import sys, facestream.worker.service; print(*{'cv2', 'tensorflow'} & {*sys.modules})"
     assert run(sys.executable, "-c", script).strip() == ""

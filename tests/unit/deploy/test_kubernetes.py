@@ -9,9 +9,9 @@ import jsonschema  # type: ignore[import-untyped]
 import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
+from facestream.common.core.settings import CONFIG_ENV
+from facestream.worker.settings import WorkerSettings
 
-from services.common.settings import CONFIG_ENV
-from services.worker.settings import WorkerSettings
 from tests.fixtures.deploy import DEPLOY, run, tool
 from tests.unit.deploy.test_compose import SETTINGS
 from tests.unit.deploy.test_dashboards import asked, exported, parsed

@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from facestream.common.core.paths import CHECKOUT
 
-from tests.fixtures.deploy import DEPLOY, ROOT, tool
+from tests.fixtures.deploy import DEPLOY, tool
 
 # Docker without an engine: says what was started, writes down what it is told to do. The real
 # Docker Compose says what is configured.
@@ -43,10 +44,10 @@ DEMO = "demo-camera demo-camera-added"
 def make_up(folder: Path, *variables: str, started: str, dotenv: str = "") -> list[str]:
     """What Docker Compose is told to do by `make up`, in this order."""
     for name in ("Makefile", "cameras.example.yaml", "docker-compose.yml", "compose.gpu.yml"):
-        shutil.copy(ROOT / name, folder)
-    shutil.copy(ROOT / "compose.openvino.yml", folder)
+        shutil.copy(CHECKOUT / name, folder)
+    shutil.copy(CHECKOUT / "compose.openvino.yml", folder)
     (folder / "deploy").mkdir()
-    shutil.copy(DEPLOY / "prepare.sh", folder / "deploy")
+    shutil.copy(DEPLOY / "init-secrets.sh", folder / "deploy")
     (folder / ".env").write_text(dotenv)
     docker = folder / "docker"
     docker.write_text(DOCKER.format(python=sys.executable, compose=tool("docker-compose")))

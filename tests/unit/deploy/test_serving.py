@@ -6,10 +6,11 @@ import re
 
 import pytest
 import yaml
+from facestream.common.core.paths import CHECKOUT
+from facestream.worker.settings import WorkerSettings
 from google.protobuf import text_format
 
-from services.worker.settings import WorkerSettings
-from tests.fixtures.deploy import DEPLOY, ROOT, compose
+from tests.fixtures.deploy import DEPLOY, compose
 
 SERVING = DEPLOY / "serving"
 
@@ -26,7 +27,9 @@ def test_models_config_serves_one_model_under_the_labels_stable_and_canary() -> 
     versions = set(model.model_version_policy.specific.versions)
     assert set(model.version_labels.values()) <= versions
     published = {
-        int(folder.name) for folder in (ROOT / "models" / model.name).glob("*") if folder.is_dir()
+        int(folder.name)
+        for folder in (CHECKOUT / "models" / model.name).glob("*")
+        if folder.is_dir()
     }
     assert not published or versions <= published
 

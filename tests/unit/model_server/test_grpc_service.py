@@ -7,11 +7,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from facestream.common.broker.pb.serving import serving_pb2 as pb
+from facestream.common.observability.metrics import ModelServerMetrics
+from facestream.model_server.grpc_service import ModelService
 from prometheus_client import CollectorRegistry
-
-from services.common.metrics import ModelServerMetrics
-from services.common.pb.serving import serving_pb2 as pb
-from services.model_server.grpc_service import ModelService
 
 
 class Broken:

@@ -7,10 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from services.cli import main
-from services.common.errors import StartError
-from services.predict import cli, predictor
+from facestream.cli import main
+from facestream.common.core.errors import StartError
+from facestream.predict import cli, predictor
 
 
 def test_a_reader_that_has_gone_ends_it_quietly(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.soak import judge
+from tests.soak import assertions
 from tests.soak.__main__ import PAGE, records
-from tests.soak.tables import filled
+from tests.soak.markdown import filled
 
 FAULTS: dict[str, Any] = {
     "rounds": [{"faults": [], "states": {}, "back_s": 1.5}],
@@ -35,7 +35,7 @@ def test_the_page_says_what_is_not_as_it_must_be() -> None:
 
 
 def test_a_run_from_which_everything_came_back_is_right() -> None:
-    assert judge.faults(FAULTS) == []
+    assert assertions.faults(FAULTS) == []
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_a_run_from_which_everything_came_back_is_right() -> None:
     ],
 )
 def test_what_is_wrong_is_said(change: dict[str, Any], said: str) -> None:
-    (line,) = judge.faults({**copy.deepcopy(FAULTS), **change})
+    (line,) = assertions.faults({**copy.deepcopy(FAULTS), **change})
     assert said in line
 
 
@@ -72,9 +72,9 @@ def _growth(each_minute: list[float], an_hour: float) -> dict[str, Any]:
 
 
 def test_memory_that_only_rises_has_grown() -> None:
-    (line,) = judge.growth(_growth([50, 80, 90, 91, 92, 93, 94, 95], 60.0))
+    (line,) = assertions.growth(_growth([50, 80, 90, 91, 92, 93, 94, 95], 60.0))
     assert line == "rss_mb of worker: 60.0 an hour"
 
 
 def test_memory_that_is_given_back_now_and_then_has_not_grown() -> None:
-    assert judge.growth(_growth([50, 80, 99, 90, 91, 92, 93, 94], 60.0)) == []
+    assert assertions.growth(_growth([50, 80, 99, 90, 91, 92, 93, 94], 60.0)) == []

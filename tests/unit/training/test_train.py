@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from facestream.common.core.errors import SettingsError
 
-from services.common.errors import SettingsError
-from training import record
+from training import run_record
 from training.config import TrainConfig
-from training.dataset import DataReport, Picture
-from training.teacher import Teacher, save
+from training.data.utkface import DataReport, Picture
+from training.distillation.teacher_targets import Teacher, save
 from training.train import _claim, _heard
 
 CONFIG = TrainConfig.model_validate({"fit": {"stages": [{"epochs": 1, "size_px": 64}]}})
@@ -25,7 +25,7 @@ def test_a_run_goes_on_only_from_what_it_began_with(tmp_path: Path) -> None:
     report = DataReport(digest="d")
     _claim(run, CONFIG, report, "models/age_gender/5", teacher)
     _claim(run, CONFIG, report, "models/age_gender/5", teacher)  # the same: it goes on
-    assert record.read(run)["train_folds"] == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert run_record.read(run)["train_folds"] == [1, 2, 3, 4, 5, 6, 7, 8]
     with pytest.raises(SettingsError, match="another first weights: models/age_gender/5"):
         _claim(run, CONFIG, report, "imagenet", teacher)
     for wrong in (other, None):

@@ -1,8 +1,7 @@
 """Batches of faces."""
 
 import pytest
-
-from services.worker.batcher import Batcher
+from facestream.worker.batcher import Batcher
 
 
 def test_a_full_batch_goes_at_once() -> None:

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 import simplejpeg
-
-from services.common.errors import PictureError
-from services.worker.crops import decode_crop
+from facestream.common.core.errors import PictureError
+from facestream.worker.crops import decode_crop
 
 
 def picture(side: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:

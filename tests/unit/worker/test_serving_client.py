@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from facestream.common.broker.pb.serving import serving_pb2 as pb
+from facestream.common.observability.metrics import WorkerMetrics
+from facestream.common.serving import tf_serving_wire
+from facestream.worker.serving_client import ServingClient
 from prometheus_client import CollectorRegistry
-
-from services.common import serving
-from services.common.metrics import WorkerMetrics
-from services.common.pb.serving import serving_pb2 as pb
-from services.worker.serving_client import ServingClient
 
 FACES = np.zeros((2, 8, 8, 3), np.uint8)
 
@@ -18,8 +17,8 @@ def test_what_a_model_gives_beside_what_is_known_is_left_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     response = pb.PredictResponse()
-    serving.fill_tensor(response.outputs["gender"], np.array([0.1, 0.9], np.float32))
-    serving.fill_tensor(response.outputs["embedding"], np.zeros((2, 2048), np.float32))
+    tf_serving_wire.fill_tensor(response.outputs["gender"], np.array([0.1, 0.9], np.float32))
+    tf_serving_wire.fill_tensor(response.outputs["embedding"], np.zeros((2, 2048), np.float32))
     response.outputs["label"].dtype = pb.DT_STRING
     metrics = WorkerMetrics(CollectorRegistry())
     client = ServingClient("127.0.0.1:9", ["own"], 1.0, metrics, lambda reason: None)

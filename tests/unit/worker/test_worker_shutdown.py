@@ -6,10 +6,10 @@ import threading
 import time
 
 import pytest
+from facestream.worker import service
+from facestream.worker.service import Worker
+from facestream.worker.settings import WorkerSettings
 
-from services.worker import service
-from services.worker.service import Worker
-from services.worker.settings import WorkerSettings
 from tests.fixtures.stack import free_port
 
 

@@ -11,13 +11,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from facestream.annotator.counting.settings import CountingSettings
+from facestream.annotator.counting.webhook import MAX_WAITING, TRIES, Webhook, signature
+from facestream.common.observability.metrics import AnnotatorMetrics
+from facestream.common.security import egress_policy
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr, ValidationError
-
-from services.annotator.counting.settings import CountingSettings
-from services.annotator.counting.webhook import MAX_WAITING, TRIES, Webhook, signature
-from services.common import reach
-from services.common.metrics import AnnotatorMetrics
 
 OPENSSL = "sha256=38a9ac8dd76b2aca4f8b04aedc51665fd5491210f6613af0f3b6083734faf74e"
 
@@ -89,7 +88,7 @@ def leads_to(monkeypatch: pytest.MonkeyPatch, *addresses: str, then: str = "") -
         looked_up.append(host)
         return (then,) if then and len(looked_up) > 1 else addresses
 
-    monkeypatch.setattr(reach, "_look_up", look_up)
+    monkeypatch.setattr(egress_policy, "_look_up", look_up)
     return looked_up
 
 

@@ -1,0 +1,177 @@
+"""Who looks on while it is measured: people at a picture stream, and a reader of the broker.
+
+A `Viewer` reads MJPEG as a browser does and tells how old each picture is by the number in it. A
+`Listener` reads the broker's streams and tells how long each new face waited for its first result,
+and how late each frame was taken from its camera.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import urllib.request
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+import numpy as np
+import redis
+from facestream.common.broker.keys import frames_key, results_key
+from facestream.common.broker.messages import decode_frame, decode_result, now_us
+
+from benchmarks import timecode
+from benchmarks.clip import FPS
+
+_TIMEOUT_S = 10.0
+_READ_EVERY = 4  # a viewer decodes only every so many pictures: it shares the machine
+
+
+class Viewer:
+    """One open picture stream. `ages_s` are the ages of the pictures that it looked into."""
+
+    def __init__(self, url: str, age_s: Callable[[int], float] | None) -> None:
+        self.ages_s: list[float] = []
+        self.pictures = 0
+        self._age_s, self._url = age_s, url
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="viewer", daemon=True)
+
+    def __enter__(self) -> Viewer:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(_TIMEOUT_S)
+
+    def _watch(self) -> None:
+        with urllib.request.urlopen(self._url, timeout=_TIMEOUT_S) as stream:
+            while not self._stop.is_set():
+                length = 0
+                while line := stream.readline():
+                    if line.lower().startswith(b"content-length:"):
+                        length = int(line.split(b":")[1])
+                    elif line == b"\r\n" and length:
+                        break
+                if not line:
+                    return
+                jpeg = stream.read(length)
+                arrived = time.monotonic()
+                self.pictures += 1
+                if self._age_s is not None and self.pictures % _READ_EVERY == 0:
+                    grey = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_GRAYSCALE)
+                    number = timecode.read(grey) if grey is not None else None
+                    if number is not None:
+                        age_s = self._age_s(number) - (time.monotonic() - arrived)
+                        self.ages_s.append(age_s)
+
+
+class Listener:
+    """Reads frames and results of some cameras. A context manager.
+
+    first_result_s: for each track, from its first sight to its first result in the stream;
+    lateness_s: for each frame seen, how much later it was taken than the camera's most punctual.
+    """
+
+    def __init__(self, broker_url: str, cameras: list[str]) -> None:
+        self._broker = redis.Redis.from_url(broker_url, socket_timeout=_TIMEOUT_S)
+        self._cameras = cameras
+        self._first_seen_us: dict[tuple[str, int, int], int] = {}
+        self._answered: set[tuple[str, int, int]] = set()
+        self._offsets_s: dict[tuple[str, int], list[float]] = {}
+        self.first_result_s: list[float] = []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._listen, name="listener", daemon=True)
+
+    def __enter__(self) -> Listener:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(_TIMEOUT_S)
+        self._broker.close()
+
+    @property
+    def lateness_s(self) -> list[float]:
+        """Of every frame, against the most punctual of its camera."""
+        late: list[float] = []
+        for offsets in self._offsets_s.values():
+            best = min(offsets)
+            late += [offset - best for offset in offsets]
+        return late
+
+    def _listen(self) -> None:
+        frames = [frames_key(c) for c in self._cameras]
+        results = [results_key(c) for c in self._cameras]
+        at: dict[str, str | bytes] = dict.fromkeys(frames + results, "$")
+        since_us = now_us()
+        while not self._stop.is_set():
+            answer: Any = self._broker.xread(at, count=100, block=200)  # type: ignore[arg-type]
+            for key, entries in answer or []:
+                name = key.decode()
+                for entry_id, fields in entries:
+                    at[name] = entry_id
+                    if name in frames:
+                        self._note_frame(fields, since_us)
+                    else:
+                        self._note_result(fields)
+
+    def _note_frame(self, fields: dict[bytes, bytes], since_us: int) -> None:
+        frame, _ = decode_frame({k: v for k, v in fields.items() if k != b"jpeg"})
+        offset_s = frame.captured_us / 1e6 - frame.seq / FPS
+        self._offsets_s.setdefault((frame.camera, frame.session), []).append(offset_s)
+        for track in frame.tracks:
+            key = (frame.camera, frame.session, track.track)
+            if track.first_seen_us >= since_us:
+                self._first_seen_us.setdefault(key, track.first_seen_us)
+
+    def _note_result(self, fields: dict[bytes, bytes]) -> None:
+        result = decode_result(fields)
+        key = (result.camera, result.session, result.track)
+        if key not in self._answered and key in self._first_seen_us:
+            self._answered.add(key)
+            self.first_result_s.append((now_us() - self._first_seen_us[key]) / 1e6)
+
+
+class Lookout:
+    """Waits for somebody to be seen by cameras on which a face appears. A context manager.
+
+    found_s: for each new track, how long after the picture with the face was due it was known in
+    the broker.
+
+    Args:
+        age_s: how long ago the first picture with the face was due, of each camera.
+    """
+
+    def __init__(self, broker_url: str, cameras: list[str], age_s: Callable[[str], float]) -> None:
+        self.found_s: list[float] = []
+        self._broker = redis.Redis.from_url(broker_url, socket_timeout=_TIMEOUT_S)
+        self._cameras, self._age_s = cameras, age_s
+        self._known: set[tuple[str, int, int]] = set()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._look_out, name="lookout", daemon=True)
+
+    def __enter__(self) -> Lookout:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(_TIMEOUT_S)
+        self._broker.close()
+
+    def _look_out(self) -> None:
+        at: dict[str, str | bytes] = {frames_key(camera): "$" for camera in self._cameras}
+        since_us = now_us()
+        while not self._stop.is_set():
+            answer: Any = self._broker.xread(at, count=100, block=200)  # type: ignore[arg-type]
+            for key, entries in answer or []:
+                for entry_id, fields in entries:
+                    at[key.decode()] = entry_id
+                    frame, _ = decode_frame(fields)
+                    for track in frame.tracks:
+                        face = (frame.camera, frame.session, track.track)
+                        if face not in self._known and track.first_seen_us >= since_us:
+                            self.found_s.append(self._age_s(frame.camera))
+                        self._known.add(face)

@@ -1,0 +1,56 @@
+#!/bin/sh
+# Makes what `docker compose up` needs beside the repository, once: passwords and the page's token in
+# deploy/secrets/, and cameras.yaml. What is already there stays. `make up` runs this; it needs nothing but a POSIX shell.
+# Usage: deploy/init-secrets.sh [FOLDER]   (FOLDER in place of this repository: for tests)
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+root=${1:-$(dirname "$here")}
+secrets="$root/deploy/secrets"
+
+mkdir -p "$secrets"
+# Containers read these files as users of their own, so the files are readable and the folder is shut.
+chmod 700 "$secrets"
+umask 022
+
+random() { od -An -N24 -tx1 /dev/urandom | tr -d ' \n'; }
+put() { [ -s "$secrets/$1" ] || { cat >"$secrets/$1.new" && mv "$secrets/$1.new" "$secrets/$1"; }; }
+
+# The files of the broker's passwords belong together: all anew when one is missing, or when the
+# users of an earlier version may not do all that they must (what was added last is looked for).
+of_broker="redis-users.acl capture.yaml worker.yaml annotator.yaml redis-exporter.json"
+complete=yes
+for name in $of_broker; do [ -s "$secrets/$name" ] || complete=no; done
+grep -q '^user capture .* ~{facestream:cameras}:' "$secrets/redis-users.acl" 2>/dev/null || complete=no
+if [ $complete = no ]; then
+	[ ! -s "$secrets/redis-users.acl" ] ||
+		echo "new passwords for the broker: docker compose restart, if it runs" >&2
+	for name in $of_broker; do rm -f "$secrets/$name"; done
+	capture=$(random)
+	worker=$(random)
+	annotator=$(random)
+	metrics=$(random)
+	# Each service's keys and commands, and nothing besides; `%R~` is to be read only.
+	own="resetchannels -@all +@connection -@admin -@dangerous"
+	put redis-users.acl <<-EOT
+		user default off
+		user capture on >$capture $own ~facestream:cameras ~{facestream:cameras}:* ~facestream:status:* %R~facestream:watched:* ~facestream:frames:* ~facestream:faces:* ~facestream:phone:* ~facestream:{capture}:* +get +set +del +exists +pexpire +blpop +lpop +hget +hgetall +hset +hsetnx +hdel +hincrby +xadd +xtrim +xlen +eval +time
+		user worker on >$worker $own ~facestream:faces:* ~facestream:results:* ~facestream:dead +multi +exec +discard +eval +expire +hgetall +hincrby +xadd +xdel +xlen +xrange +xrevrange +xreadgroup +xack +xclaim +xautoclaim +xpending +xgroup|create +xgroup|delconsumer +xinfo|consumers
+		user annotator on >$annotator $own ~facestream:cameras %R~{facestream:cameras}:boot ~facestream:status:* ~facestream:watched:* ~facestream:frames:* ~facestream:results:* ~facestream:phone:* +multi +exec +discard +get +set +del +pexpire +rpush +ltrim +hgetall +hset +hdel +xread +xrevrange +xinfo|stream
+		user metrics on >$metrics $own ~* +info +config|get +slowlog|get +slowlog|len +latency|latest +latency|histogram +memory|usage
+		user health on nopass +ping
+	EOT
+	for name in capture worker annotator; do
+		eval "password=\$$name"
+		# shellcheck disable=SC2154  # set by eval
+		put "$name.yaml" <<-EOT
+			broker: redis://$name:$password@redis:6379/0
+		EOT
+	done
+	put redis-exporter.json <<-EOT
+		{"redis://metrics@redis:6379": "$metrics", "redis://redis:6379": "$metrics"}
+	EOT
+fi
+random | put grafana-password
+random | put page-token
+
+[ -e "$root/cameras.yaml" ] || cp "$here/../cameras.example.yaml" "$root/cameras.yaml"

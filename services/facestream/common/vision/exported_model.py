@@ -1,0 +1,117 @@
+"""An exported model in this process, on OpenVINO: crops in, answers out. Needs no TensorFlow.
+
+`facestream predict` and the evaluation use it; they read the very file that is served.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino as ov
+from numpy.typing import NDArray
+
+from facestream.common.core.errors import ModelError
+from facestream.common.vision.model_store import SAVED_MODEL, versions_of
+from facestream.common.vision.openvino_precision import precision_hint
+
+INFO_FILE = "model.json"
+Answers = dict[str, NDArray[np.float32]]
+_BATCH = 16
+
+
+def newest_version(model: Path) -> Path:
+    """The folder of the newest version under `models/<name>`, or the version's folder itself.
+
+    Raises:
+        ModelError: there is no SavedModel, or the folder cannot be read.
+    """
+    if (model / SAVED_MODEL).is_file():
+        return model
+    try:
+        versions = versions_of(model)
+    except OSError as error:
+        raise ModelError(f"{model}: {error.strerror}") from None
+    if not versions:
+        raise ModelError(
+            f"{model}: no exported model here; give models/<name> or one version of it"
+        )
+    return versions[max(versions)]
+
+
+def info_of(version: Path) -> Mapping[str, Any]:
+    """What the export wrote beside the model in this folder; empty where it is foreign.
+
+    Raises:
+        ModelError: it is damaged.
+    """
+    path = version / INFO_FILE
+    try:
+        return json.loads(path.read_text()) if path.is_file() else {}
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: cannot be read ({error}); export the model again") from None
+
+
+class ExportedModel:
+    """A SavedModel compiled for this CPU.
+
+    Args:
+        version: folder of one version, as `newest_version` gives it.
+        threads: of the CPU.
+        precision: of the arithmetic, `f32`, the same on every machine, `bf16` or `auto`.
+
+    Raises:
+        ModelError: the model does not load or is not one of ours.
+    """
+
+    def __init__(self, version: Path, threads: int = 1, precision: str = "f32") -> None:
+        try:
+            core = ov.Core()
+            options = {
+                "INFERENCE_NUM_THREADS": threads,
+                "INFERENCE_PRECISION_HINT": precision_hint(core, precision),
+            }
+            compiled = core.compile_model(core.read_model(version), "CPU", options)
+        except RuntimeError as error:
+            raise ModelError(f"{version}: does not load: {why(error)}") from None
+        shape = compiled.input(0).get_partial_shape()
+        if len(shape) != 4 or shape[1].is_dynamic or compiled.input(0).element_type != ov.Type.u8:
+            raise ModelError(f"{version}: not a face model: input must be uint8 [N, size, size, 3]")
+        self.path = version
+        self.size_px = int(shape[1].get_length())
+        self._request = compiled.create_infer_request()
+        self._outputs = {_output_name(port): i for i, port in enumerate(compiled.outputs)}
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of what it answers, sorted."""
+        return tuple(sorted(self._outputs))
+
+    def info(self) -> Mapping[str, Any]:
+        """As `info_of`."""
+        return info_of(self.path)
+
+    def answer(self, crops: NDArray[np.uint8]) -> Answers:
+        """Answers for RGB uint8 `[n, size_px, size_px, 3]`: float32 `[n]` or `[n, bins]` each."""
+        parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in self._outputs}
+        for start in range(0, len(crops), _BATCH):
+            batch = np.ascontiguousarray(crops[start : start + _BATCH])
+            self._request.infer([batch], share_outputs=True)  # they are copied below, once
+            for name, index in self._outputs.items():
+                parts[name].append(self._request.get_output_tensor(index).data.copy())
+        return {name: np.concatenate(part) for name, part in parts.items()}
+
+
+def _output_name(port: Any) -> str:
+    """The signature's own name of an output among the names that OpenVINO knows it by."""
+    known = [n for n in port.get_names() if n in ("age", "age_std", "gender", "age_distribution")]
+    return known[0] if known else str(port.get_any_name())
+
+
+def why(error: Exception) -> str:
+    """OpenVINO's messages are a stack of check failures; the innermost, last line tells."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

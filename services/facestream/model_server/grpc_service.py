@@ -1,0 +1,248 @@
+"""TensorFlow Serving's gRPC methods, answered from a `Repository`.
+
+Requests come in as `PredictRequest` and `GetModelStatusRequest`; what is wrong with one goes back
+with the status code, and as far as sensible the words, of TensorFlow Serving:
+
+    no model_spec, empty name, unknown label       INVALID_ARGUMENT
+    model or version not served                    NOT_FOUND
+    signature not in the model                     FAILED_PRECONDITION
+    input or output name, type, shape, bad tensor  INVALID_ARGUMENT
+    no free inference before the deadline          DEADLINE_EXCEEDED
+    too many requests wait for one                 RESOURCE_EXHAUSTED
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import grpc
+import numpy as np
+from numpy.typing import NDArray
+
+from facestream.common.broker.pb.serving import serving_pb2 as pb
+from facestream.common.core.errors import ModelError
+from facestream.common.observability.metrics import ModelServerMetrics
+from facestream.common.serving import tf_serving_wire
+from facestream.model_server.model import Model, Port
+from facestream.model_server.model_repository import NotServedError, Repository
+
+# Of a request without a deadline: no client waits longer for an inference of milliseconds.
+_MAX_WAIT_S = 30.0
+# `model` of a request that names none of ours: the label must not grow with what clients invent.
+_UNKNOWN = "unknown"
+# The gRPC code that a version's load error is reported with in GetModelStatus.
+_LOAD_FAILED = grpc.StatusCode.INTERNAL.value[0]
+
+
+class Refusal(Exception):
+    """A request that is answered with an error."""
+
+    def __init__(self, code: Any, text: str) -> None:
+        super().__init__(text)
+        self.code, self.text = code, text
+
+
+class ModelService:
+    """Both services' methods on one repository.
+
+    Args:
+        max_batch: rows that one request may have.
+        max_predicts: requests that may run or wait at a time, each in a thread.
+    """
+
+    def __init__(
+        self,
+        repository: Repository[Model],
+        metrics: ModelServerMetrics,
+        *,
+        max_batch: int,
+        max_predicts: int,
+    ) -> None:
+        self._repository, self._metrics, self._max_batch = repository, metrics, max_batch
+        self._free_predicts = threading.BoundedSemaphore(max_predicts)
+
+    def handlers(self) -> list[Any]:
+        """To be given to `grpc.Server.add_generic_rpc_handlers`."""
+        return [
+            _handler(tf_serving_wire.PREDICT, self._predict, pb.PredictRequest),
+            _handler(tf_serving_wire.GET_MODEL_STATUS, self._status, pb.GetModelStatusRequest),
+        ]
+
+    def _predict(self, request: pb.PredictRequest, context: Any) -> pb.PredictResponse:
+        if not self._free_predicts.acquire(blocking=False):
+            code = grpc.StatusCode.RESOURCE_EXHAUSTED
+            self._metrics.requests.labels(model=_UNKNOWN, code=code.name).inc()
+            _abort(context, code, "too many requests wait for an inference")
+        try:
+            return self._answer(request, context)
+        finally:
+            self._free_predicts.release()
+
+    def _answer(self, request: pb.PredictRequest, context: Any) -> pb.PredictResponse:
+        label, code = _UNKNOWN, grpc.StatusCode.UNKNOWN  # what gRPC makes of an error of ours
+        try:
+            name, version = _wanted(request)
+            with self._repository.lease(name, version) as (model, number):
+                label = name
+                response = self._run(model, request, context, label)
+            response.model_spec.name = name
+            response.model_spec.version.value = number
+            response.model_spec.signature_name = tf_serving_wire.DEFAULT_SIGNATURE
+            code = grpc.StatusCode.OK
+            return response
+        except NotServedError as error:
+            code, text = grpc.StatusCode.NOT_FOUND, str(error)
+        except Refusal as refusal:
+            code, text = refusal.code, refusal.text
+        except ModelError as error:
+            code, text = grpc.StatusCode.INTERNAL, str(error)
+        finally:
+            self._metrics.requests.labels(model=label, code=code.name).inc()
+        _abort(context, code, text)
+
+    def _run(
+        self, model: Model, request: pb.PredictRequest, context: Any, name: str
+    ) -> pb.PredictResponse:
+        signature = request.model_spec.signature_name or tf_serving_wire.DEFAULT_SIGNATURE
+        if signature != tf_serving_wire.DEFAULT_SIGNATURE:
+            raise Refusal(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                f'Serving signature key "{signature}" not found.',
+            )
+        batch = _input(request, model.input, self._max_batch)
+        wanted = _outputs(request, list(model.outputs))
+        left_s = context.time_remaining()
+        started = time.perf_counter()
+        try:
+            answers = model.infer(
+                batch, wanted, _MAX_WAIT_S if left_s is None else max(0.0, min(left_s, _MAX_WAIT_S))
+            )
+        except TimeoutError:
+            raise Refusal(
+                grpc.StatusCode.DEADLINE_EXCEEDED, "no inference became free in time"
+            ) from None
+        self._metrics.inference.labels(model=name).observe(time.perf_counter() - started)
+        self._metrics.faces.labels(model=name).inc(len(batch))
+        response = pb.PredictResponse()
+        for output, array in answers.items():
+            tf_serving_wire.fill_tensor(response.outputs[output], array)
+        return response
+
+    def _status(self, request: pb.GetModelStatusRequest, context: Any) -> pb.GetModelStatusResponse:
+        response = pb.GetModelStatusResponse()
+        try:
+            name, version = _wanted(request)
+            for status in self._repository.statuses(name, version):
+                found = response.model_version_status.add(
+                    version=status.version,
+                    state=status.state.value,
+                )
+                if status.error:
+                    found.status.error_code = _LOAD_FAILED
+                found.status.error_message = status.error
+        except NotServedError as error:
+            _abort(context, grpc.StatusCode.NOT_FOUND, str(error))
+        except Refusal as refusal:
+            _abort(context, refusal.code, refusal.text)
+        return response
+
+
+def _handler(path: str, method: Callable[[Any, Any], Any], request: Any) -> Any:
+    _, service, name = path.split("/")
+    return grpc.method_handlers_generic_handler(
+        service,
+        {
+            name: grpc.unary_unary_rpc_method_handler(
+                method,
+                request_deserializer=request.FromString,
+                response_serializer=lambda response: response.SerializeToString(),
+            )
+        },
+    )
+
+
+def _abort(context: Any, code: Any, text: str) -> NoReturn:
+    context.abort(code, text)
+    raise AssertionError("abort returns never")
+
+
+def _refuse(text: str) -> NoReturn:
+    raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, text)
+
+
+def _wanted(request: Any) -> tuple[str, int | None]:
+    """The model and, where the request insists on one, the version."""
+    if not request.HasField("model_spec"):
+        _refuse("Missing ModelSpec")
+    spec = request.model_spec
+    if not spec.name:
+        _refuse("ModelSpec has no name specified.")
+    if spec.HasField("version_label"):  # labels come from a model config, which there is none of
+        _refuse(f"Unrecognized servable version label: {spec.version_label}")
+    return spec.name, spec.version.value if spec.HasField("version") else None
+
+
+def _input(request: pb.PredictRequest, port: Port, max_batch: int) -> NDArray[Any]:
+    """The one input of the request, checked before its data is touched."""
+    sent = sorted(request.inputs)
+    if len(sent) != 1:
+        extra, missing = set(sent) - {port.name}, {port.name} - set(sent)
+        _refuse(
+            f"input size does not match signature: {len(sent)}!=1 len({{{','.join(sent)}}}) != "
+            f"len({{{port.name}}}). Sent extra: {{{','.join(sorted(extra))}}}. "
+            f"Missing but required: {{{','.join(missing)}}}."
+        )
+    if sent[0] != port.name:
+        _refuse(
+            f"input tensor alias not found in signature: {sent[0]}. "
+            f"Inputs expected to be in the set {{{port.name}}}."
+        )
+    tensor = request.inputs[port.name]
+    expected = tf_serving_wire.dtype_enum(port.dtype)
+    if tensor.dtype != expected:
+        _refuse(
+            f"Expects arg[0] to be {tf_serving_wire.dtype_name(expected)} "
+            f"but {tf_serving_wire.dtype_name(tensor.dtype)} is provided"
+        )
+    try:
+        shape = tf_serving_wire.shape_of(tensor)
+        if len(shape) != len(port.shape) or any(
+            side not in (None, size) for side, size in zip(port.shape, shape, strict=True)
+        ):
+            _refuse(
+                f"input {port.name} must have shape {_shown(port.shape)}, but has {_shown(shape)}"
+            )
+        if shape[0] > max_batch:
+            _refuse(f"batch of {shape[0]} is larger than the {max_batch} allowed")
+        return tf_serving_wire.to_array(tensor, max_elements=_max_elements(port, shape, max_batch))
+    except ModelError as error:
+        _refuse(f"tensor parsing error: {port.name}: {error}")
+
+
+def _max_elements(port: Port, shape: tuple[int, ...], max_batch: int) -> int:
+    """A model whose sides are free bounds them by the message alone."""
+    if None in port.shape[1:]:
+        return tf_serving_wire.MAX_MESSAGE_BYTES // np.dtype(port.dtype).itemsize
+    return max_batch * math.prod(shape[1:])
+
+
+def _outputs(request: pb.PredictRequest, known: list[str]) -> list[str]:
+    """The outputs to give: those of the filter, or all."""
+    wanted = list(request.output_filter)
+    for i, name in enumerate(wanted):
+        if name not in known:
+            _refuse(
+                f"output tensor alias not found in signature: {name} "
+                f"Outputs expected to be in the set {{{','.join(sorted(known))}}}."
+            )
+        if name in wanted[:i]:
+            _refuse(f"duplicate output tensor alias: {name}")
+    return wanted or known
+
+
+def _shown(shape: tuple[int | None, ...]) -> str:
+    return "[" + ",".join("?" if side is None else str(side) for side in shape) + "]"

@@ -1,0 +1,32 @@
+"""`facestream up` with some variables of its parts changed, to be run in place of `services`.
+
+What is to be changed comes as JSON in `SOAK_PARTS`: part → variable → value. So the parts can be
+led through links that can be cut.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import replace
+from typing import Any
+
+from facestream.cli import main
+from facestream.launcher import launcher, process_specs
+
+VARIABLE = "SOAK_PARTS"
+_CHANGES: dict[str, dict[str, str]] = json.loads(os.environ.pop(VARIABLE, "{}"))
+_plan = process_specs.plan
+
+
+def _changed_plan(*arguments: Any, **options: Any) -> list[process_specs.Part]:
+    return [
+        replace(part, environment={**part.environment, **_CHANGES.get(part.name, {})})
+        for part in _plan(*arguments, **options)
+    ]
+
+
+if __name__ == "__main__":
+    vars(launcher)["plan"] = _changed_plan
+    sys.exit(main())

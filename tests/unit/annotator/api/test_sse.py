@@ -1,0 +1,83 @@
+"""Events: each page gets the newest of each kind, however slow it is."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+from facestream.annotator.api.sse import Events, Listener
+
+
+async def read_once(listener: Listener) -> list[tuple[str, object]]:
+    """The events of the next chunk."""
+    async for chunk in listener.messages():
+        if chunk.startswith(b"event:"):
+            pairs = [part.split("\n") for part in chunk.decode().split("\n\n") if part]
+            return [
+                (kind.removeprefix("event: "), json.loads(data.removeprefix("data: ")))
+                for kind, data in pairs
+            ]
+    return []
+
+
+def test_a_new_page_gets_the_last_word_of_every_kind() -> None:
+    async def go() -> list[tuple[str, object]]:
+        events = Events(2)
+        events.send("cameras", [1])
+        events.send("cameras", [2])
+        events.send("people", ["a"], "door")
+        events.send("people", ["b"], "shop")
+        with events.listening() as listener:
+            return await read_once(listener)
+
+    assert asyncio.run(go()) == [("cameras", [2]), ("people", ["a"]), ("people", ["b"])]
+
+
+def test_a_slow_page_gets_the_newest_and_its_queue_does_not_grow() -> None:
+    async def go() -> list[tuple[str, object]]:
+        events = Events(2)
+        with events.listening() as listener:
+            for i in range(1000):
+                events.send("people", i, "door")
+            return await read_once(listener)
+
+    assert asyncio.run(go()) == [("people", 999)]
+
+
+def test_what_was_said_already_is_not_said_again() -> None:
+    events = Events(2)
+    assert events.send("cameras", [1])
+    assert not events.send("cameras", [1])
+    assert events.send("cameras", [2])
+
+
+def test_a_removed_camera_is_not_told_of_again() -> None:
+    async def go() -> list[tuple[str, object]]:
+        events = Events(2)
+        events.send("people", 1, "door")
+        events.send("people", 2, "back-door")
+        events.forget("door")
+        with events.listening() as listener:
+            return await read_once(listener)
+
+    assert asyncio.run(go()) == [("people", 2)]
+
+
+def test_places_are_counted_and_given_back() -> None:
+    async def go() -> None:
+        events = Events(1)
+        with events.listening():
+            assert events.full()
+        assert not events.full()
+
+    asyncio.run(go())
+
+
+def test_the_end_reaches_everyone() -> None:
+    async def go() -> list[bytes]:
+        events = Events(2)
+        with events.listening() as listener:
+            events.close()
+            return [chunk async for chunk in listener.messages()]
+
+    assert len(asyncio.run(asyncio.wait_for(go(), 2))) == 1

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from facestream.annotator.auth.accounts import (
+    Account,
+    Accounts,
+    hash_password,
+    is_password,
+    load_accounts,
+)
+from facestream.common.core.errors import SettingsError
+from facestream.common.security.redaction import redact
+
+TOKEN, OTHER = "a" * 24, "b" * 24
+
+
+def test_a_password_is_known_by_its_hash_and_every_hash_is_another() -> None:
+    stored = hash_password("correct horse")
+    assert "correct" not in stored
+    assert is_password("correct horse", stored)
+    assert not is_password("correct horse ", stored)
+    assert hash_password("correct horse") != stored
+    assert not is_password("x", "scrypt$16384$8$1$AAAA$BBBB")
+    assert not is_password("x", "plain")
+
+
+def test_files_become_accounts_and_their_secrets_are_scrubbed(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(TOKEN + "\n")
+    (tmp_path / "viewer").write_text(OTHER)
+    stored = hash_password("a long word")
+    (tmp_path / "users.yaml").write_text(
+        f"users: [{{name: anna@example.org, role: viewer, password: '{stored}'}}]"
+    )
+    accounts = load_accounts(tmp_path / "token", tmp_path / "viewer", tmp_path / "users.yaml")
+    admin, viewer = accounts.of_token(TOKEN), accounts.of_token(OTHER)
+    assert admin is not None
+    assert admin.is_admin
+    assert viewer is not None
+    assert not viewer.is_admin
+    anna = accounts.of_password("anna@example.org", "a long word")
+    assert anna == accounts.named("anna@example.org")
+    assert anna is not None
+    assert not anna.is_admin
+    assert TOKEN not in redact(f"it was {TOKEN}")
+    assert stored not in redact(stored)
+    assert TOKEN not in repr(admin)
+
+
+@pytest.mark.parametrize("token", ["", "a" * 23, OTHER, "ü" * 24, "a b" * 10])
+def test_what_is_nobodys_token_opens_nothing(token: str) -> None:
+    assert Accounts([Account(":admin", "admin", TOKEN)]).of_token(token) is None
+
+
+def test_a_token_is_no_password_and_a_hash_no_token() -> None:
+    stored = hash_password("a long word")
+    accounts = Accounts([Account(":admin", "admin", TOKEN), Account("anna", "admin", stored)])
+    assert accounts.of_password(":admin", TOKEN) is None
+    assert accounts.of_token(stored) is None
+    assert accounts.of_password("nobody", "a long word") is None
+    assert accounts.of_password("anna", "\ud800") is None
+
+
+def test_no_files_are_no_accounts() -> None:
+    assert not load_accounts(None, None, None)
+
+
+@pytest.mark.parametrize("text", ["", "short", "two\nlines-of-a-token-long-enough", "ü" * 40])
+def test_a_weak_token_is_refused_and_not_repeated(tmp_path: Path, text: str) -> None:
+    (tmp_path / "token").write_text(text)
+    with pytest.raises(SettingsError, match="a token is 24 letters") as refused:
+        load_accounts(tmp_path / "token", None, None)
+    assert not text or text not in str(refused.value)
+    with pytest.raises(SettingsError, match="No such file"):
+        load_accounts(tmp_path / "none", None, None)
+
+
+def test_both_tokens_must_differ(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(TOKEN)
+    with pytest.raises(SettingsError, match="the same token"):
+        load_accounts(tmp_path / "token", tmp_path / "token", None)
+
+
+GOOD = hash_password("a long word")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "must hold a list"),
+        ("users: []", "must hold a list"),
+        ("users: [anna]", "must have name, role and password"),
+        ("users: [{name: anna, role: admin}]", "must have name, role and password"),
+        (f"users: [{{name: 'A|b', role: admin, password: '{GOOD}'}}]", "name: use lower-case"),
+        (f"users: [{{name: ':admin', role: admin, password: '{GOOD}'}}]", "name: use lower-case"),
+        (f"users: [{{name: a, role: root, password: '{GOOD}'}}]", "role: must be one of"),
+        ("users: [{name: a, role: admin, password: swordfish}]", "password: not a hash"),
+        (
+            f"users: [{{name: a, role: admin, password: '{GOOD.replace('16384', '1048576')}'}}]",
+            "password: not a hash",
+        ),
+        (
+            f"users: [{{name: a, role: admin, password: '{GOOD}'}}, "
+            f"{{name: a, role: viewer, password: '{GOOD}'}}]",
+            "'a' is given twice",
+        ),
+    ],
+)
+def test_a_wrong_users_file_is_told_in_one_line(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "users.yaml").write_text(text)
+    with pytest.raises(SettingsError, match=said) as refused:
+        load_accounts(None, None, tmp_path / "users.yaml")
+    assert "swordfish" not in str(refused.value)

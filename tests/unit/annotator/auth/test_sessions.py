@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import pytest
+from facestream.annotator.auth import sessions as module
+from facestream.annotator.auth.accounts import Account, Accounts
+from facestream.annotator.auth.sessions import SESSION_S, Sessions
+
+ADMIN = Account(":admin", "admin", "t" * 24)
+ANNA = Account("anna@example.org", "viewer", "scrypt$…")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 1_700_000_000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def sessions(clock: Clock) -> Sessions:
+    return Sessions(Accounts([ADMIN, ANNA]), clock)
+
+
+def test_a_session_is_known_until_its_end(sessions: Sessions, clock: Clock) -> None:
+    session = sessions.begin(ANNA)
+    assert session != sessions.begin(ANNA)
+    assert sessions.account_of(session) == ANNA
+    clock.now_s += SESSION_S - 1
+    assert sessions.account_of(session) == ANNA
+    clock.now_s += 2
+    assert sessions.account_of(session) is None
+
+
+def test_signing_out_ends_one_session(sessions: Sessions) -> None:
+    first, second = sessions.begin(ANNA), sessions.begin(ANNA)
+    sessions.end(first)
+    assert sessions.account_of(first) is None
+    assert sessions.account_of(second) == ANNA
+
+
+def test_nothing_that_was_changed_is_a_session(sessions: Sessions) -> None:
+    session = sessions.begin(ANNA)
+    for i in range(len(session)):
+        changed = session[:i] + ("1" if session[i] != "1" else "2") + session[i + 1 :]
+        assert sessions.account_of(changed) is None
+    for foreign in ("", "|", "|||", ":admin|9999999999|00|", "anna@example.org", "ü" * 99, "\0"):
+        assert sessions.account_of(foreign) is None
+
+
+def test_a_new_password_a_new_token_or_no_account_ends_sessions(clock: Clock) -> None:
+    before = Sessions(Accounts([ADMIN, ANNA]), clock)
+    annas, admins = before.begin(ANNA), before.begin(ADMIN)
+    restarted = Sessions(Accounts([ADMIN, ANNA]), clock)
+    assert restarted.account_of(annas) == ANNA
+    assert restarted.account_of(admins) == ADMIN
+    for accounts in (
+        [ADMIN],
+        [ADMIN, Account(ANNA.name, "viewer", "scrypt$other")],
+        [Account(":admin", "admin", "u" * 24), ANNA],
+        [ANNA],
+    ):
+        assert Sessions(Accounts(accounts), clock).account_of(annas) is None
+
+
+def test_ended_sessions_take_bounded_memory(
+    sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_ENDED", 10)
+    for _ in range(30):
+        sessions.end(sessions.begin(ANNA))
+    for i in range(1000):
+        sessions.end(f"forged {i}")
+    assert len(sessions._ended) == 10

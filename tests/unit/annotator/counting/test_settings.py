@@ -1,0 +1,40 @@
+"""Where the counts are told to be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from facestream.annotator.settings import AnnotatorSettings
+from facestream.common.core.errors import SettingsError
+from facestream.common.security.redaction import redact
+from pydantic import SecretStr
+
+URL = "postgresql://anna:geheim-7@db.example/audience"
+
+
+def test_the_url_of_the_database_may_stand_in_a_file_and_is_kept_secret(tmp_path: Path) -> None:
+    (tmp_path / "url").write_text(f"{URL}\n")
+    settings = AnnotatorSettings(counts_url_file=tmp_path / "url")
+    assert settings.counts_address() == URL
+    assert redact("it said geheim-7") == "it said ***"
+    given = AnnotatorSettings(counts_url=SecretStr(URL))
+    assert given.counts_address() == URL
+    assert "geheim-7" not in repr(given)
+    assert AnnotatorSettings(counts_url=SecretStr("")).counts_address() is None
+
+
+def test_a_file_without_a_url_is_told(tmp_path: Path) -> None:
+    (tmp_path / "url").write_text("\n")
+    for name, said in (("url", "holds no URL"), ("none", "No such file")):
+        with pytest.raises(SettingsError, match=said):
+            AnnotatorSettings(counts_url_file=tmp_path / name).counts_address()
+
+
+def test_two_urls_are_refused() -> None:
+    environment = {
+        "FACESTREAM_ANNOTATOR_COUNTS_URL": URL,
+        "FACESTREAM_ANNOTATOR_COUNTS_URL_FILE": "/run/secrets/counts-url",
+    }
+    with pytest.raises(SettingsError, match="counts_url or counts_url_file, not both"):
+        AnnotatorSettings.load(environ=environment)

@@ -1,0 +1,114 @@
+"""What a reader missed of a stream that keeps its newest entries only."""
+
+from __future__ import annotations
+
+from facestream.annotator.ingest.stream_cursor import ABSENT, Cursor, StreamState
+
+
+class Stream:
+    """A capped stream as a broker keeps it."""
+
+    def __init__(self, cap: int = 4, first_ms: int = 1000) -> None:
+        self.cap, self.next_ms = cap, first_ms
+        self.ids: list[bytes] = []
+        self.added = 0
+
+    def add(self, count: int) -> None:
+        for _ in range(count):
+            self.ids.append(f"{self.next_ms}-0".encode())
+            self.next_ms += 1
+            self.added += 1
+        del self.ids[: -self.cap]
+
+    @property
+    def state(self) -> StreamState:
+        newest = f"{self.next_ms - 1}-0".encode()
+        return StreamState(self.added, len(self.ids), self.ids[0] if self.ids else None, newest)
+
+    def read(self, cursor: Cursor) -> int:
+        after = int(cursor.at.split(b"-")[0])
+        unread = [i for i in self.ids if int(i.split(b"-")[0]) > after]
+        for entry_id in unread:
+            cursor.take(entry_id)
+        return len(unread)
+
+
+def test_what_was_there_before_is_not_read_and_not_missed() -> None:
+    stream = Stream()
+    stream.add(9)
+    cursor = Cursor(stream.state)
+    assert stream.read(cursor) == 0
+    assert cursor.check(stream.state) == 0
+
+
+def test_reading_goes_on_where_it_ended_and_nothing_is_lost() -> None:
+    stream = Stream()
+    stream.add(2)
+    cursor = Cursor(stream.state)
+    stream.add(4)
+    assert cursor.check(stream.state) == 0
+    assert stream.read(cursor) == 4
+    assert cursor.check(stream.state) == 0
+
+
+def test_what_was_trimmed_unread_is_counted_once() -> None:
+    stream = Stream()
+    cursor = Cursor(ABSENT)
+    stream.add(1)
+    stream.read(cursor)
+    stream.add(7)
+    assert cursor.check(stream.state) == 3
+    assert cursor.check(stream.state) == 0
+    assert stream.read(cursor) == 4
+    assert cursor.check(stream.state) == 0
+
+
+def test_what_was_trimmed_between_two_reads_is_counted_afterwards() -> None:
+    stream = Stream()
+    cursor = Cursor(ABSENT)
+    stream.add(10)
+    assert stream.read(cursor) == 4
+    assert cursor.check(stream.state) == 6
+
+
+def test_a_stream_that_lapsed_and_began_again_is_read_from_its_start() -> None:
+    stream = Stream()
+    cursor = Cursor(ABSENT)
+    stream.add(3)
+    stream.read(cursor)
+    assert cursor.check(ABSENT) == 0
+    again = Stream(first_ms=5000)
+    again.add(2)
+    assert cursor.check(again.state) == 0
+    assert again.read(cursor) == 2
+
+
+def test_a_restarted_broker_with_its_clock_set_back_is_read_from_its_start() -> None:
+    stream = Stream(first_ms=9000)
+    stream.add(3)
+    cursor = Cursor(stream.state)
+    again = Stream(first_ms=1000)
+    again.add(6)
+    assert cursor.check(again.state) == 2
+    assert again.read(cursor) == 4
+
+
+def test_a_stream_born_anew_while_nobody_looked_is_read_from_its_start() -> None:
+    stream = Stream()
+    stream.add(50)
+    cursor = Cursor(stream.state)
+    again = Stream(first_ms=7000)
+    again.add(5)
+    assert cursor.check(again.state) == 1
+    assert again.read(cursor) == 4
+    assert cursor.check(again.state) == 0
+
+
+def test_a_broker_that_does_not_count_its_entries_is_read_all_the_same() -> None:
+    info = {"length": 2, "last-generated-id": b"7-1", "first-entry": (b"7-0", {b"m": b""})}
+    cursor = Cursor(StreamState.parse(info))
+    assert cursor.at == b"7-1"
+    cursor.take(b"8-0")
+    later = StreamState.parse({**info, "last-generated-id": b"9-0"})
+    assert cursor.check(later) == 0
+    assert cursor.at == b"8-0"

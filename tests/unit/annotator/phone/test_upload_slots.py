@@ -1,0 +1,71 @@
+"""Who may send for a phone's camera, and how fast."""
+
+from __future__ import annotations
+
+from facestream.annotator.phone.upload_slots import MAX_AT_ONCE, SILENT_S, Senders, Verdict
+
+ONE, OTHER = "a" * 12, "b" * 12
+
+
+class Desk:
+    """Pictures one after the other, each ended before the next."""
+
+    def __init__(self, fps: float = 15.0) -> None:
+        self.senders = Senders(fps)
+
+    def send(self, sender: str, seq: int, now: float, camera: str = "door") -> Verdict:
+        verdict = self.senders.begin(camera, sender, seq, now)
+        if verdict == "take":
+            self.senders.end(camera)
+        return verdict
+
+
+def test_a_phone_that_sends_as_it_is_asked_loses_nothing() -> None:
+    desk = Desk()
+    assert {desk.send(ONE, i, i / 15) for i in range(1, 100)} == {"take"}
+
+
+def test_more_than_twice_as_much_is_not_taken() -> None:
+    desk = Desk(fps=10)
+    taken = [desk.send(ONE, i, i / 100) for i in range(1, 1001)].count("take")
+    assert 195 <= taken <= 205
+
+
+def test_a_picture_that_was_overtaken_is_late() -> None:
+    desk = Desk()
+    came = enumerate((1, 3, 2, 3, 4))
+    assert [desk.send(ONE, seq, i / 15) for i, seq in came] == [
+        *("take", "take", "late", "late", "take")
+    ]
+
+
+def test_the_first_keeps_its_place_until_it_falls_silent() -> None:
+    desk = Desk()
+    assert desk.send(ONE, 1, 0.0) == "take"
+    assert desk.send(OTHER, 1, 1.0) == "other"
+    assert desk.send(ONE, 2, SILENT_S) == "take"
+    assert desk.send(OTHER, 2, 2 * SILENT_S - 0.1) == "other"
+    assert desk.send(OTHER, 3, 2 * SILENT_S + 0.1) == "take"
+    assert desk.send(ONE, 3, 2 * SILENT_S + 0.2) == "other"
+
+
+def test_each_camera_has_a_place_of_its_own() -> None:
+    desk = Desk()
+    assert desk.send(ONE, 1, 0.0, "door") == desk.send(OTHER, 1, 0.0, "hall") == "take"
+
+
+def test_requests_under_way_are_bounded_whoever_sends_them() -> None:
+    senders = Senders(15)
+    verdicts = [senders.begin("door", ONE, i, 0.0) for i in range(1, MAX_AT_ONCE + 2)]
+    assert verdicts == ["take"] * MAX_AT_ONCE + ["rate"]
+    assert senders.begin("door", OTHER, 1, SILENT_S + 1) == "rate"
+    senders.end("door")
+    assert senders.begin("door", OTHER, 1, SILENT_S + 2) == "take"
+
+
+def test_cameras_that_are_gone_are_forgotten() -> None:
+    senders = Senders(15)
+    assert senders.begin("door", ONE, 1, 0.0) == "take"
+    senders.keep(["hall"])
+    senders.end("door")
+    assert senders.begin("door", OTHER, 1, 0.0) == "take"

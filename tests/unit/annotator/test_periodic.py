@@ -1,0 +1,40 @@
+"""Times that fall together."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from facestream.annotator.periodic import every, next_beat
+
+
+@pytest.mark.parametrize(
+    ("now", "every_s", "expected"),
+    [(10.2, 0.5, 10.5), (10.2, 5.0, 15.0), (10.0, 0.5, 10.5), (0.0, 2.0, 2.0)],
+)
+def test_a_beat_is_the_next_multiple(now: float, every_s: float, expected: float) -> None:
+    assert next_beat(now, every_s) == pytest.approx(expected)
+
+
+def test_a_timer_that_goes_off_early_does_not_make_two_beats_of_one() -> None:
+    assert next_beat(10.499, 0.5) == pytest.approx(11.0)
+
+
+def test_work_is_done_at_once_and_at_each_beat() -> None:
+    done: list[str] = []
+
+    async def note() -> None:
+        done.append("often")
+
+    async def run() -> None:
+        works = [
+            asyncio.create_task(every(0.1, note)),
+            asyncio.create_task(every(30.0, lambda: done.append("seldom"))),
+        ]
+        await asyncio.sleep(0.65)
+        for work in works:
+            work.cancel()
+
+    asyncio.run(run())
+    assert 2 <= done.count("often") <= 8
+    assert 1 <= done.count("seldom") <= 2

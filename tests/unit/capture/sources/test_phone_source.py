@@ -1,0 +1,161 @@
+"""Pictures of phones, from the broker to decoded frames."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import redis
+import redis.asyncio
+import simplejpeg
+from facestream.capture.sources.ffmpeg_source import SourceFrame
+from facestream.capture.sources.phone_source import read_phone
+from facestream.common.broker.keys import PHONE_CAP, PHONE_TTL_S, phone_key
+from facestream.common.broker.phone_frames import (
+    new_phone_url,
+    phone_key_of,
+    put_picture,
+    take_picture,
+)
+from facestream.common.cameras.registry import Camera
+from facestream.common.core.errors import CameraError
+
+CAMERA = Camera.parse(f"phone={new_phone_url()}")
+
+
+def jpeg(shade: int, width: int = 64, height: int = 48) -> bytes:
+    picture = np.full((height, width, 3), shade, np.uint8)
+    return simplejpeg.encode_jpeg(picture, 90, "RGB", "420")
+
+
+def claiming(width: int, height: int) -> bytes:
+    """A small picture whose header claims another size (ITU-T T.81, B.2.2)."""
+    data = bytearray(jpeg(90))
+    at = data.index(b"\xff\xc0")
+    data[at + 5 : at + 9] = height.to_bytes(2, "big") + width.to_bytes(2, "big")
+    return bytes(data)
+
+
+class Phone:
+    """A phone that sends, and what reads it."""
+
+    def __init__(self, url: str) -> None:
+        self.url, self.broker = url, redis.Redis.from_url(url)
+        self.corrupt = self.late = 0
+        self.stop = threading.Event()
+
+    def send(self, *pictures: bytes) -> int:
+        async def put() -> int:
+            client = redis.asyncio.Redis.from_url(self.url)
+            pushed_out = [await put_picture(client, CAMERA.name, p) for p in pictures]
+            await client.aclose()
+            return sum(pushed_out)
+
+        return asyncio.run(put())
+
+    def read(self, timeout_s: float = 0.5) -> Iterator[SourceFrame]:
+        return read_phone(
+            CAMERA,
+            self.stop,
+            self.broker,
+            read_timeout_s=timeout_s,
+            on_corrupt=self._on_corrupt,
+            on_late=self._on_late,
+        )
+
+    def _on_corrupt(self) -> None:
+        self.corrupt += 1
+
+    def _on_late(self, count: float) -> None:
+        self.late += int(count)
+
+
+@pytest.fixture
+def phone(broker_url: str) -> Iterator[Phone]:
+    made = Phone(broker_url)
+    yield made
+    made.broker.close()
+
+
+def shade(frame: SourceFrame) -> int:
+    return round(float(frame.video.to_ndarray(format="gray").mean()))
+
+
+def test_the_newest_picture_is_taken_and_none_is_left_behind(phone: Phone) -> None:
+    assert phone.send(jpeg(50), jpeg(100), jpeg(150)) == 0
+    frames = phone.read()
+    frame = next(frames)
+    assert abs(shade(frame) - 150) <= 3
+    assert (frame.video.width, frame.video.height) == (64, 48)
+    assert phone.late == 2
+    assert abs(time.monotonic() - frame.at) < 1
+    assert not phone.broker.exists(phone_key(CAMERA.name))
+    phone.send(jpeg(200, 48, 64))  # it was turned
+    assert next(frames).video.height == 64
+
+
+def test_a_list_that_nobody_reads_is_short_and_goes_away(phone: Phone) -> None:
+    pushed_out = phone.send(*[jpeg(i) for i in range(PHONE_CAP + 3)])
+    assert pushed_out == 3
+    assert phone.broker.llen(phone_key(CAMERA.name)) == PHONE_CAP
+    assert 0 < phone.broker.pttl(phone_key(CAMERA.name)) <= PHONE_TTL_S * 1000
+    assert take_picture(phone.broker, CAMERA.name, 1.0)[1] == PHONE_CAP - 1
+
+
+@pytest.mark.parametrize(
+    ("bad", "may_be_good"),
+    [
+        (b"", False),
+        (b"not a picture", False),
+        (jpeg(90)[:200], False),
+        (claiming(65000, 65000), False),
+        (claiming(1921, 16), False),
+        (jpeg(90)[:-2] + jpeg(90, 4000, 4000)[2:], True),
+        (jpeg(90)[:2] + jpeg(90, 4000, 4000)[2:], True),
+    ],
+)
+def test_what_is_no_picture_is_counted_and_the_next_one_is_good(
+    phone: Phone, bad: bytes, may_be_good: bool
+) -> None:
+    frames = phone.read(5.0)
+    phone.send(bad)
+    later = threading.Timer(0.2, phone.send, [jpeg(120)])
+    later.start()
+    seen = [next(frames)]
+    if seen[0].video.width == 64 and abs(shade(seen[0]) - 120) > 3:  # the first of two in one
+        seen.append(next(frames))
+    later.join()
+    assert abs(shade(seen[-1]) - 120) <= 3
+    assert (phone.corrupt, len(seen)) == (1, 1) or (may_be_good and phone.corrupt == 0)
+
+
+def test_a_silent_phone_and_one_that_sends_rubbish_are_told_apart(phone: Phone) -> None:
+    with pytest.raises(CameraError, match="sends nothing: open its link"):
+        next(phone.read(0.1))
+    phone.send(b"rubbish")
+    with pytest.raises(CameraError, match="nothing decodes"):
+        next(phone.read(1e-6))
+
+
+def test_a_reader_that_is_to_stop_does(phone: Phone) -> None:
+    threading.Timer(0.1, phone.stop.set).start()
+    began = time.monotonic()
+    assert list(phone.read(30)) == []
+    assert time.monotonic() - began < 2
+
+
+def test_a_broker_that_is_away_is_a_reason(tmp_path: object) -> None:
+    phone = Phone(f"unix://{tmp_path}/nobody.sock")
+    with pytest.raises(CameraError, match="the broker does not answer"):
+        next(phone.read())
+
+
+def test_a_key_is_long_and_new_each_time() -> None:
+    keys = {phone_key_of(Camera.parse(f"phone={new_phone_url()}")) for _ in range(50)}
+    assert len(keys) == 50
+    assert all(key is not None and len(key) == 32 for key in keys)
+    assert phone_key_of(Camera.parse("door=rtsp://host/live")) is None

@@ -1,0 +1,112 @@
+"""Stream entries in and out, and foreign ones refused."""
+
+import numpy as np
+import pytest
+from facestream.common.broker.messages import (
+    Face,
+    Frame,
+    Result,
+    Track,
+    decode_face,
+    decode_frame,
+    decode_result,
+    encode,
+    pack_distribution,
+    unpack_distribution,
+)
+from facestream.common.core.errors import MessageError
+from hypothesis import given
+from hypothesis import strategies as st
+
+JPEG = b"\xff\xd8\xff\xd9"
+
+
+def frame() -> Frame:
+    return Frame(
+        camera="door", session=1, seq=2, width=1280, height=720, tracks=[Track(track=1, w=9, h=9)]
+    )
+
+
+def test_a_frame_comes_back_with_and_without_its_picture() -> None:
+    assert decode_frame(encode(frame())) == (frame(), None)
+    assert decode_frame(encode(frame(), JPEG)) == (frame(), JPEG)
+
+
+def test_a_face_comes_back_with_its_crop() -> None:
+    face = Face(camera="door", track=1, quality=0.5, size_px=160)
+    assert decode_face(encode(face, JPEG)) == (face, JPEG)
+
+
+def test_a_result_comes_back() -> None:
+    result = Result(camera="door", track=1, age=30, age_std=5, female=float("nan"))
+    assert decode_result(encode(result)).age == 30
+
+
+def test_a_result_may_be_without_an_age_or_without_a_gender_but_not_without_both() -> None:
+    nan = float("nan")
+    gender_only = Result(camera="door", age=nan, age_std=nan, female=0.25)
+    assert decode_result(encode(gender_only)).female == 0.25
+    for age, age_std, female in [(nan, nan, nan), (30, nan, 0.5), (float("inf"), 5, 0.5)]:
+        with pytest.raises(MessageError, match="age"):
+            decode_result(encode(Result(camera="door", age=age, age_std=age_std, female=female)))
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({b"x": b"1"}, "not written by facestream"),
+        ({b"m": b"\xff\xff\xff"}, "does not parse"),
+        ({b"m": b"0" * 100_000}, "length"),
+        (encode(Frame(camera="Door", width=1, height=1)), "camera name"),
+        (encode(Frame(camera="door", width=0, height=1)), "frame size"),
+        (encode(frame(), b"GIF89a"), "picture"),
+        (
+            encode(Frame(camera="door", width=1, height=1, tracks=[Track(x=float("nan"))])),
+            "track box",
+        ),
+        (
+            encode(Frame(camera="door", width=1, height=1, tracks=[Track()] * 300)),
+            "number of tracks",
+        ),
+    ],
+)
+def test_a_bad_frame_is_refused_by_name(fields: dict[bytes, bytes], said: str) -> None:
+    with pytest.raises(MessageError, match=said):
+        decode_frame(fields)
+
+
+@pytest.mark.parametrize(
+    ("face", "crop"),
+    [
+        (Face(camera="door", size_px=160), b""),
+        (Face(camera="door", size_px=0), JPEG),
+        (Face(camera="door", size_px=160, quality=float("inf")), JPEG),
+        (Face(camera="door", size_px=160), JPEG + bytes(300_000)),
+    ],
+)
+def test_a_bad_face_is_refused(face: Face, crop: bytes) -> None:
+    with pytest.raises(MessageError):
+        decode_face(encode(face, crop))
+
+
+@given(st.dictionaries(st.sampled_from([b"m", b"jpeg", b"x"]), st.binary(max_size=200)))
+def test_any_bytes_are_read_or_refused(fields: dict[bytes, bytes]) -> None:
+    for decode in (decode_frame, decode_face, decode_result):
+        try:
+            decode(fields)
+        except MessageError:
+            pass
+
+
+def test_a_distribution_survives_its_packing() -> None:
+    probabilities = np.array([0.1, 0.2, 0.7], np.float32)
+    assert unpack_distribution(pack_distribution(probabilities)) == pytest.approx(
+        probabilities, abs=1e-3
+    )
+    assert unpack_distribution(b"").size == 0
+
+
+@pytest.mark.parametrize("data", [b"\x00", b"\x00\x00", b"\x00\x7e", b"\x00\xbc\x00\x3c\x00\x3c"])
+def test_what_is_no_distribution_is_refused(data: bytes) -> None:
+    with pytest.raises(MessageError):
+        unpack_distribution(data)

@@ -1,0 +1,52 @@
+"""A service ends when told, and with its parent."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+SERVICE = """
+import sys
+from facestream.common.core.errors import StartError
+from facestream.common.core.process_lifecycle import run_service
+def main(stop):
+    if "refuse" in sys.argv:
+        raise StartError("no camera at rtsp://ann:hidden-word@host; plug one in")
+    print("up", flush=True)
+    stop.wait(20)
+sys.exit(run_service("demo", "info", main))
+"""
+
+
+def start(*arguments: str, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", SERVICE, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | (env or {}),
+    )
+
+
+def test_sigterm_ends_a_service_with_exit_code_0() -> None:
+    with start() as service:
+        assert service.stdout is not None
+        assert service.stdout.readline() == "up\n"
+        service.send_signal(signal.SIGTERM)
+        assert service.wait(5) == 0
+
+
+def test_an_error_is_one_line_without_its_password() -> None:
+    with start("refuse") as service:
+        _, error = service.communicate(timeout=10)
+        assert service.returncode == 1
+    assert error == "demo: no camera at rtsp://ann:***@host; plug one in\n"
+
+
+def test_a_service_ends_when_its_parent_is_gone() -> None:
+    # A parent that is not ours has, for the service, already gone.
+    with start(env={"FACESTREAM_PARENT_PID": "1"}) as service:
+        started = time.monotonic()
+        assert service.wait(10) == 0
+        assert time.monotonic() - started < 8

@@ -1,0 +1,140 @@
+"""Settings from file, environment and flags."""
+
+import argparse
+from pathlib import Path
+
+import pytest
+from facestream.common.core.errors import SettingsError
+from facestream.common.core.settings import CommonSettings, add_flags, from_arguments
+from pydantic import Field
+
+
+class DemoSettings(CommonSettings):
+    section = "capture"
+
+    detect_hz: float = Field(5.0, gt=0, description="detections per second")
+
+
+def test_later_sources_win(tmp_path: Path) -> None:
+    file = tmp_path / "facestream.yaml"
+    file.write_text("capture: {detect_hz: 2}\n")
+    environ = {"FACESTREAM_CAPTURE_DETECT_HZ": "3"}
+    assert DemoSettings.load(environ={}).detect_hz == 5
+    assert DemoSettings.load(environ={}, config_file=file).detect_hz == 2
+    assert DemoSettings.load(environ=environ, config_file=file).detect_hz == 3
+    assert DemoSettings.load({"detect_hz": "4"}, environ, file).detect_hz == 4
+
+
+def test_a_services_own_broker_beats_the_shared_one() -> None:
+    environ = {
+        "FACESTREAM_BROKER": "redis://shared",
+        "FACESTREAM_CAPTURE_BROKER": "redis://own",
+    }
+    assert DemoSettings.load(environ=environ).broker.get_secret_value() == "redis://own"
+
+
+def test_the_file_may_be_named_by_the_environment(tmp_path: Path) -> None:
+    file = tmp_path / "facestream.yaml"
+    file.write_text("broker: redis://elsewhere\nworker: {anything: its own}\n")
+    settings = DemoSettings.load(environ={"FACESTREAM_CONFIG": str(file)})
+    assert settings.broker.get_secret_value() == "redis://elsewhere"
+
+
+@pytest.mark.parametrize(
+    ("environ", "said"),
+    [
+        ({"FACESTREAM_CAPTURE_DETECT_HX": "1"}, "mean FACESTREAM_CAPTURE_DETECT_HZ"),
+        ({"FACESTREAM_BROKR": "redis://h"}, "mean FACESTREAM_BROKER"),
+        ({"FACESTREAM_CAPTURE_DETECT_HZ": "often"}, "FACESTREAM_CAPTURE_DETECT_HZ: .*number"),
+        ({"FACESTREAM_CAPTURE_DETECT_HZ": "0"}, "greater than 0"),
+    ],
+)
+def test_a_wrong_variable_is_named(environ: dict[str, str], said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        DemoSettings.load(environ=environ)
+
+
+def test_variables_of_other_services_are_let_be() -> None:
+    DemoSettings.load(environ={"FACESTREAM_WORKER_BATCH_MAX": "8", "HOME": "/"})
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (
+            "capture: {detect_hertz: 2}",
+            r"unknown setting 'capture.detect_hertz' \(did you mean 'detect_hz'",
+        ),
+        ("detect_hz: 2", "'detect_hz' belongs under 'capture'"),
+        ("captur: {}", "did you mean 'capture'"),
+        ("- 1", "keys and values"),
+        ("a: [", "not YAML"),
+        ("capture: 5", "capture: must hold keys and values"),
+        ("worker: [1]", "worker: must hold keys and values"),
+        ("broker: \xff", "not text in UTF-8"),
+        ("broker: redis://:hidden: word@h/\n", "line 1, column 24: not YAML"),
+    ],
+)
+def test_a_wrong_file_is_named(tmp_path: Path, content: str, said: str) -> None:
+    file = tmp_path / "facestream.yaml"
+    file.write_bytes(content.encode("latin-1"))
+    with pytest.raises(SettingsError, match=said) as caught:
+        DemoSettings.load(environ={}, config_file=file)
+    assert str(file) in str(caught.value)
+    assert "hidden" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="No such file"):
+        DemoSettings.load(environ={}, config_file=tmp_path / "none.yaml")
+
+
+class ListeningSettings(DemoSettings):
+    health_host: str = Field("127.0.0.1", description="address of the health")
+    health_port: int = Field(9101, description="its port")
+
+
+class ServingSettings(ListeningSettings):
+    host: str = Field("127.0.0.1", description="address of the service itself")
+    port: int = Field(8500, description="its port")
+
+
+@pytest.mark.parametrize(
+    ("cls", "field"), [(ListeningSettings, "health_port"), (ServingSettings, "port")]
+)
+def test_host_and_port_are_where_a_service_listens(
+    cls: type[CommonSettings], field: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("FACESTREAM_CONFIG", raising=False)
+    parser = argparse.ArgumentParser()
+    add_flags(parser, cls)
+    settings = from_arguments(cls, parser.parse_args(["--host", "0.0.0.0", "--port", "7"]))
+    assert getattr(settings, field) == 7
+    assert getattr(settings, field.replace("port", "host")) == "0.0.0.0"
+
+
+def test_every_setting_is_a_flag(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FACESTREAM_CONFIG", raising=False)
+    parser = argparse.ArgumentParser()
+    add_flags(parser, DemoSettings)
+    settings = from_arguments(DemoSettings, parser.parse_args(["--detect-hz", "7"]))
+    assert settings.detect_hz == 7
+    assert "detections per second" in parser.format_help()
+
+
+def test_a_switch_needs_no_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FACESTREAM_CONFIG", raising=False)
+
+    class Switched(CommonSettings):
+        bright: bool = Field(False, description="whether it is on")
+
+    parser = argparse.ArgumentParser()
+    add_flags(parser, Switched)
+    for given, bright in (([], False), (["--bright"], True), (["--bright", "false"], False)):
+        assert from_arguments(Switched, parser.parse_args(given)).bright is bright
+
+
+def test_the_brokers_password_is_not_printed() -> None:
+    settings = DemoSettings.load({"broker": "redis://user:hidden-word@host"}, environ={})
+    assert "hidden-word" not in repr(settings)

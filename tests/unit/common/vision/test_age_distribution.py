@@ -1,0 +1,49 @@
+"""Quantiles and intervals of age distributions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from facestream.common.vision.age_distribution import age_and_deviation, central_interval, quantile
+
+
+def test_a_year_stands_for_the_half_years_around_it() -> None:
+    one_year = np.zeros(111)
+    one_year[30] = 1
+    assert quantile(one_year, 0.1) == pytest.approx(29.6)
+    assert quantile(one_year, 0.5) == pytest.approx(30.0)
+    assert quantile(one_year, 1.0) == pytest.approx(30.5)
+
+
+def test_the_median_of_a_symmetric_distribution_is_its_middle() -> None:
+    ages = np.arange(111)
+    distribution = np.exp(-0.5 * ((ages - 41.3) / 7) ** 2)
+    low, high = central_interval(distribution)
+    assert quantile(distribution, 0.5) == pytest.approx(41.3, abs=0.02)
+    assert (low + high) / 2 == pytest.approx(41.3, abs=0.02)
+    assert high - low == pytest.approx(2 * 1.2816 * 7, rel=0.01)
+
+
+def test_many_distributions_at_once_need_not_be_normalised() -> None:
+    ages = np.arange(111)
+    distributions = 3 * np.exp(-0.5 * ((ages - np.array([[20.0], [60.0]])) / 4) ** 2)
+    np.testing.assert_allclose(quantile(distributions, 0.5), [20, 60], atol=0.02)
+
+
+def test_a_long_tail_widens_the_deviation_and_does_not_draw_the_age() -> None:
+    tailed = np.zeros((1, 111))
+    tailed[0, [20, 40]] = 0.8, 0.2
+    age, deviation = age_and_deviation(tailed)
+    assert age == pytest.approx([19.5 + 0.5 / 0.8])
+    assert deviation == pytest.approx([8])
+
+
+def test_no_age_lies_below_birth() -> None:
+    newborn = np.zeros(111)
+    newborn[0] = 1
+    assert central_interval(newborn)[0] == 0
+
+
+def test_a_level_outside_the_unit_is_refused() -> None:
+    with pytest.raises(ValueError, match="0–1"):
+        quantile(np.ones(5), 1.5)

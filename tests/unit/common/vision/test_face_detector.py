@@ -1,0 +1,47 @@
+"""The detector's model file: what is wrong with it is said in one line."""
+
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+import pytest
+from facestream.common.core.errors import ModelError
+from facestream.common.vision.face_detector import FaceDetector, Faces
+
+
+def _why_not(model: Path) -> str:
+    with pytest.raises(ModelError) as caught:
+        FaceDetector(64, 64, model_path=model)
+    text = str(caught.value)
+    assert str(model) in text
+    assert "\n" not in text
+    return text
+
+
+def test_a_missing_model_is_named(tmp_path: Path) -> None:
+    assert "no such file" in _why_not(tmp_path / "faces.onnx")
+
+
+def test_a_damaged_model_is_named(tmp_path: Path) -> None:
+    model = tmp_path / "faces.onnx"
+    model.write_bytes(b"no model")
+    assert "damaged" in _why_not(model)
+
+
+def test_another_model_is_told_from_yunet(tmp_path: Path) -> None:
+    faces = ov.opset13.parameter([1, 3, 64, 64], ov.Type.f32)
+    ov.save_model(ov.Model([ov.opset13.relu(faces)], [faces], "other"), tmp_path / "other.xml")
+    assert "not YuNet" in _why_not(tmp_path / "other.xml")
+
+
+def test_of_faces_that_overlap_the_better_one_is_kept() -> None:
+    def face(x: float, score: float) -> Faces:
+        box = np.array([[x, 0, 10, 10]], np.float32)
+        return Faces(box, np.full((1, 5, 2), x, np.float32), np.array([score], np.float32))
+
+    joined = face(0, 0.7).joined(face(1, 0.9), 0.3).joined(face(30, 0.8), 0.3)
+    assert joined.boxes[:, 0].tolist() == [1, 30]
+    assert joined.landmarks[:, 0, 0].tolist() == [1, 30]
+    assert joined.scores.tolist() == pytest.approx([0.9, 0.8])
+    nobody = joined.only(np.zeros(2, bool))
+    assert len(nobody.joined(nobody, 0.3)) == 0

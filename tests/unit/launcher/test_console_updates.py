@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from typing import Any
+
+from facestream.launcher.console_updates import MAX_PEOPLE_TOLD, News, describe
+
+
+def camera(state: str, reason: str = "", width: int = 0) -> dict[str, Any]:
+    return {"name": "door", "state": state, "reason": reason, "width": width, "height": 720}
+
+
+def person(track: int, age: float | None = 34.2, female: float | None = 0.97) -> dict[str, Any]:
+    low, high = (None, None) if age is None else (age - 6, age + 6)
+    return {"track": track, "age": age, "age_low": low, "age_high": high, "female": female}
+
+
+def test_a_state_is_told_when_it_changes() -> None:
+    news = News()
+    assert news.of_cameras([camera("connecting")]) == ["door: connecting"]
+    assert news.of_cameras([camera("connecting")]) == []
+    assert news.of_cameras([camera("live", width=1280)]) == ["door: live, 1280x720"]
+    assert news.of_cameras([camera("failed", "no route")]) == ["door: failed (no route)"]
+    assert news.of_cameras([]) == ["door: removed"]
+
+
+def test_a_person_is_told_once_when_something_is_sure() -> None:
+    news = News()
+    assert news.of_people("door", [person(3, None, None)]) == []
+    told = "door: person 1, about 34 (28-40), female 0.97"
+    assert news.of_people("door", [person(70_003)]) == [told]
+    assert news.of_people("door", [person(70_003)]) == []
+
+
+def test_people_of_a_camera_that_came_back_are_new_people() -> None:
+    news = News()
+    news.of_people("door", [person(70_003)])
+    news.of_cameras([camera("stalled")])
+    news.of_cameras([camera("live")])
+    lines = news.of_people("door", [person(912_001)])
+    assert lines == ["door: person 2, about 34 (28-40), female 0.97"]
+
+
+def test_only_the_first_people_are_told() -> None:
+    news = News()
+    lines = news.of_people("door", [person(i) for i in range(MAX_PEOPLE_TOLD + 5)])
+    assert len(lines) == MAX_PEOPLE_TOLD + 1
+    assert not news.wants_people
+
+
+def test_what_is_not_sure_is_left_out() -> None:
+    assert describe(person(1, None, 0.1)) == "male 0.90"
+    assert describe(person(2, 50.0, None)) == "about 50 (44-56)"

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from facestream.launcher import embedded_broker
+from facestream.launcher.child_process import PartProcess
+
+from tests.fixtures.polling import wait_for
+from tests.fixtures.stack import processes
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with embedded_broker.private_folder() as folder:
+        yield folder
+
+
+@pytest.fixture
+def running_broker(folder: Path) -> Iterator[redis.Redis]:
+    configuration = embedded_broker.broker_configuration(folder, 16)
+    process = PartProcess(
+        "broker", embedded_broker.broker_command(), os.environ, print, configuration
+    )
+    process.start()
+    wait_for(lambda: embedded_broker.ping(folder) == "", "an answer", 10)
+    with redis.Redis.from_url(embedded_broker.broker_url(folder)) as client:
+        yield client
+    process.kill()
+    assert process.wait(5)
+
+
+def test_it_answers_on_a_private_socket_and_keeps_nothing(
+    running_broker: redis.Redis, folder: Path
+) -> None:
+    assert running_broker.config_get("save")["save"] == ""
+    assert running_broker.config_get("appendonly")["appendonly"] == "no"
+    assert running_broker.config_get("port")["port"] == "0"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert [file.name for file in folder.iterdir()] == [embedded_broker.SOCKET_NAME]
+
+
+def test_memory_is_capped_and_nothing_is_evicted(running_broker: redis.Redis) -> None:
+    running_broker.set("first", b"1")
+    too_much = {f"k{i}": bytes(1024 * 1024) for i in range(32)}
+    with pytest.raises(redis.exceptions.OutOfMemoryError):
+        [running_broker.set(key, value) for key, value in too_much.items()]
+    assert running_broker.get("first") == b"1"
+
+
+def test_ping_says_why_there_is_no_answer(folder: Path) -> None:
+    assert embedded_broker.ping(folder) == "No such file or directory"
+
+
+def test_the_folder_is_gone_afterwards() -> None:
+    with embedded_broker.private_folder() as folder:
+        assert folder.is_dir()
+    assert not folder.exists()
+
+
+def test_what_a_killed_stack_left_is_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    ended = subprocess.Popen([sys.executable, "-I", "-S", "-c", ""])
+    ended.wait()
+    stale, own = tmp_path / f"facestream-{ended.pid}-x", tmp_path / f"facestream-{os.getpid()}-x"
+    foreign = tmp_path / "facestream-notes"
+    for path in (stale, own, foreign):
+        path.mkdir()
+    with embedded_broker.private_folder():
+        assert not stale.exists()
+        assert own.exists()
+        assert foreign.exists()
+
+
+def test_it_dies_with_its_parent_even_when_that_is_killed(folder: Path) -> None:
+    code = (
+        "import os, time; from pathlib import Path; from facestream.launcher import embedded_broker\n"
+        "from facestream.launcher.child_process import PartProcess\n"
+        f"folder = Path({str(folder)!r})\n"
+        "configuration = embedded_broker.broker_configuration(folder, 16)\n"
+        "process = PartProcess('b', embedded_broker.broker_command(), os.environ, print, configuration)\n"
+        "process.start()\n"
+        "time.sleep(60)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code])
+    wait_for(lambda: embedded_broker.ping(folder) == "", "an answer", 20)
+    children = [pid for pid, of, _ in processes() if of == parent.pid]
+    assert len(children) == 1
+
+    parent.send_signal(signal.SIGKILL)
+    parent.wait(5)
+
+    wait_for(lambda: not any(pid in children for pid, _, _ in processes()), "no broker", 10)

@@ -1,0 +1,67 @@
+"""A lesson in batches: augmented, and blended if so wished, to learn from; plain to be judged."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from training.config import Stage, TrainConfig
+from training.data.augmentation import augment, frame
+from training.data.targets import Lesson, age_weights
+
+
+def epoch_batches(config: TrainConfig, lesson: Lesson, epoch: int, stage: Stage) -> tf.data.Dataset:
+    """One epoch of augmented batches: `(crops uint8, targets, weights)`; a seed tells them all."""
+    order = np.random.default_rng([config.seed, epoch]).permutation(len(lesson)).astype(np.int64)
+    batch, size_px = config.fit.batch, stage.size_px
+    order = order[: len(order) // batch * batch]
+    weight = age_weights(lesson.faces.age, config.loss.rare_age_power)
+    targets = {output: target[order] for output, target in lesson.targets.items()}
+    weights = {
+        output: weight[order] if output == "age" else np.ones(len(order), np.float32)
+        for output in targets
+    }
+
+    def view(index: np.int64) -> np.ndarray:
+        random = np.random.default_rng([config.seed, epoch, int(index)])
+        return augment(lesson.faces.crops[index], size_px, random, stage.calm)
+
+    def load(index: tf.Tensor, target: Any, weight: Any) -> tuple[tf.Tensor, Any, Any]:
+        crop = tf.numpy_function(view, [index], tf.uint8, stateful=False)
+        return tf.ensure_shape(crop, (size_px, size_px, 3)), target, weight
+
+    batches = (
+        tf.data.Dataset.from_tensor_slices((order, targets, weights))
+        .map(load, num_parallel_calls=2, deterministic=True)
+        .batch(batch, drop_remainder=True)
+    )
+    if config.fit.mixup and not stage.calm:
+        shares = np.random.default_rng([config.seed, epoch]).beta(
+            config.fit.mixup, config.fit.mixup, (len(order) // batch, batch)
+        )
+        shares = tf.data.Dataset.from_tensor_slices(shares.astype(np.float32))
+        batches = tf.data.Dataset.zip(batches, shares).map(blended)
+    return batches.prefetch(4)
+
+
+def blended(batch: Any, share: tf.Tensor) -> Any:
+    """Each face of a batch, of which `share` `[n]` stays, with the one as far from the other end.
+
+    H. Zhang et al., "mixup: beyond empirical risk minimization", ICLR 2018.
+    """
+
+    def blend(values: tf.Tensor) -> tf.Tensor:
+        own = tf.reshape(share, (-1, *[1] * (len(values.shape) - 1)))
+        mixed = tf.cast(values, tf.float32)
+        mixed = own * mixed + (1 - own) * tf.reverse(mixed, [0])
+        return tf.cast(tf.round(mixed), values.dtype) if values.dtype == tf.uint8 else mixed
+
+    return tf.nest.map_structure(blend, batch)
+
+
+def plain_batches(lesson: Lesson, size_px: int, batch: int = 64) -> tf.data.Dataset:
+    """Unaugmented batches in order: `(crops uint8, targets)`."""
+    crops = np.stack([frame(crop, size_px) for crop in lesson.faces.crops])
+    return tf.data.Dataset.from_tensor_slices((crops, lesson.targets)).batch(batch)

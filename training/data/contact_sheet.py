@@ -1,0 +1,42 @@
+"""A page of crops for a person to look at: each face plain, then as the augmentation makes it.
+
+Look at it before every long run: a wrong crop, colour or label shows here in a second.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from training.data.augmentation import augment, frame
+from training.data.face_crops import FaceSet
+from training.data.utkface import GENDERS
+
+_ROWS, _VIEWS = 8, 9
+_LABEL_PX = 18
+
+
+def contact_sheet(faces: FaceSet, size_px: int, seed: int) -> NDArray[np.uint8]:
+    """RGB uint8 picture: a row a face, the plain crop first, its label below each row."""
+    rows = []
+    for i in np.linspace(0, len(faces) - 1, min(_ROWS, len(faces))).astype(int):
+        crop = faces.crops[i]
+        views = [
+            augment(crop, size_px, np.random.default_rng([seed, view, int(i)]))
+            for view in range(_VIEWS)
+        ]
+        row = np.hstack([frame(crop, size_px), *views])
+        label = np.full((_LABEL_PX, row.shape[1], 3), 255, np.uint8)
+        text = f"{faces.age[i]:.0f} years, {GENDERS[int(faces.female[i])]}"
+        cv2.putText(label, text, (4, _LABEL_PX - 5), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (0, 0, 0), 1)
+        rows += [row, label]
+    return np.vstack(rows)
+
+
+def save_contact_sheet(faces: FaceSet, size_px: int, seed: int, path: Path) -> None:
+    """Write the sheet as PNG (or as the suffix of `path` says)."""
+    sheet = contact_sheet(faces, size_px, seed)
+    cv2.imwrite(str(path), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))

@@ -1,0 +1,83 @@
+"""What the network is asked to answer for each face: the labels, softened, and what a teacher says.
+
+Soft age labels: B.-B. Gao et al., "Deep label distribution learning with label ambiguity", IEEE
+TIP 26(6), 2017. A teacher's answers mixed with the labels: G. Hinton, O. Vinyals, J. Dean,
+"Distilling the knowledge in a neural network", 2015.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.config import LossConfig, TrainConfig
+from training.data.face_crops import FaceSet
+from training.distillation.teacher_targets import Teacher
+
+EMBEDDING = "embedding"
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """Faces and what to answer for them, in one order.
+
+    targets: by output, float32: `age` `[n, max_age + 1]`, each row a distribution over years;
+    `gender` `[n]`, probability of female; with a teacher also `embedding` `[n, dimensions]`.
+    """
+
+    faces: FaceSet
+    targets: dict[str, NDArray[np.float32]]
+
+    def __len__(self) -> int:
+        return len(self.faces)
+
+
+def lesson(
+    config: TrainConfig, faces: FaceSet, teacher: Teacher | None, teacher_share: float
+) -> Lesson:
+    """The faces with their labels, beside which the teacher's word counts for `teacher_share`, 0–1.
+
+    Less for the young (`teacher_ages`): those who learnt from grown-ups know little of children.
+    """
+    age = soft_ages(faces.age, config.loss, config.network.max_age)
+    gender = faces.female.astype(np.float32)
+    if teacher is not None:
+        share = np.full(len(faces), teacher_share, np.float32)
+        if config.teacher_ages is not None:
+            share *= np.interp(faces.age, config.teacher_ages, (0, 1)).astype(np.float32)
+        age = (1 - share[:, None]) * age + share[:, None] * teacher.age
+        gender = (1 - share) * gender + share * teacher.female
+    both: dict[str, NDArray[np.float32]] = {
+        "age": age.astype(np.float32),
+        "gender": gender.astype(np.float32),
+    }
+    targets: dict[str, NDArray[np.float32]] = {head: both[head] for head in config.network.heads}
+    if teacher is not None:
+        targets[EMBEDDING] = teacher.embedding
+    return Lesson(faces, targets)
+
+
+def soft_ages(age: NDArray[np.float32], config: LossConfig, max_age: int) -> NDArray[np.float32]:
+    """A Gaussian around each age, `[n]` years to `[n, max_age + 1]`; rows add up to 1.
+
+    It widens with age because the labels (and faces) of the old are less certain than those of
+    children.
+    """
+    years = np.arange(max_age + 1, dtype=np.float32)
+    middle = np.clip(age, 0, max_age)[:, None]
+    sigma = np.minimum(
+        config.label_sigma_base + config.label_sigma_per_year * middle, config.label_sigma_max
+    )
+    weights = np.exp(-0.5 * np.square((years - middle) / sigma))
+    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def age_weights(age: NDArray[np.float32], power: float) -> NDArray[np.float32]:
+    """Weight of each face, mean 1: (1 / frequency of its age, smoothed ±2 years) to `power`."""
+    counts = np.bincount(age.astype(int), minlength=int(age.max()) + 5).astype(np.float64)
+    smooth = np.convolve(counts, np.ones(5) / 5, mode="same") + 1
+    weights = smooth[age.astype(int)] ** -power
+    weights = np.clip(weights / weights.mean(), 0.5, 3.0)
+    return (weights / weights.mean()).astype(np.float32)

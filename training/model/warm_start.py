@@ -1,0 +1,84 @@
+"""Lets a network go on from a published version: the constants of its frozen graph become weights.
+
+A version's folder goes in, the model holds what that version learned. So a served model can be
+taught further (longer, or on pictures of one's own) without the run that made it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from facestream.common.core.errors import ModelError
+from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+# In a frozen graph a weight is a constant called …/<layer>_<n>/<operation>/ReadVariableOp/resource;
+# the operation tells which of the layer's weights it is.
+_WEIGHT_OF = {
+    keras.layers.Conv2D: {"convolution": "kernel"},
+    keras.layers.DepthwiseConv2D: {"depthwise": "kernel"},
+    keras.layers.Dense: {"Cast": "kernel", "BiasAdd": "bias", "Add": "bias"},
+    keras.layers.BatchNormalization: {
+        "Cast": "moving_mean",
+        "Cast_1": "moving_variance",
+        "Cast_2": "gamma",
+        "Cast_3": "beta",
+    },
+}
+_CONSTANT_END = "/ReadVariableOp/resource"
+
+
+def go_on_from(model: keras.Model, version: Path) -> None:
+    """Give every layer of `model` the weights that it has in the exported `version`.
+
+    Raises:
+        ModelError: the version cannot be read, or is another network.
+    """
+    constants = _constants(version)
+    for layer in layers_of(model):
+        if isinstance(layer, keras.layers.Dropout):
+            continue  # what it holds is the state of its random numbers
+        weight_of = _WEIGHT_OF.get(type(layer), {})
+        values = {
+            weight_of[operation]: value
+            for operation, value in constants.get(layer.name, {}).items()
+            if operation in weight_of
+        }
+        for variable in layer.weights:
+            value = values.get(variable.name)
+            if value is None or value.shape != tuple(variable.shape):
+                raise ModelError(
+                    f"{version}: has no {variable.path} {tuple(variable.shape)}: another network; "
+                    "give the settings it was trained with"
+                )
+            variable.assign(value)
+
+
+def layers_of(model: keras.Model) -> list[keras.layers.Layer]:
+    """All layers, those of models within it in place of these."""
+    found = []
+    for layer in model.layers:
+        found += layers_of(layer) if isinstance(layer, keras.Model) else [layer]
+    return found
+
+
+def _constants(version: Path) -> dict[str, dict[str, NDArray[np.float32]]]:
+    """The frozen weights by layer, and in it by operation."""
+    path, saved = version / "saved_model.pb", SavedModel()
+    try:
+        saved.ParseFromString(path.read_bytes())
+        functions = saved.meta_graphs[0].graph_def.library.function
+    except (OSError, IndexError, DecodeError) as error:
+        raise ModelError(f"{path}: no exported model: {type(error).__name__}") from None
+    found: dict[str, dict[str, NDArray[np.float32]]] = defaultdict(dict)
+    for node in (node for function in functions for node in function.node_def):
+        if node.op == "Const" and node.name.endswith(_CONSTANT_END):
+            layer, operation = node.name.removesuffix(_CONSTANT_END).split("/")[-2:]
+            value = tf.make_ndarray(node.attr["value"].tensor)
+            found[layer.rpartition("_")[0]][operation] = value
+    return found
