@@ -71,7 +71,7 @@ soak: setup-test
 
 # WITH=gpu or WITH=openvino adds that compose file, DEMO=1 the demo camera. docs/install.md says how to
 # keep both in .env. People whom the demo camera draws are counted in a file of their own.
-COMPOSE = $(if $(DEMO),COUNTS_NAME=demo-counts.sqlite3 CAMERAS_NAME=demo-cameras.json) docker compose $(if $(WITH),-f docker-compose.yml \
+COMPOSE = $(if $(DEMO),COUNTS_DB_NAME=demo-counts.sqlite3 CAMERA_STATE_NAME=demo-cameras.json) docker compose $(if $(WITH),-f docker-compose.yml \
 	-f compose.$(WITH).yml $(patsubst %,-f %,$(wildcard docker-compose.override.yml))) \
 	$(if $(DEMO),--profile demo)
 # With every service there is, so that whatever was started before can be named.
@@ -92,7 +92,7 @@ up:
 		$(if $(CAPTURES),--scale capture=$(CAPTURES))
 # After: the old model server answers until the workers ask the new one. Prometheus would ask it for ever.
 	@$(call drop,tf-serving model-server,&& $(COMPOSE) restart prometheus)
-	@echo "page: http://$(call address,annotator 8080)/login#token=$$(cat deploy/secrets/page-token)"
+	@echo "page: http://$(call address,annotator 8080)/login#token=$$(cat deploy/secrets/admin-token)"
 	@echo "Grafana: http://$(call address,grafana 3000)" \
 		"(user admin, password in deploy/secrets/grafana-password)"
 

@@ -116,8 +116,8 @@ def annotator_cpu(url: str, cameras: int) -> dict[str, float]:
     client.flushall()
     registry = CameraRegistry(client)
     for name in names:
-        registry.put(Camera.parse(f"{name}=rtsp://127.0.0.1:9/{name}"))
-    client.set(keys.BOOT_KEY, "bench")
+        registry.upsert(Camera.parse(f"{name}=rtsp://127.0.0.1:9/{name}"))
+    client.set(keys.EPOCH_KEY, "bench")
     environment = os.environ | {"FACESTREAM_BROKER": url, "FACESTREAM_LOG_LEVEL": "error"}
     annotator = subprocess.Popen(
         [sys.executable, "-m", "facestream", "annotator", "--port", "0"],

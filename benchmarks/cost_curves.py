@@ -42,7 +42,7 @@ FACES_EACH = 96  # of each backlog, in as many bursts as that takes
 MEMORY_CAMERAS, MEMORY_S, MEMORY_EVERY_S = 4, 120.0, 4.0
 _CLIP_S, _SETTLE_S = 12.0, 2.0
 _ANSWER_TIMEOUT_S = 20.0
-_ANSWERED = "facestream_worker_faces_answered_total"
+_ANSWERED = "facestream_worker_faces_processed_total"
 
 
 def per_camera(clip: Path, folder: Path, count: int, seconds: float) -> dict[str, float]:

@@ -23,13 +23,13 @@ from pathlib import Path
 import av
 import numpy as np
 import simplejpeg
-from facestream.annotator.counting.visit_tracker import CameraVisits, Counted, VisitRule
+from facestream.annotator.counting.visit_tracker import CountEvent, VisitPolicy, VisitTracker
 from facestream.annotator.people import demographics
-from facestream.annotator.people.attribute_fusion import CommitRule
+from facestream.annotator.people.attribute_fusion import DisplayThresholds
 from facestream.annotator.people.camera_people import CameraPeople
 from facestream.annotator.settings import AnnotatorSettings
-from facestream.capture.faces.detector_input import detector_size
-from facestream.capture.faces.face_pipeline import FaceFinder, Found
+from facestream.capture.faces.detector_input import choose_input_size
+from facestream.capture.faces.face_pipeline import DetectionResult, FacePipeline
 from facestream.capture.publishing.stream_entries import frame_message
 from facestream.capture.settings import CaptureSettings
 from facestream.capture.sources.camera_reader import CapturedFrame
@@ -106,42 +106,44 @@ def choreography(seed: int) -> list[Appearance]:
         )
 
 
-def count(clip: Path, rule: VisitRule) -> list[Counted]:
+def count(clip: Path, rule: VisitPolicy) -> list[CountEvent]:
     """Everything counted in a clip by the parts of the pipeline, in its own time."""
     settings = CaptureSettings()
     detectors: dict[tuple[int, int], FaceDetector] = {}
 
     def detector(width: int, height: int) -> FaceDetector:
-        size = detector_size(width, height, settings.detect_width_px, settings.detect_height_px)
+        size = choose_input_size(
+            width, height, settings.detector_long_side_px, settings.detector_short_side_px
+        )
         if size not in detectors:
-            detectors[size] = FaceDetector(*size, min_score=settings.min_score)
+            detectors[size] = FaceDetector(*size, min_score=settings.min_detection_score)
         return detectors[size]
 
-    finder = FaceFinder(settings, 0, detector)
+    finder = FacePipeline(settings, 0, detector)
     model = ExportedModel(newest_version(MODELS_DIR / "age_gender"))
-    people = CameraPeople(_commit_rule(), AnnotatorSettings().forget_after_s)
-    counted: list[Counted] = []
-    visits = CameraVisits(rule, counted.append)
+    people = CameraPeople(_commit_rule(), AnnotatorSettings().track_retention_s)
+    counted: list[CountEvent] = []
+    visits = VisitTracker(rule, counted.append)
     waiting: list[tuple[float, Result]] = []
     now_s = 0.0
     for seq, (now_s, video) in enumerate(_frames(clip)):
         while waiting and waiting[0][0] <= now_s:
-            people.answer(waiting.pop(0)[1], now_s)
+            people.add_result(waiting.pop(0)[1], now_s)
         captured = CapturedFrame(video, 1, seq, round(now_s * 1e6), now_s)
-        found = finder.find(video, captured.captured_us, now_s)
+        found = finder.process(video, captured.captured_us, now_s)
         waiting += [(now_s + _ANSWER_S, result) for result in _answers(found, model)]
         frame = frame_message("clip", captured, (found.width, found.height), found.faces)
-        people.see(frame, now_s)
-        people.forget(now_s)
+        people.on_frame(frame, now_s)
+        people.evict_stale(now_s)
         visits.see(frame, lambda t: people.estimate(1, t), [], [MIDDLE], now_s, now_s)
-    visits.finish()
+    visits.finalize_all()
     return counted
 
 
-def score(seed: int, script: Sequence[Appearance], counted: Sequence[Counted]) -> Score:
+def score(seed: int, script: Sequence[Appearance], counted: Sequence[CountEvent]) -> Score:
     """What was counted against what is true."""
     visits = [entry for entry in counted if entry.what == "visit"]
-    matched: list[tuple[Appearance, Counted]] = []
+    matched: list[tuple[Appearance, CountEvent]] = []
     left = list(visits)
     for real in script:
         fits = [v for v in left if -0.2 <= v.at - real.enter_s <= _SLACK_S]
@@ -152,7 +154,7 @@ def score(seed: int, script: Sequence[Appearance], counted: Sequence[Counted]) -
             matched.append((real, fits[0]))
     genders = Counter(
         "unknown"
-        if demographics.gender(v.shown) == demographics.UNKNOWN
+        if demographics.gender_label(v.shown) == demographics.UNKNOWN
         else "wrong"
         if _is_wrong(real, v)
         else "right"
@@ -174,8 +176,11 @@ def score(seed: int, script: Sequence[Appearance], counted: Sequence[Counted]) -
     )
 
 
-def _is_wrong(real: Appearance, counted: Counted) -> bool:
-    return demographics.gender(counted.shown) not in (demographics.UNKNOWN, _GENDERS[real.sample])
+def _is_wrong(real: Appearance, counted: CountEvent) -> bool:
+    return demographics.gender_label(counted.shown) not in (
+        demographics.UNKNOWN,
+        _GENDERS[real.sample],
+    )
 
 
 def _frames(clip: Path) -> Iterator[tuple[float, av.VideoFrame]]:
@@ -184,11 +189,11 @@ def _frames(clip: Path) -> Iterator[tuple[float, av.VideoFrame]]:
             yield i / FPS, frame
 
 
-def _answers(found: Found, model: ExportedModel) -> Iterator[Result]:
+def _answers(found: DetectionResult, model: ExportedModel) -> Iterator[Result]:
     if not found.crops:
         return
     crops = np.stack([simplejpeg.decode_jpeg(crop.jpeg, "RGB") for crop in found.crops])
-    answers = model.answer(crops)
+    answers = model.predict(crops)
     for i, crop in enumerate(found.crops):
         yield Result(
             camera="clip",
@@ -204,16 +209,18 @@ def _answers(found: Found, model: ExportedModel) -> Iterator[Result]:
         )
 
 
-def _commit_rule() -> CommitRule:
+def _commit_rule() -> DisplayThresholds:
     settings = AnnotatorSettings()
-    return CommitRule(
-        settings.commit_weight, settings.commit_interval_years, settings.commit_gender_probability
+    return DisplayThresholds(
+        settings.display_min_evidence,
+        settings.display_max_age_interval_years,
+        settings.display_min_gender_probability,
     )
 
 
-def _visit_rule() -> VisitRule:
+def _visit_rule() -> VisitPolicy:
     settings = AnnotatorSettings()
-    return VisitRule(settings.person_after_s, settings.rejoin_s, settings.settle_s)
+    return VisitPolicy(settings.min_visit_s, settings.max_visit_gap_s, settings.count_after_s)
 
 
 def main() -> None:

@@ -46,7 +46,7 @@ def _openvino(folder: Path) -> tuple[Ask, int]:
     from facestream.common.vision.exported_model import ExportedModel
 
     model = ExportedModel(folder, precision="auto")  # as it is served
-    return model.answer, model.size_px
+    return model.predict, model.size_px
 
 
 def _tensorflow(folder: Path) -> tuple[Ask, int]:

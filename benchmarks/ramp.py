@@ -21,12 +21,12 @@ class Stage:
     """A running rig; cameras of the bank are added to it, paused and resumed, as on the page.
 
     Args:
-        settle_s: how long after a change nothing is measured.
+        count_after_s: how long after a change nothing is measured.
     """
 
-    def __init__(self, rig: Rig, bank: CameraBank, settle_s: float) -> None:
+    def __init__(self, rig: Rig, bank: CameraBank, count_after_s: float) -> None:
         self.rig, self.bank = rig, bank
-        self._settle_s = settle_s
+        self._settle_s = count_after_s
         broker = redis.Redis.from_url(rig.broker_url, socket_timeout=_BROKER_TIMEOUT_S)
         self._registry = CameraRegistry(broker)
 
@@ -38,7 +38,7 @@ class Stage:
         """
         for name in self.bank.names:
             camera = Camera.parse(f"{name}={self.bank.url(name)}")
-            self._registry.put(camera.model_copy(update={"paused": name not in names}))
+            self._registry.upsert(camera.model_copy(update={"paused": name not in names}))
         deadline = time.monotonic() + _LIVE_TIMEOUT_S
         while missing := [s for s in self._registry.statuses(names) if s.state != "live"]:
             if time.monotonic() > deadline:

@@ -52,7 +52,7 @@ class Extent:
     """
 
     rounds: int
-    settle_s: float
+    count_after_s: float
     clip_s: float
     extra_viewers: int
     found_s: float
@@ -117,7 +117,7 @@ def _one_stack(plan: _Plan, appearing: Path, folder: Path, say: Say) -> Figures:
     with ExitStack() as stack:
         bank = stack.enter_context(CameraBank(plan.clips | dict.fromkeys(_APPEARING, appearing)))
         rig = stack.enter_context(Rig({"clip": bank.url("clip")}, folder, free_port()))
-        stage = Stage(rig, bank, extent.settle_s)
+        stage = Stage(rig, bank, extent.count_after_s)
         listener = stack.enter_context(Listener(rig.broker_url, ["clip"]))
         stage.show("clip")
         time.sleep(_WARM_UP_S)
@@ -154,13 +154,13 @@ def _round(stage: Stage, plan: _Plan) -> tuple[Figures, list[float]]:
     unwatched = stage.window(plan.window_s)
     viewer_ms = None
     with Viewer(url, lambda number: bank.age_s("clip", number)) as viewer:
-        time.sleep(plan.extent.settle_s)
+        time.sleep(plan.extent.count_after_s)
         watched = stage.window(plan.window_s)
         if viewers := plan.extent.extra_viewers:
             with ExitStack() as more:
                 for _ in range(viewers):
                     more.enter_context(Viewer(url, None))
-                time.sleep(plan.extent.settle_s)
+                time.sleep(plan.extent.count_after_s)
                 crowded = by_service_ms(stage.window(plan.window_s))
             viewer_ms = (crowded["annotator"] - by_service_ms(watched)["annotator"]) / viewers
     stage.show("empty")
@@ -169,7 +169,7 @@ def _round(stage: Stage, plan: _Plan) -> tuple[Figures, list[float]]:
     floor, empty_floor = decoding_ms(plan.clips["clip"]), decoding_ms(plan.clips["empty"])
     plain = plain_way(bank, "clip", plan.model, plan.window_s)
     plain_ms = _each_ms(plain)
-    faces = unwatched.metrics.get("facestream_worker_faces_answered_total", 0.0)
+    faces = unwatched.metrics.get("facestream_worker_faces_processed_total", 0.0)
     answering_s = unwatched.cpu_s["worker"] + unwatched.cpu_s["model-server"]
     cpu: Figures = {
         "unwatched": per_frame_ms(unwatched),
@@ -218,7 +218,7 @@ def _size(stage: Stage, plan: _Plan, height_px: int) -> Figures:
     stage.show(name)
     unwatched = stage.window(plan.window_s)
     with Viewer(f"{stage.rig.url}/cameras/{name}/stream.mjpg", None):
-        time.sleep(plan.extent.settle_s)
+        time.sleep(plan.extent.count_after_s)
         watched = stage.window(plan.window_s)
     return {
         "unwatched": [per_frame_ms(unwatched)],
@@ -239,7 +239,7 @@ def _streams(clip: Path, folder: Path, extent: Extent, say: Say) -> Figures:
             bank = stack.enter_context(CameraBank({f"camera{i}": clip for i in range(count)}))
             cameras = {name: bank.url(name) for name in bank.names}
             rig = stack.enter_context(Rig(cameras, folder, free_port()))
-            stage = Stage(rig, bank, extent.settle_s)
+            stage = Stage(rig, bank, extent.count_after_s)
             stage.show(*bank.names)
             time.sleep(_WARM_UP_S)
             with Listener(rig.broker_url, bank.names) as listener:

@@ -14,11 +14,11 @@ from pathlib import Path
 import psutil
 from facestream.common.cameras.registry import Camera
 from facestream.common.core.errors import StartError
-from facestream.launcher.child_process import PartProcess
+from facestream.launcher.child_process import ManagedProcess
 from facestream.launcher.embedded_broker import broker_url
-from facestream.launcher.process_specs import Part, plan
-from facestream.launcher.settings import StackSettings
-from facestream.launcher.web_endpoint import front_door
+from facestream.launcher.process_specs import ProcessSpec, build_process_specs
+from facestream.launcher.settings import UpSettings
+from facestream.launcher.web_endpoint import resolve_endpoint
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
@@ -60,26 +60,30 @@ class Rig:
     start_s: float = 0.0  # from the first process to everything ready
 
     def __enter__(self) -> Rig:
-        settings = StackSettings(port=self.port, broker=SecretStr("embedded"))
+        settings = UpSettings(port=self.port, broker=SecretStr("embedded"))
         cameras = [Camera.parse(f"{name}={url}") for name, url in self.cameras.items()]
-        self._parts = plan(
-            settings, cameras, self.folder, front_door(settings, self.folder, None), demo=False
+        self._parts = build_process_specs(
+            settings,
+            cameras,
+            self.folder,
+            resolve_endpoint(settings, self.folder, None),
+            demo=False,
         )
-        self._processes: dict[str, PartProcess] = {}
+        self._processes: dict[str, ManagedProcess] = {}
         counts = str(self.folder / "counts.sqlite3")
         kept = str(self.folder / f"cameras-{self.port}.json")
         started = time.monotonic()
         try:
             for part in self._parts:
-                process = PartProcess(
+                process = ManagedProcess(
                     part.name,
                     part.command,
                     # What is measured is nobody's count; its cameras are on this machine.
                     {
                         **part.environment,
-                        "FACESTREAM_ANNOTATOR_COUNTS_FILE": counts,
-                        "FACESTREAM_CAPTURE_KEPT_CAMERAS_FILE": kept,
-                        "FACESTREAM_CAPTURE_ALLOW_LOCAL": "true",
+                        "FACESTREAM_ANNOTATOR_COUNTS_DB_FILE": counts,
+                        "FACESTREAM_CAPTURE_CAMERA_STATE_FILE": kept,
+                        "FACESTREAM_CAPTURE_ALLOW_LOCAL_SOURCES": "true",
                     },
                     self._keep,
                     standard_input=part.standard_input,
@@ -119,7 +123,7 @@ class Rig:
         for base in self._metric_addresses():
             for family in text_string_to_metric_families(_get(f"{base}/metrics")):
                 for sample in family.samples:
-                    part = sample.labels.get("step") or sample.labels.get("reason")
+                    part = sample.labels.get("stage") or sample.labels.get("reason")
                     name = f"{sample.name}:{part}" if part else sample.name
                     metrics[name] = metrics.get(name, 0.0) + sample.value
         return Reading(
@@ -141,7 +145,7 @@ class Rig:
                 found.append(f"http://127.0.0.1:{part.environment[key]}")
         return found
 
-    def _cpu_s(self, process: PartProcess) -> float:
+    def _cpu_s(self, process: ManagedProcess) -> float:
         if process.exit_code() is not None:
             raise StartError(f"{process.name} died during the measurement: {self.lines[-3:]}")
         family = psutil.Process(process.pid)
@@ -152,7 +156,7 @@ class Rig:
         self.lines.append(line)
         del self.lines[:-50]
 
-    def _wait_for(self, part: Part) -> None:
+    def _wait_for(self, part: ProcessSpec) -> None:
         deadline = time.monotonic() + _READY_TIMEOUT_S
         while not (answer := part.probe()).ready:
             if time.monotonic() > deadline or self._processes[part.name].exit_code() is not None:

@@ -1,7 +1,7 @@
 """Who looks on while it is measured: people at a picture stream, and a reader of the broker.
 
 A `Viewer` reads MJPEG as a browser does and tells how old each picture is by the number in it. A
-`Listener` reads the broker's streams and tells how long each new face waited for its first result,
+`Subscriber` reads the broker's streams and tells how long each new face waited for its first result,
 and how late each frame was taken from its camera.
 """
 

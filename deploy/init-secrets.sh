@@ -33,9 +33,9 @@ if [ $complete = no ]; then
 	own="resetchannels -@all +@connection -@admin -@dangerous"
 	put redis-users.acl <<-EOT
 		user default off
-		user capture on >$capture $own ~facestream:cameras ~{facestream:cameras}:* ~facestream:status:* %R~facestream:watched:* ~facestream:frames:* ~facestream:faces:* ~facestream:phone:* ~facestream:{capture}:* +get +set +del +exists +pexpire +blpop +lpop +hget +hgetall +hset +hsetnx +hdel +hincrby +xadd +xtrim +xlen +eval +time
-		user worker on >$worker $own ~facestream:faces:* ~facestream:results:* ~facestream:dead +multi +exec +discard +eval +expire +hgetall +hincrby +xadd +xdel +xlen +xrange +xrevrange +xreadgroup +xack +xclaim +xautoclaim +xpending +xgroup|create +xgroup|delconsumer +xinfo|consumers
-		user annotator on >$annotator $own ~facestream:cameras %R~{facestream:cameras}:boot ~facestream:status:* ~facestream:watched:* ~facestream:frames:* ~facestream:results:* ~facestream:phone:* +multi +exec +discard +get +set +del +pexpire +rpush +ltrim +hgetall +hset +hdel +xread +xrevrange +xinfo|stream
+		user capture on >$capture $own ~facestream:cameras ~{facestream:cameras}:* ~facestream:status:* %R~facestream:watched:* ~facestream:frames:* ~facestream:faces:* ~facestream:phone-frames:* ~facestream:{capture}:* +get +set +del +exists +pexpire +blpop +lpop +hget +hgetall +hset +hsetnx +hdel +hincrby +xadd +xtrim +xlen +eval +time
+		user worker on >$worker $own ~facestream:faces:* ~facestream:results:* ~facestream:dead-letters +multi +exec +discard +eval +expire +hgetall +hincrby +xadd +xdel +xlen +xrange +xrevrange +xreadgroup +xack +xclaim +xautoclaim +xpending +xgroup|create +xgroup|delconsumer +xinfo|consumers
+		user annotator on >$annotator $own ~facestream:cameras %R~{facestream:cameras}:epoch ~facestream:status:* ~facestream:watched:* ~facestream:frames:* ~facestream:results:* ~facestream:phone-frames:* +multi +exec +discard +get +set +del +pexpire +rpush +ltrim +hgetall +hset +hdel +xread +xrevrange +xinfo|stream
 		user metrics on >$metrics $own ~* +info +config|get +slowlog|get +slowlog|len +latency|latest +latency|histogram +memory|usage
 		user health on nopass +ping
 	EOT
@@ -51,6 +51,6 @@ if [ $complete = no ]; then
 	EOT
 fi
 random | put grafana-password
-random | put page-token
+random | put admin-token
 
 [ -e "$root/cameras.yaml" ] || cp "$here/../cameras.example.yaml" "$root/cameras.yaml"

@@ -7,7 +7,7 @@ from typing import Literal
 
 from facestream.common.core.errors import SettingsError
 from facestream.common.core.yaml_file import read_yaml
-from facestream.common.security.redaction import reason_of
+from facestream.common.security.redaction import validation_message
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 Head = Literal["age", "gender"]
@@ -117,4 +117,4 @@ def load_config(path: Path) -> TrainConfig:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise SettingsError(f"{path}: {where or 'file'}: {reason_of(first)}") from None
+        raise SettingsError(f"{path}: {where or 'file'}: {validation_message(first)}") from None

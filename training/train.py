@@ -25,20 +25,20 @@ from training import run_record
 from training.config import TrainConfig
 from training.data.contact_sheet import save_contact_sheet
 from training.data.face_crops import collect
-from training.data.leakage_check import check_held_out, learnt_folds
-from training.data.targets import lesson
-from training.data.utkface import DataReport, Picture, load, parse_folds
+from training.data.leakage_check import check_no_leakage, seen_folds
+from training.data.targets import build_training_set
+from training.data.utkface import DataReport, LabelledImage, load, parse_folds
 from training.distillation.teacher_targets import Teacher, read
 from training.evaluation.report import plot_curves
 from training.fitting.training_loop import HISTORY_FILE, fit
-from training.model.network import build, mix_in
+from training.model.network import average_weights, build
 
 Say = Callable[[str], None]
 _BAR, _LINE = 30, 78
 
 
 def split(
-    config: TrainConfig, pictures: list[Picture]
+    config: TrainConfig, pictures: list[LabelledImage]
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Positions of the pictures to learn from and of those held out of the same folds, by content.
 
@@ -90,25 +90,25 @@ def train(
         raise SettingsError(
             "first_share mixes in the version that the run began with: give its folder, --weights"
         )
-    check_held_out(config, weights, has_teacher=teacher is not None)
+    check_no_leakage(config, weights, has_teacher=teacher is not None)
     pictures, report = load(data)
     for line in report.lines():
         say(line)
     learn, hold = split(config, pictures)
     say(f"{len(learn)} pictures to learn from, {len(hold)} held out of the same folds")
     said = [
-        _heard(config, teacher, [pictures[i] for i in at]) if teacher else None
+        _load_teacher_targets(config, teacher, [pictures[i] for i in at]) if teacher else None
         for at in (learn, hold)
     ]
     if not (run / run_record.FILE).exists():
         build(config.network, weights)  # wrong ones are told before the folder is this run's
     run.mkdir(parents=True, exist_ok=True)
-    _claim(run, config, report, weights, teacher)
+    _lock_run_dir(run, config, report, weights, teacher)
     faces = collect(pictures, cache)
     say(f"detector found {faces.found.mean():.2%} of the faces; the others keep UTKFace's framing")
     train_faces, validation_faces = faces.subset(learn), faces.subset(hold)
-    to_learn = lesson(config, train_faces, said[0], config.teacher_share or 0.0)
-    to_check = lesson(config, validation_faces, said[1], 0.0)
+    to_learn = build_training_set(config, train_faces, said[0], config.teacher_share or 0.0)
+    to_check = build_training_set(config, validation_faces, said[1], 0.0)
     sheet = run / "contact_sheet.png"
     save_contact_sheet(train_faces, config.network.size_px, config.seed, sheet)
     say(f"augmented crops to look at: {sheet}")
@@ -116,7 +116,7 @@ def train(
     watching = [_Progress()] if sys.stderr.isatty() else []
     model = fit(config, to_learn, to_check, run, weights, board.then(say), watching)
     if config.fit.first_share:
-        mix_in(model, build(config.network, weights), config.fit.first_share)
+        average_weights(model, build(config.network, weights), config.fit.first_share)
     final = run / run_record.WEIGHTS_FILE
     partial = final.with_name("partial.weights.h5")
     model.save_weights(partial)
@@ -137,7 +137,9 @@ def train(
     return final
 
 
-def _heard(config: TrainConfig, teacher: Path, pictures: list[Picture]) -> Teacher:
+def _load_teacher_targets(
+    config: TrainConfig, teacher: Path, pictures: list[LabelledImage]
+) -> Teacher:
     """What a teacher's file says of these pictures, if it goes with this run.
 
     Raises:
@@ -154,7 +156,7 @@ def _heard(config: TrainConfig, teacher: Path, pictures: list[Picture]) -> Teach
     return said
 
 
-def _claim(
+def _lock_run_dir(
     run: Path,
     config: TrainConfig,
     report: DataReport,
@@ -187,7 +189,7 @@ def _claim(
             {
                 "config": wanted,
                 **sources,
-                "train_folds": learnt_folds(config, weights),
+                "train_folds": seen_folds(config, weights),
                 "commit": run_record.git_commit(),
                 "machine": run_record.machine() | {"accelerators": gpus},
                 "data": asdict(report),

@@ -10,8 +10,10 @@ _IN_VIEW = "facestream_annotator_person_seconds_total"
 PANELS = [
     stat("People counted, last hour", f"sum(increase({_VISITS}[1h])) or on () vector(0)"),
     stat("People counted, last 24 h", f"sum(increase({_VISITS}[24h])) or on () vector(0)"),
-    stat("People in view now", "sum(facestream_annotator_people)"),
-    stat("Most at a time, last hour", "max_over_time(sum(facestream_annotator_people)[1h:])"),
+    stat("People in view now", "sum(facestream_annotator_people_in_view)"),
+    stat(
+        "Most at a time, last hour", "max_over_time(sum(facestream_annotator_people_in_view)[1h:])"
+    ),
     stat("Mean in view, last hour", f"sum(increase({_IN_VIEW}[1h])) / 3600"),
     stat(
         "Minutes looked on, last hour",
@@ -21,7 +23,7 @@ PANELS = [
     stat("Answers, last hour", "sum(increase(facestream_annotator_results_total[1h]))"),
     Panel(
         "People in view",
-        [Query("sum by (camera) (facestream_annotator_people)", "{{camera}}")],
+        [Query("sum by (camera) (facestream_annotator_people_in_view)", "{{camera}}")],
         width=24,
     ),
     Panel(
@@ -44,7 +46,12 @@ PANELS = [
     ),
     Panel(
         "Most at a time, by hour",
-        [Query("max by (camera) (max_over_time(facestream_annotator_people[1h]))", "{{camera}}")],
+        [
+            Query(
+                "max by (camera) (max_over_time(facestream_annotator_people_in_view[1h]))",
+                "{{camera}}",
+            )
+        ],
         width=12,
     ),
 ]

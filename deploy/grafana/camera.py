@@ -13,9 +13,9 @@ def _query(metric: str, legend: str, by: str = "camera") -> Query:
 
 PANELS = [
     stat("Frames a second", f"sum(camera:frames:rate1m{_CAMERA})"),
-    stat("Faces followed", f"sum(facestream_capture_tracks{_CAMERA})"),
-    stat("People in view", f"sum(facestream_annotator_people{_CAMERA})"),
-    stat("Viewers", f"sum(facestream_annotator_viewers{_CAMERA}) or vector(0)"),
+    stat("Faces followed", f"sum(facestream_capture_active_tracks{_CAMERA})"),
+    stat("People in view", f"sum(facestream_annotator_people_in_view{_CAMERA})"),
+    stat("Viewers", f"sum(facestream_annotator_video_streams{_CAMERA}) or vector(0)"),
     stat(
         "Reconnections, last hour",
         f"sum(increase(facestream_capture_reconnects_total{_CAMERA}[1h])) or vector(0)",
@@ -27,7 +27,7 @@ PANELS = [
         [
             _query("facestream_capture_frames_total", "read {{camera}}"),
             _query("facestream_capture_frames_published_total", "sent with picture {{camera}}"),
-            _query("facestream_annotator_frames_drawn_total", "drawn {{camera}}"),
+            _query("facestream_annotator_frames_annotated_total", "drawn {{camera}}"),
         ],
         width=12,
     ),
@@ -45,7 +45,7 @@ PANELS = [
                 by="camera, reason",
             ),
             _query(
-                "facestream_annotator_viewer_frames_skipped_total",
+                "facestream_annotator_stream_frames_skipped_total",
                 "{{camera}} skipped for slow viewers",
             ),
         ],
@@ -58,7 +58,7 @@ PANELS = [
     Panel(
         "Faces a second",
         [
-            _query("facestream_capture_faces_found_total", "found {{camera}}"),
+            _query("facestream_capture_faces_detected_total", "found {{camera}}"),
             _query("facestream_capture_faces_published_total", "sent {{camera}}"),
             _query("facestream_annotator_results_total", "result {{camera}}"),
         ],

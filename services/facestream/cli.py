@@ -119,7 +119,7 @@ def _add_up(commands: Commands[_Parser], asked: str) -> None:
     if asked != "up":
         return
     from facestream.common.core.settings import add_flags
-    from facestream.launcher.settings import StackSettings
+    from facestream.launcher.settings import UpSettings
 
     parser.add_argument(
         "--camera",
@@ -131,22 +131,22 @@ def _add_up(commands: Commands[_Parser], asked: str) -> None:
     parser.add_argument("--cameras", type=Path, metavar="FILE", help="YAML file of cameras")
     parser.add_argument("--demo", action="store_true", help="start the demo camera too")
     parser.add_argument("--verbose", action="store_true", help="show what the parts log")
-    add_flags(parser, StackSettings)
+    add_flags(parser, UpSettings)
 
 
 def _up(arguments: argparse.Namespace) -> int:
-    from facestream.common.cameras.registry import load_cameras, unique
+    from facestream.common.cameras.registry import check_unique_names, load_cameras
     from facestream.common.core.process_lifecycle import run_service
     from facestream.common.core.settings import from_arguments
     from facestream.launcher import launcher
-    from facestream.launcher.settings import StackSettings
+    from facestream.launcher.settings import UpSettings
 
     if arguments.verbose and arguments.log_level is None:
         arguments.log_level = "info"
-    settings = from_arguments(StackSettings, arguments)
+    settings = from_arguments(UpSettings, arguments)
     cameras = _cameras(arguments.camera)
     if arguments.cameras is not None:  # capture reads it; here a mistake is told before any start
-        unique([*cameras, *load_cameras(arguments.cameras)])
+        check_unique_names([*cameras, *load_cameras(arguments.cameras)])
     return run_service(
         "facestream",
         settings.log_level,
@@ -202,7 +202,7 @@ def _cameras(given: Sequence[str]) -> list[Camera]:
     Raises:
         SettingsError: one is malformed, or a name stands twice.
     """
-    from facestream.common.cameras.registry import Camera, unique
+    from facestream.common.cameras.registry import Camera, check_unique_names
     from facestream.common.core.settings import CAMERAS_ENV
 
     texts = [*given, *os.environ.pop(CAMERAS_ENV, "").split()]
@@ -210,7 +210,7 @@ def _cameras(given: Sequence[str]) -> list[Camera]:
     for i, text in enumerate(texts, start=1):
         has_name = "=" in text.partition("://")[0]
         cameras.append(Camera.parse(text if has_name else f"camera{i}={text}"))
-    return unique(cameras)
+    return check_unique_names(cameras)
 
 
 def _add_demo_camera(commands: Commands[_Parser]) -> None:

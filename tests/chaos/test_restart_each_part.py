@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from facestream.common.broker.face_accounting import Ledger, of_samples
+from facestream.common.broker.face_accounting import FaceAccounting, of_samples
 
 from tests.fixtures.polling import wait_for
 from tests.fixtures.stack import Stack, running_stack
@@ -90,7 +90,7 @@ def pictures(stack: Stack) -> bool:
         return viewer.sees()
 
 
-def faces(stack: Stack, more_than: int = 0) -> Ledger | None:
+def faces(stack: Stack, more_than: int = 0) -> FaceAccounting | None:
     """The ledger, once it tells of more faces than so many."""
     ledger = of_samples(stack.samples())
     return ledger if ledger.published > more_than else None
@@ -118,7 +118,7 @@ def test_picture_and_results_come_back_after_a_part_was_killed(stack: Stack, par
     results = stack.metric(_RESULTS)
     wait_for(lambda: stack.metric(_RESULTS) > results, f"results without the old {part}", BACK_S)
     told = wait_for(lambda: faces(stack, ledger.published), "more faces in the ledger")
-    assert (told.unexplained, ledger.unexplained) == (0, 0)
+    assert (told.unaccounted, ledger.unaccounted) == (0, 0)
     assert told.since(ledger).published > 0, "it goes on, whoever died"
     after = stack.parts()
     assert {name for name in PARTS if after[name] != before[name]} == {part}

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from facestream.annotator.counting.count_store import MINUTE_S, Batch, Key
-from facestream.annotator.counting.sqlite_store import SqliteLedger
+from facestream.annotator.counting.count_store import MINUTE_S, CountBatch, CountKey
+from facestream.annotator.counting.sqlite_store import SqliteCountStore
 from playwright.sync_api import expect
 
 from tests.e2e.test_page import (  # fixtures among them
@@ -25,9 +25,9 @@ BY_HOUR = "People by hour: 0: 12 (7 female, 3 male, 2 not sure)."
 IN_VIEW = r"^Faces by age in the last ten minutes\. \d+–\d+: 1 \(1 female\)\.$"
 
 
-def key(at: float, what: str = "visit", band: str = "30-39", gender: str = "female") -> Key:
+def key(at: float, what: str = "visit", band: str = "30-39", gender: str = "female") -> CountKey:
     place = "" if what == "visit" else "till"
-    return Key(int(at) // MINUTE_S * MINUTE_S, "door", what, place, band, gender)
+    return CountKey(int(at) // MINUTE_S * MINUTE_S, "door", what, place, band, gender)
 
 
 @pytest.fixture
@@ -35,9 +35,9 @@ def world(broker_url: str, tmp_path: Path) -> Iterator[World]:
     """An annotator that counted today and two days ago."""
     now = time.time()
     midnight = time.mktime((*time.localtime(now)[:3], 0, 0, 0, 0, 0, -1))
-    ledger = SqliteLedger(tmp_path / "counts.sqlite3")
+    ledger = SqliteCountStore(tmp_path / "counts.sqlite3")
     ledger.add(
-        Batch(
+        CountBatch(
             1,
             {
                 key(midnight): 7,
@@ -50,7 +50,7 @@ def world(broker_url: str, tmp_path: Path) -> Iterator[World]:
         )
     )
     ledger.close()
-    made = World(broker_url, counts_file=tmp_path / "counts.sqlite3", settle_s=6.0)
+    made = World(broker_url, counts_db_file=tmp_path / "counts.sqlite3", count_after_s=6.0)
     yield made
     made.end()
 

@@ -43,7 +43,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             broker=SecretStr(f"unix://{socket}"),
             port=port,
             health_port=0,
-            token_file=folder / "token",
+            admin_token_file=folder / "token",
             users_file=folder / "users.yaml",
         )
         thread = threading.Thread(target=serve, args=(settings, stop))

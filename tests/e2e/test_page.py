@@ -58,7 +58,7 @@ class World:
         self._wait()
 
     def add(self, name: str) -> None:
-        self.registry.put(Camera(name=name, url=SecretStr("rtsp://10.0.0.5/live")))
+        self.registry.upsert(Camera(name=name, url=SecretStr("rtsp://10.0.0.5/live")))
 
     def end(self) -> None:
         self._stop.set()
@@ -283,7 +283,9 @@ def test_what_the_page_may_not_add_by_default_is_said_before_it_is_tried(visit: 
     page.click("#add")
     for choice in ("Webcam of this computer", "Something else"):
         page.get_by_label("Where does the picture come from?").select_option(label=choice)
-        expect(page.locator("#add-steps")).to_contain_text("FACESTREAM_CAPTURE_ALLOW_LOCAL=true")
+        expect(page.locator("#add-steps")).to_contain_text(
+            "FACESTREAM_CAPTURE_ALLOW_LOCAL_SOURCES=true"
+        )
 
 
 def test_by_http_no_phone_is_proposed_and_the_page_says_why(world: World, visit: Open) -> None:

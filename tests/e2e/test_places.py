@@ -70,7 +70,7 @@ def test_places_are_changed_by_keyboard_and_removed(
     world.add("door")
     square = ((0.2, 0.2), (0.8, 0.2), (0.8, 0.8), (0.2, 0.8))
     camera = world.registry.cameras()["door"]
-    world.registry.put(camera.model_copy(update={"zones": (Zone(name="shelf", points=square),)}))
+    world.registry.upsert(camera.model_copy(update={"zones": (Zone(name="shelf", points=square),)}))
     page = visit("desk")
     open_places(page)
     page.get_by_role("button", name=re.compile("^Corner 1 of shelf: 20 % from the left")).focus()

@@ -78,13 +78,13 @@ def test_cameras_are_added_changed_and_removed(annotator: Running, pipeline: Pip
 def test_changes_that_come_at_once_are_made_one_after_the_other(
     annotator: Running, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put = CameraRegistry.put
+    put = CameraRegistry.upsert
 
     def put_slowly(registry: CameraRegistry, camera: Camera) -> None:
         time.sleep(0.1)
         put(registry, camera)
 
-    monkeypatch.setattr(CameraRegistry, "put", put_slowly)
+    monkeypatch.setattr(CameraRegistry, "upsert", put_slowly)
     door = f"{annotator.url}/api/cameras/door"
     hall = {"name": "hall", "url": "rtsp://10.0.0.7/x"}
     with ThreadPoolExecutor(4) as pool:

@@ -32,17 +32,17 @@ def test_the_stream_shows_annotated_pictures_to_several_viewers(
             picture = simplejpeg.decode_jpeg(jpeg)
             assert picture.shape == (240, 320, 3)
             assert picture[100:150, 80:120].max() > 200, "the box is drawn"
-        assert annotator.metric('facestream_annotator_viewers{camera="door"}') == 2
+        assert annotator.metric('facestream_annotator_video_streams{camera="door"}') == 2
         assert pipeline.registry.watched(["door"]) == {"door"}
-        drawn = annotator.metric('facestream_annotator_frames_drawn_total{camera="door"}')
+        drawn = annotator.metric('facestream_annotator_frames_annotated_total{camera="door"}')
         assert 0 < drawn <= pipeline.seq
-    wait_for(lambda: annotator.metric('facestream_annotator_viewers{camera="door"}') == 0)
+    wait_for(lambda: annotator.metric('facestream_annotator_video_streams{camera="door"}') == 0)
     wait_for(lambda: not pipeline.registry.watched(["door"]), "the end of watching")
-    drawn = annotator.metric('facestream_annotator_frames_drawn_total{camera="door"}')
+    drawn = annotator.metric('facestream_annotator_frames_annotated_total{camera="door"}')
     pipeline.frame("door", [2], 100)
     pipeline.frame("door", [1, 2, 3])
     wait_for(lambda: len(annotator.http.get("/api/cameras/door/people").json()) == 3)
-    now = annotator.metric('facestream_annotator_frames_drawn_total{camera="door"}')
+    now = annotator.metric('facestream_annotator_frames_annotated_total{camera="door"}')
     assert now == drawn, "nobody watches, nothing is drawn"
 
 
@@ -50,7 +50,7 @@ def test_a_viewer_that_reads_nothing_does_not_hold_up_the_others(
     broker_url: str, pipeline: Pipeline
 ) -> None:
     pipeline.camera("door")
-    running = Running(broker_url, viewer_timeout_s=1.0)
+    running = Running(broker_url, send_timeout_s=1.0)
     noise = np.random.default_rng(0).integers(0, 255, (720, 1280, 3), np.uint8)
     big = simplejpeg.encode_jpeg(noise, 90, colorsubsampling="420")
     stop = threading.Event()
@@ -75,7 +75,7 @@ def test_a_viewer_that_reads_nothing_does_not_hold_up_the_others(
             stuck.sendall(b"GET /cameras/door/stream.mjpg HTTP/1.1\r\nHost: localhost\r\n\r\n")
             with running.http.stream("GET", "/cameras/door/stream.mjpg") as answer:
                 watcher = parts(answer)
-                viewers = 'facestream_annotator_viewers{camera="door"}'
+                viewers = 'facestream_annotator_video_streams{camera="door"}'
                 most = 0.0
                 end = time.monotonic() + DEADLINE_S
                 while time.monotonic() < end:
@@ -127,13 +127,13 @@ def test_open_streams_do_not_hold_up_the_end(broker_url: str, pipeline: Pipeline
     ):
         pictures, tiles, lines = parts(one), parts(wall), events.iter_lines()
         next(pictures), next(tiles), next(lines)
-        assert running.metric('facestream_annotator_viewers{camera="door"}') == 2
+        assert running.metric('facestream_annotator_video_streams{camera="door"}') == 2
         assert running.end() < 2, "not only when the server's patience ends"
 
 
 def test_a_full_house_is_said_to_be_full(broker_url: str, pipeline: Pipeline) -> None:
     pipeline.camera("door")
-    running = Running(broker_url, max_viewers=1, max_listeners=1)
+    running = Running(broker_url, max_video_streams=1, max_event_streams=1)
     try:
         wait_for(lambda: running.http.get("/api/cameras").json())
         with (

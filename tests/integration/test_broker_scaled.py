@@ -40,9 +40,9 @@ def test_the_whole_pipeline_runs_on_a_cluster(
     cache = Path(pytestconfig.cache.mkdir("demo")) if pytestconfig.cache else Path("/tmp")
     environment = {
         "FACESTREAM_BROKER": cluster_url,
-        "FACESTREAM_STACK_BROKER": cluster_url,
-        "FACESTREAM_CAPTURE_SHARDS": str(SHARDS),
-        "FACESTREAM_WORKER_SHARDS": str(SHARDS),
+        "FACESTREAM_UP_BROKER": cluster_url,
+        "FACESTREAM_CAPTURE_FACE_SHARDS": str(SHARDS),
+        "FACESTREAM_WORKER_FACE_SHARDS": str(SHARDS),
         "FACESTREAM_LOG_LEVEL": "info",
     }
     with running_stack("--demo", cache=cache, environment=environment) as stack:
@@ -63,8 +63,8 @@ def test_the_whole_pipeline_runs_on_a_cluster(
 def test_everything_of_a_camera_can_be_taken_away_in_a_cluster(cluster_url: str) -> None:
     with connect(SecretStr(cluster_url)) as client:
         registry = CameraRegistry(client)
-        registry.put(Camera.parse("yard=rtsp://host/live"))
-        registry.watch("yard")
+        registry.upsert(Camera.parse("yard=rtsp://host/live"))
+        registry.mark_watched("yard")
         client.xadd(keys.frames_key("yard"), {"m": "1"})
         assert registry.remove("yard")
         assert not client.exists(keys.frames_key("yard"))

@@ -70,7 +70,7 @@ def test_pictures_come_only_while_somebody_watches(broker_url: str, rtsp: str) -
     registry = CameraRegistry(client)
     with running_capture(capture_settings(broker_url), camera_of("door", rtsp, rotate=90)):
         wait_for(lambda: is_in_state(client, "door", "live"), "the camera is live")
-        registry.watch("door")
+        registry.mark_watched("door")
         frames = StreamReader(client, keys.frames_key("door"))
         wait_for(
             lambda: any(keys.JPEG_FIELD in fields for fields in frames.read()), "pictures come"
@@ -78,7 +78,7 @@ def test_pictures_come_only_while_somebody_watches(broker_url: str, rtsp: str) -
         shown: list[tuple[Frame, bytes]] = []
 
         def are_enough() -> bool:
-            registry.watch("door")
+            registry.mark_watched("door")
             for fields in frames.read():
                 frame, jpeg = decode_frame(fields)
                 if jpeg is not None:
@@ -106,13 +106,13 @@ def test_every_face_is_counted_once(
     monkeypatch.setattr(keys, "FACES_CAP", 3)
     client = redis.Redis.from_url(broker_url)
     port = free_port()
-    settings = capture_settings(broker_url, health_port=port, sample_interval_s=0.01)
+    settings = capture_settings(broker_url, health_port=port, crop_interval_s=0.01)
     key = keys.faces_key(0)
     with running_capture(settings, camera_of("door", rtsp)):
         wait_for(
             lambda: metric_of(port, "faces_dropped_total", "overflow") >= 5, "the cap is reached"
         )
-        CameraRegistry(client).put(camera_of("door", rtsp, paused=True))
+        CameraRegistry(client).upsert(camera_of("door", rtsp, paused=True))
         wait_for(lambda: is_in_state(client, "door", "stopped"), "it is paused")
         added: list[int] = [0]
 

@@ -42,7 +42,7 @@ def test_a_broker_that_forgot_everything_is_told_again(tmp_path: Path, rtsp: str
         with ValkeyServer(unix_socket_path=path):
             client = redis.Redis.from_url(url)
             wait_for(lambda: readiness(port) == 200, "it finds the broker")
-            CameraRegistry(client).put(camera_of("yard", rtsp))
+            CameraRegistry(client).upsert(camera_of("yard", rtsp))
             wait_for(lambda: is_in_state(client, "yard", "live"), "a camera is added at run time")
         wait_for(lambda: readiness(port) == 503, "it notices that the broker is gone")
         path.unlink(missing_ok=True)
@@ -58,13 +58,13 @@ def test_cameras_of_the_page_are_there_again_after_everything_was_restarted(
 ) -> None:
     path = tmp_path / "broker.sock"
     file = tmp_path / "cameras.json"
-    settings = capture_settings(f"unix://{path}", kept_cameras_file=file)
+    settings = capture_settings(f"unix://{path}", camera_state_file=file)
     client = redis.Redis.from_url(f"unix://{path}")
     registry = CameraRegistry(client)
     with ValkeyServer(unix_socket_path=path), running_capture(settings, camera_of("door", rtsp)):
         wait_for(lambda: is_in_state(client, "door", "live"), "the given camera")
-        registry.put(camera_of("yard", rtsp))
-        registry.put(camera_of("gone", DEAD_END))
+        registry.upsert(camera_of("yard", rtsp))
+        registry.upsert(camera_of("gone", DEAD_END))
         wait_for(lambda: is_in_state(client, "yard", "live"), "the added camera")
         registry.remove("gone")
         wait_for(lambda: '"gone"' not in file.read_text(), "it is forgotten")
@@ -81,9 +81,9 @@ def test_while_the_broker_runs_its_word_counts_not_that_of_the_file(
 ) -> None:
     client = redis.Redis.from_url(broker_url)
     file = tmp_path / "cameras.json"
-    settings = capture_settings(broker_url, kept_cameras_file=file, allow_local=True)
+    settings = capture_settings(broker_url, camera_state_file=file, allow_local_sources=True)
     with running_capture(settings):
-        CameraRegistry(client).put(camera_of("yard", rtsp))
+        CameraRegistry(client).upsert(camera_of("yard", rtsp))
         wait_for(lambda: is_in_state(client, "yard", "live"), "the added camera")
     before = file.read_text()
     CameraRegistry(client).remove("yard")
@@ -95,10 +95,10 @@ def test_while_the_broker_runs_its_word_counts_not_that_of_the_file(
 def test_cameras_come_change_and_go_at_run_time(broker_url: str, rtsp: str) -> None:
     client = redis.Redis.from_url(broker_url)
     registry = CameraRegistry(client)
-    with running_capture(capture_settings(broker_url, allow_local=True)):
-        registry.put(camera_of("door", rtsp))
+    with running_capture(capture_settings(broker_url, allow_local_sources=True)):
+        registry.upsert(camera_of("door", rtsp))
         wait_for(lambda: is_in_state(client, "door", "live"), "it is added")
-        registry.put(camera_of("door", rtsp, rotate=90))
+        registry.upsert(camera_of("door", rtsp, rotate=90))
         wait_for(
             lambda: (
                 (s := status_of(client, "door"))
@@ -106,13 +106,13 @@ def test_cameras_come_change_and_go_at_run_time(broker_url: str, rtsp: str) -> N
             ),
             "it is turned",
         )
-        registry.put(camera_of("door", rtsp, paused=True))
+        registry.upsert(camera_of("door", rtsp, paused=True))
         wait_for(lambda: is_in_state(client, "door", "stopped"), "it is paused")
-        registry.put(camera_of("door", rtsp))
+        registry.upsert(camera_of("door", rtsp))
         wait_for(lambda: is_in_state(client, "door", "live"), "it goes on")
         reading = next(t for t in threading.enumerate() if t.name == "camera-door")
         line = Line(name="in", points=((0.5, 0.0), (0.5, 1.0)))
-        registry.put(camera_of("door", rtsp).model_copy(update={"lines": (line,)}))
+        registry.upsert(camera_of("door", rtsp).model_copy(update={"lines": (line,)}))
         time.sleep(3 * SURVEY_EVERY_S)
         assert reading.is_alive(), "a line that is drawn is no reason to open the camera anew"
         registry.remove("door")
@@ -133,8 +133,8 @@ def test_the_newest_word_on_a_given_camera_outlives_capture(broker_url: str, rts
     given, hall = camera_of("door", rtsp), camera_of("hall", DEAD_END)
     with running_capture(capture_settings(broker_url), given, hall):
         wait_for(lambda: _are_there(registry, "door", "hall"), "they are given")
-        registry.put(camera_of("door", rtsp, paused=True, privacy="blur"))
-        registry.put(camera_of("foyer", DEAD_END))  # renamed
+        registry.upsert(camera_of("door", rtsp, paused=True, privacy="blur"))
+        registry.upsert(camera_of("foyer", DEAD_END))  # renamed
         registry.remove("hall")
     with running_capture(capture_settings(broker_url), given, hall):
         wait_for(lambda: is_in_state(client, "door", "stopped"), "it is still paused")
@@ -176,13 +176,13 @@ def test_who_ends_leaves_no_state_behind(broker_url: str, rtsp: str) -> None:
 def test_a_local_file_may_be_given_but_not_added(broker_url: str, clip: Path) -> None:
     client = redis.Redis.from_url(broker_url)
     with running_capture(capture_settings(broker_url), camera_of("given", f"file://{clip}")):
-        CameraRegistry(client).put(camera_of("added", f"file://{clip}.other"))
+        CameraRegistry(client).upsert(camera_of("added", f"file://{clip}.other"))
         wait_for(lambda: is_in_state(client, "added", "failed"), "the added one is refused")
         wait_for(lambda: is_in_state(client, "given", "live"), "the given one is live")
         status = status_of(client, "added")
         assert status is not None
-        assert "FACESTREAM_CAPTURE_ALLOW_LOCAL=true" in status.reason
-        CameraRegistry(client).put(camera_of("given", f"file://{clip}", rotate=90))
+        assert "FACESTREAM_CAPTURE_ALLOW_LOCAL_SOURCES=true" in status.reason
+        CameraRegistry(client).upsert(camera_of("given", f"file://{clip}", rotate=90))
         wait_for(
             lambda: (
                 (s := status_of(client, "given"))
@@ -203,7 +203,7 @@ def test_the_cameras_are_there_before_the_mark_that_says_so(broker_url: str) -> 
             said = []
             for command in commands:
                 said.append(command["command"])
-                if said[-1].startswith(f"SET {keys.BOOT_KEY}"):
+                if said[-1].startswith(f"SET {keys.EPOCH_KEY}"):
                     break
     assert sum(line.startswith(f"HSET {keys.CAMERAS_KEY}") for line in said) == 2
 

@@ -54,7 +54,7 @@ class _Cameras:
 
     def held_by(self, replica: _Replica) -> list[str]:
         """The names of the cameras that it holds."""
-        holders: Any = self.client.hgetall(keys.HOLDERS_KEY)
+        holders: Any = self.client.hgetall(keys.LEASES_KEY)
         port = f"-{replica.port}"
         return [name.decode() for name, holder in holders.items() if holder.decode().endswith(port)]
 
@@ -95,8 +95,8 @@ class _Replica:
             | {
                 "FACESTREAM_BROKER": broker_url,
                 "FACESTREAM_CAPTURE_HEALTH_PORT": str(self.port),
-                "FACESTREAM_CAPTURE_LEASE_S": str(LEASE_S),
-                "FACESTREAM_CAPTURE_ALLOW_LOCAL": "true",
+                "FACESTREAM_CAPTURE_LEASE_TTL_S": str(LEASE_S),
+                "FACESTREAM_CAPTURE_ALLOW_LOCAL_SOURCES": "true",
             },
         )
 
@@ -116,7 +116,7 @@ def test_replicas_share_cameras_and_take_over_from_each_other(
     cameras = _Cameras(server, broker_url)
     registry = CameraRegistry(cameras.client)
     for name in NAMES:
-        registry.put(Camera.parse(f"{name}=rtsp://127.0.0.1:{server.port}/{name}"))
+        registry.upsert(Camera.parse(f"{name}=rtsp://127.0.0.1:{server.port}/{name}"))
     replicas: list[_Replica] = []
 
     def start() -> _Replica:

@@ -17,12 +17,12 @@ import cv2
 import numpy as np
 import pytest
 from facestream.capture.sources.catch_up import LATE_S, PATIENCE_S
-from facestream.capture.sources.ffmpeg_logging import adopt_ffmpeg_log
+from facestream.capture.sources.ffmpeg_logging import redirect_ffmpeg_logging
 from facestream.capture.sources.ffmpeg_source import SourceFrame, read_frames
 from facestream.common.cameras.registry import Camera
 from facestream.common.core.errors import CameraError
 from facestream.common.security import egress_policy
-from facestream.common.security.egress_policy import EVERYWHERE, Reach
+from facestream.common.security.egress_policy import ALLOW_ALL, EgressPolicy
 from facestream.common.security.redaction import LogRedaction
 from facestream.demo.h264_packetizer import Clip
 from facestream.demo.rtsp_server import RtspServer, running
@@ -42,7 +42,7 @@ class Reading:
 
     def __init__(self) -> None:
         self.corrupt = self.late = 0
-        self.reach = EVERYWHERE
+        self.reach = ALLOW_ALL
         self.stop = threading.Event()
 
     def _count(self) -> None:
@@ -374,7 +374,7 @@ def test_rubbish_in_the_stream_is_survived(reading: Reading, tmp_path: Path) -> 
 def test_a_password_is_in_no_log_line_and_no_reason(
     reading: Reading,
 ) -> None:
-    adopt_ffmpeg_log()
+    redirect_ffmpeg_logging()
     lines: list[str] = []
 
     class Collect(logging.Handler):
@@ -401,7 +401,7 @@ def test_a_password_is_in_no_log_line_and_no_reason(
 
 def test_what_was_added_calls_nobody_on_this_machine(reading: Reading) -> None:
     asked: list[bytes] = []
-    reading.reach = Reach("a camera", allow_local="THE_SETTING=true")
+    reading.reach = EgressPolicy("a camera", allow_local_sources="THE_SETTING=true")
     with serving(lambda connection: asked.append(connection.recv(4096))) as port:
         for host in ("127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "0"):
             for scheme in ("rtsp", "rtsps", "http", "https"):
@@ -423,7 +423,7 @@ def test_a_name_that_leads_elsewhere_later_is_of_no_use(
         connection.shutdown(socket.SHUT_WR)
 
     monkeypatch.setattr(egress_policy, "_look_up", lambda host, port: ["127.0.0.1"])
-    reading.reach = Reach("a camera", this_machine=True)
+    reading.reach = EgressPolicy("a camera", this_machine=True)
     with serving(answer) as port:
         reading.frames(f"http://ann:pass@camera.invalid:{port}/video", 1)
         assert f"\r\nHost: camera.invalid:{port}\r\n".encode() in asked[0]
@@ -434,7 +434,7 @@ def test_a_name_with_several_addresses_is_read_where_somebody_listens(
     reading: Reading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(egress_policy, "_look_up", lambda host, port: ["127.0.0.2", "127.0.0.1"])
-    reading.reach = Reach("a camera", this_machine=True)
+    reading.reach = EgressPolicy("a camera", this_machine=True)
     head = "200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=frame"
     with serving(_http(head, *[_part(_jpeg(9))] * 3)) as port:
         assert reading.frames(f"http://camera.invalid:{port}/video", 1)
@@ -445,7 +445,7 @@ def test_a_name_with_several_addresses_is_read_where_somebody_listens(
 
 def test_what_was_added_is_not_sent_on_by_a_playlist(reading: Reading) -> None:
     asked: list[bytes] = []
-    reading.reach = Reach("a camera", this_machine=True)  # for the one that has the playlist
+    reading.reach = EgressPolicy("a camera", this_machine=True)  # for the one that has the playlist
     with serving(lambda connection: asked.append(connection.recv(4096))) as inside:
         there = f"http://127.0.0.1:{inside}/secret"
         playlist = (
@@ -460,7 +460,7 @@ def test_what_was_added_is_not_sent_on_by_a_playlist(reading: Reading) -> None:
 
 def test_what_was_added_is_not_sent_on_by_a_redirect(reading: Reading) -> None:
     asked: list[bytes] = []
-    reading.reach = Reach("a camera", this_machine=True)  # for the one that redirects
+    reading.reach = EgressPolicy("a camera", this_machine=True)  # for the one that redirects
     with serving(lambda connection: asked.append(connection.recv(4096))) as inside:
         away = f"302 Found\r\nLocation: http://127.0.0.1:{inside}/secret"
         with serving(_http(away)) as port, pytest.raises(CameraError):

@@ -70,13 +70,13 @@ def test_people_are_counted_kept_and_told(
     kind: str,
     request: pytest.FixtureRequest,
 ) -> None:
-    kept: dict[str, Any] = {"counts_file": tmp_path / "counts.sqlite3"}
+    kept: dict[str, Any] = {"counts_db_file": tmp_path / "counts.sqlite3"}
     if kind == "postgresql":
-        kept["counts_url_file"] = tmp_path / "counts-url"
-        kept["counts_url_file"].write_text(request.getfixturevalue("database").url + "\n")
+        kept["counts_db_url_file"] = tmp_path / "counts-db-url"
+        kept["counts_db_url_file"].write_text(request.getfixturevalue("database").url + "\n")
     settings: dict[str, Any] = {
-        "person_after_s": 0.3,
-        "rejoin_s": 0.2,
+        "min_visit_s": 0.3,
+        "max_visit_gap_s": 0.2,
         **kept,
         "webhook_url": SecretStr(webhook[0]),
         "webhook_secret": SecretStr("key"),
@@ -134,7 +134,7 @@ def test_a_database_that_is_away_is_waited_for(
     refused = "the database does not answer: Connection refused"
     database.stop()
     running = Running(
-        broker_url, person_after_s=0.1, rejoin_s=0.2, counts_url=SecretStr(database.url)
+        broker_url, min_visit_s=0.1, max_visit_gap_s=0.2, counts_db_url=SecretStr(database.url)
     )
 
     def missing() -> dict[str, str]:

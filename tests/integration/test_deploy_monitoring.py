@@ -124,7 +124,7 @@ def viewer(stack: Stack) -> Iterator[None]:
     thread = threading.Thread(target=look, daemon=True)
     thread.start()
     try:
-        drawn = "facestream_annotator_frames_drawn_total"
+        drawn = "facestream_annotator_frames_annotated_total"
         wait_for(lambda: stack.metric(drawn) > 0, "a picture for the viewer", 60)
         yield
     finally:
@@ -224,21 +224,21 @@ MAY_NOT: dict[str, list[tuple[str, ...]]] = {
         ("SET", "facestream:watched:{trial}", "1"),
         ("XREADGROUP", "GROUP", "workers", "x", "STREAMS", "facestream:faces:{0}", ">"),
         ("XADD", "facestream:results:{door}", "*", "m", "forged"),
-        ("XRANGE", "facestream:dead", "-", "+"),
+        ("XRANGE", "facestream:dead-letters", "-", "+"),
         ("XRANGE", "facestream:faces:{0}", "-", "+"),
     ],
     "worker": [
         ("HGETALL", "facestream:cameras"),
         ("XRANGE", "facestream:frames:{demo}", "-", "+"),
-        ("GET", "{facestream:cameras}:boot"),
-        ("LPOP", "facestream:phone:{trial}"),
+        ("GET", "{facestream:cameras}:epoch"),
+        ("LPOP", "facestream:phone-frames:{trial}"),
     ],
     "annotator": [
-        ("SET", "{facestream:cameras}:boot", "1"),
+        ("SET", "{facestream:cameras}:epoch", "1"),
         ("XREVRANGE", "facestream:faces:{0}", "+", "-"),
         ("XADD", "facestream:results:{door}", "*", "m", "forged"),
         ("EVAL", "return 1", "0"),
-        ("LPOP", "facestream:phone:{trial}"),
+        ("LPOP", "facestream:phone-frames:{trial}"),
     ],
 }
 NOBODY_MAY: list[tuple[str, ...]] = [
@@ -308,8 +308,8 @@ def test_the_demo_camera_is_told_to_the_stack_once_and_again(
 ) -> None:
     script = str(DEPLOY / "docker" / "register_demo_camera.py")
     page, camera = f"http://127.0.0.1:{monitored.stack.port}", "rtsp://127.0.0.1:1/demo"
-    token_file = str(tmp_path / "page-token")
-    (tmp_path / "page-token").write_text("on this machine the door is open\n")
+    token_file = str(tmp_path / "admin-token")
+    (tmp_path / "admin-token").write_text("on this machine the door is open\n")
 
     def add(name: str) -> int:
         return subprocess.run([sys.executable, script, page, token_file, name, camera]).returncode

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import redis
 from facestream.common.broker import face_accounting_scripts
-from facestream.common.broker.face_accounting import Ledger
-from facestream.common.broker.face_accounting_scripts import Remembered
+from facestream.common.broker.face_accounting import FaceAccounting
+from facestream.common.broker.face_accounting_scripts import AccountingSnapshot
 from facestream.common.broker.keys import FACES_CAP, WORKER_GROUP, faces_key
 from facestream.common.broker.messages import Fields
-from facestream.worker.face_consumer import Inbox
+from facestream.worker.face_consumer import FaceConsumer
 
 STREAM = faces_key(0)
 FACE: Fields = {b"m": b"message", b"jpeg": b"picture"}
@@ -23,19 +23,23 @@ class Desk:
 
     def __init__(self, broker: redis.Redis) -> None:
         self.broker = broker
-        self.inbox = Inbox(broker, shards=1, consumer="me", count=16, claim_idle_s=1)
-        self.inbox.make_groups()
+        self.inbox = FaceConsumer(broker, shards=1, consumer="me", count=16, claim_min_idle_s=1)
+        self.inbox.ensure_groups()
 
     def put(
-        self, faces: int, batch: int, known: Remembered | None = None, publisher: str = "capture"
-    ) -> Remembered:
+        self,
+        faces: int,
+        batch: int,
+        known: AccountingSnapshot | None = None,
+        publisher: str = "capture",
+    ) -> AccountingSnapshot:
         with self.broker.pipeline(transaction=False) as pipe:
-            face_accounting_scripts.put(pipe, STREAM, publisher, batch, [FACE] * faces, known)
-            return face_accounting_scripts.answer_of_put(pipe.execute()[0])[1]
+            face_accounting_scripts.add_faces(pipe, STREAM, publisher, batch, [FACE] * faces, known)
+            return face_accounting_scripts.parse_add_reply(pipe.execute()[0])[1]
 
     def give_up(self, batch: int) -> bytes | None:
         with self.broker.pipeline(transaction=False) as pipe:
-            face_accounting_scripts.give_up(pipe, STREAM, "capture", batch)
+            face_accounting_scripts.abandon_batch(pipe, STREAM, "capture", batch)
             last: bytes | None = pipe.execute()[0]
             return last
 
@@ -48,9 +52,9 @@ class Desk:
             assert pipe.execute() == [list(fates.values())]
 
     @property
-    def ledger(self) -> Ledger:
+    def ledger(self) -> FaceAccounting:
         """As the worker tells it."""
-        return self.inbox.stock().ledger
+        return self.inbox.backlog().ledger
 
 
 @pytest.fixture
@@ -63,14 +67,14 @@ def test_every_face_has_a_fate_or_waits(desk: Desk) -> None:
     desk.put(9, batch=1)
     desk.settle(answered=4, stale=1, dead=1)
     ledger = desk.ledger
-    assert (ledger.published, ledger.waiting, ledger.unexplained) == (9, 3, 0)
+    assert (ledger.published, ledger.waiting, ledger.unaccounted) == (9, 3, 0)
     assert ledger.fates == {"answered": 4, "stale": 1, "dead": 1}
 
 
 def test_a_face_that_somebody_takes_away_unasked_is_unexplained(desk: Desk) -> None:
     desk.put(2, batch=1)
     desk.broker.xtrim(STREAM, maxlen=1, approximate=False)
-    assert desk.ledger.unexplained == 1
+    assert desk.ledger.unaccounted == 1
 
 
 def test_an_entry_that_is_gone_already_is_not_entered_again(desk: Desk) -> None:
@@ -87,7 +91,7 @@ def test_what_is_pushed_out_is_entered(desk: Desk) -> None:
     desk.put(FACES_CAP - 1, batch=1)
     desk.put(4, batch=2)
     ledger = desk.ledger
-    assert (ledger.waiting, ledger.dropped, ledger.unexplained) == (FACES_CAP, {"overflow": 3}, 0)
+    assert (ledger.waiting, ledger.dropped, ledger.unaccounted) == (FACES_CAP, {"overflow": 3}, 0)
 
 
 def test_what_nobody_took_in_time_is_entered(desk: Desk) -> None:
@@ -95,17 +99,17 @@ def test_what_nobody_took_in_time_is_entered(desk: Desk) -> None:
     with desk.broker.pipeline() as pipe:
         face_accounting_scripts.expire(pipe, STREAM, "99999999999999-0")
         assert pipe.execute() == [2]
-    assert (desk.ledger.dropped, desk.ledger.unexplained) == ({"expired": 2}, 0)
+    assert (desk.ledger.dropped, desk.ledger.unaccounted) == ({"expired": 2}, 0)
 
 
 def test_a_stream_that_reached_its_time_to_live_has_expired_faces(desk: Desk) -> None:
     desk.put(3, batch=1)
     desk.broker.delete(STREAM)
     desk.put(1, batch=2)  # capture came back before a worker did
-    desk.inbox.make_groups()
-    desk.inbox.make_groups()
+    desk.inbox.ensure_groups()
+    desk.inbox.ensure_groups()
     ledger = desk.ledger
-    assert (ledger.dropped, ledger.waiting, ledger.unexplained) == ({"expired": 3}, 1, 0)
+    assert (ledger.dropped, ledger.waiting, ledger.unaccounted) == ({"expired": 3}, 1, 0)
 
 
 def test_a_batch_is_put_once_however_often_it_comes(desk: Desk) -> None:
@@ -121,7 +125,7 @@ def test_a_batch_that_was_given_up_is_refused_when_it_comes_late(desk: Desk) -> 
     with pytest.raises(redis.ResponseError, match="LATE"):
         desk.put(2, batch=1)
     desk.put(1, batch=2)
-    assert (desk.ledger.published, desk.ledger.unexplained) == (1, 0)
+    assert (desk.ledger.published, desk.ledger.unaccounted) == (1, 0)
 
 
 def test_a_broker_that_died_is_remembered_and_what_waited_in_it_is_lost(desk: Desk) -> None:
@@ -132,10 +136,10 @@ def test_a_broker_that_died_is_remembered_and_what_waited_in_it_is_lost(desk: De
     desk.broker.flushall()
     desk.put(1, batch=3, known=others)
     desk.put(1, batch=4, known=known)  # the same death: it is entered once
-    desk.inbox.make_groups()
+    desk.inbox.ensure_groups()
     ledger = desk.ledger
     assert ledger.fates == {"answered": 2, "lost": 5}
-    assert (ledger.published, ledger.waiting, ledger.unexplained) == (9, 2, 0)
+    assert (ledger.published, ledger.waiting, ledger.unaccounted) == (9, 2, 0)
 
 
 def test_two_deaths_are_two_losses(desk: Desk) -> None:
@@ -144,7 +148,7 @@ def test_two_deaths_are_two_losses(desk: Desk) -> None:
         desk.broker.flushall()
         known = desk.put(1, batch=batch, known=known)
     assert (known.ledger.fates["lost"], known.ledger.published) == (3, 4)
-    assert known.ledger.unexplained == 0
+    assert known.ledger.unaccounted == 0
 
 
 def test_without_memory_nothing_is_put_and_what_is_there_can_leave(desk: Desk) -> None:
@@ -157,7 +161,7 @@ def test_without_memory_nothing_is_put_and_what_is_there_can_leave(desk: Desk) -
     finally:
         desk.broker.config_set("maxmemory", 0)
     assert (desk.ledger.published, desk.ledger.dropped) == (2, {"broker": 2})
-    assert desk.ledger.unexplained == 0
+    assert desk.ledger.unaccounted == 0
 
 
 def test_a_settled_face_is_pending_with_nobody(desk: Desk) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from facestream.cli import main
 from facestream.common.core.paths import SAMPLES_DIR
-from facestream.common.vision.face_detector import FaceDetector, Faces
+from facestream.common.vision.face_detector import Detections, FaceDetector
 from facestream.predict import Predictor
 from numpy.typing import NDArray
 
@@ -127,7 +127,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     sizes: list[tuple[int, int]] = []
     detect = FaceDetector.detect
 
-    def counted(self: FaceDetector, picture: NDArray[np.uint8]) -> Faces:
+    def counted(self: FaceDetector, picture: NDArray[np.uint8]) -> Detections:
         sizes.append((self.width, self.height))
         return detect(self, picture)
 

@@ -34,7 +34,7 @@ def shown(
     """What comes in these seconds while somebody watches."""
     found = []
     for _ in range(round(seconds / 0.5)):
-        CameraRegistry(client).watch("door")
+        CameraRegistry(client).mark_watched("door")
         found += [decode_frame(fields) for fields in frames.collect(0.5)]
     return found
 
@@ -44,7 +44,7 @@ def test_hidden_faces_are_in_no_picture(broker_url: str, rtsp: str) -> None:
     client.delete(keys.frames_key("door"))
     with running_capture(capture_settings(broker_url, privacy="blur"), camera_of("door", rtsp)):
         wait_for(lambda: is_in_state(client, "door", "live"), "the camera is live")
-        CameraRegistry(client).watch("door")
+        CameraRegistry(client).mark_watched("door")
         frames = StreamReader(client, keys.frames_key("door"))
         came = shown(client, frames, 3.0)
         status = status_of(client, "door")

@@ -80,10 +80,10 @@ def test_a_wrong_camera_is_one_line(tmp_path: Path, arguments: list[str], line: 
 
 
 def test_a_part_that_cannot_start_ends_the_stack(tmp_path: Path) -> None:
-    environment = {"FACESTREAM_WORKER_BATCH_MAX": "many"}
+    environment = {"FACESTREAM_WORKER_MAX_BATCH_SIZE": "many"}
     stack = Stack(cache=tmp_path, environment=environment)
     assert stack.wait_ended(60) == 1
-    assert "FACESTREAM_WORKER_BATCH_MAX" in stack.output
+    assert "FACESTREAM_WORKER_MAX_BATCH_SIZE" in stack.output
     assert "worker cannot start, see above" in stack.output
     assert not subprocess.run(
         ["pgrep", "-P", str(stack.process.pid)], capture_output=True, check=False

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from facestream.common.core.errors import DataError, ModelError, SettingsError
-from facestream.common.vision.age_distribution import age_and_deviation
+from facestream.common.vision.age_distribution import median_and_std
 from facestream.common.vision.exported_model import ExportedModel, newest_version
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
@@ -23,7 +23,7 @@ from training.data.utkface import load
 from training.distillation.teacher_targets import Teacher, save
 from training.evaluation.calibration import Calibration
 from training.fitting.checkpoint import read_progress, weights_file
-from training.model.network import build, mix_in
+from training.model.network import average_weights, build
 from training.publishing.export import export, load_network
 from training.publishing.publish import publish
 from training.publishing.serving_warmup import FILE as WARMUP_FILE
@@ -168,7 +168,7 @@ def test_the_first_weights_have_their_share_in_the_mean() -> None:
     model, first = (build(_config().network, None) for _ in range(2))
     pairs = zip(model.get_weights(), first.get_weights(), strict=True)
     wanted = [0.75 * now + 0.25 * then for now, then in pairs if now.dtype == np.float32]
-    mix_in(model, first, 0.25)
+    average_weights(model, first, 0.25)
     found = [weights for weights in model.get_weights() if weights.dtype == np.float32]
     for mean, should_be in zip(found, wanted, strict=True):
         np.testing.assert_allclose(mean, should_be, atol=1e-6)
@@ -197,10 +197,10 @@ def test_the_published_model_answers_as_its_signature_says(published: Path) -> N
     shapes = {name: tuple(value.shape) for name, value in answers.items()}
     assert shapes == {"age": (3,), "age_std": (3,), "gender": (3,), "age_distribution": (3, 111)}
     np.testing.assert_allclose(answers["age_distribution"].numpy().sum(axis=1), 1, rtol=1e-5)
-    median, deviation = age_and_deviation(answers["age_distribution"].numpy())
+    median, deviation = median_and_std(answers["age_distribution"].numpy())
     np.testing.assert_allclose(answers["age"].numpy(), median, rtol=1e-4)
     np.testing.assert_allclose(answers["age_std"].numpy(), deviation, rtol=1e-4)
-    on_openvino = ExportedModel(published).answer(faces)
+    on_openvino = ExportedModel(published).predict(faces)
     for name, value in answers.items():
         np.testing.assert_allclose(on_openvino[name], value.numpy(), atol=1e-2, rtol=1e-3)
 
@@ -326,7 +326,7 @@ def test_nothing_is_published_where_the_runtimes_disagree(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        ExportedModel, "answer", lambda self, crops: {"gender": np.full(len(crops), 9, np.float32)}
+        ExportedModel, "predict", lambda self, crops: {"gender": np.full(len(crops), 9, np.float32)}
     )
     model = build(_config(heads=["gender"]).network, None, size_px=64)
     crops = np.zeros((1, 64, 64, 3), np.uint8)

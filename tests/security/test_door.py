@@ -212,7 +212,7 @@ def test_with_a_certificate_all_is_https_and_cookies_are_secure(
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::"])
 def test_without_accounts_other_addresses_are_refused_at_start(host: str) -> None:
-    with pytest.raises(SettingsError, match=r"everybody in the network.*--token-file or"):
+    with pytest.raises(SettingsError, match=r"everybody in the network.*--admin-token-file or"):
         serve(AnnotatorSettings(host=host, port=free_port(), health_port=0), threading.Event())
 
 

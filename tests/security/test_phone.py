@@ -168,5 +168,5 @@ def test_there_are_no_more_phones_than_allowed(locked: Locked) -> None:
     by_link = admin.post("/api/phones", json={"name": "one-more"})
     by_key = admin.post("/api/cameras", json={"name": "one-more", "url": "phone:" + "k" * 32})
     assert by_link.status_code == by_key.status_code == 409
-    assert "FACESTREAM_ANNOTATOR_MAX_PHONES" in by_link.json()["detail"]
+    assert "FACESTREAM_ANNOTATOR_MAX_PHONE_CAMERAS" in by_link.json()["detail"]
     assert admin.patch("/api/cameras/tablet-0", json={"name": "desk"}).status_code == 200

@@ -98,11 +98,11 @@ def test_no_secret_is_anywhere_that_anybody_may_read(tmp_path: Path) -> None:
         environment = {
             "FACESTREAM_CAMERAS": f"door=rtsp://admin:{quote(RIGHT, safe='')}@{place} "
             f"shed=http://127.0.0.1:9/video?user=admin&password={QUERY} tablet=phone:{PHONE}",
-            "FACESTREAM_ANNOTATOR_TOKEN_FILE": str(tmp_path / "token"),
+            "FACESTREAM_ANNOTATOR_ADMIN_TOKEN_FILE": str(tmp_path / "token"),
             "FACESTREAM_ANNOTATOR_USERS_FILE": str(tmp_path / "users.yaml"),
-            "FACESTREAM_ANNOTATOR_COUNTS_URL": "postgresql://counter:"
+            "FACESTREAM_ANNOTATOR_COUNTS_DB_URL": "postgresql://counter:"
             f"{quote(DATABASE, safe='')}@127.0.0.1:9/counts",  # nobody is there
-            "FACESTREAM_CAPTURE_ALLOW_LOCAL": "true",
+            "FACESTREAM_CAPTURE_ALLOW_LOCAL_SOURCES": "true",
             "XDG_DATA_HOME": str(tmp_path / "data"),
         }
         flags = ("--log-level", "debug", "--cameras", str(tmp_path / "cameras.yaml"))

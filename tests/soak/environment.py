@@ -163,7 +163,7 @@ def scene(
             parts[service]["FACESTREAM_BROKER"] = f"unix://{links[f'{service}-broker'].address}"
         parts["model-server"]["FACESTREAM_MODEL_SERVER_PORT"] = str(server_port)
         own_link = f"127.0.0.1:{links['worker-model-server'].port}"
-        parts["worker"]["FACESTREAM_WORKER_MODEL_SERVER"] = own_link
+        parts["worker"]["FACESTREAM_WORKER_MODEL_SERVER_ADDRESS"] = own_link
         cameras = [{"name": n, "url": f"rtsp://127.0.0.1:{bank.port}/{n}"} for n in names]
         cameras += [
             {"name": TROUBLED, "url": f"rtsp://127.0.0.1:{camera.port}/{TROUBLED}"},

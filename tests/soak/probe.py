@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 import redis
 from facestream.common.broker import face_accounting_scripts
-from facestream.common.broker.face_accounting import Ledger, not_sent
+from facestream.common.broker.face_accounting import FaceAccounting, dropped_before_publish
 from facestream.common.broker.keys import faces_key, results_key
 from facestream.common.broker.messages import decode_result, now_us
 from facestream.common.core.errors import MessageError
@@ -75,9 +75,9 @@ class Watch:
         self._places: dict[bytes, bytes | str] = {}  # none before the first look
         self._broker: redis.Redis | None = None
         self._run_id = ""
-        self._ledger = Ledger()
-        self._at_first = Ledger()
-        self._ended = Ledger()  # of brokers whose ledger nobody carried over
+        self._ledger = FaceAccounting()
+        self._at_first = FaceAccounting()
+        self._ended = FaceAccounting()  # of brokers whose ledger nobody carried over
         self._counters: dict[str, float] = {}
         self._sample_at = 0.0
         self._stop = threading.Event()
@@ -92,12 +92,12 @@ class Watch:
         self._thread.join(10)
 
     @property
-    def ledger(self) -> Ledger:
+    def ledger(self) -> FaceAccounting:
         """Of all faces so far, whatever became of the brokers."""
         return self._ended + self._ledger
 
     @property
-    def ledger_meanwhile(self) -> Ledger:
+    def ledger_meanwhile(self) -> FaceAccounting:
         """Of the faces since the first look; the same results are in `seen`."""
         return self.ledger.since(self._at_first)
 
@@ -133,10 +133,10 @@ class Watch:
         if not ledger.published:
             return  # a broker that has not been written to
         if ledger.published < self._ledger.published:
-            self._ended += self._ledger.ended()
+            self._ended += self._ledger.after_broker_loss()
         self._ledger = ledger
-        if ledger.unexplained:
-            self.seen.unexplained.append(ledger.unexplained)
+        if ledger.unaccounted:
+            self.seen.unexplained.append(ledger.unaccounted)
 
     def _begin(self, broker: redis.Redis) -> None:
         """Where the results end and how the ledger stands, at one moment."""
@@ -165,7 +165,7 @@ class Watch:
                     self.seen.answered_at[camera] = now
 
     def _sample(self) -> None:
-        counted = {k: float(v) for k, v in not_sent(self._stack.samples()).items()}
+        counted = {k: float(v) for k, v in dropped_before_publish(self._stack.samples()).items()}
         if counted:
             self.seen.not_sent.update(
                 {k: int(v) for k, v in added(counted, self._counters).items()}

@@ -53,6 +53,6 @@ def run(say: Say, steady: int = 3, height_px: int = 720) -> Figures:
                 "cameras": len(stage.cameras),
                 "height_px": height_px,
                 "steps": done,
-                "ledger": stage.watch.ledger.figures(),
-                "unexplained": stage.watch.ledger.unexplained,
+                "ledger": stage.watch.ledger.as_metrics(),
+                "unexplained": stage.watch.ledger.unaccounted,
             }

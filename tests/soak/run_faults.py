@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from typing import Any
 
-from facestream.common.broker.face_accounting import Ledger
+from facestream.common.broker.face_accounting import FaceAccounting
 
 from tests.soak.environment import PARTS, Scene, scene
 from tests.soak.faults import Fault, rounds
@@ -55,8 +55,8 @@ def run(seconds: float, seed: int, say: Say, steady: int = STEADY, height_px: in
             "height_px": height_px,
             "rounds": done,
             "kinds": _by_kind(done),
-            "ledger": ledger.figures(),
-            "unexplained": ledger.unexplained,
+            "ledger": ledger.as_metrics(),
+            "unexplained": ledger.unaccounted,
             "looks_with_unexplained": len(seen.unexplained),
             # What a reader of the streams saw, of what was answered meanwhile; the rest went with
             # brokers that died before it was read.
@@ -118,14 +118,14 @@ def back_after(stage: Scene, ended_s: float) -> float | None:
     return None
 
 
-def faces_of(ledger: Ledger) -> Figures:
+def faces_of(ledger: FaceAccounting) -> Figures:
     """What a record says of a ledger."""
     return {
         "published": ledger.published,
         "answered": ledger.fates.get("answered", 0),
         "dead": ledger.fates.get("dead", 0),
         "dropped": ledger.dropped,
-        "unexplained": ledger.unexplained,
+        "unexplained": ledger.unaccounted,
     }
 
 

@@ -44,7 +44,7 @@ def run(seconds: float, cameras: int, say: Say) -> Figures:
         held.enter_context(Viewer(url))
         pids, began_s = stack.parts(), time.monotonic()
         while (left_s := began_s + seconds - time.monotonic()) > 0:
-            say(f"{left_s:.0f} s to go; {watch.ledger.figures()}")
+            say(f"{left_s:.0f} s to go; {watch.ledger.as_metrics()}")
             try:
                 time.sleep(min(60.0, left_s))
             except KeyboardInterrupt:  # ended early: the record says for how long it ran
@@ -70,8 +70,8 @@ def run(seconds: float, cameras: int, say: Say) -> Figures:
                 part: [s.rss_mb.get(part) for s in thinned(watch.seen.sizes, 60.0)]
                 for part in PARTS
             },
-            "ledger": ledger.figures(),
-            "unexplained": ledger.unexplained,
+            "ledger": ledger.as_metrics(),
+            "unexplained": ledger.unaccounted,
             "looks_with_unexplained": len(watch.seen.unexplained),
         }
 

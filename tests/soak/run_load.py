@@ -78,8 +78,8 @@ def _loaded(clip: Path, cameras: int, seconds: float) -> Figures:
             "frames_received": counts.total("facestream_capture_frames_total") / sent,
             "searches_a_second": counts.searches(cameras) / took_s / cameras,
             "answer_age_s": percentiles(ages_s, 50, 95, 99, 100),
-            "ledger": ledger.figures(),
-            "unexplained": ledger.unexplained,
+            "ledger": ledger.as_metrics(),
+            "unexplained": ledger.unaccounted,
             "not_searched": counts.by_reason("facestream_capture_frames_dropped_total"),
             "faces_not_sent_or_pushed_out": counts.by_reason(
                 "facestream_capture_faces_dropped_total"
@@ -89,7 +89,7 @@ def _loaded(clip: Path, cameras: int, seconds: float) -> Figures:
                 "searches": fairness(
                     np.add(
                         counts.by_camera("facestream_capture_detections_total", bank.names),
-                        counts.by_camera("facestream_capture_detections_spared_total", bank.names),
+                        counts.by_camera("facestream_capture_detections_skipped_total", bank.names),
                     ).tolist()
                 ),
                 "skipped": fairness(
@@ -133,7 +133,7 @@ def _crowded(clip: Path, seconds: float) -> Figures:
             "slow_pictures_a_second": percentiles(
                 [v["pictures"] / seconds for v in slow], 0, 50, 100
             ),
-            "pictures_skipped": counts.total("facestream_annotator_viewer_frames_skipped_total"),
+            "pictures_skipped": counts.total("facestream_annotator_stream_frames_skipped_total"),
             "answers_a_second": sum(watch.seen.answered.values()) / seconds,
             "cores": cores,
             "rss_mb": watch.seen.sizes[-1].rss_mb,

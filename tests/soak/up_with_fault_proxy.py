@@ -17,10 +17,10 @@ from facestream.launcher import launcher, process_specs
 
 VARIABLE = "SOAK_PARTS"
 _CHANGES: dict[str, dict[str, str]] = json.loads(os.environ.pop(VARIABLE, "{}"))
-_plan = process_specs.plan
+_plan = process_specs.build_process_specs
 
 
-def _changed_plan(*arguments: Any, **options: Any) -> list[process_specs.Part]:
+def _changed_plan(*arguments: Any, **options: Any) -> list[process_specs.ProcessSpec]:
     return [
         replace(part, environment={**part.environment, **_CHANGES.get(part.name, {})})
         for part in _plan(*arguments, **options)

@@ -52,7 +52,7 @@ def test_help_needs_nothing_heavy() -> None:
     ("arguments", "said"),
     [
         (["nonsense"], "invalid choice: 'nonsense'"),
-        (["worker", "--batch-max", "none"], "--batch-max: "),
+        (["worker", "--max-batch-size", "none"], "--max-batch-size: "),
         (["worker", "--colour", "red"], "unrecognized arguments: --colour"),
         (["demo-camera", "--port", "99999"], "--port 99999: must be 0 to 65535"),
         (["demo-camera", "--user", "u"], "both a user and a password"),

@@ -18,7 +18,7 @@ _LOW_RESOLUTION, _BLUR, _NOISE, _JPEG, _HIDE = 0.22, 0.12, 0.15, 0.25, 0.15
 _CALM = 0.3  # of these harms, and of greyness, strike in a calm view
 
 
-def frame(crop: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:
+def center_view(crop: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:
     """The unaugmented view: the stored crop without its context, `[size_px, size_px, 3]`."""
     return _warp(crop, size_px, 0.0, 1.0, (0.0, 0.0), 1.0, False, cv2.BORDER_REPLICATE)
 
@@ -52,7 +52,7 @@ def augment(
     if random.random() < often * _JPEG:
         view = _jpeg(view, random)
     if random.random() < often * _HIDE:
-        view = _hide(view, random)
+        view = _occlude(view, random)
     return view
 
 
@@ -134,7 +134,7 @@ def _jpeg(view: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.ui
     return simplejpeg.decode_jpeg(data)
 
 
-def _hide(view: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
+def _occlude(view: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
     """Cover a part, as a hand, a mask or another head would."""
     size = view.shape[0]
     width, height = (int(size * random.uniform(0.1, 0.4)) for _ in range(2))

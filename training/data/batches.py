@@ -8,11 +8,13 @@ import numpy as np
 import tensorflow as tf
 
 from training.config import Stage, TrainConfig
-from training.data.augmentation import augment, frame
-from training.data.targets import Lesson, age_weights
+from training.data.augmentation import augment, center_view
+from training.data.targets import TrainingSet, age_weights
 
 
-def epoch_batches(config: TrainConfig, lesson: Lesson, epoch: int, stage: Stage) -> tf.data.Dataset:
+def epoch_batches(
+    config: TrainConfig, lesson: TrainingSet, epoch: int, stage: Stage
+) -> tf.data.Dataset:
     """One epoch of augmented batches: `(crops uint8, targets, weights)`; a seed tells them all."""
     order = np.random.default_rng([config.seed, epoch]).permutation(len(lesson)).astype(np.int64)
     batch, size_px = config.fit.batch, stage.size_px
@@ -42,11 +44,11 @@ def epoch_batches(config: TrainConfig, lesson: Lesson, epoch: int, stage: Stage)
             config.fit.mixup, config.fit.mixup, (len(order) // batch, batch)
         )
         shares = tf.data.Dataset.from_tensor_slices(shares.astype(np.float32))
-        batches = tf.data.Dataset.zip(batches, shares).map(blended)
+        batches = tf.data.Dataset.zip(batches, shares).map(mixup)
     return batches.prefetch(4)
 
 
-def blended(batch: Any, share: tf.Tensor) -> Any:
+def mixup(batch: Any, share: tf.Tensor) -> Any:
     """Each face of a batch, of which `share` `[n]` stays, with the one as far from the other end.
 
     H. Zhang et al., "mixup: beyond empirical risk minimization", ICLR 2018.
@@ -61,7 +63,7 @@ def blended(batch: Any, share: tf.Tensor) -> Any:
     return tf.nest.map_structure(blend, batch)
 
 
-def plain_batches(lesson: Lesson, size_px: int, batch: int = 64) -> tf.data.Dataset:
+def plain_batches(lesson: TrainingSet, size_px: int, batch: int = 64) -> tf.data.Dataset:
     """Unaugmented batches in order: `(crops uint8, targets)`."""
-    crops = np.stack([frame(crop, size_px) for crop in lesson.faces.crops])
+    crops = np.stack([center_view(crop, size_px) for crop in lesson.faces.crops])
     return tf.data.Dataset.from_tensor_slices((crops, lesson.targets)).batch(batch)

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.augmentation import augment, frame
+from training.data.augmentation import augment, center_view
 from training.data.face_crops import FaceSet
 from training.data.utkface import GENDERS
 
@@ -28,7 +28,7 @@ def contact_sheet(faces: FaceSet, size_px: int, seed: int) -> NDArray[np.uint8]:
             augment(crop, size_px, np.random.default_rng([seed, view, int(i)]))
             for view in range(_VIEWS)
         ]
-        row = np.hstack([frame(crop, size_px), *views])
+        row = np.hstack([center_view(crop, size_px), *views])
         label = np.full((_LABEL_PX, row.shape[1], 3), 255, np.uint8)
         text = f"{faces.age[i]:.0f} years, {GENDERS[int(faces.female[i])]}"
         cv2.putText(label, text, (4, _LABEL_PX - 5), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (0, 0, 0), 1)

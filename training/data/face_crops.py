@@ -18,7 +18,7 @@ from facestream.common.vision.face_alignment import TEMPLATE, align
 from facestream.common.vision.face_detector import FaceDetector, letterbox
 from numpy.typing import NDArray
 
-from training.data.utkface import Picture, folds_digest
+from training.data.utkface import LabelledImage, folds_digest
 
 STORE_PX = 240
 STORE_MARGIN = 0.1  # context on each side of the face's frame; the frame itself is 200 px
@@ -54,7 +54,7 @@ class FaceSet:
         )
 
 
-def decode(picture: Picture) -> NDArray[np.uint8]:
+def decode(picture: LabelledImage) -> NDArray[np.uint8]:
     """RGB uint8 `[height, width, 3]`.
 
     Raises:
@@ -74,7 +74,7 @@ def best_landmarks(detector: FaceDetector, rgb: NDArray[np.uint8]) -> NDArray[np
     if len(faces) == 0:
         return None
     largest = int(np.argmax(faces.boxes[:, 2] * faces.boxes[:, 3]))
-    return faces.moved(back).landmarks[largest]
+    return faces.transform(back).landmarks[largest]
 
 
 def framed_landmarks(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -82,7 +82,7 @@ def framed_landmarks(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
     return TEMPLATE * np.array([rgb.shape[1], rgb.shape[0]], np.float32)
 
 
-def collect(pictures: Sequence[Picture], cache_dir: Path) -> FaceSet:
+def collect(pictures: Sequence[LabelledImage], cache_dir: Path) -> FaceSet:
     """Find and cut the face of every picture; the crops stay in `cache_dir`, keyed by content."""
     cache_dir.mkdir(parents=True, exist_ok=True)
     stem = cache_dir / f"faces_{folds_digest(pictures)[:16]}_{STORE_PX}"
@@ -104,7 +104,7 @@ def collect(pictures: Sequence[Picture], cache_dir: Path) -> FaceSet:
     )
 
 
-def _cut_all(pictures: Sequence[Picture], path: Path) -> NDArray[np.bool_]:
+def _cut_all(pictures: Sequence[LabelledImage], path: Path) -> NDArray[np.bool_]:
     """Write the crops of all pictures to `path`; returns whose face the detector found."""
     crops = np.lib.format.open_memmap(
         path, mode="w+", dtype=np.uint8, shape=(len(pictures), STORE_PX, STORE_PX, 3)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from facestream.common.core.errors import SettingsError
-from facestream.common.vision.exported_model import info_of
+from facestream.common.vision.exported_model import read_model_info
 
 from training.config import VALIDATION_SHARE, TrainConfig
 from training.data.utkface import parse_folds
@@ -20,7 +20,7 @@ from training.data.utkface import parse_folds
 _UNTOLD_FOLDS = tuple(range(1, 9))
 
 
-def learnt_folds(config: TrainConfig, weights: str | Path | None) -> list[int]:
+def seen_folds(config: TrainConfig, weights: str | Path | None) -> list[int]:
     """The folds that the network of this run will have learnt from, its ancestors' included.
 
     Raises:
@@ -31,12 +31,12 @@ def learnt_folds(config: TrainConfig, weights: str | Path | None) -> list[int]:
     return sorted(before.union(parse_folds(config.train_folds)))
 
 
-def check_held_out(config: TrainConfig, weights: str | Path | None, *, has_teacher: bool) -> None:
+def check_no_leakage(config: TrainConfig, weights: str | Path | None, *, has_teacher: bool) -> None:
     """See that nobody has learnt before from what this run holds out.
 
     Raises:
         SettingsError: somebody has.
-        ModelError: as `learnt_folds`.
+        ModelError: as `seen_folds`.
     """
     version = _version(weights)
     most = VALIDATION_SHARE if has_teacher else 1.0
@@ -54,4 +54,4 @@ def _version(weights: str | Path | None) -> Mapping[str, Any] | None:
     if weights is None:
         return None
     folder = Path(weights)  # one that is here no more tells nothing, but was a version by its name
-    return info_of(folder) if folder.is_dir() or folder.name.isdigit() else None
+    return read_model_info(folder) if folder.is_dir() or folder.name.isdigit() else None

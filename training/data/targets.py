@@ -20,7 +20,7 @@ EMBEDDING = "embedding"
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
+class TrainingSet:
     """Faces and what to answer for them, in one order.
 
     targets: by output, float32: `age` `[n, max_age + 1]`, each row a distribution over years;
@@ -34,9 +34,9 @@ class Lesson:
         return len(self.faces)
 
 
-def lesson(
+def build_training_set(
     config: TrainConfig, faces: FaceSet, teacher: Teacher | None, teacher_share: float
-) -> Lesson:
+) -> TrainingSet:
     """The faces with their labels, beside which the teacher's word counts for `teacher_share`, 0–1.
 
     Less for the young (`teacher_ages`): those who learnt from grown-ups know little of children.
@@ -56,7 +56,7 @@ def lesson(
     targets: dict[str, NDArray[np.float32]] = {head: both[head] for head in config.network.heads}
     if teacher is not None:
         targets[EMBEDDING] = teacher.embedding
-    return Lesson(faces, targets)
+    return TrainingSet(faces, targets)
 
 
 def soft_ages(age: NDArray[np.float32], config: LossConfig, max_age: int) -> NDArray[np.float32]:

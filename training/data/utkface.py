@@ -27,7 +27,7 @@ FOLDS = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class LabelledImage:
     """One labelled face picture: `female` is 0 or 1, `age` in years, `digest` its bytes' MD5."""
 
     name: str
@@ -54,7 +54,7 @@ class DataReport:
 
     files: int = 0
     used: int = 0
-    faulty_names: list[str] = field(default_factory=list)
+    invalid_names: list[str] = field(default_factory=list)
     duplicate_groups: int = 0
     duplicates_merged: int = 0
     conflicting_groups: int = 0
@@ -66,8 +66,8 @@ class DataReport:
         """The report for a person, a line a fact."""
         return [
             f"files {self.files}, used {self.used}",
-            f"faulty names {len(self.faulty_names)} (left out): "
-            + (", ".join(sorted(self.faulty_names)) or "none"),
+            f"faulty names {len(self.invalid_names)} (left out): "
+            + (", ".join(sorted(self.invalid_names)) or "none"),
             f"identical pictures: {self.duplicate_groups} groups, "
             f"{self.duplicates_merged} copies merged, "
             f"{self.conflicting_groups} groups with conflicting labels "
@@ -90,7 +90,7 @@ def parse_name(name: str) -> tuple[int, int, int] | None:
     return int(match[1]), int(match[2]), int(match[3])
 
 
-def load(source: Path) -> tuple[list[Picture], DataReport]:
+def load(source: Path) -> tuple[list[LabelledImage], DataReport]:
     """Read the pictures of a UTKFace folder or tar that can be believed.
 
     Identical pictures are merged into one. Where their labels conflict, the gender must agree and
@@ -101,12 +101,12 @@ def load(source: Path) -> tuple[list[Picture], DataReport]:
         DataError: the source is missing, empty, or holds no UTKFace names.
     """
     raw, report = load_raw(source)
-    return believable(raw, report), report
+    return clean(raw, report), report
 
 
-def believable(raw: Sequence[Picture], report: DataReport) -> list[Picture]:
+def clean(raw: Sequence[LabelledImage], report: DataReport) -> list[LabelledImage]:
     """Those that `load` gives of what `load_raw` gave; its report learns of the rest."""
-    groups: dict[str, list[Picture]] = defaultdict(list)
+    groups: dict[str, list[LabelledImage]] = defaultdict(list)
     for picture in raw:
         groups[picture.digest].append(picture)
     pictures = [p for group in groups.values() if (p := _merge(group, report)) is not None]
@@ -117,7 +117,7 @@ def believable(raw: Sequence[Picture], report: DataReport) -> list[Picture]:
     return pictures
 
 
-def load_raw(source: Path) -> tuple[list[Picture], DataReport]:
+def load_raw(source: Path) -> tuple[list[LabelledImage], DataReport]:
     """Read every validly named picture as it stands, copies and contradictions included.
 
     Raises:
@@ -129,10 +129,10 @@ def load_raw(source: Path) -> tuple[list[Picture], DataReport]:
         report.files += 1
         label = parse_name(name)
         if label is None:
-            report.faulty_names.append(name)
+            report.invalid_names.append(name)
             continue
         digest = hashlib.md5(data, usedforsecurity=False).hexdigest()
-        pictures.append(Picture(name, digest, *label, data))
+        pictures.append(LabelledImage(name, digest, *label, data))
     if report.files == 0:
         raise DataError(f"{source}: no pictures found; give UTKFace's folder or tar")
     if not pictures:
@@ -144,7 +144,7 @@ def load_raw(source: Path) -> tuple[list[Picture], DataReport]:
     return pictures, report
 
 
-def folds_digest(pictures: Sequence[Picture]) -> str:
+def folds_digest(pictures: Sequence[LabelledImage]) -> str:
     """SHA-256 over `digest fold age gender` of every picture: equal means the same data."""
     text = "\n".join(
         f"{p.digest} {p.fold} {p.age} {p.female}" for p in sorted(pictures, key=lambda p: p.digest)
@@ -170,7 +170,7 @@ def parse_folds(text: str) -> tuple[int, ...]:
     return tuple(sorted(folds))
 
 
-def _merge(group: list[Picture], report: DataReport) -> Picture | None:
+def _merge(group: list[LabelledImage], report: DataReport) -> LabelledImage | None:
     first = min(group, key=lambda p: p.name)
     if len(group) == 1:
         return first
@@ -183,7 +183,7 @@ def _merge(group: list[Picture], report: DataReport) -> Picture | None:
         report.conflicts_dropped += len(group)
         return None
     report.duplicates_merged += len(group) - 1
-    return Picture(
+    return LabelledImage(
         first.name, first.digest, ages[len(ages) // 2], first.female, first.ethnicity, first.data
     )
 

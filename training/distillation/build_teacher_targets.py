@@ -17,8 +17,8 @@ from training.config import VALIDATION_SHARE, LossConfig, NetworkConfig
 from training.data.face_crops import FaceSet, collect
 from training.data.targets import soft_ages
 from training.data.utkface import load, parse_folds
-from training.distillation.cross_fitted_probe import cross_fitted
-from training.distillation.teacher_networks import FaceRes, asked_outright, dlib_embedding
+from training.distillation.cross_fitted_probe import cross_fit
+from training.distillation.teacher_networks import FaceRes, dlib_embedding, predict_age_gender
 from training.distillation.teacher_targets import Teacher, save
 
 Say = Callable[[str], None]
@@ -37,20 +37,20 @@ def teach(faceres: Path, data: Path, folds: str, cache: Path, path: Path, say: S
     pictures, _ = load(data)
     at = np.flatnonzero([p.fold in wanted for p in pictures])
     faces = collect(pictures, cache).subset(at)
-    everything, of_age_and_gender = both_ways(see_much, faces.crops)
+    everything, of_age_and_gender = mirror_average(see_much, faces.crops)
     say(f"FaceRes has looked at {len(faces)} faces")
-    said = both_ways(asked_outright, faces.crops)
+    said = mirror_average(predict_age_gender, faces.crops)
     say("age-and-gender has, too")
     embeddings = [everything, of_age_and_gender, dlib_embedding(faces.crops)]
     say("and so has dlib")
     # What is held out judges and calibrates the student, so nothing of it may be taught.
     held_out = np.array([pictures[i].share < VALIDATION_SHARE for i in at])
-    teacher = listen(embeddings, said, faces, ~held_out)
+    teacher = fit_teacher_labels(embeddings, said, faces, ~held_out)
     save(path, teacher, [pictures[i] for i in at])
     say(f"what can be read from it: {path}")
 
 
-def both_ways(
+def mirror_average(
     see: Callable[[NDArray[np.uint8]], tuple[NDArray[np.float32], ...]], crops: NDArray[np.uint8]
 ) -> list[NDArray[np.float32]]:
     """The mean of what is seen in each crop `[n, height, width, 3]` and in its mirror image."""
@@ -59,7 +59,7 @@ def both_ways(
     return [np.mean(views, axis=0, dtype=np.float32) for views in both]
 
 
-def listen(
+def fit_teacher_labels(
     embeddings: Sequence[NDArray[np.float32]],
     said: Sequence[NDArray[np.float32]],
     faces: FaceSet,
@@ -73,11 +73,11 @@ def listen(
     """
     labels = soft_ages(faces.age, LossConfig(), NetworkConfig().max_age)
     features = np.concatenate([*embeddings, *said], axis=1)
-    age, female = cross_fitted(features, labels, faces.female, teaches)
-    return Teacher(age, female, np.concatenate(alike(embeddings), axis=1))
+    age, female = cross_fit(features, labels, faces.female, teaches)
+    return Teacher(age, female, np.concatenate(standardize_scale(embeddings), axis=1))
 
 
-def alike(embeddings: Sequence[NDArray[np.floating]]) -> list[NDArray[np.float32]]:
+def standardize_scale(embeddings: Sequence[NDArray[np.floating]]) -> list[NDArray[np.float32]]:
     """Each centred, and of a size that makes the mean square length of all together 1."""
     centred = [embedding - embedding.mean(axis=0) for embedding in embeddings]
     return [

@@ -24,7 +24,7 @@ _LOSS = LossConfig(age_distribution=1.0, age_expectation=0.2, gender=2.5, gender
 _OUTLIER = 6.0  # deviations
 
 
-def cross_fitted(
+def cross_fit(
     embedding: NDArray[np.float32],
     age: NDArray[np.float32],
     female: NDArray[np.float32],
@@ -40,7 +40,7 @@ def cross_fitted(
         teaches: whose labels may be learnt from, `[n]`; all are read.
         parts: the faces of each part are read by one that learnt from all the others.
     """
-    inputs = standardised(embedding)
+    inputs = standardize(embedding)
     part = np.arange(len(inputs)) % parts
     said_age, said_female = np.zeros_like(age), np.zeros_like(female)
     for this, seed in itertools.product(range(parts), range(_READERS)):
@@ -52,7 +52,7 @@ def cross_fitted(
     return said_age, said_female
 
 
-def standardised(embedding: NDArray[np.float32]) -> NDArray[np.float32]:
+def standardize(embedding: NDArray[np.float32]) -> NDArray[np.float32]:
     """Each dimension with mean 0 and deviation 1, its outliers brought in."""
     centred = embedding - embedding.mean(axis=0)
     return np.clip(centred / (centred.std(axis=0) + 1e-3), -_OUTLIER, _OUTLIER)

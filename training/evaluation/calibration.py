@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from facestream.common.vision.age_distribution import (
     INTERVAL_LEVEL,
-    age_and_deviation,
     central_interval,
+    median_and_std,
 )
-from facestream.common.vision.exported_model import Answers
+from facestream.common.vision.exported_model import Predictions
 from numpy.typing import NDArray
 
 from training.evaluation.metrics import Labels, log_loss
@@ -47,7 +47,7 @@ def soften(probability: NDArray[np.floating], temperature: float) -> NDArray[np.
     return 1 / (1 + np.exp(-logits))
 
 
-def find_calibration(labels: Labels, answers: Answers) -> Calibration:
+def find_calibration(labels: Labels, answers: Predictions) -> Calibration:
     """The temperatures for a model whose answers these are, given at temperature 1."""
     age = gender = 1.0
     if "age_distribution" in answers:
@@ -57,13 +57,13 @@ def find_calibration(labels: Labels, answers: Answers) -> Calibration:
     return Calibration(round(age, 4), round(gender, 4))
 
 
-def calibrated(answers: Answers, calibration: Calibration) -> Answers:
+def calibrated(answers: Predictions, calibration: Calibration) -> Predictions:
     """What the model will answer at these temperatures, from its answers at 1."""
     changed = dict(answers)
     if "age_distribution" in answers:
         distribution = sharpen(answers["age_distribution"], calibration.age_temperature)
         changed["age_distribution"] = distribution
-        changed["age"], changed["age_std"] = age_and_deviation(distribution)
+        changed["age"], changed["age_std"] = median_and_std(distribution)
     if "gender" in answers:
         soft = soften(answers["gender"], calibration.gender_temperature)
         changed["gender"] = soft.astype(np.float32)

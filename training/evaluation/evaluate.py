@@ -18,15 +18,15 @@ import cv2
 import numpy as np
 import simplejpeg
 from facestream.common.core.errors import DataError
-from facestream.common.vision.age_distribution import age_and_deviation
+from facestream.common.vision.age_distribution import median_and_std
 from facestream.common.vision.crop_codec import crop_jpeg
-from facestream.common.vision.exported_model import Answers, ExportedModel
+from facestream.common.vision.exported_model import ExportedModel, Predictions
 from facestream.common.vision.face_alignment import align
 from facestream.common.vision.face_detector import FaceDetector
 from numpy.typing import NDArray
 
 from training.data.face_crops import DETECT_PX, best_landmarks, decode, framed_landmarks
-from training.data.utkface import Picture, believable, folds_digest, load_raw
+from training.data.utkface import LabelledImage, clean, folds_digest, load_raw
 from training.evaluation.metrics import Labels, at, by_group, coverage, figures, reliability
 
 # What capture does with a face; tests hold these against its settings.
@@ -36,7 +36,7 @@ _CHUNK = 64
 
 RGB = NDArray[np.uint8]
 Cut = Callable[[RGB], "RGB | None"]
-Answering = Callable[[RGB], Answers]
+Answering = Callable[[RGB], Predictions]
 Say = Callable[[str], None]
 _FLIP = "flip/"
 
@@ -66,7 +66,7 @@ def end_to_end_cut(size_px: int) -> Cut:
     return cut
 
 
-def labels_of(pictures: Sequence[Picture]) -> Labels:
+def labels_of(pictures: Sequence[LabelledImage]) -> Labels:
     """The labels of pictures, in their order."""
     return Labels(
         np.array([p.age for p in pictures], np.float32),
@@ -75,18 +75,18 @@ def labels_of(pictures: Sequence[Picture]) -> Labels:
     )
 
 
-def flip_averaged(plain: Answers, mirrored: Answers) -> Answers:
+def flip_averaged(plain: Predictions, mirrored: Predictions) -> Predictions:
     """The mean of the answers to crop and mirror image; age from the mean distribution."""
     half = np.float32(0.5)
-    mean: Answers = {name: half * (plain[name] + mirrored[name]) for name in plain}
+    mean: Predictions = {name: half * (plain[name] + mirrored[name]) for name in plain}
     if "age_distribution" in mean:
-        mean["age"], mean["age_std"] = age_and_deviation(mean["age_distribution"])
+        mean["age"], mean["age_std"] = median_and_std(mean["age_distribution"])
     return mean
 
 
-def ask(
-    pictures: Sequence[Picture], cut: Cut, answer: Answering, say: Say = lambda line: None
-) -> tuple[NDArray[np.bool_], Answers]:
+def predict_all(
+    pictures: Sequence[LabelledImage], cut: Cut, answer: Answering, say: Say = lambda line: None
+) -> tuple[NDArray[np.bool_], Predictions]:
     """Cut and ask about every picture.
 
     Args:
@@ -97,7 +97,7 @@ def ask(
         pictures' order, empty where none was found.
     """
     found = np.zeros(len(pictures), np.bool_)
-    answers: list[Answers] = []
+    answers: list[Predictions] = []
     for start in range(0, len(pictures), _CHUNK):
         crops = []
         for i, picture in enumerate(pictures[start : start + _CHUNK], start):
@@ -130,7 +130,7 @@ def evaluate(
     cv2.setNumThreads(1)
     started = time.monotonic()
     everything, data_report = load_raw(data)
-    believed = [p for p in believable(everything, data_report) if p.fold in set(folds)]
+    believed = [p for p in clean(everything, data_report) if p.fold in set(folds)]
     raw = [p for p in everything if p.fold in set(folds)]
     if not believed:
         raise DataError(f"{data}: no picture in folds {', '.join(map(str, folds))}")
@@ -148,17 +148,17 @@ def evaluate(
         ("end_to_end", end_to_end_cut(model.size_px)),
     ):
         say(f"asking about {len(unique)} pictures, {way.replace('_', ' ')}")
-        found, answers = ask(unique, cut, _both_views(model), say)
+        found, answers = predict_all(unique, cut, _both_views(model), say)
         plain, flipped = _split(answers)
         index = np.cumsum(found) - 1  # where among the answers a found picture's lies
 
-        def select(pictures: Sequence[Picture]) -> tuple[Labels, NDArray[np.intp]]:
+        def select(pictures: Sequence[LabelledImage]) -> tuple[Labels, NDArray[np.intp]]:
             where = np.array([position[p.digest] for p in pictures], np.intp)
             seen = found[where]  # noqa: B023 - called before the loop goes on
             return labels_of(pictures).at(seen), index[where][seen]  # noqa: B023
 
         labels, rows = select(believed)
-        report[way] = _judged(labels, at(plain, rows), at(flipped, rows))
+        report[way] = _evaluate_subset(labels, at(plain, rows), at(flipped, rows))
         report[way]["missed"] = len(believed) - len(labels)
         if way == "aligned":
             raw_labels, raw_rows = select(raw)
@@ -168,7 +168,7 @@ def evaluate(
     return report
 
 
-def _judged(labels: Labels, plain: Answers, flipped: Answers) -> dict[str, Any]:
+def _evaluate_subset(labels: Labels, plain: Predictions, flipped: Predictions) -> dict[str, Any]:
     judged: dict[str, Any] = {
         **figures(labels, plain),
         "flip": figures(labels, flipped),
@@ -184,14 +184,14 @@ def _judged(labels: Labels, plain: Answers, flipped: Answers) -> dict[str, Any]:
 def _both_views(model: ExportedModel) -> Answering:
     """Answers to each crop, and under `flip/…` the same averaged with its mirror image's."""
 
-    def answer(crops: RGB) -> Answers:
-        plain = model.answer(crops)
-        flipped = flip_averaged(plain, model.answer(crops[:, :, ::-1]))
+    def answer(crops: RGB) -> Predictions:
+        plain = model.predict(crops)
+        flipped = flip_averaged(plain, model.predict(crops[:, :, ::-1]))
         return plain | {_FLIP + name: values for name, values in flipped.items()}
 
     return answer
 
 
-def _split(answers: Answers) -> tuple[Answers, Answers]:
+def _split(answers: Predictions) -> tuple[Predictions, Predictions]:
     plain = {name: values for name, values in answers.items() if not name.startswith(_FLIP)}
     return plain, {name: answers[_FLIP + name] for name in plain}

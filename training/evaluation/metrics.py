@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from facestream.common.vision.age_distribution import INTERVAL_LEVEL, central_interval
-from facestream.common.vision.exported_model import Answers
+from facestream.common.vision.exported_model import Predictions
 from numpy.typing import NDArray
 
 from training.data.utkface import ETHNICITIES, GENDERS
@@ -41,12 +41,12 @@ class Labels:
         return Labels(self.age[keep], self.female[keep], self.ethnicity[keep])
 
 
-def at(answers: Answers, keep: NDArray[Any]) -> Answers:
+def at(answers: Predictions, keep: NDArray[Any]) -> Predictions:
     """The answers at these positions or where this mask is true."""
     return {name: values[keep] for name, values in answers.items()}
 
 
-def figures(labels: Labels, answers: Answers) -> dict[str, float | int]:
+def figures(labels: Labels, answers: Predictions) -> dict[str, float | int]:
     """Every figure for which there is an answer.
 
     `age_cs5` is the share of ages off by at most 5 years (cumulative score); `age_bias` is positive
@@ -152,7 +152,9 @@ def groups(labels: Labels) -> dict[str, dict[str, NDArray[np.bool_]]]:
     }
 
 
-def by_group(labels: Labels, answers: Answers) -> dict[str, dict[str, Mapping[str, float | int]]]:
+def by_group(
+    labels: Labels, answers: Predictions
+) -> dict[str, dict[str, Mapping[str, float | int]]]:
     """`figures` of every group that has a face."""
     return {
         kind: {

@@ -18,14 +18,14 @@ import simplejpeg
 from facestream.common.vision.exported_model import ExportedModel
 from numpy.typing import NDArray
 
-from training.data.utkface import Picture
+from training.data.utkface import LabelledImage
 from training.evaluation.evaluate import (
     CAPTURE_DETECTOR_PX,
     Cut,
     Say,
-    ask,
     end_to_end_cut,
     labels_of,
+    predict_all,
 )
 from training.evaluation.metrics import figures
 
@@ -36,7 +36,7 @@ FACE_SHARE = 0.85
 
 
 @dataclass(frozen=True, slots=True)
-class Harm:
+class Corruption:
     """One way to spoil a picture at one strength."""
 
     kind: str
@@ -44,7 +44,7 @@ class Harm:
     apply: Callable[[RGB], RGB]
 
 
-def smaller(face_px: int) -> Callable[[RGB], RGB]:
+def downscale(face_px: int) -> Callable[[RGB], RGB]:
     """The picture at the size where its face is `face_px` wide."""
 
     def apply(rgb: RGB) -> RGB:
@@ -55,13 +55,13 @@ def smaller(face_px: int) -> Callable[[RGB], RGB]:
     return apply
 
 
-def lit(gain: float, gamma: float = 1.0) -> Callable[[RGB], RGB]:
+def relight(gain: float, gamma: float = 1.0) -> Callable[[RGB], RGB]:
     """Brightness times `gain`, after `gamma` on 0–1; what exceeds white is clipped."""
     table = np.clip((np.arange(256) / 255) ** gamma * gain * 255, 0, 255).astype(np.uint8)
     return lambda rgb: cv2.LUT(rgb, table)
 
 
-def half_lit(dark: float) -> Callable[[RGB], RGB]:
+def side_light(dark: float) -> Callable[[RGB], RGB]:
     """Light from one side: brightness falls across the picture from 1 to `dark`."""
 
     def apply(rgb: RGB) -> RGB:
@@ -86,7 +86,7 @@ def blurred(sigma_px: float) -> Callable[[RGB], RGB]:
     return lambda rgb: cv2.GaussianBlur(rgb, (0, 0), sigma_px)
 
 
-def dragged(length_px: int) -> Callable[[RGB], RGB]:
+def motion_blur(length_px: int) -> Callable[[RGB], RGB]:
     """Moved sideways by `length_px` while the shutter was open."""
     kernel = np.full((1, length_px), 1 / length_px, np.float32)
     return lambda rgb: cv2.filter2D(rgb, -1, kernel)
@@ -102,14 +102,14 @@ def noisy(sigma: float) -> Callable[[RGB], RGB]:
     return apply
 
 
-def squeezed(quality: int) -> Callable[[RGB], RGB]:
+def jpeg_compress(quality: int) -> Callable[[RGB], RGB]:
     """Encoded again as JPEG of this quality."""
     return lambda rgb: simplejpeg.decode_jpeg(
         simplejpeg.encode_jpeg(np.ascontiguousarray(rgb), quality=quality, colorsubsampling="420")
     )
 
 
-def turned(angle_deg: float) -> Callable[[RGB], RGB]:
+def rotate(angle_deg: float) -> Callable[[RGB], RGB]:
     """The head tilted in the picture's plane."""
 
     def apply(rgb: RGB) -> RGB:
@@ -120,22 +120,22 @@ def turned(angle_deg: float) -> Callable[[RGB], RGB]:
     return apply
 
 
-UNHARMED = Harm("none", "–", lambda rgb: rgb)
-HARMS: tuple[Harm, ...] = (
-    *(Harm("face width, px", str(px), smaller(px)) for px in (96, 64, 48, 40, 32, 24)),
-    *(Harm("brightness", f"×{gain:g}", lit(gain)) for gain in (0.5, 0.25, 0.12, 1.8)),
-    *(Harm("side light, dark end", f"×{dark:g}", half_lit(dark)) for dark in (0.5, 0.2)),
-    Harm("white balance", "warm", tinted(1.25, 0.7)),
-    Harm("white balance", "cold", tinted(0.75, 1.25)),
-    *(Harm("blur, σ px of 200", f"{sigma:g}", blurred(sigma)) for sigma in (1, 2, 3)),
-    *(Harm("motion, px of 200", str(length), dragged(length)) for length in (7, 13)),
-    *(Harm("noise, σ of 255", f"{sigma:g}", noisy(sigma)) for sigma in (8, 16, 30)),
-    *(Harm("JPEG quality", str(quality), squeezed(quality)) for quality in (50, 20, 10)),
-    *(Harm("tilt, degrees", f"{angle:g}", turned(angle)) for angle in (15, 30)),
-    Harm(
+UNHARMED = Corruption("none", "–", lambda rgb: rgb)
+HARMS: tuple[Corruption, ...] = (
+    *(Corruption("face width, px", str(px), downscale(px)) for px in (96, 64, 48, 40, 32, 24)),
+    *(Corruption("brightness", f"×{gain:g}", relight(gain)) for gain in (0.5, 0.25, 0.12, 1.8)),
+    *(Corruption("side light, dark end", f"×{dark:g}", side_light(dark)) for dark in (0.5, 0.2)),
+    Corruption("white balance", "warm", tinted(1.25, 0.7)),
+    Corruption("white balance", "cold", tinted(0.75, 1.25)),
+    *(Corruption("blur, σ px of 200", f"{sigma:g}", blurred(sigma)) for sigma in (1, 2, 3)),
+    *(Corruption("motion, px of 200", str(length), motion_blur(length)) for length in (7, 13)),
+    *(Corruption("noise, σ of 255", f"{sigma:g}", noisy(sigma)) for sigma in (8, 16, 30)),
+    *(Corruption("JPEG quality", str(quality), jpeg_compress(quality)) for quality in (50, 20, 10)),
+    *(Corruption("tilt, degrees", f"{angle:g}", rotate(angle)) for angle in (15, 30)),
+    Corruption(
         "all at once",
         "48 px, ×0.5, noise 8, JPEG 50",
-        lambda rgb: squeezed(50)(noisy(8)(lit(0.5)(smaller(48)(rgb)))),
+        lambda rgb: jpeg_compress(50)(noisy(8)(relight(0.5)(downscale(48)(rgb)))),
     ),
 )
 
@@ -153,8 +153,8 @@ def in_frame(picture: RGB) -> RGB:
 
 def robustness(
     model: ExportedModel,
-    pictures: Sequence[Picture],
-    harms: Sequence[Harm] = HARMS,
+    pictures: Sequence[LabelledImage],
+    harms: Sequence[Corruption] = HARMS,
     say: Say = lambda line: None,
 ) -> list[dict[str, Any]]:
     """The figures for each harm, the unharmed pictures first.
@@ -167,7 +167,7 @@ def robustness(
     cut = end_to_end_cut(model.size_px)
     rows = []
     for harm in (UNHARMED, *harms):
-        found, answers = ask(pictures, _harmed(harm, cut), model.answer)
+        found, answers = predict_all(pictures, _harmed(harm, cut), model.predict)
         numbers = figures(labels.at(found), answers)
         missed = 1 - float(found.mean())
         asked = {"kind": harm.kind, "strength": harm.strength, "faces": len(pictures)}
@@ -176,7 +176,7 @@ def robustness(
     return rows
 
 
-def _harmed(harm: Harm, cut: Cut) -> Cut:
+def _harmed(harm: Corruption, cut: Cut) -> Cut:
     return lambda rgb: cut(in_frame(harm.apply(rgb)))
 
 

@@ -19,7 +19,7 @@ import tensorflow as tf
 
 from training.config import Stage, TrainConfig
 from training.data.batches import epoch_batches, plain_batches
-from training.data.targets import EMBEDDING, Lesson
+from training.data.targets import EMBEDDING, TrainingSet
 from training.fitting import checkpoint
 from training.fitting.losses import AgeError, AgeLoss, EmbeddingLoss, GenderAccuracy, GenderLoss
 from training.model.network import BACKBONE, build, with_embedding
@@ -89,7 +89,7 @@ def compile_for(config: TrainConfig, model: keras.Model, schedule: Any, learns: 
     )
 
 
-class _OwnWeights(keras.callbacks.Callback):
+class _KeepRawWeights(keras.callbacks.Callback):
     """Undoes what Keras does at the end of every `fit`: put the moving average into the model.
 
     The next epoch must go on from the weights that learn, not from their average.
@@ -103,7 +103,7 @@ class _OwnWeights(keras.callbacks.Callback):
             variable.assign(value)
 
 
-class _Averaged:
+class _ema_weights:
     """Lends the model its averaged weights for the length of a `with`."""
 
     def __init__(self, model: keras.Model) -> None:
@@ -122,8 +122,8 @@ class _Averaged:
 
 def fit(
     config: TrainConfig,
-    train: Lesson,
-    validation: Lesson,
+    train: TrainingSet,
+    validation: TrainingSet,
     run_dir: Path,
     weights: str | Path | None,
     say: Callable[[str], None] = print,
@@ -151,7 +151,7 @@ def fit(
     compiled = ""
     for epoch in range(progress.epoch, len(plan)):
         stage = plan[epoch]
-        if _has_stalled(config, progress):
+        if _should_stop_early(config, progress):
             say(f"no gain for {config.fit.early_stop_epochs} epochs, stopping")
             break
         if compiled != stage.learns:
@@ -197,7 +197,7 @@ def _forget_after(history: Path, epoch: int) -> None:
         history.write_text("".join(lines[:epoch]))
 
 
-def _has_stalled(config: TrainConfig, progress: checkpoint.Progress) -> bool:
+def _should_stop_early(config: TrainConfig, progress: checkpoint.Progress) -> bool:
     """Whether the full network has learnt for some epochs without gain on the validation faces."""
     patience = config.fit.early_stop_epochs
     learning = progress.learns not in ("", "added")
@@ -229,8 +229,8 @@ def _schedule(config: TrainConfig, epoch: int, stage: Stage, steps: int) -> Any:
 def _one_epoch(
     config: TrainConfig,
     model: keras.Model,
-    train: Lesson,
-    validation: Lesson,
+    train: TrainingSet,
+    validation: TrainingSet,
     epoch: int,
     stage: Stage,
     callbacks: Sequence[keras.callbacks.Callback],
@@ -240,9 +240,9 @@ def _one_epoch(
         epochs=1,
         verbose=0,
         shuffle=False,
-        callbacks=[_OwnWeights(), *callbacks],
+        callbacks=[_KeepRawWeights(), *callbacks],
     )
-    with _Averaged(model):
+    with _ema_weights(model):
         scores = model.evaluate(
             plain_batches(validation, stage.size_px), verbose=0, return_dict=True
         )

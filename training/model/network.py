@@ -16,7 +16,7 @@ from facestream.common.core.errors import ModelError
 from keras import layers
 
 from training.config import NetworkConfig
-from training.model.warm_start import go_on_from, layers_of
+from training.model.warm_start import layers_of, load_exported_weights
 
 BACKBONE = "mobilenetv2"
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -64,7 +64,7 @@ def build(
         outputs["gender"] = layers.Reshape((), name="gender_flat")(logit)
     model = keras.Model(faces, outputs, name="_".join(config.heads))
     if version:
-        go_on_from(model, version)
+        load_exported_weights(model, version)
     return model
 
 
@@ -103,7 +103,7 @@ def with_embedding(model: keras.Model, dimensions: int) -> keras.Model:
     return keras.Model(model.input, outputs, name=f"{model.name}_embedding")
 
 
-def mix_in(model: keras.Model, first: keras.Model, share: float) -> None:
+def average_weights(model: keras.Model, first: keras.Model, share: float) -> None:
     """Make every weight of `model` a mean, to which that of `first` counts for `share`, 0–1.
 
     What a network was, and what it became by learning further, are both right more often in their

@@ -33,7 +33,7 @@ _WEIGHT_OF = {
 _CONSTANT_END = "/ReadVariableOp/resource"
 
 
-def go_on_from(model: keras.Model, version: Path) -> None:
+def load_exported_weights(model: keras.Model, version: Path) -> None:
     """Give every layer of `model` the weights that it has in the exported `version`.
 
     Raises:

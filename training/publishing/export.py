@@ -20,7 +20,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from facestream.common.core.errors import ModelError
-from facestream.common.vision.exported_model import INFO_FILE, Answers, ExportedModel
+from facestream.common.vision.exported_model import INFO_FILE, ExportedModel, Predictions
 from numpy.typing import NDArray
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
@@ -191,8 +191,8 @@ def _compare(folder: Path, crops: NDArray[np.uint8]) -> dict[str, float]:
     )
     faces = np.concatenate([crops, noise])
     loaded = tf.saved_model.load(str(folder)).signatures["serving_default"]
-    expected: Answers = {k: v.numpy() for k, v in loaded(faces=tf.constant(faces)).items()}
-    actual = ExportedModel(folder).answer(faces)
+    expected: Predictions = {k: v.numpy() for k, v in loaded(faces=tf.constant(faces)).items()}
+    actual = ExportedModel(folder).predict(faces)
     if set(actual) != set(expected):
         raise ModelError(f"OpenVINO answers {sorted(actual)}, TensorFlow {sorted(expected)}")
     difference = {k: float(np.abs(actual[k] - expected[k]).max()) for k in sorted(expected)}

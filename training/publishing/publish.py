@@ -15,15 +15,15 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from facestream.common.core.errors import DataError
-from facestream.common.vision.exported_model import Answers, ExportedModel
+from facestream.common.vision.exported_model import ExportedModel, Predictions
 
 from training import run_record
 from training.config import TrainConfig
 from training.data.face_crops import decode
-from training.data.leakage_check import learnt_folds
-from training.data.utkface import DataReport, Picture, load, parse_folds
+from training.data.leakage_check import seen_folds
+from training.data.utkface import DataReport, LabelledImage, load, parse_folds
 from training.evaluation.calibration import Calibration, calibrated, find_calibration
-from training.evaluation.evaluate import Say, aligned_cut, ask, evaluate, labels_of
+from training.evaluation.evaluate import Say, aligned_cut, evaluate, labels_of, predict_all
 from training.evaluation.metrics import figures
 from training.evaluation.report import plot_evaluation, plot_robustness
 from training.evaluation.robustness import robustness
@@ -57,7 +57,7 @@ def publish(
     facts = run_record.read(run)
     config = TrainConfig.model_validate(facts["config"])
     # A run begun before records told of it is asked now.
-    facts = {"train_folds": learnt_folds(config, facts.get("first_weights"))} | facts
+    facts = {"train_folds": seen_folds(config, facts.get("first_weights"))} | facts
     network = load_network(
         config.network, run / run_record.WEIGHTS_FILE, size_px=config.network.size_px
     )
@@ -66,7 +66,7 @@ def publish(
     held_out = _held_out(config, pictures)
     cut = aligned_cut(config.network.size_px)
     say(f"calibrating on {len(held_out)} held-out pictures")
-    found, answers = ask(held_out, cut, _uncalibrated(network))
+    found, answers = predict_all(held_out, cut, _uncalibrated(network))
     calibration = find_calibration(labels_of(held_out).at(found), answers)
     say(f"temperatures: age {calibration.age_temperature}, gender {calibration.gender_temperature}")
     before = figures(labels_of(held_out).at(found), answers)
@@ -79,13 +79,13 @@ def publish(
     def describe(model: ExportedModel) -> tuple[dict[str, Any], str]:
         judged = evaluate(model, data, folds, say)
         judged["model"]["path"] = str(destination)  # where it will be, not where it is judged
-        _keep(run / EVALUATION_FILE, judged)
+        _write_json(run / EVALUATION_FILE, judged)
         plot_evaluation(judged, run / "evaluation.png")
         harms: list[dict[str, Any]] | None = None
         if robustness_faces:
             chosen = [p for p in pictures if p.fold in set(folds)][:robustness_faces]
             harms = robustness(model, chosen, say=say)
-            _keep(run / ROBUSTNESS_FILE, harms)
+            _write_json(run / ROBUSTNESS_FILE, harms)
             plot_robustness(harms, run / "robustness.png")
         info = {
             "commit": facts["commit"],
@@ -117,7 +117,7 @@ def _check_not_learnt(facts: dict[str, Any], report: DataReport, folds: Sequence
         raise DataError("these are not the data of the run: their digest differs")
 
 
-def _held_out(config: TrainConfig, pictures: Sequence[Picture]) -> list[Picture]:
+def _held_out(config: TrainConfig, pictures: Sequence[LabelledImage]) -> list[LabelledImage]:
     folds = set(parse_folds(config.train_folds))
     chosen = [p for p in pictures if p.fold in folds and p.share < config.validation_share]
     if not chosen:
@@ -127,13 +127,13 @@ def _held_out(config: TrainConfig, pictures: Sequence[Picture]) -> list[Picture]
     return chosen
 
 
-def _uncalibrated(network: Any) -> Callable[[Any], Answers]:
-    def answer(crops: Any) -> Answers:
+def _uncalibrated(network: Any) -> Callable[[Any], Predictions]:
+    def answer(crops: Any) -> Predictions:
         answers = answers_of(network(tf.constant(crops), training=False), Calibration())
         return {name: value.numpy() for name, value in answers.items()}
 
     return answer
 
 
-def _keep(path: Path, numbers: Any) -> None:
+def _write_json(path: Path, numbers: Any) -> None:
     path.write_text(json.dumps(numbers, indent=1, ensure_ascii=False) + "\n")

@@ -16,10 +16,10 @@ BODY_DEADLINE_S = 20.0  # after the head
 MAX_WAITING = 4  # requests of a connection behind the one that is being answered
 
 
-class BoundedHttp(HttpToolsProtocol):
+class LimitedHttpProtocol(HttpToolsProtocol):
     """Closes a connection that sends too much, sends too late, or takes nothing."""
 
-    viewer_timeout_s = 20.0
+    send_timeout_s = 20.0
     _head_bytes = 0
     _in_head = True
     _deadline: asyncio.TimerHandle | None = None
@@ -96,9 +96,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _expect_taking(self) -> None:
         waiting_bytes = self.transport.get_write_buffer_size()
-        self._taking = self.loop.call_later(
-            self.viewer_timeout_s, self._check_taking, waiting_bytes
-        )
+        self._taking = self.loop.call_later(self.send_timeout_s, self._check_taking, waiting_bytes)
 
     def _check_taking(self, waited_bytes: int) -> None:
         if self.transport.get_write_buffer_size() < waited_bytes:

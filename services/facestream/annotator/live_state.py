@@ -1,7 +1,7 @@
 """What is known right now of every camera: its state, its people, the last minutes.
 
 Intake writes it; the API, the pictures and the event stream read it. Event loop only; no I/O. When
-something changed that a page shows, `Events` is told.
+something changed that a page shows, `EventBus` is told.
 """
 
 from __future__ import annotations
@@ -10,22 +10,22 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from facestream.annotator import system_status
-from facestream.annotator.api.sse import Events
-from facestream.annotator.counting.people_counter import Tally
-from facestream.annotator.people.attribute_fusion import CommitRule, Shown
+from facestream.annotator.api.sse import EventBus
+from facestream.annotator.counting.people_counter import PeopleCounter
+from facestream.annotator.people.attribute_fusion import DisplayedEstimate, DisplayThresholds
 from facestream.annotator.people.camera_people import CameraPeople, Person
 from facestream.annotator.people.recent_history import History
 from facestream.annotator.people.result_latency import Answering
-from facestream.annotator.video.mjpeg_hub import Job, Studio
+from facestream.annotator.video.mjpeg_hub import MjpegHub, RenderJob
 from facestream.common.broker.messages import Frame, Result, now_us
 from facestream.common.cameras.registry import Camera, CameraStatus
 from facestream.common.observability.metrics import AnnotatorMetrics
-from facestream.common.vision.overlay import label
+from facestream.common.vision.overlay import build_label
 
 PersonJson = dict[str, object]
 
 
-class Board:
+class LiveState:
     """All cameras by name.
 
     Args:
@@ -35,17 +35,17 @@ class Board:
 
     def __init__(
         self,
-        rule: CommitRule,
-        forget_after_s: float,
-        studio_of: Callable[[Board], Studio],
-        events: Events,
+        rule: DisplayThresholds,
+        track_retention_s: float,
+        studio_of: Callable[[LiveState], MjpegHub],
+        events: EventBus,
         metrics: AnnotatorMetrics,
-        tally: Tally,
+        tally: PeopleCounter,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._rule = rule
-        self._forget_after_s = forget_after_s
+        self._forget_after_s = track_retention_s
         self._events = events
         self._metrics = metrics
         self.tally = tally
@@ -61,7 +61,7 @@ class Board:
         self.studio = studio_of(self)
 
     @property
-    def broker_missing(self) -> str | None:
+    def broker_error(self) -> str | None:
         """Why the broker does not answer; None when it does."""
         return self._broker_missing[0] if self._broker_missing else None
 
@@ -95,12 +95,12 @@ class Board:
             return status
         return CameraStatus(name=name, state="stopped", since=self._wall_clock(), reason="removed")
 
-    def broker_away(self, reason: str) -> None:
+    def on_broker_lost(self, reason: str) -> None:
         """The broker does not answer; what is known is kept until it does."""
         since = self._broker_missing[1] if self._broker_missing else self._wall_clock()
         self._broker_missing = (reason, since)
         if self._cameras:  # else nobody may know yet which there are, and none is no answer
-            self.tell_cameras()
+            self.publish_cameras()
 
     def set_cameras(self, cameras: Mapping[str, Camera], statuses: Sequence[CameraStatus]) -> None:
         """The broker's newest word on which cameras there are and how they do."""
@@ -117,27 +117,27 @@ class Board:
                 self._people[name] = CameraPeople(
                     self._rule, self._forget_after_s, self._remember_gone
                 )
-        self.tell_cameras()
+        self.publish_cameras()
 
-    def see(self, name: str, frame: Frame, jpeg: bytes | None) -> None:
+    def on_frame(self, name: str, frame: Frame, jpeg: bytes | None) -> None:
         """A frame came from this camera."""
         people = self._people.get(name)
         if people is None:
             return
         now = self._clock()
-        people.see(frame, now)
+        people.on_frame(frame, now)
         self.tally.see(self._cameras[name], frame, people)
         self._metrics.frames.labels(name).inc()
-        waits = bool(frame.tracks) and not people.answered_in_view()
-        self._answering.looked(name, waits=waits, now_s=now)
+        waits = bool(frame.tracks) and not people.any_visible_has_result()
+        self._answering.on_frame(name, waits=waits, now_s=now)
         status = self._statuses.get(name)
         has_picture = jpeg is not None or (status is not None and status.privacy == "stats-only")
         if has_picture and self.studio.is_watched(name):
-            labels = [label(person.box, person.shown) for person in people.in_view(now)]
+            labels = [build_label(person.box, person.shown) for person in people.in_view(now)]
             size = (frame.width, frame.height)
-            self.studio.offer(name, Job(jpeg, labels, frame.captured_us, size))
+            self.studio.submit_frame(name, RenderJob(jpeg, labels, frame.captured_us, size))
 
-    def answer(self, name: str, result: Result) -> None:
+    def on_result(self, name: str, result: Result) -> None:
         """A result came for this camera.
 
         Raises:
@@ -147,11 +147,11 @@ class Board:
         if people is None:
             return
         now = self._clock()
-        if not people.answer(result, now):
+        if not people.add_result(result, now):
             self._metrics.results_dropped.labels("repeated").inc()
             return
         latency_s = max(0, now_us() - result.captured_us) / 1e6
-        self._answering.answered(latency_s, now)
+        self._answering.on_result(latency_s, now)
         self._metrics.results.labels(name).inc()
         self._metrics.result_latency.observe(latency_s)
 
@@ -160,7 +160,7 @@ class Board:
         people = self._people.get(name)
         return people.in_view(self._clock()) if people else []
 
-    def tell_cameras(self) -> None:
+    def publish_cameras(self) -> None:
         """Send every page the cameras, if that is news."""
         cameras = []
         for status in self.statuses():
@@ -174,58 +174,58 @@ class Board:
                     "is_phone": camera.is_phone,
                 }
             )
-        self._events.send("cameras", cameras)
+        self._events.publish("cameras", cameras)
 
-    def tell_people(self) -> None:
+    def publish_people(self) -> None:
         """Send every page who is in view, where that changed; drop who is long gone."""
         now = self._clock()
         passed_s, self._people_told_at = now - self._people_told_at, now
         for name, people in self._people.items():
             in_view = people.in_view(now)
-            self._metrics.people.labels(name).set(len(in_view))
+            self._metrics.people_in_view.labels(name).set(len(in_view))
             self._metrics.person_seconds.labels(name).inc(len(in_view) * passed_s)
-            self._events.send(
+            self._events.publish(
                 "people",
                 {"camera": name, "people": [person_json(person) for person in in_view]},
                 name,
             )
-            unmet = people.forget(now)
+            unmet = people.evict_stale(now)
             if unmet:
                 self._metrics.results_dropped.labels("unknown_track").inc(unmet)
 
-    def tell_system(self) -> None:
+    def publish_status(self) -> None:
         """Send every page how the system does, if that is news."""
         now = self._clock()
         in_view = {name: len(people.in_view(now)) for name, people in self._people.items()}
-        facts = system_status.Facts(
-            broker_missing=self.broker_missing,
+        facts = system_status.SystemSnapshot(
+            broker_missing=self.broker_error,
             cameras=self.statuses(),
             people=sum(in_view.values()),
-            unanswered_for_s=self._answering.waited_s(
+            unanswered_for_s=self._answering.longest_wait_s(
                 (name for name, people in in_view.items() if people), now
             ),
-            answer_latency_s=self._answering.typical_s(now),
-            counts_trouble=self.tally.trouble,
+            answer_latency_s=self._answering.median_latency_s(now),
+            counts_trouble=self.tally.storage_error,
         )
-        found = system_status.notes(facts, self._wall_clock())
-        self._events.send("system", [{"level": n.level, "text": n.text} for n in found])
+        found = system_status.build_messages(facts, self._wall_clock())
+        self._events.publish("system", [{"level": n.level, "text": n.text} for n in found])
 
-    def tell_history(self) -> None:
+    def publish_history(self) -> None:
         """Take a sample and send every page the charts."""
         now = self._wall_clock()
         self._history.sample((p.shown for name in self._people for p in self.people(name)), now)
         # Who left is among those that are gone only after a while: not in between is nobody.
-        of_late = [shown for people in self._people.values() for shown in people.shown_of_late()]
-        self._events.send("history", self._history.to_json(of_late, now))
+        of_late = [shown for people in self._people.values() for shown in people.recent_estimates()]
+        self._events.publish("history", self._history.to_json(of_late, now))
 
-    def _remember_gone(self, shown: Shown) -> None:
-        self._history.gone(shown, self._wall_clock())
+    def _remember_gone(self, shown: DisplayedEstimate) -> None:
+        self._history.add_departed(shown, self._wall_clock())
 
     def _forget(self, name: str) -> None:
         self._people.pop(name, None)
         self._answering.forget(name)
         self.tally.forget(name)
-        self.studio.drop(name)
+        self.studio.remove_camera(name)
         self._events.forget(name)
         self._metrics.forget_camera(name)
 

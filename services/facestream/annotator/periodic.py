@@ -13,15 +13,15 @@ from collections.abc import Awaitable, Callable
 _EARLY = 0.1  # of a beat: a timer that goes off by so much too early means the beat to come
 
 
-def next_beat(now: float, every_s: float) -> float:
+def next_tick(now: float, every_s: float) -> float:
     """The next multiple of `every_s` after `now`, both in seconds of one clock."""
     return (math.floor(now / every_s + _EARLY) + 1) * every_s
 
 
-async def every(seconds: float, work: Callable[[], Awaitable[None] | None]) -> None:
+async def run_every(seconds: float, work: Callable[[], Awaitable[None] | None]) -> None:
     """Do `work` now and at each beat from then on, for ever."""
     loop = asyncio.get_running_loop()
     while True:
         if (waiting := work()) is not None:
             await waiting
-        await asyncio.sleep(next_beat(loop.time(), seconds) - loop.time())
+        await asyncio.sleep(next_tick(loop.time(), seconds) - loop.time())

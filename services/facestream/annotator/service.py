@@ -16,19 +16,19 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 from facestream.annotator.api.app import create_app
-from facestream.annotator.api.sse import Events
+from facestream.annotator.api.sse import EventBus
 from facestream.annotator.auth.accounts import Accounts, load_accounts
-from facestream.annotator.auth.authentication import Door
-from facestream.annotator.counting.people_counter import KEEP_EVERY_S, Tally
-from facestream.annotator.http_server import BoundedHttp
-from facestream.annotator.ingest.stream_reader import NEED, Intake
-from facestream.annotator.live_state import Board
-from facestream.annotator.people.attribute_fusion import CommitRule
+from facestream.annotator.auth.authentication import Authenticator
+from facestream.annotator.counting.people_counter import KEEP_EVERY_S, PeopleCounter
+from facestream.annotator.http_server import LimitedHttpProtocol
+from facestream.annotator.ingest.stream_reader import DEPENDENCY, StreamReader
+from facestream.annotator.live_state import LiveState
+from facestream.annotator.people.attribute_fusion import DisplayThresholds
 from facestream.annotator.people.recent_history import SAMPLE_EVERY_S
-from facestream.annotator.periodic import every, next_beat
-from facestream.annotator.phone.routes import Phones
+from facestream.annotator.periodic import next_tick, run_every
+from facestream.annotator.phone.routes import PhoneIngest
 from facestream.annotator.settings import AnnotatorSettings
-from facestream.annotator.video.mjpeg_hub import NOTICE_EVERY_S, Studio
+from facestream.annotator.video.mjpeg_hub import NOTICE_EVERY_S, MjpegHub
 from facestream.common.broker.connection import connect, connect_async
 from facestream.common.core.errors import SettingsError, StartError
 from facestream.common.observability.health import Health, serve_health
@@ -52,10 +52,12 @@ def serve(settings: AnnotatorSettings, stop: threading.Event) -> None:
             counts cannot be kept.
         SettingsError: the accounts are malformed, or there are none for a host that others reach.
     """
-    accounts = load_accounts(settings.token_file, settings.viewer_token_file, settings.users_file)
+    accounts = load_accounts(
+        settings.admin_token_file, settings.viewer_token_file, settings.users_file
+    )
     _check_certificate(settings)
     registry = CollectorRegistry()
-    health = Health((NEED,))
+    health = Health((DEPENDENCY,))
     with _listen(settings.host, settings.port) as listener:
         if not accounts:
             _check_that_only_we_reach(listener)
@@ -77,30 +79,30 @@ async def _serve(
     health: Health,
 ) -> None:
     metrics = AnnotatorMetrics(registry)
-    events = Events(settings.max_listeners)
-    rule = CommitRule(
-        settings.commit_weight,
-        settings.commit_interval_years,
-        settings.commit_gender_probability,
+    events = EventBus(settings.max_event_streams)
+    rule = DisplayThresholds(
+        settings.display_min_evidence,
+        settings.display_max_age_interval_years,
+        settings.display_min_gender_probability,
     )
 
-    def studio_of(board: Board) -> Studio:
-        return Studio(
+    def studio_of(board: LiveState) -> MjpegHub:
+        return MjpegHub(
             metrics,
             settings.jpeg_quality,
-            settings.max_viewers,
-            settings.stale_after_s,
+            settings.max_video_streams,
+            settings.stale_frame_timeout_s,
             board.status,
         )
 
-    tally = Tally.open(settings, events, metrics, health)
-    board = Board(rule, settings.forget_after_s, studio_of, events, metrics, tally)
+    tally = PeopleCounter.open(settings, events, metrics, health)
+    board = LiveState(rule, settings.track_retention_s, studio_of, events, metrics, tally)
     calls, reads = connect(settings.broker), connect_async(settings.broker)
     phone_broker = connect_async(settings.broker)
-    intake = Intake(reads, calls, board, metrics, health)
+    intake = StreamReader(reads, calls, board, metrics, health)
     host, port = listener.getsockname()[:2]
-    door = Door(accounts, port)
-    phones = Phones(settings, board, phone_broker, metrics)
+    door = Authenticator(accounts, port)
+    phones = PhoneIngest(settings, board, phone_broker, metrics)
     app = create_app(settings, board, intake, events, health, registry, door, phones)
     server = _Server(app, settings)
     logging.info(
@@ -115,14 +117,14 @@ async def _serve(
             running = [
                 tasks.create_task(work)
                 for work in (
-                    intake.keep_fresh(),
-                    intake.follow(),
-                    every(_PEOPLE_EVERY_S, board.tell_people),
-                    every(_SYSTEM_EVERY_S, board.tell_system),
-                    every(SAMPLE_EVERY_S, board.tell_history),
-                    every(_PEOPLE_EVERY_S, tally.tell_counts),
-                    every(KEEP_EVERY_S, tally.keep),
-                    every(NOTICE_EVERY_S, board.studio.show_notices),
+                    intake.refresh_loop(),
+                    intake.run(),
+                    run_every(_PEOPLE_EVERY_S, board.publish_people),
+                    run_every(_SYSTEM_EVERY_S, board.publish_status),
+                    run_every(SAMPLE_EVERY_S, board.publish_history),
+                    run_every(_PEOPLE_EVERY_S, tally.publish_counts),
+                    run_every(KEEP_EVERY_S, tally.flush),
+                    run_every(NOTICE_EVERY_S, board.studio.publish_placeholders),
                 )
             ]
             web = tasks.create_task(server.serve(sockets=[listener]))
@@ -135,7 +137,7 @@ async def _serve(
             await web
             await _end(running)
     finally:
-        board.studio.end()
+        board.studio.shutdown()
         await tally.close()
         await reads.aclose()
         await phone_broker.aclose()
@@ -146,8 +148,8 @@ class _Server(uvicorn.Server):
     """uvicorn, leaving the signals to who called it."""
 
     def __init__(self, app: FastAPI, settings: AnnotatorSettings) -> None:
-        class Http(BoundedHttp):
-            viewer_timeout_s = settings.viewer_timeout_s
+        class Http(LimitedHttpProtocol):
+            send_timeout_s = settings.send_timeout_s
 
         super().__init__(
             uvicorn.Config(
@@ -182,7 +184,7 @@ class _Server(uvicorn.Server):
         loop = asyncio.get_running_loop()
         while not await self.on_tick(first_tick):
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(next_beat(loop.time(), _DATE_EVERY_S)):
+                async with asyncio.timeout_at(next_tick(loop.time(), _DATE_EVERY_S)):
                     await self._ends.wait()
 
 
@@ -232,7 +234,7 @@ def _check_that_only_we_reach(listener: socket.socket) -> None:
     host = str(listener.getsockname()[0]).partition("%")[0]
     if not ipaddress.ip_address(host).is_loopback:
         raise SettingsError(
-            f"on {host} everybody in the network could look and change cameras: give --token-file "
+            f"on {host} everybody in the network could look and change cameras: give --admin-token-file "
             "or --users-file, or listen on 127.0.0.1"
         )
 

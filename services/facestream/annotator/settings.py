@@ -37,7 +37,7 @@ class AnnotatorSettings(CountingSettings):
         description="addresses and networks, comma-separated, of proxies that are believed when "
         "they say who asks, and that he asks by https",
     )
-    token_file: Path | None = Field(
+    admin_token_file: Path | None = Field(
         None, description="file with a token: whoever bears it may look and change cameras"
     )
     viewer_token_file: Path | None = Field(
@@ -50,40 +50,40 @@ class AnnotatorSettings(CountingSettings):
         None, description="PEM file with the certificate and its chain: the page by https"
     )
     tls_key_file: Path | None = Field(None, description="PEM file with the certificate's key")
-    max_phones: int = Field(
+    max_phone_cameras: int = Field(
         8, ge=0, le=MAX_CAMERAS, description="phones that are cameras by a link, without an app"
     )
     phone_fps: float = Field(
         15.0, ge=1, le=30, description="pictures a second that such a phone is asked for"
     )
-    phone_url: str = Field(
+    phone_base_url: str = Field(
         "",
         pattern=r"^(https?://[^/#?\s]+/?)?$",
         description="https://HOST:PORT under which phones find the page, for their link where the "
         "page is opened under localhost",
     )
     jpeg_quality: int = Field(80, ge=30, le=95, description="quality of the annotated pictures")
-    max_viewers: int = Field(64, ge=1, le=4096, description="picture streams open at once")
-    max_listeners: int = Field(64, ge=1, le=4096, description="event streams open at once")
-    viewer_timeout_s: float = Field(
+    max_video_streams: int = Field(64, ge=1, le=4096, description="picture streams open at once")
+    max_event_streams: int = Field(64, ge=1, le=4096, description="event streams open at once")
+    send_timeout_s: float = Field(
         20.0, gt=0, description="a viewer that takes no byte for so long is dropped"
     )
-    snapshot_deadline_s: float = Field(
+    snapshot_timeout_s: float = Field(
         4.0, gt=0, le=30, description="how long a snapshot waits for a fresh picture"
     )
-    stale_after_s: float = Field(
+    stale_frame_timeout_s: float = Field(
         2.0, gt=0, description="without a new frame for so long, viewers are told that it stalled"
     )
-    commit_weight: float = Field(
+    display_min_evidence: float = Field(
         0.4, ge=0, description="sum of answer qualities (0-1 each) before anything is shown"
     )
-    commit_interval_years: float = Field(
+    display_max_age_interval_years: float = Field(
         30.0, gt=0, description="age is shown once its 80 % interval is this narrow"
     )
-    commit_gender_probability: float = Field(
+    display_min_gender_probability: float = Field(
         0.8, gt=0.5, lt=1, description="gender is shown once this probable"
     )
-    forget_after_s: float = Field(
+    track_retention_s: float = Field(
         10.0, gt=0, description="a track unseen for so long is forgotten with its answers"
     )
 

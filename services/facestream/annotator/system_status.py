@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from facestream.annotator.video.placeholder import duration
+from facestream.annotator.video.placeholder import format_duration
 from facestream.common.cameras.registry import CameraStatus
 
 Level = Literal["good", "busy", "bad"]
@@ -19,7 +19,7 @@ SLOW_ANSWER_S = 1.5
 
 
 @dataclass(frozen=True)
-class Note:
+class StatusMessage:
     """One line, and how bad it is."""
 
     level: Level
@@ -27,7 +27,7 @@ class Note:
 
 
 @dataclass(frozen=True)
-class Facts:
+class SystemSnapshot:
     """What is known; ages in seconds, `None` = never."""
 
     broker_missing: str | None
@@ -38,7 +38,7 @@ class Facts:
     counts_trouble: str | None = None  # why counts cannot be kept
 
 
-def notes(facts: Facts, now: float) -> list[Note]:
+def build_messages(facts: SystemSnapshot, now: float) -> list[StatusMessage]:
     """The lines to show; never empty.
 
     Args:
@@ -46,24 +46,28 @@ def notes(facts: Facts, now: float) -> list[Note]:
     """
     if facts.broker_missing is not None:
         why = _cap(facts.broker_missing)
-        return [Note("bad", f"The broker does not answer, so nothing can be shown. {why}.")]
+        return [
+            StatusMessage("bad", f"The broker does not answer, so nothing can be shown. {why}.")
+        ]
     found = [_camera(status, now) for status in facts.cameras if status.state != "live"]
     if facts.counts_trouble is not None:
         found.append(
-            Note("bad", f"Counts cannot be saved and wait in memory: {facts.counts_trouble}.")
+            StatusMessage(
+                "bad", f"Counts cannot be saved and wait in memory: {facts.counts_trouble}."
+            )
         )
     overdue_s = facts.unanswered_for_s
     if overdue_s is not None and overdue_s > ANSWER_OVERDUE_S:
         found.append(
-            Note(
+            StatusMessage(
                 "bad",
-                f"Faces are in view, but no age or gender has come for {duration(overdue_s)}. "
+                f"Faces are in view, but no age or gender has come for {format_duration(overdue_s)}. "
                 "Check that a worker and the model server run.",
             )
         )
     elif facts.answer_latency_s is not None and facts.answer_latency_s > SLOW_ANSWER_S:
         found.append(
-            Note(
+            StatusMessage(
                 "busy",
                 f"Answers take {facts.answer_latency_s:.1f} s: there is more to do than this "
                 "machine can. Another worker or fewer cameras would help.",
@@ -73,26 +77,28 @@ def notes(facts: Facts, now: float) -> list[Note]:
     return found or [_all_good(facts)]
 
 
-def _all_good(facts: Facts) -> Note:
+def _all_good(facts: SystemSnapshot) -> StatusMessage:
     if not facts.cameras:
-        return Note("good", "Everything is ready. Add a camera to begin.")
+        return StatusMessage("good", "Everything is ready. Add a camera to begin.")
     many = len(facts.cameras)
     live = "The camera is live" if many == 1 else f"All {many} cameras are live"
     if facts.answer_latency_s is None:
-        return Note("good", f"{live}.")
-    return Note("good", f"{live}; age and gender come after {facts.answer_latency_s:.1f} s.")
+        return StatusMessage("good", f"{live}.")
+    return StatusMessage(
+        "good", f"{live}; age and gender come after {facts.answer_latency_s:.1f} s."
+    )
 
 
-def _camera(status: CameraStatus, now: float) -> Note:
-    age = duration(now - status.since)
+def _camera(status: CameraStatus, now: float) -> StatusMessage:
+    age = format_duration(now - status.since)
     if status.state == "stopped":
-        return Note("good", f"{status.name} is paused.")
+        return StatusMessage("good", f"{status.name} is paused.")
     why = f": {status.reason.rstrip('.')}" if status.reason else ""
     end = "" if why.endswith("?") else "."
     if status.state == "connecting":
-        return Note("busy", f"{status.name} has been connecting for {age}{why}{end}")
+        return StatusMessage("busy", f"{status.name} has been connecting for {age}{why}{end}")
     word = "has sent no picture" if status.state == "stalled" else "has been unavailable"
-    return Note("bad", f"{status.name} {word} for {age}{why}{end}")
+    return StatusMessage("bad", f"{status.name} {word} for {age}{why}{end}")
 
 
 def _cap(text: str) -> str:

@@ -22,28 +22,28 @@ import redis
 from prometheus_client import CollectorRegistry
 
 from facestream.capture.faces.detector_thread import DetectorThread
-from facestream.capture.ownership.assignment import Table, share
-from facestream.capture.ownership.camera_store import KeptCameras
+from facestream.capture.ownership.assignment import LeaseTable, assign_cameras
+from facestream.capture.ownership.camera_store import CameraStore
 from facestream.capture.ownership.leases import Leases, replica_name
 from facestream.capture.publishing.publisher import PublisherThread
 from facestream.capture.settings import CaptureSettings
 from facestream.capture.sources.camera_reader import CameraReader
-from facestream.capture.sources.ffmpeg_logging import adopt_ffmpeg_log
+from facestream.capture.sources.ffmpeg_logging import redirect_ffmpeg_logging
 from facestream.common.broker import keys
-from facestream.common.broker.connection import BROKER_ERRORS, SOCKET_TIMEOUT_S, connect, explain
+from facestream.common.broker.connection import BROKER_ERRORS, SOCKET_TIMEOUT_S, connect, error_text
 from facestream.common.cameras.registry import (
     STATES,
     Camera,
     CameraRegistry,
     CameraState,
     CameraStatus,
-    Survey,
+    RegistrySnapshot,
+    check_unique_names,
     load_cameras,
-    unique,
 )
-from facestream.common.observability.health import Health, Need, serve_health
+from facestream.common.observability.health import Dependency, Health, serve_health
 from facestream.common.observability.metrics import CaptureMetrics
-from facestream.common.security.egress_policy import EVERYWHERE, Reach
+from facestream.common.security.egress_policy import ALLOW_ALL, EgressPolicy
 
 _log = logging.getLogger(__name__)
 
@@ -53,8 +53,8 @@ STATUS_EVERY_S = 1.0
 STOP_S = 8.0  # of the ten seconds that a service has to end
 _LAST_CALLS_S = 0.5  # what of that is for the last words to the broker, if it answers
 _BROKER = "broker"
-_ALLOW_LOCAL = "FACESTREAM_CAPTURE_ALLOW_LOCAL=true"
-_ALLOW_LINK_LOCAL = "FACESTREAM_CAPTURE_ALLOW_LINK_LOCAL=true"
+_ALLOW_LOCAL = "FACESTREAM_CAPTURE_ALLOW_LOCAL_SOURCES=true"
+_ALLOW_LINK_LOCAL = "FACESTREAM_CAPTURE_ALLOW_LINK_LOCAL_SOURCES=true"
 _PHASE_STEP = 0.618  # golden ratio: any number of cameras is spread evenly over the period
 
 
@@ -71,13 +71,13 @@ def serve(settings: CaptureSettings, stop: threading.Event, cameras: Sequence[Ca
     given = list(cameras)
     if settings.cameras_file is not None:
         given += load_cameras(settings.cameras_file)
-    given = unique(given)
+    given = check_unique_names(given)
     broker, publishers, phones = (connect(settings.broker) for _ in range(3))
     registry = CollectorRegistry()
     metrics, health = CaptureMetrics(registry), Health(needs=(_BROKER,))
     server = serve_health(health, registry, settings.health_host, settings.health_port)
     replica = replica_name(server.server_port)
-    leases = Leases(broker, replica, settings.max_cameras, settings.lease_s, metrics)
+    leases = Leases(broker, replica, settings.max_cameras, settings.lease_ttl_s, metrics)
     try:
         _Capture(settings, given, broker, publishers, phones, leases, metrics, health).run(stop)
     finally:
@@ -103,98 +103,98 @@ class _Capture:
         self._settings, self._metrics, self._health = settings, metrics, health
         self._broker, self._registry, self._leases = broker, CameraRegistry(broker), leases
         self._phone_broker = phone_broker
-        self._given = {camera.name: camera for camera in given}
+        self._configured = {camera.name: camera for camera in given}
         self._given_urls = {camera.url for camera in given}
-        self._kept = KeptCameras(settings.kept_cameras_file, given)
-        self._known = dict(self._given)
-        self._mine: set[str] = set()  # of the known, those that this replica reads
-        self._unread: set[str] = set()  # those that none reads, and this one is to say so
+        self._kept = CameraStore(settings.camera_state_file, given)
+        self._known = dict(self._configured)
+        self._owned: set[str] = set()  # of the known, those that this replica reads
+        self._unassigned: set[str] = set()  # those that none reads, and this one is to say so
         self._boot: bytes | None = None
         self._readers: dict[str, CameraReader] = {}
-        self._ended: list[CameraReader] = []
+        self._stopping: list[CameraReader] = []
         self._refused: dict[str, CameraStatus] = {}
-        self._said: dict[str, CameraStatus] = {}
+        self._published: dict[str, CameraStatus] = {}
         self._said_at = self._surveyed_at = -math.inf
         self._phase = 0.0
-        self._broker_need = Need(health, _BROKER)
+        self._broker_need = Dependency(health, _BROKER)
         self._publisher = PublisherThread(
             publisher_broker, settings, metrics, self._broker_need.report, leases.holds
         )
-        self._detector = DetectorThread(settings, metrics, self._publisher.put_found)
+        self._detector = DetectorThread(settings, metrics, self._publisher.publish_detection)
 
     def run(self, stop: threading.Event) -> None:
         cv2.setNumThreads(1)
-        adopt_ffmpeg_log()
+        redirect_ffmpeg_logging()
         self._detector.start()
         self._publisher.start()
         began = time.monotonic()
         try:
             while not stop.is_set():
                 began = time.monotonic()
-                self._health.beat()
-                self._round()
+                self._health.heartbeat()
+                self._tick()
                 stop.wait(max(0.0, began + POLL_S - time.monotonic()))
         finally:
             # `stop` was set in the last round or after it; a broker that hangs makes rounds long.
             self._end(began + STOP_S)
 
-    def _round(self) -> None:
+    def _tick(self) -> None:
         try:
             began = time.monotonic()
             if began - self._surveyed_at >= SURVEY_EVERY_S:
                 self._known = self._cameras_wanted()
-                self._share_out()
-                self._apply()
+                self._rebalance()
+                self._reconcile_readers()
                 self._surveyed_at = began
-                self._kept.keep(self._known)
+                self._kept.save(self._known)
             watched = self._registry.watched(list(self._readers)) if self._readers else set()
             for name, reader in self._readers.items():
-                reader.watched = name in watched
+                reader.has_viewers = name in watched
             statuses = self._statuses()
             if self._leases.are_valid:
-                self._say(statuses)
+                self._publish_statuses(statuses)
             self._broker_need.report(None)
         except BROKER_ERRORS as error:
             self._metrics.broker_errors.inc()
-            self._broker_need.report(explain(error))
+            self._broker_need.report(error_text(error))
             self._surveyed_at = -math.inf
-            self._mine &= self._known.keys()  # what was removed is not waited for
-            self._apply()
+            self._owned &= self._known.keys()  # what was removed is not waited for
+            self._reconcile_readers()
             self._statuses()  # the metrics go on
 
     def _cameras_wanted(self) -> dict[str, Camera]:
         """The registry's cameras; those known here are put back first if it was lost."""
         # That boot is read after the cameras: still the same, it says that they were not lost.
-        survey = self._registry.survey()
+        survey = self._registry.snapshot()
         if survey.boot_after is None or survey.boot_after != self._boot:
-            self._put_back(survey)
-            survey = self._registry.survey()
+            self._restore_registry(survey)
+            survey = self._registry.snapshot()
             self._boot = survey.boot_after
         return survey.cameras
 
-    def _put_back(self, survey: Survey) -> None:
+    def _restore_registry(self, survey: RegistrySnapshot) -> None:
         first, is_empty = self._boot is None, survey.boot_after is None
         if first and not is_empty:
-            self._registry.give(list(self._given.values()))
+            self._registry.apply_configured(list(self._configured.values()))
         else:
-            known = self._kept.wanted() if first else self._known
+            known = self._kept.initial_cameras() if first else self._known
             for name, camera in known.items():
                 if name not in survey.cameras:  # else another one has put it back
-                    self._registry.put(camera)
-            for name in sorted(known.keys() - self._given.keys() if first else ()):
+                    self._registry.upsert(camera)
+            for name in sorted(known.keys() - self._configured.keys() if first else ()):
                 _log.info("camera %s: kept from before", name)
-            self._registry.note_given(list(self._given.values()))
+            self._registry.record_configured(list(self._configured.values()))
         # Last: while it is missing, others know that the cameras are not complete.
-        self._broker.set(keys.BOOT_KEY, secrets.token_hex(8), nx=True)
+        self._broker.set(keys.EPOCH_KEY, secrets.token_hex(8), nx=True)
         if not first:
             _log.info("the broker was restarted: %d cameras put back", len(self._known))
 
-    def _share_out(self) -> None:
+    def _rebalance(self) -> None:
         """Claim this replica's share of the cameras; what is not in it goes once it is at rest."""
         me = self._leases.replica
         # A reader that was told to stop may hang in a read: its camera is not free before it ends.
-        busy = {reader.camera.name for reader in [*self._readers.values(), *self._ended]}
-        table = self._leases.renew(busy | (self._mine & self._known.keys()))
+        busy = {reader.camera.name for reader in [*self._readers.values(), *self._stopping]}
+        table = self._leases.renew(busy | (self._owned & self._known.keys()))
         local = {name for name, camera in self._known.items() if camera.is_local}
         plugged_in = {
             name
@@ -202,35 +202,35 @@ class _Capture:
             if self._may_read_local(self._known[name]) and table.holders.get(name, me) == me
         }
         holders = {**table.holders, **dict.fromkeys(plugged_in, me)}
-        shares = share(self._known.keys() - local, Table(table.replicas, holders))
+        shares = assign_cameras(self._known.keys() - local, LeaseTable(table.replicas, holders))
         mine = {name for name, replica in shares.items() if replica == me} | plugged_in
-        if self._leases.is_settling:
+        if self._leases.in_grace_period:
             mine &= table.held_by(me)
         if mine - table.held_by(me):
             table = self._leases.renew(busy | mine)
-        self._mine = mine & table.held_by(me)
+        self._owned = mine & table.held_by(me)
         is_first = me == min(table.replicas)
         unread = self._known.keys() - shares.keys() - table.holders.keys()
-        self._unread = unread if is_first else set()
+        self._unassigned = unread if is_first else set()
 
-    def _apply(self) -> None:
+    def _reconcile_readers(self) -> None:
         """Start and stop readers so that exactly this replica's cameras are read."""
-        self._ended = [reader for reader in self._ended if not reader.join(0.0)]
+        self._stopping = [reader for reader in self._stopping if not reader.join(0.0)]
         # The broker is away, perhaps for this replica alone: then another one reads them by now.
-        others_may_read = not (self._leases.are_valid or self._leases.is_alone)
-        mine = set() if others_may_read else self._mine
+        others_may_read = not (self._leases.are_valid or self._leases.is_only_replica)
+        mine = set() if others_may_read else self._owned
         wanted = {name: camera for name, camera in self._known.items() if name in mine}
         for name in list(self._readers):
             if not _are_read_alike(wanted.get(name), self._readers[name].camera):
                 self._stop_reader(name)
-        spoken_for = wanted.keys() | self._unread
+        spoken_for = wanted.keys() | self._unassigned
         self._refused = {name: s for name, s in self._refused.items() if name in spoken_for}
         for name, camera in self._known.items():
             if name in spoken_for and name not in self._readers:
                 self._start_reader(name, camera)
 
     def _start_reader(self, name: str, camera: Camera) -> None:
-        state, reason = self._why_not(camera)
+        state, reason = self._rejection_reason(camera)
         if state is not None:
             before = self._refused.get(name)
             if before is None or (before.state, before.reason) != (state, reason):
@@ -247,34 +247,34 @@ class _Capture:
             reach=self._reach_of(camera),
             phone_broker=self._phone_broker,
             phase=self._phase,
-            on_due=self._detector.announce,
-            on_picture=self._publisher.put_picture,
+            on_due=self._detector.request_detection,
+            on_picture=self._publisher.publish_frame,
         )
         self._readers[name] = reader
-        _log.info("camera %s: opening %s", name, camera.shown_url())
+        _log.info("camera %s: opening %s", name, camera.redacted_url())
         reader.start()
 
-    def _why_not(self, camera: Camera) -> tuple[CameraState | None, str]:
+    def _rejection_reason(self, camera: Camera) -> tuple[CameraState | None, str]:
         if camera.paused:
             return "stopped", "paused"
         if camera.is_local and not self._may_read_local(camera):
             return "failed", f"{camera.scheme}:// cameras added at run time need {_ALLOW_LOCAL}"
-        if camera.name in self._unread or len(self._readers) >= self._settings.max_cameras:
+        if camera.name in self._unassigned or len(self._readers) >= self._settings.max_cameras:
             most = sum(self._leases.table.replicas.values())
             return "failed", f"capture reads {most} cameras at most; start another one"
         return None, ""
 
     def _may_read_local(self, camera: Camera) -> bool:
-        return self._settings.allow_local or camera.url in self._given_urls
+        return self._settings.allow_local_sources or camera.url in self._given_urls
 
-    def _reach_of(self, camera: Camera) -> Reach:
+    def _reach_of(self, camera: Camera) -> EgressPolicy:
         """Everywhere for those that were given at the start: that is the owner's own word."""
         if camera.url in self._given_urls:
-            return EVERYWHERE
-        return Reach(
+            return ALLOW_ALL
+        return EgressPolicy(
             "a camera added at run time",
-            self._settings.allow_local,
-            self._settings.allow_link_local,
+            self._settings.allow_local_sources,
+            self._settings.allow_link_local_sources,
             _ALLOW_LOCAL,
             _ALLOW_LINK_LOCAL,
         )
@@ -282,14 +282,14 @@ class _Capture:
     def _stop_reader(self, name: str) -> None:
         reader = self._readers.pop(name)
         reader.stop()
-        self._detector.forget(reader)
-        self._ended.append(reader)
+        self._detector.remove_camera(reader)
+        self._stopping.append(reader)
         if name not in self._known:
             _log.info("camera %s: removed", name)
             self._publisher.remove(name)
-        elif name not in self._mine:
+        elif name not in self._owned:
             _log.info("camera %s: left to another capture", name)
-        if name not in self._mine:
+        if name not in self._owned:
             self._metrics.forget_camera(name)
         elif self._known[name].paused:
             self._metrics.forget_paused(name)
@@ -298,30 +298,30 @@ class _Capture:
         statuses = [reader.status() for reader in self._readers.values()]
         for status in statuses:
             if status.state != "live":
-                self._metrics.tracks.labels(status.name).set(0)  # nobody is seen any more
+                self._metrics.active_tracks.labels(status.name).set(0)  # nobody is seen any more
         statuses += self._refused.values()
         for state in STATES:
             count = sum(status.state == state for status in statuses)
             self._metrics.cameras.labels(state).set(count)
         return statuses
 
-    def _say(self, statuses: list[CameraStatus]) -> None:
+    def _publish_statuses(self, statuses: list[CameraStatus]) -> None:
         """Write statuses: all of them each second, changed ones at once."""
         now = time.monotonic()
         if now - self._said_at >= STATUS_EVERY_S:
             self._said_at, due = now, statuses
         else:
-            due = [s for s in statuses if _changed(self._said.get(s.name), s)]
+            due = [s for s in statuses if _changed(self._published.get(s.name), s)]
         if due:
             self._registry.put_statuses(due)
-        self._said = {status.name: status for status in statuses}
+        self._published = {status.name: status for status in statuses}
 
     def _end(self, deadline: float) -> None:
         for reader in self._readers.values():
             reader.stop()
         self._detector.stop(deadline)
         has_published = self._publisher.stop(deadline)
-        for reader in [*self._readers.values(), *self._ended]:
+        for reader in [*self._readers.values(), *self._stopping]:
             if not reader.join(deadline - SOCKET_TIMEOUT_S - _LAST_CALLS_S):
                 _log.info("camera %s: still blocked in a read, left behind", reader.camera.name)
         # Both lapse by themselves; they are not worth waiting for a broker that hangs.

@@ -22,49 +22,53 @@ class CaptureSettings(CommonSettings):
     cameras_file: Path | None = Field(
         None, description="YAML file with the cameras to read from the start"
     )
-    kept_cameras_file: Path | None = Field(
+    camera_state_file: Path | None = Field(
         None, description="file to keep the page's cameras in, passwords too, for the next start"
     )
     max_cameras: int = Field(32, ge=1, le=MAX_CAMERAS, description="read at most so many cameras")
-    allow_local: bool = Field(
+    allow_local_sources: bool = Field(
         False,
         description="let cameras of this machine (file://, device://, loopback addresses) be added "
         "at run time too",
     )
-    allow_link_local: bool = Field(
+    allow_link_local_sources: bool = Field(
         False,
         description="let cameras at link-local addresses (169.254.…, fe80:…) be added at run time "
         "too",
     )
-    lease_s: float = Field(
+    lease_ttl_s: float = Field(
         5.0, ge=1, le=60, description="a capture service silent for so long loses its cameras"
     )
     open_timeout_s: float = Field(
         8.0, gt=0, le=60, description="give up opening a camera after so long"
     )
-    stall_s: float = Field(
+    stall_timeout_s: float = Field(
         2.0, gt=0, le=60, description="a camera without a frame for so long is stalled"
     )
     read_timeout_s: float = Field(
         5.0, gt=0, le=60, description="a camera without a frame for so long is opened again"
     )
 
-    detect_hz: float = Field(
+    detection_fps: float = Field(
         5.0,
         gt=0,
         le=60,
         description="look for faces so often a second on each camera where they come, go or move",
     )
-    detect_calm_hz: float = Field(
+    detection_idle_fps: float = Field(
         3.0, gt=0, le=60, description="and so often where they do not; a new face waits so long"
     )
-    detect_width_px: int = Field(640, ge=64, le=1920, description="detector input, longer side")
-    detect_height_px: int = Field(384, ge=64, le=1920, description="detector input, shorter side")
-    min_score: float = Field(
+    detector_long_side_px: int = Field(
+        640, ge=64, le=1920, description="detector input, longer side"
+    )
+    detector_short_side_px: int = Field(
+        384, ge=64, le=1920, description="detector input, shorter side"
+    )
+    min_detection_score: float = Field(
         0.6, gt=0, lt=1, description="ignore what the detector is less sure of (0-1)"
     )
 
-    sample_interval_s: float = Field(
+    crop_interval_s: float = Field(
         1.0, gt=0, le=60, description="ask for age and gender of a face so often"
     )
     min_face_px: float = Field(
@@ -75,16 +79,16 @@ class CaptureSettings(CommonSettings):
     )
     crop_size_px: int = Field(CROP_PX, ge=32, le=512, description="side of a face crop")
     crop_jpeg_quality: int = Field(90, ge=1, le=100, description="JPEG quality of face crops")
-    shards: int = Field(
+    face_shards: int = Field(
         DEFAULT_SHARDS, ge=1, le=256, description="face streams; the same for capture and workers"
     )
 
-    privacy: Privacy = Field(
+    privacy_mode: Privacy = Field(
         "live",
         description="what is shown: live = the picture, blur = with faces made unrecognisable, "
         "stats-only = no picture; a camera may be stricter",
     )
-    watched_fps: float = Field(
+    live_view_max_fps: float = Field(
         30.0, gt=0, le=120, description="most pictures a second of a camera that somebody watches"
     )
     jpeg_quality: int = Field(80, ge=1, le=100, description="JPEG quality of whole pictures")
@@ -94,7 +98,7 @@ class CaptureSettings(CommonSettings):
         9101, ge=0, le=65535, description="port of /livez, /readyz and /metrics; 0 takes any"
     )
 
-    @field_validator("detect_width_px", "detect_height_px")
+    @field_validator("detector_long_side_px", "detector_short_side_px")
     @classmethod
     def _is_whole_strides(cls, size_px: int) -> int:
         if size_px % _DETECTOR_STEP_PX:

@@ -59,7 +59,7 @@ class _Viewer:
 
 
 @dataclass(eq=False)
-class Channel:
+class RtspStream:
     """One path: a clip being played to its viewers in real time.
 
     start_s: when its first unit was due, on the event loop's (monotonic) clock.
@@ -159,7 +159,7 @@ class RtspServer:
         self.host, self.port = host, port
         self._credentials = credentials
         self._channels = {
-            path: Channel(clip, clip.duration_ticks * i // len(clips))
+            path: RtspStream(clip, clip.duration_ticks * i // len(clips))
             for i, (path, clip) in enumerate(clips.items())
         }
         self._tasks: list[asyncio.Task[None]] = []
@@ -223,7 +223,7 @@ class RtspServer:
             client.leave()
             writer.transport.abort()
 
-    def channel(self, path: str) -> Channel | None:
+    def channel(self, path: str) -> RtspStream | None:
         """The channel that plays at a path."""
         return self._channels.get(path)
 
@@ -250,7 +250,7 @@ class _Client:
         self._server, self._writer = server, writer
         self._session = secrets.token_hex(8)
         self._transport: Transport | None = None
-        self._channel: Channel | None = None
+        self._channel: RtspStream | None = None
         self._viewer: _Viewer | None = None
 
     async def converse(self, reader: asyncio.StreamReader) -> None:
@@ -321,7 +321,7 @@ class _Client:
         return 200, {**session, "Range": "npt=now-", "RTP-Info": channel.rtp_info(request.url)}, ""
 
     def _set_up(
-        self, request: Request, channel: Channel, session: dict[str, str]
+        self, request: Request, channel: RtspStream, session: dict[str, str]
     ) -> tuple[int, dict[str, str], str]:
         transport = parse_transport(request.headers.get("transport", ""))
         if transport is None:

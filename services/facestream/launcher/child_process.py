@@ -20,7 +20,7 @@ from facestream.common.core.process_lifecycle import PARENT_ENV
 MAX_LINE_BYTES = 2000
 
 
-class PartProcess:
+class ManagedProcess:
     """A process that can be started again and again; used from one thread.
 
     Args:

@@ -8,7 +8,7 @@ from typing import Any
 MAX_PEOPLE_TOLD = 12
 
 
-class News:
+class ConsoleUpdates:
     """Remembers what was said, so that each thing is said once."""
 
     def __init__(self) -> None:
@@ -21,7 +21,7 @@ class News:
         """Whether more first results are to be told."""
         return len(self._people) < MAX_PEOPLE_TOLD
 
-    def of_cameras(self, cameras: Sequence[Mapping[str, Any]]) -> list[str]:
+    def camera_lines(self, cameras: Sequence[Mapping[str, Any]]) -> list[str]:
         """Changes of state; takes `GET /api/cameras`."""
         lines = []
         for camera in cameras:
@@ -37,7 +37,7 @@ class News:
             lines.append(f"{name}: removed")
         return lines
 
-    def of_people(self, camera: str, people: Sequence[Mapping[str, Any]]) -> list[str]:
+    def people_lines(self, camera: str, people: Sequence[Mapping[str, Any]]) -> list[str]:
         """First results; takes `GET /api/cameras/{name}/people`."""
         lines = []
         for person in people:

@@ -17,7 +17,7 @@ def data_folder() -> Path:
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[bool]:
+def exclusive_lock(folder: Path) -> Iterator[bool]:
     """Whether this process alone uses the folder during the block; two would overwrite each other.
 
     Where that cannot be told (no such system call, a folder that cannot be written) it does.

@@ -1,7 +1,7 @@
 """The embedded broker: a real Valkey server on a unix socket, for one stack alone.
 
 Keeps nothing on disk (no snapshots, no append-only file, configuration over standard input) and
-opens no TCP port. Its socket lies in a private folder that `private_folder` makes and, should a
+opens no TCP port. Its socket lies in a private folder that `private_temp_dir` makes and, should a
 killed stack have left one, sweeps.
 """
 
@@ -88,7 +88,7 @@ def ping(folder: Path) -> str:
 
 
 @contextlib.contextmanager
-def private_folder() -> Iterator[Path]:
+def private_temp_dir() -> Iterator[Path]:
     """A folder of mode 0700 that is gone after the block.
 
     Raises:

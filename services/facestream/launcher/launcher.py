@@ -20,14 +20,19 @@ from pathlib import Path
 from facestream.common.cameras.registry import Camera
 from facestream.common.core.errors import StartError
 from facestream.common.security.redaction import redact
-from facestream.launcher.child_process import PartProcess
-from facestream.launcher.console_updates import News
-from facestream.launcher.data_dir import data_folder, held
-from facestream.launcher.embedded_broker import private_folder
-from facestream.launcher.process_specs import KEPT_CAMERAS_ENV, Answer, Part, plan
-from facestream.launcher.restart_policy import PartState, Step, how_it_ended
-from facestream.launcher.settings import StackSettings
-from facestream.launcher.web_endpoint import FrontDoor, front_door
+from facestream.launcher.child_process import ManagedProcess
+from facestream.launcher.console_updates import ConsoleUpdates
+from facestream.launcher.data_dir import data_folder, exclusive_lock
+from facestream.launcher.embedded_broker import private_temp_dir
+from facestream.launcher.process_specs import (
+    KEPT_CAMERAS_ENV,
+    ProbeResult,
+    ProcessSpec,
+    build_process_specs,
+)
+from facestream.launcher.restart_policy import Action, ProcessState, describe_exit
+from facestream.launcher.settings import UpSettings
+from facestream.launcher.web_endpoint import WebEndpoint, resolve_endpoint
 
 _LOOP_S = 0.1
 _PROBE_S, _PROBE_STARTING_S = 2.0, 0.2
@@ -61,7 +66,7 @@ class Terminal:
 
 
 def serve(
-    settings: StackSettings,
+    settings: UpSettings,
     stop: threading.Event,
     cameras: list[Camera],
     *,
@@ -78,9 +83,9 @@ def serve(
         signal.signal(signal.SIGHUP, lambda signum, frame: stop.set())
     terminal = Terminal()
     say = terminal.say
-    with private_folder() as folder, held(data_folder()) as is_alone:
-        door = front_door(settings, folder, config_file)
-        parts = plan(
+    with private_temp_dir() as folder, exclusive_lock(data_folder()) as is_alone:
+        door = resolve_endpoint(settings, folder, config_file)
+        parts = build_process_specs(
             settings,
             cameras,
             folder,
@@ -94,14 +99,14 @@ def serve(
             say("another one runs for this user: cameras that are added here are not kept")
         if door.link:
             terminal.show_link(f"whoever has this link may look and change cameras: {door.link}")
-        stack = _Stack(parts, settings.ready_timeout_s, say, stop)
+        stack = _Stack(parts, settings.startup_warning_s, say, stop)
         # People are told of to who looks on; a log must hold nobody.
         news = threading.Thread(
             target=_tell_news, args=(door, say, stop, sys.stdout.isatty()), name="news", daemon=True
         )
         news.start()
         try:
-            stack.run(door.shown)
+            stack.run(door.display_url)
         finally:
             stop.set()
             stack.end()
@@ -111,23 +116,23 @@ class _Stack:
     """The parts as running processes."""
 
     def __init__(
-        self, parts: list[Part], ready_timeout_s: float, say: Say, stop: threading.Event
+        self, parts: list[ProcessSpec], startup_warning_s: float, say: Say, stop: threading.Event
     ) -> None:
         self._parts, self._say, self._stop = parts, say, stop
-        self._ready_timeout_s = ready_timeout_s
-        self._states = {part.name: PartState() for part in parts}
+        self._ready_timeout_s = startup_warning_s
+        self._states = {part.name: ProcessState() for part in parts}
         self._processes = {
-            part.name: PartProcess(
-                part.name, part.command, part.environment, say, part.standard_input, part.chatter
+            part.name: ManagedProcess(
+                part.name, part.command, part.environment, say, part.standard_input, part.suppress
             )
             for part in parts
         }
-        self._answers: queue.SimpleQueue[tuple[str, int | None, Answer]] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[tuple[str, int | None, ProbeResult]] = queue.SimpleQueue()
         self._missing: dict[str, str] = {}
 
     def run(self, address: str) -> None:
         """Keep the parts running until told to stop."""
-        threading.Thread(target=self._ask, name="probe", daemon=True).start()
+        threading.Thread(target=self._probe_loop, name="probe", daemon=True).start()
         began_s = time.monotonic()
         announced = complained = False
         self._say(f"starting {', '.join(part.name for part in self._parts)}")
@@ -135,7 +140,7 @@ class _Stack:
             now_s = time.monotonic()
             self._take_answers(now_s)
             for part in self._parts:
-                self._tend(part, now_s)
+                self._supervise(part, now_s)
             if not announced and all(state.ever_ready for state in self._states.values()):
                 announced = True
                 self._say(f"ready after {now_s - began_s:.1f} s: {address}   (Ctrl-C ends it)")
@@ -146,8 +151,8 @@ class _Stack:
     def end(self) -> None:
         """End every process: first those that work, then those that they need."""
         self._say("ending")
-        workers = [self._processes[part.name] for part in self._parts if not part.last]
-        needed = [self._processes[part.name] for part in self._parts if part.last]
+        workers = [self._processes[part.name] for part in self._parts if not part.stop_last]
+        needed = [self._processes[part.name] for part in self._parts if part.stop_last]
         for group, within_s in ((workers, _STOP_SERVICES_S), (needed, _STOP_LAST_S)):
             deadline_s = time.monotonic() + within_s
             for process in group:
@@ -158,21 +163,23 @@ class _Stack:
         for process in (*workers, *needed):
             process.wait(_KILLED_S)
 
-    def _tend(self, part: Part, now_s: float) -> None:
+    def _supervise(self, part: ProcessSpec, now_s: float) -> None:
         state, process = self._states[part.name], self._processes[part.name]
         exit_code = process.exit_code()
         if state.running and exit_code is not None:
-            if state.is_hopeless(exit_code):
+            if state.is_fatal(exit_code):
                 raise StartError(f"{part.name} cannot start, see above")
-            pause_s = state.died(now_s)
+            pause_s = state.on_exit(now_s)
             self._say(
-                f"{part.name} {how_it_ended(exit_code)}; starting it again in {pause_s:.2g} s"
+                f"{part.name} {describe_exit(exit_code)}; starting it again in {pause_s:.2g} s"
             )
-        step = state.step(now_s)
-        if step is Step.KILL:
+        step = state.next_action(now_s)
+        if step is Action.KILL:
             self._say(f"{part.name} gives no sign of life; killing it")
             process.kill()
-        elif step is Step.START and all(self._states[name].ever_ready for name in part.after):
+        elif step is Action.START and all(
+            self._states[name].ever_ready for name in part.start_after
+        ):
             process.start()
             state.started(now_s)
 
@@ -188,11 +195,11 @@ class _Stack:
             self._missing[name] = answer.missing
             if answer.alive:
                 back = answer.ready and not state.ready and state.restarts > 0
-                state.heard(now_s, ready=answer.ready)
+                state.on_probe_ok(now_s, ready=answer.ready)
                 if back:
                     self._say(f"{name} is back")
 
-    def _ask(self) -> None:
+    def _probe_loop(self) -> None:
         next_s = dict.fromkeys(self._states, 0.0)
         while not self._stop.wait(_LOOP_S):
             for part in self._parts:
@@ -202,7 +209,7 @@ class _Stack:
                 try:
                     answer = part.probe()
                 except Exception as error:  # were this thread to end, every part would seem stuck
-                    answer = Answer(False, f"{type(error).__name__}: {error}")
+                    answer = ProbeResult(False, f"{type(error).__name__}: {error}")
                 self._answers.put((part.name, pid, answer))
                 pause_s = _PROBE_S if answer.ready else _PROBE_STARTING_S
                 next_s[part.name] = time.monotonic() + pause_s
@@ -213,17 +220,17 @@ class _Stack:
         return f"not ready after {self._ready_timeout_s:.0f} s: {reasons}"
 
 
-def _tell_news(door: FrontDoor, say: Say, stop: threading.Event, tells_people: bool) -> None:
-    news = News()
+def _tell_news(door: WebEndpoint, say: Say, stop: threading.Event, tells_people: bool) -> None:
+    news = ConsoleUpdates()
     while not stop.wait(_NEWS_S):
         try:
             cameras = door.get("/api/cameras")
-            for line in news.of_cameras(cameras):
+            for line in news.camera_lines(cameras):
                 say(line)
             for camera in cameras if tells_people and news.wants_people else []:
                 name = camera["name"]
                 people = door.get(f"/api/cameras/{urllib.parse.quote(name)}/people")
-                for line in news.of_people(name, people):
+                for line in news.people_lines(name, people):
                     say(line)
         except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
             continue  # the annotator is away, or starting; the supervisor says so

@@ -18,22 +18,22 @@ from pathlib import Path
 
 from facestream.annotator.settings import AnnotatorSettings
 from facestream.capture.settings import CaptureSettings
-from facestream.common.cameras.registry import Camera, unique
+from facestream.common.cameras.registry import Camera, check_unique_names
 from facestream.common.core.errors import StartError
 from facestream.common.core.paths import SOURCE_ROOT
 from facestream.common.core.settings import CAMERAS_ENV, CONFIG_ENV
 from facestream.launcher import embedded_broker
 from facestream.launcher.data_dir import data_folder
 from facestream.launcher.local_http import ask
-from facestream.launcher.settings import EMBEDDED, StackSettings
-from facestream.launcher.web_endpoint import FrontDoor
+from facestream.launcher.settings import EMBEDDED, UpSettings
+from facestream.launcher.web_endpoint import WebEndpoint
 from facestream.model_server.settings import ModelServerSettings
 
 PROBE_TIMEOUT_S = 2.0
 DEMO_NAME = "demo"
-KEPT_CAMERAS_ENV = "FACESTREAM_CAPTURE_KEPT_CAMERAS_FILE"
-CAMERAS_NAME = "cameras.json"
-COUNTS_NAME = "counts.sqlite3"
+KEPT_CAMERAS_ENV = "FACESTREAM_CAPTURE_CAMERA_STATE_FILE"
+CAMERA_STATE_NAME = "cameras.json"
+COUNTS_DB_NAME = "counts.sqlite3"
 DEMO_COUNTS_NAME = "demo-counts.sqlite3"  # drawn people stand in nobody's real counts
 
 _BROKER, _MODEL_SERVER, _DEMO = "broker", "model-server", "demo-camera"
@@ -43,7 +43,7 @@ _NO_ANSWER = (OSError, http.client.HTTPException, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ProbeResult:
     """What a part says of itself: alive or not, and what it misses (empty: it is ready)."""
 
     alive: bool
@@ -56,7 +56,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ProcessSpec:
     """One process of the stack.
 
     after: parts that must have been ready before this one is started the first time.
@@ -67,24 +67,24 @@ class Part:
     name: str
     command: list[str]
     environment: Mapping[str, str]
-    probe: Callable[[], Answer]
-    after: tuple[str, ...] = ()
-    last: bool = False
+    probe: Callable[[], ProbeResult]
+    start_after: tuple[str, ...] = ()
+    stop_last: bool = False
     standard_input: bytes = b""
-    chatter: tuple[str, ...] = ()
+    suppress: tuple[str, ...] = ()
 
 
-def plan(
-    settings: StackSettings,
+def build_process_specs(
+    settings: UpSettings,
     cameras: list[Camera],
     folder: Path,
-    door: FrontDoor,
+    door: WebEndpoint,
     *,
     demo: bool,
     config_file: Path | None = None,
     cameras_file: Path | None = None,
     keeps_cameras: bool = True,
-) -> list[Part]:
+) -> list[ProcessSpec]:
     """The parts of this stack, in starting order.
 
     Args:
@@ -100,13 +100,13 @@ def plan(
     _check_port(settings.host, settings.port)
     taken = {settings.port}
     common = _environment(settings, config_file)
-    parts: list[Part] = []
+    parts: list[ProcessSpec] = []
     gate: tuple[str, ...] = ()
     if settings.broker.get_secret_value() == EMBEDDED:
         common["FACESTREAM_BROKER"] = embedded_broker.broker_url(folder)
         parts.append(_broker(folder, settings.broker_memory_mb))
         gate = (_BROKER,)
-    model_server, worker_after = settings.model_server, gate
+    model_server, worker_after = settings.model_server_address, gate
     if model_server == EMBEDDED:
         _check_model(config_file)
         port = _free_port(8500, taken)
@@ -116,19 +116,21 @@ def plan(
     if demo:
         port = _free_port(8554, taken)
         parts.append(_demo_camera(common, port))
-        cameras = unique([*cameras, Camera(name=DEMO_NAME, url=f"rtsp://{_LOCAL}:{port}/demo")])
+        cameras = check_unique_names(
+            [*cameras, Camera(name=DEMO_NAME, url=f"rtsp://{_LOCAL}:{port}/demo")]
+        )
         capture_after = (*gate, _DEMO)
     urls = {c.name: c.url.get_secret_value().replace(" ", "%20") for c in cameras}
     capture = common | {CAMERAS_ENV: " ".join(f"{name}={url}" for name, url in urls.items())}
     if cameras_file is not None:
         capture["FACESTREAM_CAPTURE_CAMERAS_FILE"] = str(cameras_file.resolve())
-    if keeps_cameras and CaptureSettings.load(config_file=config_file).kept_cameras_file is None:
-        capture[KEPT_CAMERAS_ENV] = str(data_folder() / CAMERAS_NAME)
-    worker = common | {"FACESTREAM_WORKER_MODEL_SERVER": model_server}
+    if keeps_cameras and CaptureSettings.load(config_file=config_file).camera_state_file is None:
+        capture[KEPT_CAMERAS_ENV] = str(data_folder() / CAMERA_STATE_NAME)
+    worker = common | {"FACESTREAM_WORKER_MODEL_SERVER_ADDRESS": model_server}
     annotator = common | door.environment
-    if AnnotatorSettings.load(config_file=config_file).counts_file is None:
-        counts = DEMO_COUNTS_NAME if demo else COUNTS_NAME
-        annotator["FACESTREAM_ANNOTATOR_COUNTS_FILE"] = str(data_folder() / counts)
+    if AnnotatorSettings.load(config_file=config_file).counts_db_file is None:
+        counts = DEMO_COUNTS_NAME if demo else COUNTS_DB_NAME
+        annotator["FACESTREAM_ANNOTATOR_COUNTS_DB_FILE"] = str(data_folder() / counts)
     return [
         *parts,
         _service("worker", worker, _free_port(9102, taken), after=worker_after),
@@ -137,7 +139,7 @@ def plan(
     ]
 
 
-def _environment(settings: StackSettings, config_file: Path | None) -> dict[str, str]:
+def _environment(settings: UpSettings, config_file: Path | None) -> dict[str, str]:
     """What every service is told. No cameras: their passwords are for capture alone."""
     common = dict(os.environ) | {
         "FACESTREAM_BROKER": settings.broker.get_secret_value(),
@@ -153,19 +155,19 @@ def _environment(settings: StackSettings, config_file: Path | None) -> dict[str,
     return common
 
 
-def _broker(folder: Path, memory_mb: int) -> Part:
-    return Part(
+def _broker(folder: Path, memory_mb: int) -> ProcessSpec:
+    return ProcessSpec(
         _BROKER,
         embedded_broker.broker_command(),
         os.environ,
         lambda: _answer_of_broker(folder),
-        last=True,
+        stop_last=True,
         standard_input=embedded_broker.broker_configuration(folder, memory_mb),
-        chatter=embedded_broker.CHATTER,
+        suppress=embedded_broker.CHATTER,
     )
 
 
-def _model_server(common: Mapping[str, str], port: int, health_port: int) -> Part:
+def _model_server(common: Mapping[str, str], port: int, health_port: int) -> ProcessSpec:
     environment = {
         **common,
         "FACESTREAM_MODEL_SERVER_HOST": _LOCAL,
@@ -174,8 +176,8 @@ def _model_server(common: Mapping[str, str], port: int, health_port: int) -> Par
     return _service(_MODEL_SERVER, environment, health_port, last=True)
 
 
-def _demo_camera(common: Mapping[str, str], port: int) -> Part:
-    return Part(
+def _demo_camera(common: Mapping[str, str], port: int) -> ProcessSpec:
+    return ProcessSpec(
         _DEMO,
         [sys.executable, "-m", "facestream", _DEMO, "--host", _LOCAL, "--port", str(port)],
         common,
@@ -190,9 +192,9 @@ def _service(
     *,
     after: tuple[str, ...] = (),
     last: bool = False,
-) -> Part:
+) -> ProcessSpec:
     prefix = f"FACESTREAM_{name.upper().replace('-', '_')}_HEALTH_"
-    return Part(
+    return ProcessSpec(
         name,
         [sys.executable, "-m", "facestream", name],
         {**environment, f"{prefix}HOST": _LOCAL, f"{prefix}PORT": str(health_port)},
@@ -243,23 +245,23 @@ def _bind(host: str, port: int) -> int:
         return number
 
 
-def _answer_of_broker(folder: Path) -> Answer:
+def _answer_of_broker(folder: Path) -> ProbeResult:
     missing = embedded_broker.ping(folder)
-    return Answer(not missing, missing)
+    return ProbeResult(not missing, missing)
 
 
-def _answer_of_rtsp(port: int) -> Answer:
+def _answer_of_rtsp(port: int) -> ProbeResult:
     try:
         with socket.create_connection((_LOCAL, port), PROBE_TIMEOUT_S) as connection:
             connection.settimeout(PROBE_TIMEOUT_S)
             connection.sendall(b"OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n")
             alive = connection.recv(64).startswith(b"RTSP/1.0 200")
-            return Answer(alive, "" if alive else "gives no answer")
+            return ProbeResult(alive, "" if alive else "gives no answer")
     except OSError as error:
-        return Answer(False, error.strerror or str(error))
+        return ProbeResult(False, error.strerror or str(error))
 
 
-def _answer_of_health(base: str) -> Answer:
+def _answer_of_health(base: str) -> ProbeResult:
     missing = ""
     try:
         try:
@@ -269,8 +271,10 @@ def _answer_of_health(base: str) -> Answer:
                 missing = _missing_of(error.read())
             _get(f"{base}/livez")
     except _NO_ANSWER as error:
-        return Answer(False, missing or str(getattr(error, "reason", error)) or "gives no answer")
-    return Answer(True, missing)
+        return ProbeResult(
+            False, missing or str(getattr(error, "reason", error)) or "gives no answer"
+        )
+    return ProbeResult(True, missing)
 
 
 def _missing_of(body: bytes) -> str:

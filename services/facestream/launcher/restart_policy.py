@@ -18,7 +18,7 @@ SILENT_LIMIT_S = 30.0  # not alive by its own word for so long: it is stuck
 START_LIMIT_S = 300.0  # the same before it was ready the first time, on a slow machine
 
 
-class Step(Enum):
+class Action(Enum):
     """What to do with a part now."""
 
     NOTHING = "nothing"
@@ -27,7 +27,7 @@ class Step(Enum):
 
 
 @dataclass(slots=True)
-class PartState:
+class ProcessState:
     """One part's life so far. Times are seconds of any steady clock."""
 
     running: bool = False
@@ -44,13 +44,13 @@ class PartState:
         self.running, self.ready = True, False
         self._started_s = self._heard_s = now_s
 
-    def heard(self, now_s: float, *, ready: bool) -> None:
+    def on_probe_ok(self, now_s: float, *, ready: bool) -> None:
         """It said that it is alive, and whether it is ready."""
         self._heard_s = now_s
         self.ready = ready
         self.ever_ready = self.ever_ready or ready
 
-    def died(self, now_s: float) -> float:
+    def on_exit(self, now_s: float) -> float:
         """Its process ended; returns the pause before the next start, in seconds."""
         if now_s - self._started_s >= STEADY_S:
             self._deaths_in_a_row = 0
@@ -61,20 +61,20 @@ class PartState:
         self._due_s = now_s + pause_s
         return pause_s
 
-    def is_hopeless(self, exit_code: int) -> bool:
+    def is_fatal(self, exit_code: int) -> bool:
         """It never was ready and says itself that it cannot start."""
         return not self.ever_ready and exit_code in (1, 2)
 
-    def step(self, now_s: float) -> Step:
+    def next_action(self, now_s: float) -> Action:
         """What to do with it now."""
         if not self.running:
-            return Step.START if now_s >= self._due_s else Step.NOTHING
+            return Action.START if now_s >= self._due_s else Action.NOTHING
         limit_s = SILENT_LIMIT_S if self.ever_ready else START_LIMIT_S
         if now_s - self._heard_s > limit_s:
-            return Step.KILL
-        return Step.NOTHING
+            return Action.KILL
+        return Action.NOTHING
 
 
-def how_it_ended(exit_code: int) -> str:
+def describe_exit(exit_code: int) -> str:
     """An exit code as Popen gives it, in words."""
     return f"was killed by signal {-exit_code}" if exit_code < 0 else f"ended with code {exit_code}"

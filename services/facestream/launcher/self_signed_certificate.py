@@ -41,7 +41,7 @@ subjectAltName = {names}
 """
 
 
-def own_certificate(folder: Path, host: str, names: Collection[str]) -> tuple[Path, Path]:
+def ensure_self_signed(folder: Path, host: str, names: Collection[str]) -> tuple[Path, Path]:
     """Files of a certificate for these names and of its key; made where there is none that is good.
 
     Args:

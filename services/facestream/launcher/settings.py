@@ -11,10 +11,10 @@ from facestream.common.core.settings import CommonSettings
 EMBEDDED = "embedded"
 
 
-class StackSettings(CommonSettings):
+class UpSettings(CommonSettings):
     """What `facestream up` starts, and where it listens."""
 
-    section: ClassVar[str] = "stack"
+    section: ClassVar[str] = "up"
 
     broker: SecretStr = Field(
         SecretStr(EMBEDDED),
@@ -25,7 +25,7 @@ class StackSettings(CommonSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "warning", description="of the parts: debug, info, warning or error"
     )
-    model_server: str = Field(
+    model_server_address: str = Field(
         EMBEDDED, description=f"HOST:PORT of TensorFlow Serving's gRPC API; '{EMBEDDED}' starts one"
     )
     host: str = Field(
@@ -42,6 +42,6 @@ class StackSettings(CommonSettings):
     broker_memory_mb: int = Field(
         256, ge=16, le=65536, description="memory of the embedded broker at most"
     )
-    ready_timeout_s: float = Field(
+    startup_warning_s: float = Field(
         60.0, gt=0, le=3600, description="say what is missing when not ready after so long"
     )

@@ -20,11 +20,11 @@ from facestream.common.core.errors import StartError
 from facestream.common.security.token_files import read_token, write_token
 from facestream.launcher.data_dir import data_folder
 from facestream.launcher.local_http import ask
-from facestream.launcher.self_signed_certificate import own_certificate
-from facestream.launcher.settings import StackSettings
+from facestream.launcher.self_signed_certificate import ensure_self_signed
+from facestream.launcher.settings import UpSettings
 
 CERTIFICATES_NAME = "tls"
-TOKEN_NAME = "page-token"  # noqa: S105  the name of a file
+TOKEN_NAME = "admin-token"  # noqa: S105  the name of a file
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _TIMEOUT_S = 2.0
@@ -35,7 +35,7 @@ _ELSEWHERE = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
 
 
 @dataclass(frozen=True)
-class FrontDoor:
+class WebEndpoint:
     """The page's address and what opens it.
 
     shown: the address for a person.
@@ -46,8 +46,8 @@ class FrontDoor:
     certificate: of the page, where it speaks TLS.
     """
 
-    shown: str
-    asked: str
+    display_url: str
+    local_url: str
     environment: dict[str, str]
     token: str = field(default="", repr=False)
     is_new: bool = False
@@ -56,7 +56,7 @@ class FrontDoor:
     @property
     def link(self) -> str:
         """The link that lets in who has it; empty where it would tell nobody anything new."""
-        return f"{self.shown}/login#token={self.token}" if self.is_new else ""
+        return f"{self.display_url}/login#token={self.token}" if self.is_new else ""
 
     def get(self, path: str) -> Any:
         """A JSON answer of the API.
@@ -65,7 +65,7 @@ class FrontDoor:
             OSError, HTTPException, ValueError: there is none.
         """
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
-        with ask(self.asked + path, _TIMEOUT_S, headers, self._trust()) as answer:
+        with ask(self.local_url + path, _TIMEOUT_S, headers, self._trust()) as answer:
             return json.load(answer)
 
     def _trust(self) -> ssl.SSLContext | None:
@@ -78,7 +78,7 @@ class FrontDoor:
         return context
 
 
-def front_door(settings: StackSettings, folder: Path, config_file: Path | None) -> FrontDoor:
+def resolve_endpoint(settings: UpSettings, folder: Path, config_file: Path | None) -> WebEndpoint:
     """The door of this stack.
 
     Args:
@@ -97,34 +97,34 @@ def front_door(settings: StackSettings, folder: Path, config_file: Path | None) 
     }
     certificate = annotator.tls_cert_file
     if settings.https and certificate is None:
-        certificate, key = own_certificate(
+        certificate, key = ensure_self_signed(
             data_folder() / CERTIFICATES_NAME, socket.gethostname(), _names(address, settings.host)
         )
         environment["FACESTREAM_ANNOTATOR_TLS_CERT_FILE"] = str(certificate)
         environment["FACESTREAM_ANNOTATOR_TLS_KEY_FILE"] = str(key)
     locked = not address.is_loopback or any(
-        (annotator.token_file, annotator.viewer_token_file, annotator.users_file)
+        (annotator.admin_token_file, annotator.viewer_token_file, annotator.users_file)
     )
     token = ""
-    if locked and annotator.token_file is not None:
-        token = read_token(annotator.token_file)
+    if locked and annotator.admin_token_file is not None:
+        token = read_token(annotator.admin_token_file)
     elif locked:
         file = folder / TOKEN_NAME
         token = write_token(file)
-        environment["FACESTREAM_ANNOTATOR_TOKEN_FILE"] = str(file)
+        environment["FACESTREAM_ANNOTATOR_ADMIN_TOKEN_FILE"] = str(file)
     shown = "localhost" if str(address) == _LOCAL else settings.host
     asked = settings.host
     if settings.host in _ANY:
         shown, asked = _own_address(address), _LOCAL if address.version == 4 else "::1"
     shown = f"{scheme}://{_bracketed(shown)}:{settings.port}"
-    if not address.is_loopback and not annotator.phone_url:
-        environment["FACESTREAM_ANNOTATOR_PHONE_URL"] = shown
-    return FrontDoor(
+    if not address.is_loopback and not annotator.phone_base_url:
+        environment["FACESTREAM_ANNOTATOR_PHONE_BASE_URL"] = shown
+    return WebEndpoint(
         shown,
         f"{scheme}://{_bracketed(asked)}:{settings.port}",
         environment,
         token,
-        is_new=locked and annotator.token_file is None,
+        is_new=locked and annotator.admin_token_file is None,
         certificate=certificate,
     )
 

@@ -38,7 +38,7 @@ _UNKNOWN = "unknown"
 _LOAD_FAILED = grpc.StatusCode.INTERNAL.value[0]
 
 
-class Refusal(Exception):
+class RpcError(Exception):
     """A request that is answered with an error."""
 
     def __init__(self, code: Any, text: str) -> None:
@@ -50,7 +50,7 @@ class ModelService:
     """Both services' methods on one repository.
 
     Args:
-        max_batch: rows that one request may have.
+        max_batch_size: rows that one request may have.
         max_predicts: requests that may run or wait at a time, each in a thread.
     """
 
@@ -59,10 +59,10 @@ class ModelService:
         repository: Repository[Model],
         metrics: ModelServerMetrics,
         *,
-        max_batch: int,
+        max_batch_size: int,
         max_predicts: int,
     ) -> None:
-        self._repository, self._metrics, self._max_batch = repository, metrics, max_batch
+        self._repository, self._metrics, self._max_batch = repository, metrics, max_batch_size
         self._free_predicts = threading.BoundedSemaphore(max_predicts)
 
     def handlers(self) -> list[Any]:
@@ -96,7 +96,7 @@ class ModelService:
             return response
         except NotServedError as error:
             code, text = grpc.StatusCode.NOT_FOUND, str(error)
-        except Refusal as refusal:
+        except RpcError as refusal:
             code, text = refusal.code, refusal.text
         except ModelError as error:
             code, text = grpc.StatusCode.INTERNAL, str(error)
@@ -109,7 +109,7 @@ class ModelService:
     ) -> pb.PredictResponse:
         signature = request.model_spec.signature_name or tf_serving_wire.DEFAULT_SIGNATURE
         if signature != tf_serving_wire.DEFAULT_SIGNATURE:
-            raise Refusal(
+            raise RpcError(
                 grpc.StatusCode.FAILED_PRECONDITION,
                 f'Serving signature key "{signature}" not found.',
             )
@@ -122,7 +122,7 @@ class ModelService:
                 batch, wanted, _MAX_WAIT_S if left_s is None else max(0.0, min(left_s, _MAX_WAIT_S))
             )
         except TimeoutError:
-            raise Refusal(
+            raise RpcError(
                 grpc.StatusCode.DEADLINE_EXCEEDED, "no inference became free in time"
             ) from None
         self._metrics.inference.labels(model=name).observe(time.perf_counter() - started)
@@ -146,7 +146,7 @@ class ModelService:
                 found.status.error_message = status.error
         except NotServedError as error:
             _abort(context, grpc.StatusCode.NOT_FOUND, str(error))
-        except Refusal as refusal:
+        except RpcError as refusal:
             _abort(context, refusal.code, refusal.text)
         return response
 
@@ -171,7 +171,7 @@ def _abort(context: Any, code: Any, text: str) -> NoReturn:
 
 
 def _refuse(text: str) -> NoReturn:
-    raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, text)
+    raise RpcError(grpc.StatusCode.INVALID_ARGUMENT, text)
 
 
 def _wanted(request: Any) -> tuple[str, int | None]:
@@ -186,7 +186,7 @@ def _wanted(request: Any) -> tuple[str, int | None]:
     return spec.name, spec.version.value if spec.HasField("version") else None
 
 
-def _input(request: pb.PredictRequest, port: Port, max_batch: int) -> NDArray[Any]:
+def _input(request: pb.PredictRequest, port: Port, max_batch_size: int) -> NDArray[Any]:
     """The one input of the request, checked before its data is touched."""
     sent = sorted(request.inputs)
     if len(sent) != 1:
@@ -216,18 +216,20 @@ def _input(request: pb.PredictRequest, port: Port, max_batch: int) -> NDArray[An
             _refuse(
                 f"input {port.name} must have shape {_shown(port.shape)}, but has {_shown(shape)}"
             )
-        if shape[0] > max_batch:
-            _refuse(f"batch of {shape[0]} is larger than the {max_batch} allowed")
-        return tf_serving_wire.to_array(tensor, max_elements=_max_elements(port, shape, max_batch))
+        if shape[0] > max_batch_size:
+            _refuse(f"batch of {shape[0]} is larger than the {max_batch_size} allowed")
+        return tf_serving_wire.to_array(
+            tensor, max_elements=_max_elements(port, shape, max_batch_size)
+        )
     except ModelError as error:
         _refuse(f"tensor parsing error: {port.name}: {error}")
 
 
-def _max_elements(port: Port, shape: tuple[int, ...], max_batch: int) -> int:
+def _max_elements(port: Port, shape: tuple[int, ...], max_batch_size: int) -> int:
     """A model whose sides are free bounds them by the message alone."""
     if None in port.shape[1:]:
         return tf_serving_wire.MAX_MESSAGE_BYTES // np.dtype(port.dtype).itemsize
-    return max_batch * math.prod(shape[1:])
+    return max_batch_size * math.prod(shape[1:])
 
 
 def _outputs(request: pb.PredictRequest, known: list[str]) -> list[str]:

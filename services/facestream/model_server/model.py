@@ -18,7 +18,7 @@ import openvino as ov
 from numpy.typing import NDArray
 
 from facestream.common.core.errors import ModelError
-from facestream.common.vision.exported_model import why
+from facestream.common.vision.exported_model import last_error_line
 from facestream.common.vision.openvino_precision import precision_hint
 
 # A batch runs in slices of this many rows. Measured with MobileNetV2 at 160 px: the same CPU for a
@@ -64,7 +64,7 @@ class Model:
                 },
             )
         except Exception as error:  # OpenVINO raises bare RuntimeError for all and everything
-            raise ModelError(f"{folder}: does not load: {why(error)}") from None
+            raise ModelError(f"{folder}: does not load: {last_error_line(error)}") from None
         inputs = [_port(node) for node in compiled.inputs]
         if len(inputs) != 1 or not inputs[0].shape or inputs[0].shape[0] is not None:
             raise ModelError(f"{folder}: must have one input whose first side is the batch")
@@ -114,7 +114,7 @@ class Model:
                     part.append(request.get_output_tensor(self._index[name]).data.copy())
             return {name: np.concatenate(part) for name, part in parts.items()}
         except Exception as error:
-            raise ModelError(f"inference failed: {why(error)}") from None
+            raise ModelError(f"inference failed: {last_error_line(error)}") from None
         finally:
             self._requests.put(request)
 

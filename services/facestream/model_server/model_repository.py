@@ -205,7 +205,7 @@ class Repository(Generic[T]):
             self._failed(name, version, f"does not load: {type(error).__name__}: {error}")
             return False
         self._retire(name, version)
-        self._metrics.version.labels(model=name).set(number)
+        self._metrics.model_version.labels(model=name).set(number)
         log.info("model %s version %d answers", name, number)
         return True
 
@@ -227,7 +227,7 @@ class Repository(Generic[T]):
                 if old.uses == 0:
                     self._end(name, old)
         if old and not successor:
-            self._metrics.version.remove(name)
+            self._metrics.model_version.remove(name)
             log.warning("model %s version %d has gone from the folder", name, old.number)
 
     def _end(self, name: str, version: _Version[T]) -> None:

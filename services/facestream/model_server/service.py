@@ -18,7 +18,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client import CollectorRegistry
 
 from facestream.common.core.errors import StartError
-from facestream.common.core.malloc_tuning import give_back_free_pages, keep_large_buffers
+from facestream.common.core.malloc_tuning import retain_large_buffers, trim_heap
 from facestream.common.observability.health import Health, serve_health
 from facestream.common.observability.metrics import ModelServerMetrics
 from facestream.common.serving import tf_serving_wire
@@ -53,7 +53,7 @@ class ModelServer:
         self._settings = settings
         registry = CollectorRegistry()
         metrics = ModelServerMetrics(registry)
-        self.health = Health((_NEED,), beat_deadline_s=60 + 3 * settings.poll_s)
+        self.health = Health((_NEED,), beat_deadline_s=60 + 3 * settings.model_poll_interval_s)
         self.repository: Repository[Model] = Repository(settings.models_dir, self._load, metrics)
         self._grpc_health = grpc_health.HealthServicer()
         self._say_serving(False)
@@ -72,7 +72,7 @@ class ModelServer:
         service = ModelService(
             self.repository,
             metrics,
-            max_batch=settings.max_batch,
+            max_batch_size=settings.max_batch_size,
             max_predicts=_MAX_PREDICTS,
         )
         self._server.add_generic_rpc_handlers(service.handlers())
@@ -94,9 +94,13 @@ class ModelServer:
 
     def _load(self, folder: Path) -> Model:
         settings = self._settings
-        model = Model(folder, streams=settings.inference_threads, precision=settings.precision)
+        model = Model(
+            folder,
+            streams=settings.max_concurrent_inferences,
+            precision=settings.inference_precision,
+        )
         model.warm_up()
-        give_back_free_pages()  # compiling takes several times the model's size
+        trim_heap()  # compiling takes several times the model's size
         return model
 
     def _poll(self, stop: threading.Event) -> None:
@@ -105,14 +109,14 @@ class ModelServer:
                 self.repository.poll()
             except Exception:
                 log.exception("looking into %s failed", self._settings.models_dir)
-            self.health.beat()
+            self.health.heartbeat()
             served = self.repository.served()
             if served:
-                self.health.present(_NEED)
+                self.health.mark_available(_NEED)
             else:
-                self.health.missing(_NEED, f"none in {self._settings.models_dir}")
+                self.health.mark_unavailable(_NEED, f"none in {self._settings.models_dir}")
             self._say_serving(bool(served))
-            if stop.wait(self._settings.poll_s):
+            if stop.wait(self._settings.model_poll_interval_s):
                 return
 
     def _say_serving(self, serving_now: bool) -> None:
@@ -128,7 +132,7 @@ def serve(settings: ModelServerSettings, stop: threading.Event) -> None:
     Raises:
         StartError: an address is taken.
     """
-    keep_large_buffers()
+    retain_large_buffers()
     ModelServer(settings).run(stop)
 
 

@@ -27,22 +27,22 @@ class ModelServerSettings(CommonSettings):
     tls_client_ca_file: Path | None = Field(
         None, description="PEM file: only clients whose certificate it vouches for are answered"
     )
-    poll_s: float = Field(
+    model_poll_interval_s: float = Field(
         2.0, gt=0, le=3600, description="time between looks into the models folder"
     )
     # Each takes memory; eight answer a thousand faces a second and more.
-    inference_threads: int = Field(
+    max_concurrent_inferences: int = Field(
         default_factory=lambda: min(os.cpu_count() or 1, 8),
         ge=1,
         le=256,
         description="inferences at a time, each on one thread",
     )
-    precision: Literal["auto", "f32", "bf16", "f16"] = Field(
+    inference_precision: Literal["auto", "f32", "bf16", "f16"] = Field(
         "auto",
         description="arithmetic of the inference; f32 answers as TensorFlow does, auto is bf16 "
         "where the CPU multiplies it and f32 elsewhere",
     )
-    max_batch: int = Field(128, ge=1, le=4096, description="faces in one request at most")
+    max_batch_size: int = Field(128, ge=1, le=4096, description="faces in one request at most")
     health_host: str = Field("127.0.0.1", description="address of /livez, /readyz and /metrics")
     health_port: int = Field(9103, ge=0, le=65535, description="their port; 0 takes any free one")
 

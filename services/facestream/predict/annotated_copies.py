@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from facestream.annotator.people.attribute_fusion import CommitRule, Shown
-from facestream.common.vision.overlay import draw, label, to_planes
+from facestream.annotator.people.attribute_fusion import DisplayedEstimate, DisplayThresholds
+from facestream.common.vision.overlay import build_label, draw, to_planes
 from facestream.common.vision.yuv_image import encode
 from facestream.predict.input_files import Input
 from facestream.predict.predictor import FacePrediction
@@ -21,7 +21,7 @@ from facestream.predict.predictor import FacePrediction
 _QUALITY = 92
 
 
-def shared_folder(files: Sequence[Path]) -> Path:
+def common_parent(files: Sequence[Path]) -> Path:
     """The innermost folder that holds all the files."""
     return Path(os.path.commonpath([os.path.abspath(file.parent) for file in files]))
 
@@ -34,7 +34,7 @@ def copy_path(folder: Path, shared: Path, given: Input) -> Path:
     return folder / below.with_name(name if name.endswith(".jpg") else f"{name}.jpg")
 
 
-def write_copy(target: Path, given: Input, faces: Sequence[FacePrediction]) -> None:
+def write_annotated(target: Path, given: Input, faces: Sequence[FacePrediction]) -> None:
     """Write the picture with its faces marked to `target`, as JPEG.
 
     Raises:
@@ -50,7 +50,10 @@ def write_copy(target: Path, given: Input, faces: Sequence[FacePrediction]) -> N
     draw(
         planes,
         [
-            label(face.box, Shown(face.age, face.age_low, face.age_high, _sure(face.female)))
+            build_label(
+                face.box,
+                DisplayedEstimate(face.age, face.age_low, face.age_high, _sure(face.female)),
+            )
             for face in faces
         ],
     )
@@ -59,6 +62,6 @@ def write_copy(target: Path, given: Input, faces: Sequence[FacePrediction]) -> N
 
 def _sure(female: float | None) -> float | None:
     """The probability where the live picture would show a gender too."""
-    if female is None or max(female, 1 - female) < CommitRule().gender_probability:
+    if female is None or max(female, 1 - female) < DisplayThresholds().gender_probability:
         return None
     return female

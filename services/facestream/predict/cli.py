@@ -113,7 +113,7 @@ def _answer(
     from tqdm import tqdm
 
     from facestream.predict import input_files
-    from facestream.predict.annotated_copies import copy_path, shared_folder, write_copy
+    from facestream.predict.annotated_copies import common_parent, copy_path, write_annotated
 
     # Where the answers are seen, they are the progress.
     hidden = not sys.stderr.isatty() or sys.stdout.isatty()
@@ -121,7 +121,7 @@ def _answer(
     shown_files = tqdm(files, unit=" files", disable=hidden or not several)
     pictures = input_files.read_all(shown_files, arguments.every_s, skipped)
     shown_pictures = iter(tqdm(pictures, unit=" pictures", disable=hidden or several))
-    shared, originals = shared_folder(files), {file.resolve() for file in files}
+    shared, originals = common_parent(files), {file.resolve() for file in files}
     while together := list(islice(shown_pictures, _TOGETHER)):
         found = predictor.faces_of_each([given.picture for given in together])
         for given, faces in zip(together, found, strict=True):
@@ -136,7 +136,7 @@ def _answer(
                     "choose another folder"
                 )
             try:
-                write_copy(target, given, faces)
+                write_annotated(target, given, faces)
             except OSError as error:
                 reason = f"cannot write there: {error.strerror}"
                 raise StartError(f"{arguments.out}: {reason}") from None

@@ -23,7 +23,7 @@ from facestream.common.core.paths import MODELS_DIR
 from facestream.common.vision.age_distribution import central_interval
 from facestream.common.vision.exported_model import ExportedModel, newest_version
 from facestream.common.vision.face_alignment import align
-from facestream.common.vision.face_detector import STEP_PX, FaceDetector, Faces
+from facestream.common.vision.face_detector import STEP_PX, Detections, FaceDetector
 
 _MAX_DETECTORS = 12  # compiled ones kept, by the shape of the picture
 _TWO_LOOKS_FROM_PX = 400  # smaller pictures cost little anyway
@@ -106,7 +106,7 @@ class Predictor:
         ]
         if not crops:
             return [[] for _ in pictures]
-        answers = self._model.answer(np.ascontiguousarray(np.stack(crops)[..., ::-1]))
+        answers = self._model.predict(np.ascontiguousarray(np.stack(crops)[..., ::-1]))
         age, female = answers.get("age"), answers.get("gender")
         low = high = None
         if "age_distribution" in answers:
@@ -126,39 +126,39 @@ class Predictor:
         )
         return [list(islice(predictions, len(faces))) for faces in found]
 
-    def _find(self, picture: NDArray[np.uint8]) -> Faces:
+    def _find(self, picture: NDArray[np.uint8]) -> Detections:
         """Faces in pixels of the picture."""
         longest = max(picture.shape[:2])
         scale = min(1.0, self._detect_px / longest)
         if longest * scale >= _TWO_LOOKS_FROM_PX and self._min_score >= _SURE_SCORE:
-            first = self._look(picture, scale / 2, _CANDIDATE_SCORE)
+            first = self._detect_at_scale(picture, scale / 2, _CANDIDATE_SCORE)
             clear_score = max(_CLEAR_SCORE, self._min_score)
             sizes = first.boxes[:, 2:].min(axis=1) * scale / 2
             is_clear = (first.scores >= clear_score) & (sizes >= _CLEAR_PX)
             doubtful = first.boxes[~is_clear]
             if len(doubtful) <= _MOST_CLOSE and (sizes[~is_clear] >= _CLOSE_PX).all():
-                found = first.only(is_clear)
+                found = first.filter(is_clear)
                 for box in doubtful:
-                    close = self._look_closely(picture, box, clear_score)
-                    found = found.joined(close, _SAME_FACE_IOU)
+                    close = self._refine(picture, box, clear_score)
+                    found = found.merge_nms(close, _SAME_FACE_IOU)
                 if len(found):
                     return found
-        return self._look(picture, scale, self._min_score)
+        return self._detect_at_scale(picture, scale, self._min_score)
 
-    def _look_closely(
+    def _refine(
         self, picture: NDArray[np.uint8], box: NDArray[np.float32], min_score: float
-    ) -> Faces:
+    ) -> Detections:
         """Faces found in and around a box (x, y, width, height), in pixels of the picture."""
         side = float(max(box[2:])) * _AROUND
         corner = np.maximum(0, box[:2] + box[2:] / 2 - side / 2).astype(int)
         end = np.ceil(corner + side).astype(int)
         part = picture[corner[1] : end[1], corner[0] : end[0]]
         scale = _CLOSE_LOOK_PX / max(part.shape[:2])
-        return self._look(part, scale, min_score, _CLOSE_LOOK_PX).moved(1.0, *corner)
+        return self._detect_at_scale(part, scale, min_score, _CLOSE_LOOK_PX).transform(1.0, *corner)
 
-    def _look(
+    def _detect_at_scale(
         self, picture: NDArray[np.uint8], scale: float, min_score: float, side_px: int = 1
-    ) -> Faces:
+    ) -> Detections:
         """Faces found in the picture when it is scaled, in its own pixels.
 
         Args:
@@ -173,7 +173,7 @@ class Predictor:
         interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
         reduced = cv2.resize(picture, None, fx=fx, fy=fy, interpolation=interpolation)
         reduced = _padded(np.asarray(reduced, np.uint8), detector.width, detector.height)
-        return detector.detect(reduced).moved(1 / scale)
+        return detector.detect(reduced).transform(1 / scale)
 
     def _detector(self, width: int, height: int, min_score: float) -> FaceDetector:
         """A detector that holds a picture of this size; those last used are kept."""

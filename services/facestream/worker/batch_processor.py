@@ -17,18 +17,18 @@ from facestream.common.broker.messages import Face, Result, decode_face, now_us,
 from facestream.common.core.errors import MessageError, ModelError, PictureError
 from facestream.common.observability.metrics import WorkerMetrics
 from facestream.worker.crops import decode_crop
-from facestream.worker.face_consumer import Arrival
-from facestream.worker.result_committer import Answered, Dropped
-from facestream.worker.serving_client import Answers, AwayError, ServingClient
+from facestream.worker.face_consumer import PendingFace
+from facestream.worker.result_committer import DroppedFace, FaceResult
+from facestream.worker.serving_client import ModelServerUnavailable, Predictions, ServingClient
 
 # A face that was handed out so often without an answer is taken to be the cause. Each hand-over
-# takes `claim_idle_s`: at a third one a face would be stale, whatever it did to its workers.
+# takes `claim_min_idle_s`: at a third one a face would be stale, whatever it did to its workers.
 MAX_DELIVERIES = 2
 
-Read = tuple[Arrival, Face]
+Read = tuple[PendingFace, Face]
 
 
-class Processor:
+class BatchProcessor:
     """Not thread-safe; every thread has its own.
 
     Args:
@@ -43,7 +43,7 @@ class Processor:
         metrics: WorkerMetrics,
         *,
         models: Sequence[str],
-        batch_max: int,
+        max_batch_size: int,
         input_px: int,
         deadline_s: float,
         stop: threading.Event,
@@ -51,65 +51,67 @@ class Processor:
         self._client, self._metrics = client, metrics
         self._model = ",".join(models)
         self._deadline_us = int(deadline_s * 1e6)
-        self._rows = np.empty((batch_max, input_px, input_px, 3), np.uint8)
+        self._rows = np.empty((max_batch_size, input_px, input_px, 3), np.uint8)
         self._stop = stop
 
-    def process(self, batch: Sequence[Arrival]) -> tuple[list[Answered], list[Dropped]]:
+    def process(self, batch: Sequence[PendingFace]) -> tuple[list[FaceResult], list[DroppedFace]]:
         """Decode and ask; what is to become of each face of the batch, to be settled.
 
         A face that is in neither list stays pending: it is redelivered to whoever claims it.
         """
-        faces, dropped = self._sort_out(batch)
+        faces, dropped = self._partition(batch)
         if not faces:
             return [], dropped
-        self._metrics.batch.observe(len(faces))
+        self._metrics.batch_size.observe(len(faces))
         newest_us = max(face.captured_us for _, face in faces)
         # No longer than that, should somebody have set the clock back since.
         left_s = min(newest_us + self._deadline_us - now_us(), self._deadline_us) / 1e6
         try:
-            answers = self._client.predict(
+            answers = self._client.predict_with_retry(
                 self._rows[: len(faces)], time.monotonic() + left_s, self._stop
             )
-        except AwayError as error:
+        except ModelServerUnavailable as error:
             if self._stop.is_set():
                 return [], dropped
             why = f"model server away: {error}"
-            return [], dropped + [Dropped(a, "stale", why, face) for a, face in faces]
+            return [], dropped + [DroppedFace(a, "stale", why, face) for a, face in faces]
         except ModelError as error:
-            return [], dropped + [Dropped(a, "dead", str(error), face) for a, face in faces]
+            return [], dropped + [DroppedFace(a, "dead", str(error), face) for a, face in faces]
         return self._answer(faces, answers, dropped)
 
-    def _sort_out(self, batch: Sequence[Arrival]) -> tuple[list[Read], list[Dropped]]:
+    def _partition(self, batch: Sequence[PendingFace]) -> tuple[list[Read], list[DroppedFace]]:
         """Those worth asking for, decoded into the first rows, and the others."""
         faces: list[Read] = []
-        dropped: list[Dropped] = []
+        dropped: list[DroppedFace] = []
         stale_us = now_us() - self._deadline_us
         for arrival in batch:
             try:
                 face, crop = decode_face(arrival.fields)
             except MessageError as error:
                 foreign = MESSAGE_FIELD not in arrival.fields
-                dropped.append(Dropped(arrival, "foreign" if foreign else "corrupt", str(error)))
+                dropped.append(
+                    DroppedFace(arrival, "foreign" if foreign else "corrupt", str(error))
+                )
                 continue
             if arrival.deliveries > MAX_DELIVERIES:
                 why = f"delivered {arrival.deliveries - 1} times without an answer"
-                dropped.append(Dropped(arrival, "dead", why, face))
+                dropped.append(DroppedFace(arrival, "dead", why, face))
             elif face.captured_us < stale_us:
                 late_s = (stale_us - face.captured_us) / 1e6
-                dropped.append(Dropped(arrival, "stale", f"{late_s:.1f} s too late", face))
+                dropped.append(DroppedFace(arrival, "stale", f"{late_s:.1f} s too late", face))
             else:
                 try:
                     decode_crop(crop, self._rows[len(faces)])
                 except PictureError as error:
                     why = f"camera {face.camera}: {error}"
-                    dropped.append(Dropped(arrival, "corrupt", why, face))
+                    dropped.append(DroppedFace(arrival, "corrupt", why, face))
                 else:
                     faces.append((arrival, face))
         return faces, dropped
 
     def _answer(
-        self, faces: list[Read], answers: Answers, dropped: list[Dropped]
-    ) -> tuple[list[Answered], list[Dropped]]:
+        self, faces: list[Read], answers: Predictions, dropped: list[DroppedFace]
+    ) -> tuple[list[FaceResult], list[DroppedFace]]:
         answered = []
         now = now_us()
         # Clipping keeps NaN, which says that there is no gender head.
@@ -120,7 +122,9 @@ class Processor:
             sound = np.isfinite(females)
         for i, (arrival, face) in enumerate(faces):
             if not sound[i]:
-                dropped.append(Dropped(arrival, "dead", "the model's answer is no number", face))
+                dropped.append(
+                    DroppedFace(arrival, "dead", "the model's answer is no number", face)
+                )
                 continue
             result = Result(
                 camera=face.camera,
@@ -137,6 +141,6 @@ class Processor:
             )
             if answers.age_distribution is not None:
                 result.age_distribution = pack_distribution(answers.age_distribution[i])
-            answered.append(Answered(arrival, result))
-            self._metrics.wait.observe(max(0.0, (now - face.published_us) / 1e6))
+            answered.append(FaceResult(arrival, result))
+            self._metrics.face_latency.observe(max(0.0, (now - face.published_us) / 1e6))
         return answered, dropped

@@ -15,12 +15,12 @@ class Batcher(Generic[T]):
     """Faces that wait for company.
 
     Args:
-        batch_max: faces in a batch at most.
+        max_batch_size: faces in a batch at most.
         wait_s: how long the first face of a batch may wait.
     """
 
-    def __init__(self, batch_max: int, wait_s: float) -> None:
-        self._max, self._wait_s = batch_max, wait_s
+    def __init__(self, max_batch_size: int, wait_s: float) -> None:
+        self._max, self._wait_s = max_batch_size, wait_s
         self._waiting: list[T] = []
         self._due_at = 0.0
 
@@ -31,17 +31,17 @@ class Batcher(Generic[T]):
         if not waited:
             self._due_at = now_s + self._wait_s
 
-    def take(self, now_s: float) -> list[T]:
+    def pop_batch(self, now_s: float) -> list[T]:
         """The next batch if it is full or due, else nothing."""
         if len(self._waiting) < self._max and now_s < self._due_at:
             return []
         return self._cut(now_s)
 
-    def take_rest(self, now_s: float) -> list[T]:
+    def flush(self, now_s: float) -> list[T]:
         """The next batch, due or not; nothing only when nobody waits."""
         return self._cut(now_s)
 
-    def left_s(self, now_s: float) -> float | None:
+    def time_until_due_s(self, now_s: float) -> float | None:
         """How long until the next batch is due; None while nobody waits."""
         return max(0.0, self._due_at - now_s) if self._waiting else None
 

@@ -16,7 +16,7 @@ Reason = Literal["stale", "corrupt", "foreign", "dead", "broker"]
 _SAY_EVERY_S = 10.0
 
 
-class Drops:
+class DropCounter:
     """Thread-safe; one log line per reason in ten seconds, with the number since the last."""
 
     def __init__(self, metrics: WorkerMetrics, clock: Callable[[], float] = time.monotonic) -> None:

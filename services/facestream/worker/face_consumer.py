@@ -20,8 +20,8 @@ import redis
 
 from facestream.common.broker import face_accounting_scripts
 from facestream.common.broker.cluster import slot_groups
-from facestream.common.broker.connection import BROKER_ERRORS, MAX_BLOCK_MS, by_stream
-from facestream.common.broker.face_accounting import Ledger
+from facestream.common.broker.connection import BROKER_ERRORS, MAX_BLOCK_MS, parse_xread
+from facestream.common.broker.face_accounting import FaceAccounting
 from facestream.common.broker.keys import WORKER_GROUP, faces_key
 
 # What the broker says when the group, or the stream with it, is not there (any more).
@@ -33,7 +33,7 @@ _PENDING_MAX = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
+class PendingFace:
     """A stream entry as it came, not looked into. `deliveries` counts this one too."""
 
     stream: str
@@ -43,7 +43,7 @@ class Arrival:
 
 
 @dataclass(frozen=True, slots=True)
-class Stock:
+class Backlog:
     """The faces streams, all shards together.
 
     faces: entries in them, those in hand included; oldest_s: age of the oldest; ledger: what became
@@ -52,7 +52,7 @@ class Stock:
 
     faces: int
     oldest_s: float
-    ledger: Ledger
+    ledger: FaceAccounting
 
 
 def consumer_name() -> str:
@@ -60,13 +60,13 @@ def consumer_name() -> str:
     return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
 
 
-class Inbox:
+class FaceConsumer:
     """All shards of the faces streams; every method may raise BROKER_ERRORS.
 
     Args:
         consumer: this worker's name in the group.
         count: entries that one `read` takes at most (a few more with many shards).
-        claim_idle_s: a face that a worker has held for so long is up for taking.
+        claim_min_idle_s: a face that a worker has held for so long is up for taking.
     """
 
     def __init__(
@@ -76,28 +76,28 @@ class Inbox:
         shards: int,
         consumer: str,
         count: int,
-        claim_idle_s: float,
+        claim_min_idle_s: float,
     ) -> None:
         self._broker, self._consumer = broker, consumer
         self.streams = [faces_key(shard) for shard in range(shards)]
         self._count = max(-(-count // shards), min(count, 4))  # COUNT holds for each stream
-        self._claim_idle_ms = int(claim_idle_s * 1000)
+        self._claim_idle_ms = int(claim_min_idle_s * 1000)
         self._wanted: list[dict[Any, Any]] = [
             dict.fromkeys(streams, ">") for streams in slot_groups(broker, self.streams)
         ]
         self._threads = ThreadPoolExecutor(len(self._wanted), "shard")  # none before its use
         self._reads: dict[int, Future[Any]] = {}  # under way, by place in `_wanted`
 
-    def make_groups(self) -> None:
+    def ensure_groups(self) -> None:
         """Have the group on every shard, reading from the stream's beginning."""
         with self._broker.pipeline(transaction=False) as pipe:
             for stream in self.streams:
-                face_accounting_scripts.open_group(pipe, stream)
+                face_accounting_scripts.ensure_group(pipe, stream)
             for answer in pipe.execute(raise_on_error=False):
                 if isinstance(answer, Exception) and not str(answer).startswith(_GROUP_EXISTS):
                     raise answer
 
-    def read(self, block_ms: int) -> list[Arrival]:
+    def read(self, block_ms: int) -> list[PendingFace]:
         """New faces; waits for the first one `block_ms` (> 0) at most."""
         try:
             answers = (
@@ -106,12 +106,12 @@ class Inbox:
         except redis.ResponseError as error:
             if not str(error).startswith(NO_GROUP):
                 raise
-            self.make_groups()
+            self.ensure_groups()
             return []
         return [
-            Arrival(stream.decode(), entry, fields or {})
+            PendingFace(stream.decode(), entry, fields or {})
             for answer in answers
-            for stream, entries in by_stream(answer)
+            for stream, entries in parse_xread(answer)
             for entry, fields in entries
         ]
 
@@ -150,14 +150,14 @@ class Inbox:
             raise failure
         return answers
 
-    def claim(self, in_hand: Set[tuple[str, bytes]]) -> list[Arrival]:
+    def claim(self, in_hand: Set[tuple[str, bytes]]) -> list[PendingFace]:
         """Faces that somebody took and did not finish, those in our own hand excepted.
 
         Entries that were trimmed meanwhile are acknowledged and not returned: who trimmed them
         has counted them. A shard that fails is an error only if the others give nothing: what is
         claimed from them is ours, and has to be answered.
         """
-        found: list[Arrival] = []
+        found: list[PendingFace] = []
         failure: Exception | None = None
         for stream in self.streams:
             try:
@@ -170,7 +170,7 @@ class Inbox:
             raise failure
         return found
 
-    def _claim(self, stream: str, in_hand: Set[tuple[str, bytes]]) -> list[Arrival]:
+    def _claim(self, stream: str, in_hand: Set[tuple[str, bytes]]) -> list[PendingFace]:
         try:
             answer: Any = self._broker.xautoclaim(
                 stream, WORKER_GROUP, self._consumer, self._claim_idle_ms, count=_CLAIM_MAX
@@ -178,7 +178,7 @@ class Inbox:
         except redis.ResponseError as error:
             if not str(error).startswith(NO_GROUP):
                 raise
-            self.make_groups()
+            self.ensure_groups()
             return []
         gone = [entry for entry, fields in answer[1] if fields is None]
         if gone:
@@ -190,12 +190,12 @@ class Inbox:
         }
         deliveries = self._deliveries(stream) if claimed else {}
         return [
-            Arrival(stream, entry, fields, deliveries.get(entry, 1))
+            PendingFace(stream, entry, fields, deliveries.get(entry, 1))
             for entry, fields in claimed.items()
         ]
 
-    def keep(self, in_hand: Set[tuple[str, bytes]]) -> None:
-        """Have nobody claim these for another `claim_idle_s`.
+    def extend_claims(self, in_hand: Set[tuple[str, bytes]]) -> None:
+        """Have nobody claim these for another `claim_min_idle_s`.
 
         Those that somebody has claimed already are left to them. A shard that fails is an error
         when all others have been seen to.
@@ -217,7 +217,7 @@ class Inbox:
         if failure is not None:
             raise failure
 
-    def stock(self) -> Stock:
+    def backlog(self) -> Backlog:
         """What is there now and what became of the rest, in one round trip."""
         with self._broker.pipeline(transaction=False) as pipe:
             for stream in self.streams:
@@ -228,13 +228,13 @@ class Inbox:
         now_ms = time.time() * 1000
         # An entry's id begins with the broker's time of its arrival, in milliseconds.
         ages_ms = [now_ms - int(first[0][0].split(b"-")[0]) for first in answers[1::3] if first]
-        return Stock(
+        return Backlog(
             sum(answers[::3]),
             max(0.0, max(ages_ms, default=0.0) / 1000),
-            sum(map(face_accounting_scripts.answer_of_read, answers[2::3]), Ledger()),
+            sum(map(face_accounting_scripts.answer_of_read, answers[2::3]), FaceAccounting()),
         )
 
-    def forget_silent(self, idle_s: float) -> int:
+    def delete_idle_consumers(self, idle_s: float) -> int:
         """Delete workers that hold nothing and have not asked for so long; returns how many."""
         forgotten = 0
         for stream in self.streams:
@@ -252,7 +252,7 @@ class Inbox:
                     forgotten += 1
         return forgotten
 
-    def leave(self) -> None:
+    def deregister(self) -> None:
         """Delete ourselves from the group, unless something of ours is left to be claimed."""
         self._threads.shutdown()  # within MAX_BLOCK_MS; what still came is left to be claimed
         for stream in self.streams:

@@ -18,12 +18,18 @@ from google.protobuf.message import Message
 
 from facestream.common.broker import face_accounting_scripts
 from facestream.common.broker.cluster import is_cluster
-from facestream.common.broker.keys import DEAD_CAP, DEAD_KEY, RESULTS_CAP, WORKER_GROUP, results_key
+from facestream.common.broker.keys import (
+    DEAD_CAP,
+    DEAD_LETTER_KEY,
+    RESULTS_CAP,
+    WORKER_GROUP,
+    results_key,
+)
 from facestream.common.broker.messages import DeadFace, Face, Result, decode_result, encode
 from facestream.common.core.errors import MessageError
 from facestream.common.observability.metrics import WorkerMetrics
-from facestream.worker.drop_counter import Drops, Reason
-from facestream.worker.face_consumer import NO_GROUP, Arrival
+from facestream.worker.drop_counter import DropCounter, Reason
+from facestream.worker.face_consumer import NO_GROUP, PendingFace
 
 # A result that comes after its camera was removed makes the stream anew: it must not stay.
 _RESULTS_TTL_S = 60
@@ -35,24 +41,24 @@ Identity = tuple[str, int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class FaceResult:
     """A face with its result."""
 
-    arrival: Arrival
+    arrival: PendingFace
     result: Result
 
 
 @dataclass(frozen=True, slots=True)
-class Dropped:
+class DroppedFace:
     """A face without one, and why; `face` where it could be read."""
 
-    arrival: Arrival
+    arrival: PendingFace
     reason: Reason
     why: str
     face: Face | None = None
 
 
-class Outbox:
+class ResultCommitter:
     """Thread-safe; every method may raise BROKER_ERRORS.
 
     Args:
@@ -60,12 +66,12 @@ class Outbox:
     """
 
     def __init__(
-        self, broker: redis.Redis, consumer: str, metrics: WorkerMetrics, drops: Drops
+        self, broker: redis.Redis, consumer: str, metrics: WorkerMetrics, drops: DropCounter
     ) -> None:
         self._broker, self._consumer = broker, consumer
         self._metrics, self._drops = metrics, drops
 
-    def settle(self, answered: Sequence[Answered], dropped: Sequence[Dropped]) -> None:
+    def settle(self, answered: Sequence[FaceResult], dropped: Sequence[DroppedFace]) -> None:
         """Send what there is to send, take the entries out of their streams, count.
 
         Where this raises, it may have been done all the same: ask `unsettled` before trying again.
@@ -83,7 +89,7 @@ class Outbox:
                     letter = DeadFace(
                         face=drop.face, deliveries=drop.arrival.deliveries, reason=drop.why
                     )
-                    _add(pipe, DEAD_KEY, letter, DEAD_CAP)
+                    _add(pipe, DEAD_LETTER_KEY, letter, DEAD_CAP)
                 fates[drop.arrival.stream][drop.reason].append(drop.arrival.id)
             for stream, by_fate in fates.items():
                 face_accounting_scripts.settle(pipe, stream, by_fate)
@@ -118,14 +124,14 @@ class Outbox:
                     first = next(drop for drop in dropped if drop.reason == fate)
                     self._drops.count(first.reason, number, first.why)
 
-    def unsettled(
-        self, answered: Sequence[Answered], dropped: Sequence[Dropped]
-    ) -> tuple[list[Answered], list[Dropped]]:
+    def find_uncommitted(
+        self, answered: Sequence[FaceResult], dropped: Sequence[DroppedFace]
+    ) -> tuple[list[FaceResult], list[DroppedFace]]:
         """Those that a `settle` which raised did not reach; the others are counted here.
 
         What it reached is not pending any more. What another worker has taken over is that one's.
         """
-        items: list[Answered | Dropped] = [*answered, *dropped]
+        items: list[FaceResult | DroppedFace] = [*answered, *dropped]
         with self._broker.pipeline(transaction=False) as pipe:
             for item in items:
                 entry = item.arrival.id
@@ -134,9 +140,9 @@ class Outbox:
         holders = [_holder(found) for found in pending]
         ours = self._consumer.encode()
         sent = self._sent({item.result.camera for item in answered}) if None in holders else set()
-        left: tuple[list[Answered], list[Dropped]] = ([], [])
+        left: tuple[list[FaceResult], list[DroppedFace]] = ([], [])
         for item, holder in zip(items, holders, strict=True):
-            if isinstance(item, Answered):
+            if isinstance(item, FaceResult):
                 if holder == ours:
                     left[0].append(item)
                 elif holder is None and _identity(item.result) in sent:
@@ -164,18 +170,18 @@ class Outbox:
         return sent
 
     def _take_away(
-        self, answered: Sequence[Answered], dropped: Sequence[Dropped], why: str
+        self, answered: Sequence[FaceResult], dropped: Sequence[DroppedFace], why: str
     ) -> None:
         """A broker without memory takes nothing: have the faces leave, so that there is some."""
         self._metrics.broker_errors.inc()
-        unsaid = [Dropped(item.arrival, "broker", why) for item in answered]
-        unsaid += [Dropped(d.arrival, "broker", why) for d in dropped if d.reason == "dead"]
+        unsaid = [DroppedFace(item.arrival, "broker", why) for item in answered]
+        unsaid += [DroppedFace(d.arrival, "broker", why) for d in dropped if d.reason == "dead"]
         self.settle([], unsaid + [d for d in dropped if d.reason != "dead"])
 
-    def _count_answered(self, answered: Sequence[Answered], number: int) -> None:
+    def _count_answered(self, answered: Sequence[FaceResult], number: int) -> None:
         if number:
             model = answered[0].result.model
-            self._metrics.faces_answered.labels(model=model).inc(number)
+            self._metrics.faces_processed.labels(model=model).inc(number)
 
 
 def _add(pipe: redis.client.Pipeline, key: str, message: Message, cap: int) -> None:

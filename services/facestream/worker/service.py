@@ -20,17 +20,17 @@ import numpy as np
 import redis
 from prometheus_client import CollectorRegistry
 
-from facestream.common.broker.connection import BROKER_ERRORS, MAX_BLOCK_MS, connect, explain
+from facestream.common.broker.connection import BROKER_ERRORS, MAX_BLOCK_MS, connect, error_text
 from facestream.common.core.errors import ModelError
-from facestream.common.core.malloc_tuning import keep_large_buffers
-from facestream.common.observability.health import Health, Need, serve_health
+from facestream.common.core.malloc_tuning import retain_large_buffers
+from facestream.common.observability.health import Dependency, Health, serve_health
 from facestream.common.observability.metrics import WorkerMetrics
 from facestream.common.serving.grpc_tls import client_credentials
-from facestream.worker.batch_processor import Processor
+from facestream.worker.batch_processor import BatchProcessor
 from facestream.worker.batcher import Batcher
-from facestream.worker.drop_counter import Drops
-from facestream.worker.face_consumer import Arrival, Inbox, consumer_name
-from facestream.worker.result_committer import Answered, Dropped, Outbox
+from facestream.worker.drop_counter import DropCounter
+from facestream.worker.face_consumer import FaceConsumer, PendingFace, consumer_name
+from facestream.worker.result_committer import DroppedFace, FaceResult, ResultCommitter
 from facestream.worker.serving_client import ServingClient
 from facestream.worker.settings import WorkerSettings
 
@@ -49,7 +49,7 @@ _DRAIN_S = 8.0
 # So often a face in hand is kept before it would be up for claiming.
 _KEEPS_PER_IDLE = 3
 
-Batch = list[Arrival]
+Batch = list[PendingFace]
 
 
 class Worker:
@@ -61,30 +61,32 @@ class Worker:
         self.metrics = WorkerMetrics(registry)
         self.health = Health((_BROKER, _MODEL_SERVER))
         self._broker: redis.Redis = connect(settings.broker)
-        self._broker_need = Need(self.health, _BROKER)
-        self._server_need = Need(self.health, _MODEL_SERVER)
+        self._broker_need = Dependency(self.health, _BROKER)
+        self._server_need = Dependency(self.health, _MODEL_SERVER)
         self.consumer = consumer_name()
-        self._inbox = Inbox(
+        self._inbox = FaceConsumer(
             self._broker,
-            shards=settings.shards,
+            shards=settings.face_shards,
             consumer=self.consumer,
-            count=settings.batch_max,
-            claim_idle_s=settings.claim_idle_s,
+            count=settings.max_batch_size,
+            claim_min_idle_s=settings.claim_min_idle_s,
         )
-        self._outbox = Outbox(self._broker, self.consumer, self.metrics, Drops(self.metrics))
+        self._outbox = ResultCommitter(
+            self._broker, self.consumer, self.metrics, DropCounter(self.metrics)
+        )
         self._client = ServingClient(
-            settings.model_server,
-            settings.models,
+            settings.model_server_address,
+            settings.model_names,
             settings.rpc_timeout_s,
             self.metrics,
             self._server_answered,
             _credentials(settings),
         )
-        self._batches: queue.Queue[Batch | None] = queue.Queue(settings.in_flight)
-        self._in_hand: dict[tuple[str, bytes], float] = {}  # and since when
+        self._batches: queue.Queue[Batch | None] = queue.Queue(settings.max_inflight_batches)
+        self._in_flight: dict[tuple[str, bytes], float] = {}  # and since when
         self._in_hand_lock = threading.Lock()
         # Longer than anything takes: a thread that hangs must not keep its faces for ever.
-        self._keep_s = settings.deadline_s + settings.rpc_timeout_s + _DRAIN_S
+        self._keep_s = settings.max_face_age_s + settings.rpc_timeout_s + _DRAIN_S
         self._asked_at = -math.inf
         self._stop = threading.Event()
         self._finished = threading.Event()
@@ -95,11 +97,11 @@ class Worker:
         """Answer faces until `stop` is set; then finish what is in hand."""
         self._stop = stop
         threads = [
-            threading.Thread(target=self._answer, name=f"batch-{i}", daemon=True)
-            for i in range(self._settings.in_flight)
+            threading.Thread(target=self._inference_loop, name=f"batch-{i}", daemon=True)
+            for i in range(self._settings.max_inflight_batches)
         ]
-        upkeep = threading.Thread(target=self._upkeep, name="upkeep", daemon=True)
-        keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
+        upkeep = threading.Thread(target=self._maintenance_loop, name="upkeep", daemon=True)
+        keeper = threading.Thread(target=self._extend_claims_loop, name="keeper", daemon=True)
         for thread in [*threads, upkeep, keeper]:
             thread.start()
         self._read()
@@ -117,62 +119,64 @@ class Worker:
     def _read(self) -> None:
         """Gather batches and hand them over, until told to stop."""
         settings = self._settings
-        batcher: Batcher[Arrival] = Batcher(settings.batch_max, settings.batch_wait_ms / 1000)
+        batcher: Batcher[PendingFace] = Batcher(
+            settings.max_batch_size, settings.max_batch_delay_ms / 1000
+        )
         claim_at = 0.0
         while not self._stop.is_set():
-            self.health.beat()
-            arrivals: list[Arrival] = []
+            self.health.heartbeat()
+            arrivals: list[PendingFace] = []
             try:
                 if time.monotonic() >= claim_at:
-                    claim_at = time.monotonic() + settings.claim_idle_s / 2
+                    claim_at = time.monotonic() + settings.claim_min_idle_s / 2
                     arrivals = self._claim()
                 else:
                     arrivals = self._inbox.read(self._block_ms(batcher, claim_at))
-                    self.metrics.faces_read.inc(len(arrivals))
+                    self.metrics.faces_received.inc(len(arrivals))
             except BROKER_ERRORS as error:
                 self._broker_failed(error)
                 self._stop.wait(_BROKER_PAUSE_S)
             else:
                 self._broker_need.report(None)
-            self._take_in_hand(arrivals)
+            self._mark_in_flight(arrivals)
             batcher.add(arrivals, time.monotonic())
-            while batch := batcher.take(time.monotonic()):
+            while batch := batcher.pop_batch(time.monotonic()):
                 self._hand_over(batch)
-        while batch := batcher.take_rest(time.monotonic()):
+        while batch := batcher.flush(time.monotonic()):
             self._hand_over(batch)
 
     def _claim(self) -> Batch:
         with self._in_hand_lock:
-            in_hand = frozenset(self._in_hand)
+            in_hand = frozenset(self._in_flight)
         arrivals = self._inbox.claim(in_hand)
-        self.metrics.faces_claimed.inc(len(arrivals))
+        self.metrics.faces_reclaimed.inc(len(arrivals))
         return arrivals
 
-    def _block_ms(self, batcher: Batcher[Arrival], claim_at: float) -> int:
+    def _block_ms(self, batcher: Batcher[PendingFace], claim_at: float) -> int:
         """How long the broker may keep us waiting; never 0, which means for ever."""
         now = time.monotonic()
-        left_s = batcher.left_s(now)
+        left_s = batcher.time_until_due_s(now)
         if left_s is None:
             left_s = max(0.0, claim_at - now)
         return max(1, min(MAX_BLOCK_MS, math.ceil(left_s * 1000)))
 
-    def _take_in_hand(self, arrivals: Batch) -> None:
+    def _mark_in_flight(self, arrivals: Batch) -> None:
         with self._in_hand_lock:
-            self._in_hand.update(dict.fromkeys(map(_key, arrivals), time.monotonic()))
+            self._in_flight.update(dict.fromkeys(map(_key, arrivals), time.monotonic()))
 
-    def _let_go(self, arrivals: Batch) -> None:
+    def _release(self, arrivals: Batch) -> None:
         with self._in_hand_lock:
             for arrival in arrivals:
-                self._in_hand.pop(_key(arrival), None)
+                self._in_flight.pop(_key(arrival), None)
 
-    def _keep(self) -> None:
+    def _extend_claims_loop(self) -> None:
         """While faces are in hand, have no other worker claim them."""
-        while not self._finished.wait(self._settings.claim_idle_s / _KEEPS_PER_IDLE):
+        while not self._finished.wait(self._settings.claim_min_idle_s / _KEEPS_PER_IDLE):
             oldest = time.monotonic() - self._keep_s
             with self._in_hand_lock:
-                kept = frozenset(key for key, since in self._in_hand.items() if since > oldest)
+                kept = frozenset(key for key, since in self._in_flight.items() if since > oldest)
             try:
-                self._inbox.keep(kept)
+                self._inbox.extend_claims(kept)
             except BROKER_ERRORS as error:
                 self._broker_failed(error)
             except Exception:
@@ -181,7 +185,7 @@ class Worker:
     def _hand_over(self, batch: Batch) -> None:
         deadline = math.inf
         while time.monotonic() < deadline:
-            self.health.beat()
+            self.health.heartbeat()
             try:
                 self._batches.put(batch, timeout=_HAND_OVER_S)
                 return
@@ -189,16 +193,16 @@ class Worker:
                 if self._stop.is_set() and deadline == math.inf:
                     deadline = time.monotonic() + _DRAIN_S / 2
 
-    def _answer(self) -> None:
+    def _inference_loop(self) -> None:
         """One batch after the other, until there are no more."""
         settings = self._settings
-        processor = Processor(
+        processor = BatchProcessor(
             self._client,
             self.metrics,
-            models=settings.models,
-            batch_max=settings.batch_max,
-            input_px=settings.input_px,
-            deadline_s=settings.deadline_s,
+            models=settings.model_names,
+            max_batch_size=settings.max_batch_size,
+            input_px=settings.model_input_px,
+            deadline_s=settings.max_face_age_s,
             stop=self._stop,
         )
         while (batch := self._batches.get()) is not None:
@@ -209,37 +213,39 @@ class Worker:
                 # These faces stay pending, are redelivered, and end as dead letters.
                 log.exception("a batch of %d faces failed", len(batch))
             finally:
-                self._let_go(batch)
+                self._release(batch)
 
-    def _settle(self, answered: list[Answered], dropped: list[Dropped]) -> None:
+    def _settle(self, answered: list[FaceResult], dropped: list[DroppedFace]) -> None:
         for attempt in range(_SETTLE_TRIES):
             try:
                 if attempt:
-                    answered, dropped = self._outbox.unsettled(answered, dropped)
+                    answered, dropped = self._outbox.find_uncommitted(answered, dropped)
                 self._outbox.settle(answered, dropped)
                 return
             except BROKER_ERRORS as error:
                 self._broker_failed(error)
                 self._stop.wait(_BROKER_PAUSE_S)
 
-    def _upkeep(self) -> None:
+    def _maintenance_loop(self) -> None:
         """Gauges, workers that died, a model server that was away."""
-        blank = np.zeros((1, self._settings.input_px, self._settings.input_px, 3), np.uint8)
+        blank = np.zeros(
+            (1, self._settings.model_input_px, self._settings.model_input_px, 3), np.uint8
+        )
         forget_at = 0.0
         while True:
             try:
                 silent_s = time.monotonic() - self._asked_at
                 if not self._server_need.is_up or silent_s >= _PROBE_AFTER_S:
                     self._probe(blank)
-                stock = self._inbox.stock()
+                stock = self._inbox.backlog()
                 self.metrics.backlog.set(stock.faces)
-                self.metrics.oldest.set(stock.oldest_s)
-                for fate, number in stock.ledger.figures().items():
-                    self.metrics.ledger.labels(fate).set(number)
-                self.metrics.unexplained.set(stock.ledger.unexplained)
+                self.metrics.oldest_pending.set(stock.oldest_s)
+                for fate, number in stock.ledger.as_metrics().items():
+                    self.metrics.face_outcomes.labels(fate).set(number)
+                self.metrics.unaccounted.set(stock.ledger.unaccounted)
                 if time.monotonic() >= forget_at:
                     forget_at = time.monotonic() + _FORGET_EVERY_S
-                    self._inbox.forget_silent(self._settings.consumer_idle_s)
+                    self._inbox.delete_idle_consumers(self._settings.consumer_expiry_s)
             except BROKER_ERRORS as error:
                 self._broker_failed(error)
             except Exception:
@@ -249,9 +255,9 @@ class Worker:
 
     def _probe(self, blank: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> None:
         try:
-            self._client.ask(blank, self._settings.rpc_timeout_s)
+            self._client.predict_once(blank, self._settings.rpc_timeout_s)
         except ModelError as error:
-            self._server_answered(f"{self._settings.model_server}: {error}")
+            self._server_answered(f"{self._settings.model_server_address}: {error}")
         else:
             self._server_answered(None)
 
@@ -261,11 +267,11 @@ class Worker:
 
     def _broker_failed(self, error: BaseException) -> None:
         self.metrics.broker_errors.inc()
-        self._broker_need.report(explain(error))
+        self._broker_need.report(error_text(error))
 
     def _leave(self) -> None:
         try:
-            self._inbox.leave()
+            self._inbox.deregister()
         except BROKER_ERRORS:
             pass
         self._client.close()
@@ -274,7 +280,7 @@ class Worker:
         self._http.server_close()
 
 
-def _key(arrival: Arrival) -> tuple[str, bytes]:
+def _key(arrival: PendingFace) -> tuple[str, bytes]:
     return arrival.stream, arrival.id
 
 
@@ -295,5 +301,5 @@ def serve(settings: WorkerSettings, stop: threading.Event) -> None:
         StartError: the health port is taken.
         SettingsError: the broker's URL is not one.
     """
-    keep_large_buffers()
+    retain_large_buffers()
     Worker(settings).run(stop)

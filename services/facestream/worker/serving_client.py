@@ -56,12 +56,12 @@ _CHANNEL_OPTIONS = [
 ]
 
 
-class AwayError(ModelError):
+class ModelServerUnavailable(ModelError):
     """The model server did not answer in time; it may later."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class Predictions:
     """What the models said of a batch of n faces.
 
     has_age: whether there is an age head. age, age_std: float32 `[n]`, years; NaN without one.
@@ -114,7 +114,9 @@ class ServingClient:
         """End the connection; requests under way fail."""
         self._channel.close()
 
-    def predict(self, faces: NDArray[np.uint8], until_s: float, stop: threading.Event) -> Answers:
+    def predict_with_retry(
+        self, faces: NDArray[np.uint8], until_s: float, stop: threading.Event
+    ) -> Predictions:
         """Ask until there is an answer.
 
         Args:
@@ -131,10 +133,10 @@ class ServingClient:
             try:
                 # The whole time-out, however late it is: under overload every batch starts late,
                 # and cutting it short would throw away what the model server already works on.
-                answers = self.ask(faces, self._timeout_s)
+                answers = self.predict_once(faces, self._timeout_s)
             except ModelError as error:
                 self._report(str(error))
-                if not isinstance(error, AwayError):
+                if not isinstance(error, ModelServerUnavailable):
                     raise
                 pause_s = min(_LONGEST_PAUSE_S, pause_s * 2) * random.uniform(0.5, 1.0)  # noqa: S311
                 if time.monotonic() + pause_s >= until_s or stop.wait(pause_s):
@@ -143,7 +145,7 @@ class ServingClient:
                 self._report(None)
                 return answers
 
-    def ask(self, faces: NDArray[np.uint8], timeout_s: float) -> Answers:
+    def predict_once(self, faces: NDArray[np.uint8], timeout_s: float) -> Predictions:
         """One request to each model, not repeated.
 
         Raises:
@@ -162,7 +164,9 @@ class ServingClient:
                 for other in others:
                     other.cancel()
                 raise self._failure(model, error) from None
-            self._metrics.rpc.labels(model=model).observe(time.perf_counter() - started)
+            self._metrics.inference_request.labels(model=model).observe(
+                time.perf_counter() - started
+            )
             for name in _KNOWN.intersection(response.outputs):  # a model may give more, of any kind
                 outputs[name] = tf_serving_wire.to_array(
                     response.outputs[name], max_elements=len(faces) * MAX_AGE_BINS
@@ -172,8 +176,8 @@ class ServingClient:
 
     def _failure(self, model: str, error: Any) -> ModelError:
         code, text = error.code(), " ".join(str(error.details()).split())
-        self._metrics.rpc_errors.labels(model=model, code=code.name).inc()
-        kind = ModelError if code in _FOR_GOOD else AwayError
+        self._metrics.inference_request_errors.labels(model=model, code=code.name).inc()
+        kind = ModelError if code in _FOR_GOOD else ModelServerUnavailable
         return kind(f"model {model}: {code.name}: {text}")
 
 
@@ -185,14 +189,14 @@ def _request(model: str, faces: NDArray[np.uint8]) -> pb.PredictRequest:
     return request
 
 
-def _answers(outputs: dict[str, NDArray[Any]], faces: int, version: int) -> Answers:
+def _answers(outputs: dict[str, NDArray[Any]], faces: int, version: int) -> Predictions:
     if _AGE not in outputs and _GENDER not in outputs:
         raise ModelError(f"the models give neither output {_AGE!r} nor {_GENDER!r}")
     if _AGE in outputs and _AGE_STD not in outputs:
         raise ModelError(f"the models give no output {_AGE_STD!r}")
     unknown = np.full(faces, np.nan, np.float32)
     has_age = _AGE in outputs
-    return Answers(
+    return Predictions(
         has_age=has_age,
         age=_column(outputs, _AGE, faces) if has_age else unknown,
         age_std=_column(outputs, _AGE_STD, faces) if has_age else unknown,

@@ -16,7 +16,9 @@ class WorkerSettings(CommonSettings):
 
     section: ClassVar[str] = "worker"
 
-    model_server: str = Field("127.0.0.1:8500", description="HOST:PORT of TensorFlow Serving's API")
+    model_server_address: str = Field(
+        "127.0.0.1:8500", description="HOST:PORT of TensorFlow Serving's API"
+    )
     model_server_ca_file: Path | None = Field(
         None, description="PEM file with whom to trust: TLS to the model server"
     )
@@ -24,39 +26,41 @@ class WorkerSettings(CommonSettings):
         None, description="PEM file with the worker's own certificate, if the server asks for one"
     )
     model_server_key_file: Path | None = Field(None, description="PEM file with its key")
-    models: tuple[str, ...] = Field(
+    model_names: tuple[str, ...] = Field(
         ("age_gender",), description="models whose outputs together make an answer, by comma"
     )
-    input_px: int = Field(CROP_PX, ge=16, le=1024, description="side of the models' square input")
-    batch_max: int = Field(16, ge=1, le=128, description="faces in one request at most")
-    batch_wait_ms: float = Field(
+    model_input_px: int = Field(
+        CROP_PX, ge=16, le=1024, description="side of the models' square input"
+    )
+    max_batch_size: int = Field(16, ge=1, le=128, description="faces in one request at most")
+    max_batch_delay_ms: float = Field(
         8.0, ge=0, le=1000, description="how long the first face of a batch waits for others"
     )
-    in_flight: int = Field(2, ge=1, le=32, description="batches under way at a time")
-    deadline_s: float = Field(
+    max_inflight_batches: int = Field(2, ge=1, le=32, description="batches under way at a time")
+    max_face_age_s: float = Field(
         2.0, gt=0, le=60, description="age at which a face is dropped as stale"
     )
     rpc_timeout_s: float = Field(2.0, gt=0, le=8, description="limit of one request")
-    shards: int = Field(
+    face_shards: int = Field(
         DEFAULT_SHARDS, ge=1, le=256, description="faces streams to read; as capture has it"
     )
-    claim_idle_s: float = Field(
+    claim_min_idle_s: float = Field(
         1.0, gt=0, le=600, description="a face held for so long is taken over from its worker"
     )
-    consumer_idle_s: float = Field(
+    consumer_expiry_s: float = Field(
         60.0, gt=0, description="a worker silent for so long, with no face in hand, is forgotten"
     )
     health_host: str = Field("127.0.0.1", description="address of /livez, /readyz and /metrics")
     health_port: int = Field(9102, ge=0, le=65535, description="their port; 0 takes any free one")
 
-    @field_validator("models", mode="before")
+    @field_validator("model_names", mode="before")
     @classmethod
     def _models_by_comma(cls, models: object) -> object:
         if isinstance(models, str):
             return tuple(name.strip() for name in models.split(",") if name.strip())
         return models
 
-    @field_validator("model_server")
+    @field_validator("model_server_address")
     @classmethod
     def _is_host_and_port(cls, target: str) -> str:
         host, _, port = target.rpartition(":")
@@ -66,7 +70,7 @@ class WorkerSettings(CommonSettings):
 
     @model_validator(mode="after")
     def _some_model(self) -> WorkerSettings:
-        if not self.models or len(set(self.models)) != len(self.models):
+        if not self.model_names or len(set(self.model_names)) != len(self.model_names):
             raise ValueError("models: name at least one, each once")
         return self
 

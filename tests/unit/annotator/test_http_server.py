@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from facestream.annotator.http_server import MAX_HEAD_BYTES, BoundedHttp
+from facestream.annotator.http_server import MAX_HEAD_BYTES, LimitedHttpProtocol
 from facestream.annotator.service import _loop_factory
 from starlette.responses import Response
 from uvicorn import Config
@@ -18,8 +18,8 @@ from uvicorn.server import ServerState
 PATIENCE_S = 0.3
 
 
-class Http(BoundedHttp):
-    viewer_timeout_s = PATIENCE_S
+class Http(LimitedHttpProtocol):
+    send_timeout_s = PATIENCE_S
 
 
 class Web:

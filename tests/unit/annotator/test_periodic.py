@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from facestream.annotator.periodic import every, next_beat
+from facestream.annotator.periodic import next_tick, run_every
 
 
 @pytest.mark.parametrize(
@@ -13,11 +13,11 @@ from facestream.annotator.periodic import every, next_beat
     [(10.2, 0.5, 10.5), (10.2, 5.0, 15.0), (10.0, 0.5, 10.5), (0.0, 2.0, 2.0)],
 )
 def test_a_beat_is_the_next_multiple(now: float, every_s: float, expected: float) -> None:
-    assert next_beat(now, every_s) == pytest.approx(expected)
+    assert next_tick(now, every_s) == pytest.approx(expected)
 
 
 def test_a_timer_that_goes_off_early_does_not_make_two_beats_of_one() -> None:
-    assert next_beat(10.499, 0.5) == pytest.approx(11.0)
+    assert next_tick(10.499, 0.5) == pytest.approx(11.0)
 
 
 def test_work_is_done_at_once_and_at_each_beat() -> None:
@@ -28,8 +28,8 @@ def test_work_is_done_at_once_and_at_each_beat() -> None:
 
     async def run() -> None:
         works = [
-            asyncio.create_task(every(0.1, note)),
-            asyncio.create_task(every(30.0, lambda: done.append("seldom"))),
+            asyncio.create_task(run_every(0.1, note)),
+            asyncio.create_task(run_every(30.0, lambda: done.append("seldom"))),
         ]
         await asyncio.sleep(0.65)
         for work in works:

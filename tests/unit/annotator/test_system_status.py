@@ -6,12 +6,16 @@ import dataclasses
 
 import pytest
 import simplejpeg
-from facestream.annotator.system_status import Facts, notes
-from facestream.annotator.video.placeholder import duration, notice, words
+from facestream.annotator.system_status import SystemSnapshot, build_messages
+from facestream.annotator.video.placeholder import (
+    describe_state,
+    format_duration,
+    render_placeholder,
+)
 from facestream.common.cameras.registry import CameraState, CameraStatus
 
 NOW = 1_000_000.0
-FINE = Facts(None, (), 0, None, None)
+FINE = SystemSnapshot(None, (), 0, None, None)
 
 
 def status(name: str, state: CameraState, reason: str = "") -> CameraStatus:
@@ -19,14 +23,14 @@ def status(name: str, state: CameraState, reason: str = "") -> CameraStatus:
 
 
 def test_an_empty_system_tells_what_to_do_first() -> None:
-    (note,) = notes(FINE, NOW)
+    (note,) = build_messages(FINE, NOW)
     assert note.level == "good"
     assert "Add a camera" in note.text
 
 
 def test_all_is_well_is_said_with_how_fast() -> None:
     cameras = (status("a", "live"), status("b", "live"))
-    (note,) = notes(dataclasses.replace(FINE, cameras=cameras, answer_latency_s=0.31), NOW)
+    (note,) = build_messages(dataclasses.replace(FINE, cameras=cameras, answer_latency_s=0.31), NOW)
     assert note.text == "All 2 cameras are live; age and gender come after 0.3 s."
 
 
@@ -36,29 +40,32 @@ def test_the_worst_comes_first_and_names_camera_time_and_reason() -> None:
         status("b", "connecting"),
         status("c", "failed", "wrong user or password"),
     )
-    found = notes(dataclasses.replace(FINE, cameras=cameras), NOW)
+    found = build_messages(dataclasses.replace(FINE, cameras=cameras), NOW)
     assert [note.level for note in found] == ["bad", "busy", "good"]
     assert found[0].text == "c has been unavailable for 1 min 5 s: wrong user or password."
 
 
 def test_a_reason_that_asks_ends_as_a_question() -> None:
     cameras = (status("c", "failed", "10.0.0.5:80 refuses: is its server running?"),)
-    (note,) = notes(dataclasses.replace(FINE, cameras=cameras), NOW)
+    (note,) = build_messages(dataclasses.replace(FINE, cameras=cameras), NOW)
     assert note.text.endswith("refuses: is its server running?")
 
 
 def test_faces_that_nobody_answers_point_to_the_worker() -> None:
-    found = notes(dataclasses.replace(FINE, people=1, unanswered_for_s=12.0), NOW)
+    found = build_messages(dataclasses.replace(FINE, people=1, unanswered_for_s=12.0), NOW)
     assert found[0].level == "bad"
     assert "worker" in found[0].text
 
 
 def test_a_face_that_has_just_come_is_no_alarm() -> None:
-    assert notes(dataclasses.replace(FINE, people=1, unanswered_for_s=1.0), NOW)[0].level == "good"
+    assert (
+        build_messages(dataclasses.replace(FINE, people=1, unanswered_for_s=1.0), NOW)[0].level
+        == "good"
+    )
 
 
 def test_slow_answers_are_said_to_be_slow() -> None:
-    (note,) = notes(
+    (note,) = build_messages(
         dataclasses.replace(FINE, cameras=(status("a", "live"),), answer_latency_s=2.4), NOW
     )
     assert note.level == "busy"
@@ -69,7 +76,7 @@ def test_without_the_broker_nothing_else_is_known() -> None:
     facts = dataclasses.replace(
         FINE, broker_missing="connection refused", cameras=(status("c", "failed"),)
     )
-    (note,) = notes(facts, NOW)
+    (note,) = build_messages(facts, NOW)
     assert note.level == "bad"
     assert "Connection refused" in note.text
 
@@ -79,11 +86,11 @@ def test_without_the_broker_nothing_else_is_known() -> None:
     [(-3, "0 s"), (59.9, "59 s"), (61, "1 min 1 s"), (7260, "2 h 1 min"), (90_000, "1 d 1 h")],
 )
 def test_a_time_span_is_told_in_two_units_at_most(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
+    assert format_duration(seconds) == text
 
 
 def test_a_notice_says_since_when() -> None:
-    assert words(status("c", "stalled"), NOW).endswith("(1 min 5 s)")
+    assert describe_state(status("c", "stalled"), NOW).endswith("(1 min 5 s)")
 
 
 @pytest.mark.parametrize("size", [(0, 0), (1280, 720), (161, 121), (2, 2), (720, 1280)])
@@ -91,7 +98,7 @@ def test_a_notice_is_a_picture_of_the_cameras_size(size: tuple[int, int]) -> Non
     down = status("c", "failed", "a reason " * 30).model_copy(
         update={"width": size[0], "height": size[1]}
     )
-    height, width, _, _ = simplejpeg.decode_jpeg_header(notice(down, NOW))
+    height, width, _, _ = simplejpeg.decode_jpeg_header(render_placeholder(down, NOW))
     if size[0] > 100:
         assert abs(width - size[0]) <= 1
         assert abs(height - size[1]) <= 1
@@ -99,4 +106,6 @@ def test_a_notice_is_a_picture_of_the_cameras_size(size: tuple[int, int]) -> Non
 
 
 def test_two_reasons_make_two_pictures() -> None:
-    assert notice(status("c", "failed", "one"), NOW) != notice(status("c", "failed", "two"), NOW)
+    assert render_placeholder(status("c", "failed", "one"), NOW) != render_placeholder(
+        status("c", "failed", "two"), NOW
+    )

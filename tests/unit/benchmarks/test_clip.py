@@ -5,9 +5,9 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from facestream.capture.faces.detector_input import fitted
+from facestream.capture.faces.detector_input import fit_to_input
 from facestream.capture.faces.motion_gate import MotionGate
-from facestream.capture.faces.yuv_frame import picture_of
+from facestream.capture.faces.yuv_frame import from_av_frame
 from facestream.common.core.errors import StartError
 from facestream.common.vision.face_detector import FaceDetector
 
@@ -27,7 +27,7 @@ def test_the_face_is_there_from_its_picture_on(appearing: Path) -> None:
     detector = FaceDetector(640, 384)
     with av.open(str(appearing)) as container:
         faces = [
-            len(detector.detect(fitted(picture_of(frame, 0), 640, 384).bgr))
+            len(detector.detect(fit_to_input(from_av_frame(frame, 0), 640, 384).bgr))
             for number, frame in enumerate(container.decode(video=0))
             if number in (0, APPEARS_AT - 1, APPEARS_AT, APPEARS_AT + FPS)
         ]
@@ -39,7 +39,7 @@ def test_an_empty_scene_is_still_to_the_motion_gate(tmp_path: Path) -> None:
     gate = MotionGate()
     with av.open(str(tmp_path / "empty.mp4")) as container:
         still = [
-            gate.is_still(picture_of(frame, 0).y, number / FPS)
+            gate.is_unchanged(from_av_frame(frame, 0).y, number / FPS)
             for number, frame in enumerate(container.decode(video=0))
         ]
     assert still == [False] + [True] * (FPS - 1)

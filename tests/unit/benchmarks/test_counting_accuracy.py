@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from facestream.annotator.counting.visit_tracker import Counted
-from facestream.annotator.people.attribute_fusion import Shown
+from facestream.annotator.counting.visit_tracker import CountEvent
+from facestream.annotator.people.attribute_fusion import DisplayedEstimate
 from facestream.demo.clip_renderer import Appearance
 
 from benchmarks.counting_accuracy import CLIP_S, SEEDS, choreography, score
@@ -18,8 +18,8 @@ SCRIPT = [
 ]
 
 
-def visit(at: float, female: float | None) -> Counted:
-    return Counted(at, "visit", "", Shown(female=female), 3.0)
+def visit(at: float, female: float | None) -> CountEvent:
+    return CountEvent(at, "visit", "", DisplayedEstimate(female=female), 3.0)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -39,7 +39,7 @@ def test_what_is_counted_once_and_rightly_is_found() -> None:
         visit(2.0, 0.1),
         visit(2.1, 0.9),
         visit(20.5, 0.9),
-        Counted(4.0, "enter", "middle", Shown(), 3.0),
+        CountEvent(4.0, "enter", "middle", DisplayedEstimate(), 3.0),
     ]
     result = score(7, SCRIPT, counted)
     assert (result.came, result.counted, result.found) == (3, 3, 3)

@@ -93,7 +93,9 @@ def test_nobody_starts_before_what_it_needs_is_healthy(extra: tuple[str, ...]) -
     server = "model-server" if extra == ("compose.openvino.yml",) else "tf-serving"
     assert set(found["worker"]["depends_on"]) == {"redis", server}
     assert ("tf-serving" in found) == (server == "tf-serving")
-    assert found["worker"]["environment"]["FACESTREAM_WORKER_MODEL_SERVER"] == f"{server}:8500"
+    assert (
+        found["worker"]["environment"]["FACESTREAM_WORKER_MODEL_SERVER_ADDRESS"] == f"{server}:8500"
+    )
 
 
 @pytest.mark.parametrize("extra", COMBINATIONS, ids="+".join)
@@ -125,11 +127,11 @@ def test_the_variables_at_the_top_are_those_that_the_files_ask_for() -> None:
 def test_privacy_of_the_installation_is_what_the_variable_says(
     wanted: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("CAPTURE_PRIVACY", "" if wanted == "live" else wanted)
+    monkeypatch.setenv("CAPTURE_PRIVACY_MODE", "" if wanted == "live" else wanted)
     merged = compose.__wrapped__()
     environment = merged["services"]["capture"]["environment"]
     environment = {k: v for k, v in environment.items() if k not in (CONFIG_ENV, CAMERAS_ENV)}
-    assert CaptureSettings.load(environ=environment).privacy == wanted
+    assert CaptureSettings.load(environ=environment).privacy_mode == wanted
 
 
 def test_what_prepare_writes_is_what_the_services_and_the_stack_read(tmp_path: Path) -> None:
@@ -152,7 +154,7 @@ def test_what_prepare_writes_is_what_the_services_and_the_stack_read(tmp_path: P
         assert password not in (secrets / "redis-exporter.json").read_text()
         passwords.add(password)
     assert len(passwords) == 3
-    assert len(read_token(secrets / "page-token")) == 48
+    assert len(read_token(secrets / "admin-token")) == 48
     assert load_cameras(tmp_path / "cameras.yaml") == []
 
     before = {file: file.read_text() for file in secrets.iterdir()}
@@ -187,7 +189,7 @@ def test_memory_alerts_know_the_limits_of_the_containers() -> None:
         rule["labels"]["job"]: int(re.fullmatch(r"vector\((\d+)\)", rule["expr"])[1])  # type: ignore[index]
         for group in rules
         for rule in group["rules"]
-        if rule["record"] == "job:memory_cap_bytes"
+        if rule["record"] == "job:memory_limit_bytes"
     }
     assert caps == limits
 

@@ -86,7 +86,7 @@ def test_every_query_of_every_panel_asks_for_series_that_exist() -> None:
                 assert names, target["expr"]
                 assert names <= known, f"{panel['title']}: {names - known}"
                 seen |= names
-    assert {"facestream_worker_rpc_seconds_bucket", "redis_memory_max_bytes"} <= seen
+    assert {"facestream_worker_inference_request_seconds_bucket", "redis_memory_max_bytes"} <= seen
 
 
 def test_every_rule_asks_for_series_that_exist() -> None:

@@ -116,7 +116,7 @@ def test_the_probe_tells_ready_from_not_ready_and_from_gone() -> None:
     try:
         assert probe(server.server_port, "GET /readyz HTTP/1.0") == 1
         assert probe(server.server_port, "GET /livez HTTP/1.0") == 0
-        health.present("broker")
+        health.mark_available("broker")
         assert probe(server.server_port, "GET /readyz HTTP/1.0") == 0
     finally:
         server.shutdown()

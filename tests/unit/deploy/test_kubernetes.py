@@ -60,7 +60,7 @@ SCALED_OBJECT = {
 # As base/kustomization.yaml says.
 SECRET_KEYS = {
     *(f"{service}.yaml" for service in ("capture", "worker", "annotator")),
-    *("redis-users.acl", "page-token", "cameras.yaml"),
+    *("redis-users.acl", "admin-token", "cameras.yaml"),
 }
 
 
@@ -100,8 +100,8 @@ def test_workers_are_scaled_by_the_age_of_the_oldest_face(version: str) -> None:
     assert names == ["model-server"], "two scalers of one deployment would fight"
     for trigger in scaled["spec"]["triggers"]:
         series = set(asked(parsed(trigger["metadata"]["query"])))
-        assert series == {"facestream_worker_oldest_face_seconds"} <= exported()
-        assert 0 < float(trigger["metadata"]["threshold"]) < WorkerSettings().deadline_s
+        assert series == {"facestream_worker_oldest_pending_face_seconds"} <= exported()
+        assert 0 < float(trigger["metadata"]["threshold"]) < WorkerSettings().max_face_age_s
 
 
 @pytest.mark.parametrize("folder", MADE)

@@ -71,7 +71,9 @@ def test_tensorflow_serving_is_started_alike_everywhere() -> None:
 
 @pytest.mark.parametrize("name", ["batching.config", "batching-gpu.config"])
 def test_tensorflow_serving_takes_the_largest_batch_that_a_worker_may_send(name: str) -> None:
-    (limit,) = (m.le for m in WorkerSettings.model_fields["batch_max"].metadata if hasattr(m, "le"))
+    (limit,) = (
+        m.le for m in WorkerSettings.model_fields["max_batch_size"].metadata if hasattr(m, "le")
+    )
     match = re.search(r"^max_batch_size \{ value: (\d+) \}$", (SERVING / name).read_text(), re.M)
     assert match
     assert int(match[1]) >= limit

@@ -5,14 +5,14 @@ import sys
 
 import pytest
 from facestream.common.core.errors import StartError
-from facestream.launcher.child_process import PartProcess
+from facestream.launcher.child_process import ManagedProcess
 
 from tests.fixtures.polling import wait_for
 
 
-def python(code: str, lines: list[str], **more: object) -> PartProcess:
+def python(code: str, lines: list[str], **more: object) -> ManagedProcess:
     command = [sys.executable, "-I", "-S", "-c", code]
-    return PartProcess("part", command, dict(os.environ), lines.append, **more)  # type: ignore[arg-type]
+    return ManagedProcess("part", command, dict(os.environ), lines.append, **more)  # type: ignore[arg-type]
 
 
 def test_its_lines_come_out_under_its_name() -> None:
@@ -59,6 +59,6 @@ def test_it_is_ended_by_force_where_it_does_not_listen() -> None:
 
 
 def test_a_program_that_is_not_there_is_one_line() -> None:
-    process = PartProcess("part", ["/no/such/program"], {}, print)
+    process = ManagedProcess("part", ["/no/such/program"], {}, print)
     with pytest.raises(StartError, match="part: cannot be started: No such file"):
         process.start()

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from facestream.launcher.console_updates import MAX_PEOPLE_TOLD, News, describe
+from facestream.launcher.console_updates import MAX_PEOPLE_TOLD, ConsoleUpdates, describe
 
 
 def camera(state: str, reason: str = "", width: int = 0) -> dict[str, Any]:
@@ -15,34 +15,34 @@ def person(track: int, age: float | None = 34.2, female: float | None = 0.97) ->
 
 
 def test_a_state_is_told_when_it_changes() -> None:
-    news = News()
-    assert news.of_cameras([camera("connecting")]) == ["door: connecting"]
-    assert news.of_cameras([camera("connecting")]) == []
-    assert news.of_cameras([camera("live", width=1280)]) == ["door: live, 1280x720"]
-    assert news.of_cameras([camera("failed", "no route")]) == ["door: failed (no route)"]
-    assert news.of_cameras([]) == ["door: removed"]
+    news = ConsoleUpdates()
+    assert news.camera_lines([camera("connecting")]) == ["door: connecting"]
+    assert news.camera_lines([camera("connecting")]) == []
+    assert news.camera_lines([camera("live", width=1280)]) == ["door: live, 1280x720"]
+    assert news.camera_lines([camera("failed", "no route")]) == ["door: failed (no route)"]
+    assert news.camera_lines([]) == ["door: removed"]
 
 
 def test_a_person_is_told_once_when_something_is_sure() -> None:
-    news = News()
-    assert news.of_people("door", [person(3, None, None)]) == []
+    news = ConsoleUpdates()
+    assert news.people_lines("door", [person(3, None, None)]) == []
     told = "door: person 1, about 34 (28-40), female 0.97"
-    assert news.of_people("door", [person(70_003)]) == [told]
-    assert news.of_people("door", [person(70_003)]) == []
+    assert news.people_lines("door", [person(70_003)]) == [told]
+    assert news.people_lines("door", [person(70_003)]) == []
 
 
 def test_people_of_a_camera_that_came_back_are_new_people() -> None:
-    news = News()
-    news.of_people("door", [person(70_003)])
-    news.of_cameras([camera("stalled")])
-    news.of_cameras([camera("live")])
-    lines = news.of_people("door", [person(912_001)])
+    news = ConsoleUpdates()
+    news.people_lines("door", [person(70_003)])
+    news.camera_lines([camera("stalled")])
+    news.camera_lines([camera("live")])
+    lines = news.people_lines("door", [person(912_001)])
     assert lines == ["door: person 2, about 34 (28-40), female 0.97"]
 
 
 def test_only_the_first_people_are_told() -> None:
-    news = News()
-    lines = news.of_people("door", [person(i) for i in range(MAX_PEOPLE_TOLD + 5)])
+    news = ConsoleUpdates()
+    lines = news.people_lines("door", [person(i) for i in range(MAX_PEOPLE_TOLD + 5)])
     assert len(lines) == MAX_PEOPLE_TOLD + 1
     assert not news.wants_people
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import redis
 from facestream.launcher import embedded_broker
-from facestream.launcher.child_process import PartProcess
+from facestream.launcher.child_process import ManagedProcess
 
 from tests.fixtures.polling import wait_for
 from tests.fixtures.stack import processes
@@ -18,14 +18,14 @@ from tests.fixtures.stack import processes
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    with embedded_broker.private_folder() as folder:
+    with embedded_broker.private_temp_dir() as folder:
         yield folder
 
 
 @pytest.fixture
 def running_broker(folder: Path) -> Iterator[redis.Redis]:
     configuration = embedded_broker.broker_configuration(folder, 16)
-    process = PartProcess(
+    process = ManagedProcess(
         "broker", embedded_broker.broker_command(), os.environ, print, configuration
     )
     process.start()
@@ -59,7 +59,7 @@ def test_ping_says_why_there_is_no_answer(folder: Path) -> None:
 
 
 def test_the_folder_is_gone_afterwards() -> None:
-    with embedded_broker.private_folder() as folder:
+    with embedded_broker.private_temp_dir() as folder:
         assert folder.is_dir()
     assert not folder.exists()
 
@@ -72,7 +72,7 @@ def test_what_a_killed_stack_left_is_swept(tmp_path: Path, monkeypatch: pytest.M
     foreign = tmp_path / "facestream-notes"
     for path in (stale, own, foreign):
         path.mkdir()
-    with embedded_broker.private_folder():
+    with embedded_broker.private_temp_dir():
         assert not stale.exists()
         assert own.exists()
         assert foreign.exists()
@@ -81,10 +81,10 @@ def test_what_a_killed_stack_left_is_swept(tmp_path: Path, monkeypatch: pytest.M
 def test_it_dies_with_its_parent_even_when_that_is_killed(folder: Path) -> None:
     code = (
         "import os, time; from pathlib import Path; from facestream.launcher import embedded_broker\n"
-        "from facestream.launcher.child_process import PartProcess\n"
+        "from facestream.launcher.child_process import ManagedProcess\n"
         f"folder = Path({str(folder)!r})\n"
         "configuration = embedded_broker.broker_configuration(folder, 16)\n"
-        "process = PartProcess('b', embedded_broker.broker_command(), os.environ, print, configuration)\n"
+        "process = ManagedProcess('b', embedded_broker.broker_command(), os.environ, print, configuration)\n"
         "process.start()\n"
         "time.sleep(60)"
     )

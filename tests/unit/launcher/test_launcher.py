@@ -8,27 +8,27 @@ from typing import Any
 
 import pytest
 from facestream.launcher import launcher
-from facestream.launcher.process_specs import Answer, Part
-from facestream.launcher.web_endpoint import FrontDoor
+from facestream.launcher.process_specs import ProbeResult, ProcessSpec
+from facestream.launcher.web_endpoint import WebEndpoint
 
 from tests.fixtures.polling import wait_for
 
-OPEN = FrontDoor("http://localhost:8080", "http://127.0.0.1:8080", {})
+OPEN = WebEndpoint("http://localhost:8080", "http://127.0.0.1:8080", {})
 
 
 def test_a_probe_that_fails_in_a_new_way_does_not_end_the_asking() -> None:
     answers = iter([RuntimeError("odd"), http.client.IncompleteRead(b"{")])
     lines: list[str] = []
 
-    def probe() -> Answer:
+    def probe() -> ProbeResult:
         for failure in answers:
             raise failure
-        return Answer(True)
+        return ProbeResult(True)
 
     command = [sys.executable, "-I", "-S", "-c", "import time; time.sleep(60)"]
     stop = threading.Event()
     stack = launcher._Stack(
-        [Part("part", command, dict(os.environ), probe)], 60.0, lines.append, stop
+        [ProcessSpec("part", command, dict(os.environ), probe)], 60.0, lines.append, stop
     )
     asking = threading.Thread(target=stack.run, args=("http://here",))
     asking.start()
@@ -48,13 +48,13 @@ def test_news_go_on_after_an_answer_that_broke_off(monkeypatch: pytest.MonkeyPat
         [{"name": "door", "state": "live", "reason": ""}],
     ]
 
-    def get(door: FrontDoor, path: str) -> Any:
+    def get(door: WebEndpoint, path: str) -> Any:
         answer = answers.pop(0) if answers else []
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    monkeypatch.setattr(FrontDoor, "get", get)
+    monkeypatch.setattr(WebEndpoint, "get", get)
     monkeypatch.setattr(launcher, "_NEWS_S", 0.01)
     stop = threading.Event()
     telling = threading.Thread(target=launcher._tell_news, args=(OPEN, lines.append, stop, False))
@@ -77,13 +77,13 @@ def told(monkeypatch: pytest.MonkeyPatch, hall: Any, *, tells_people: bool) -> l
         "/api/cameras/hall/people": hall,
     }
 
-    def get(door: FrontDoor, path: str) -> Any:
+    def get(door: WebEndpoint, path: str) -> Any:
         stop.set()
         if isinstance(answers[path], Exception):
             raise answers[path]
         return answers[path]
 
-    monkeypatch.setattr(FrontDoor, "get", get)
+    monkeypatch.setattr(WebEndpoint, "get", get)
     monkeypatch.setattr(launcher, "_NEWS_S", 0.001)
     launcher._tell_news(OPEN, lines.append, stop, tells_people)
     return lines

@@ -25,7 +25,9 @@ class Broken:
 def test_a_request_that_an_error_of_ours_ended_is_not_counted_as_answered() -> None:
     registry = CollectorRegistry()
     repository: Any = Broken()
-    service = ModelService(repository, ModelServerMetrics(registry), max_batch=1, max_predicts=1)
+    service = ModelService(
+        repository, ModelServerMetrics(registry), max_batch_size=1, max_predicts=1
+    )
     request = pb.PredictRequest()
     request.model_spec.name = "age_gender"
     with pytest.raises(ZeroDivisionError):

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from facestream.annotator.people.attribute_fusion import Shown
-from facestream.common.vision.overlay import Label, label
+from facestream.annotator.people.attribute_fusion import DisplayedEstimate
+from facestream.common.vision.overlay import Label, build_label
 from facestream.predict import annotated_copies
-from facestream.predict.annotated_copies import copy_path, shared_folder
+from facestream.predict.annotated_copies import common_parent, copy_path
 from facestream.predict.input_files import Input
 from facestream.predict.predictor import FacePrediction
 
@@ -16,7 +16,7 @@ PICTURE = np.zeros((2, 2, 3), np.uint8)
 
 def places(*files: str) -> list[str]:
     paths = [Path(file) for file in files]
-    shared = shared_folder(paths)
+    shared = common_parent(paths)
     inputs = [Input(path, str(path), PICTURE) for path in paths]
     return [str(copy_path(Path("out"), shared, given)) for given in inputs]
 
@@ -42,7 +42,7 @@ def test_no_two_copies_are_one_file(files: tuple[str, ...]) -> None:
 
 def test_a_frame_has_its_time() -> None:
     given = Input(Path("a/clip.mp4"), "a/clip.mp4@1.500s", PICTURE)
-    shared = shared_folder([given.path, Path("b/y.jpg")])
+    shared = common_parent([given.path, Path("b/y.jpg")])
     assert copy_path(Path("out"), shared, given) == Path("out/a/clip.mp4_1.500s.jpg")
 
 
@@ -52,14 +52,16 @@ def test_a_copy_says_a_gender_only_where_the_live_picture_would(
 ) -> None:
     said: list[float | None] = []
 
-    def noted(box: object, estimate: Shown) -> Label:
+    def noted(box: object, estimate: DisplayedEstimate) -> Label:
         said.append(estimate.female)
-        return label((0, 0, 8, 8), estimate)
+        return build_label((0, 0, 8, 8), estimate)
 
-    monkeypatch.setattr(annotated_copies, "label", noted)
+    monkeypatch.setattr(annotated_copies, "build_label", noted)
     face = FacePrediction((0, 0, 8, 8), 0.9, 30.0, 25.0, 35.0, female)
     picture = np.zeros((64, 64, 3), np.uint8)
-    annotated_copies.write_copy(tmp_path / "x.jpg", Input(Path("x.jpg"), "x.jpg", picture), [face])
+    annotated_copies.write_annotated(
+        tmp_path / "x.jpg", Input(Path("x.jpg"), "x.jpg", picture), [face]
+    )
     assert said == [shown]
     assert (tmp_path / "x.jpg").exists()
 
@@ -67,5 +69,5 @@ def test_a_copy_says_a_gender_only_where_the_live_picture_would(
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1), (7, 9)])
 def test_a_picture_of_any_size_has_a_copy(tmp_path: Path, size: tuple[int, int]) -> None:
     picture = np.zeros((*size, 3), np.uint8)
-    annotated_copies.write_copy(tmp_path / "x.jpg", Input(Path("x.jpg"), "x.jpg", picture), [])
+    annotated_copies.write_annotated(tmp_path / "x.jpg", Input(Path("x.jpg"), "x.jpg", picture), [])
     assert (tmp_path / "x.jpg").read_bytes()[:2] == b"\xff\xd8"

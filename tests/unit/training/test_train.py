@@ -10,9 +10,9 @@ from facestream.common.core.errors import SettingsError
 
 from training import run_record
 from training.config import TrainConfig
-from training.data.utkface import DataReport, Picture
+from training.data.utkface import DataReport, LabelledImage
 from training.distillation.teacher_targets import Teacher, save
-from training.train import _claim, _heard
+from training.train import _load_teacher_targets, _lock_run_dir
 
 CONFIG = TrainConfig.model_validate({"fit": {"stages": [{"epochs": 1, "size_px": 64}]}})
 
@@ -23,21 +23,23 @@ def test_a_run_goes_on_only_from_what_it_began_with(tmp_path: Path) -> None:
     teacher.write_bytes(b"one")
     other.write_bytes(b"another")
     report = DataReport(digest="d")
-    _claim(run, CONFIG, report, "models/age_gender/5", teacher)
-    _claim(run, CONFIG, report, "models/age_gender/5", teacher)  # the same: it goes on
+    _lock_run_dir(run, CONFIG, report, "models/age_gender/5", teacher)
+    _lock_run_dir(run, CONFIG, report, "models/age_gender/5", teacher)  # the same: it goes on
     assert run_record.read(run)["train_folds"] == [1, 2, 3, 4, 5, 6, 7, 8]
     with pytest.raises(SettingsError, match="another first weights: models/age_gender/5"):
-        _claim(run, CONFIG, report, "imagenet", teacher)
+        _lock_run_dir(run, CONFIG, report, "imagenet", teacher)
     for wrong in (other, None):
         with pytest.raises(SettingsError, match="another teacher"):
-            _claim(run, CONFIG, report, "models/age_gender/5", wrong)
+            _lock_run_dir(run, CONFIG, report, "models/age_gender/5", wrong)
     with pytest.raises(SettingsError, match="other settings"):
-        _claim(run, CONFIG.model_copy(update={"seed": 2}), report, "models/age_gender/5", teacher)
+        _lock_run_dir(
+            run, CONFIG.model_copy(update={"seed": 2}), report, "models/age_gender/5", teacher
+        )
 
 
 def test_a_teacher_of_other_ages_is_refused(tmp_path: Path) -> None:
-    pictures = [Picture("1.jpg", f"{1:08x}{0:024x}", 20, 0, 0, b"")]
+    pictures = [LabelledImage("1.jpg", f"{1:08x}{0:024x}", 20, 0, 0, b"")]
     ages = np.full((1, 121), 1 / 121, np.float32)
     save(tmp_path / "t.npz", Teacher(ages, ages[:, 0], ages[:, :4]), pictures)
     with pytest.raises(SettingsError, match=r"max_age 110: its teacher knows the ages 0 to 120"):
-        _heard(CONFIG, tmp_path / "t.npz", pictures)
+        _load_teacher_targets(CONFIG, tmp_path / "t.npz", pictures)

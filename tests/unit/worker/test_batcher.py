@@ -7,33 +7,33 @@ from facestream.worker.batcher import Batcher
 def test_a_full_batch_goes_at_once() -> None:
     batcher = Batcher[int](3, 0.01)
     batcher.add([1, 2, 3], 0.0)
-    assert batcher.take(0.0) == [1, 2, 3]
-    assert batcher.take(1.0) == []
+    assert batcher.pop_batch(0.0) == [1, 2, 3]
+    assert batcher.pop_batch(1.0) == []
 
 
 def test_a_face_waits_for_company_but_not_for_long() -> None:
     batcher = Batcher[int](3, 0.01)
     batcher.add([1], 5.0)
-    assert batcher.take(5.009) == []
+    assert batcher.pop_batch(5.009) == []
     batcher.add([2], 5.009)  # a newcomer does not prolong it
-    assert batcher.take(5.0101) == [1, 2]
+    assert batcher.pop_batch(5.0101) == [1, 2]
 
 
 def test_more_than_a_batch_goes_in_several() -> None:
     batcher = Batcher[int](3, 0.01)
     batcher.add(range(7), 0.0)
-    assert batcher.take(0.0) == [0, 1, 2]
-    assert batcher.take(0.0) == [3, 4, 5]
-    assert batcher.take(0.0) == []
-    assert batcher.take_rest(0.0) == [6]
-    assert batcher.take_rest(0.0) == []
+    assert batcher.pop_batch(0.0) == [0, 1, 2]
+    assert batcher.pop_batch(0.0) == [3, 4, 5]
+    assert batcher.pop_batch(0.0) == []
+    assert batcher.flush(0.0) == [6]
+    assert batcher.flush(0.0) == []
 
 
 def test_it_tells_how_long_until_the_next_batch() -> None:
     batcher = Batcher[int](3, 0.01)
-    assert batcher.left_s(0.0) is None
+    assert batcher.time_until_due_s(0.0) is None
     batcher.add([1], 1.0)
-    assert batcher.left_s(1.0) == pytest.approx(0.01)
-    assert batcher.left_s(2.0) == 0.0
-    batcher.take(2.0)
-    assert batcher.left_s(2.0) is None
+    assert batcher.time_until_due_s(1.0) == pytest.approx(0.01)
+    assert batcher.time_until_due_s(2.0) == 0.0
+    batcher.pop_batch(2.0)
+    assert batcher.time_until_due_s(2.0) is None

@@ -2,14 +2,14 @@
 
 import pytest
 from facestream.common.observability.metrics import WorkerMetrics
-from facestream.worker.drop_counter import Drops
+from facestream.worker.drop_counter import DropCounter
 from prometheus_client import CollectorRegistry
 
 
 def test_one_line_per_reason_stands_for_many(caplog: pytest.LogCaptureFixture) -> None:
     now = [0.0]
     registry = CollectorRegistry()
-    drops = Drops(WorkerMetrics(registry), clock=lambda: now[0])
+    drops = DropCounter(WorkerMetrics(registry), clock=lambda: now[0])
     for _ in range(5):
         drops.count("stale", 2, "too late")
     drops.count("corrupt", 1, "half a JPEG")

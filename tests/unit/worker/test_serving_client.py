@@ -23,6 +23,6 @@ def test_what_a_model_gives_beside_what_is_known_is_left_alone(
     metrics = WorkerMetrics(CollectorRegistry())
     client = ServingClient("127.0.0.1:9", ["own"], 1.0, metrics, lambda reason: None)
     monkeypatch.setattr(client, "_call", lambda request, timeout_s: response)
-    answers = client.ask(FACES, 1.0)
+    answers = client.predict_once(FACES, 1.0)
     client.close()
     np.testing.assert_allclose(answers.female, [0.1, 0.9])

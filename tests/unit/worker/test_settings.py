@@ -10,19 +10,19 @@ def load(**flags: object) -> WorkerSettings:
 
 
 def test_models_are_given_by_comma() -> None:
-    assert load().models == ("age_gender",)
-    assert load(models="age, gender").models == ("age", "gender")
+    assert load().model_names == ("age_gender",)
+    assert load(model_names="age, gender").model_names == ("age", "gender")
 
 
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("models", "", "at least one"),
-        ("models", "age,age", "each once"),
-        ("model_server", "localhost", "HOST:PORT"),
-        ("model_server", "http://localhost:8500", "HOST:PORT"),
-        ("model_server", "localhost:0", "HOST:PORT"),
-        ("batch_max", "0", "batch-max"),
+        ("model_names", "", "at least one"),
+        ("model_names", "age,age", "each once"),
+        ("model_server_address", "localhost", "HOST:PORT"),
+        ("model_server_address", "http://localhost:8500", "HOST:PORT"),
+        ("model_server_address", "localhost:0", "HOST:PORT"),
+        ("max_batch_size", "0", "max-batch-size"),
     ],
 )
 def test_a_wrong_setting_is_named(key: str, value: str, said: str) -> None:

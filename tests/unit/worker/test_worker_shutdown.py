@@ -16,7 +16,7 @@ from tests.fixtures.stack import free_port
 def test_batches_that_hang_do_not_keep_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     released, stop = threading.Event(), threading.Event()
     monkeypatch.setattr(service, "_DRAIN_S", 0.3)
-    monkeypatch.setattr(Worker, "_answer", lambda self: released.wait(60))
+    monkeypatch.setattr(Worker, "_inference_loop", lambda self: released.wait(60))
     away = f"redis://127.0.0.1:{free_port()}/0"
     worker = Worker(WorkerSettings.model_validate({"broker": away, "health_port": 0}))
     for _ in range(worker._batches.maxsize):

@@ -17,32 +17,32 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, ConfigDict, Field
 
-from facestream.annotator.api.sse import Events, Listener
-from facestream.annotator.api.streaming_response import Endless
-from facestream.annotator.auth.authentication import Door, DoorMiddleware, routes
-from facestream.annotator.auth.request_security import Guard
+from facestream.annotator.api.sse import EventBus, Subscriber
+from facestream.annotator.api.streaming_response import LiveStreamResponse
+from facestream.annotator.auth.authentication import AuthenticationMiddleware, Authenticator, routes
+from facestream.annotator.auth.request_security import RequestSecurityMiddleware
 from facestream.annotator.counting.routes import routes as stats_routes
-from facestream.annotator.ingest.stream_reader import Intake
-from facestream.annotator.live_state import Board, person_json
-from facestream.annotator.phone.routes import Phones
+from facestream.annotator.ingest.stream_reader import StreamReader
+from facestream.annotator.live_state import LiveState, person_json
+from facestream.annotator.phone.routes import PhoneIngest
 from facestream.annotator.phone.routes import routes as phone_routes
 from facestream.annotator.settings import AnnotatorSettings
-from facestream.annotator.video.mjpeg_hub import CONTENT_TYPE, Channel
+from facestream.annotator.video.mjpeg_hub import CONTENT_TYPE, CameraFeed
 from facestream.common.broker import keys
 from facestream.common.broker.connection import BROKER_ERRORS
 from facestream.common.cameras.privacy import Privacy
-from facestream.common.cameras.regions import Line, Lines, Zone, Zones, check_apart
+from facestream.common.cameras.regions import Line, Lines, Zone, Zones, check_distinct_names
 from facestream.common.cameras.registry import Camera, CameraRegistry, CameraStatus, Rotation
 from facestream.common.core.names import Name
 from facestream.common.observability.health import Health
-from facestream.common.security.redaction import reason_of, redact
+from facestream.common.security.redaction import redact, validation_message
 
 STATIC = Path(__file__).parent / "static"
 _SERVER_BUSY = (
-    "too many viewers at once; close some, or set FACESTREAM_ANNOTATOR_MAX_VIEWERS higher"
+    "too many viewers at once; close some, or set FACESTREAM_ANNOTATOR_MAX_VIDEO_STREAMS higher"
 )
 _PAGES_BUSY = (
-    "too many pages are open; close some, or set FACESTREAM_ANNOTATOR_MAX_LISTENERS higher"
+    "too many pages are open; close some, or set FACESTREAM_ANNOTATOR_MAX_EVENT_STREAMS higher"
 )
 
 T = TypeVar("T")
@@ -89,20 +89,20 @@ class CameraChange(BaseModel):
 
 def create_app(
     settings: AnnotatorSettings,
-    board: Board,
-    intake: Intake,
-    events: Events,
+    board: LiveState,
+    intake: StreamReader,
+    events: EventBus,
     health: Health,
     metrics: CollectorRegistry,
-    door: Door,
-    phones: Phones,
+    door: Authenticator,
+    phones: PhoneIngest,
 ) -> FastAPI:
     """The application around what is known; it starts nothing."""
     app = FastAPI(
         title="facestream", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json"
     )
-    app.add_middleware(DoorMiddleware, door=door)
-    app.add_middleware(Guard, allowed_hosts=settings.allowed_hosts.split(","))
+    app.add_middleware(AuthenticationMiddleware, door=door)
+    app.add_middleware(RequestSecurityMiddleware, allowed_hosts=settings.allowed_hosts.split(","))
     app.add_exception_handler(RequestValidationError, _bad_request)
     app.include_router(routes(door, STATIC / "login.html"))
     studio = board.studio
@@ -115,16 +115,16 @@ def create_app(
 
     async def change(work: Callable[[CameraRegistry], T]) -> T:
         try:
-            return await intake.change(work)
+            return await intake.update_registry(work)
         except BROKER_ERRORS:
             raise HTTPException(503, "the broker does not answer; try again shortly") from None
 
     async def add(camera: Camera) -> None:
-        await change(lambda registry: _add(registry, camera, settings.max_phones))
+        await change(lambda registry: _add(registry, camera, settings.max_phone_cameras))
 
     def known_for_sure(name: str) -> Camera:
         camera = known(name)
-        if intake.awaits_cameras:
+        if intake.is_recovering:
             raise HTTPException(
                 503, "the broker was restarted, its cameras are not back yet; try again shortly"
             )
@@ -167,10 +167,10 @@ def create_app(
         if studio.full():
             raise HTTPException(503, _SERVER_BUSY)
 
-        def chunks(channels: list[Channel]):  # type: ignore[no-untyped-def]
+        def chunks(channels: list[CameraFeed]):  # type: ignore[no-untyped-def]
             return studio.stream(channels[0])
 
-        return Endless(studio.watching([name]), chunks, CONTENT_TYPE)
+        return LiveStreamResponse(studio.subscribe([name]), chunks, CONTENT_TYPE)
 
     @app.get("/api/wall.mjpg", response_class=Response)
     async def wall(
@@ -183,8 +183,10 @@ def create_app(
             raise HTTPException(404, "there is no camera yet")
         if studio.full():
             raise HTTPException(503, _SERVER_BUSY)
-        return Endless(
-            studio.watching(names), lambda channels: studio.wall(channels, large), CONTENT_TYPE
+        return LiveStreamResponse(
+            studio.subscribe(names),
+            lambda channels: studio.multi_stream(channels, large),
+            CONTENT_TYPE,
         )
 
     @app.get("/cameras/{name}/snapshot.jpg", response_class=Response)
@@ -192,7 +194,7 @@ def create_app(
         known(name)
         if studio.full():
             raise HTTPException(503, _SERVER_BUSY)
-        jpeg, own = await studio.snapshot(name, settings.snapshot_deadline_s)
+        jpeg, own = await studio.snapshot(name, settings.snapshot_timeout_s)
         return Response(
             jpeg,
             200 if own else 503,
@@ -204,7 +206,7 @@ def create_app(
     async def event_stream() -> Response:
         if events.full():
             raise HTTPException(503, _PAGES_BUSY)
-        return Endless(events.listening(), Listener.messages, "text/event-stream")
+        return LiveStreamResponse(events.subscribe(), Subscriber.messages, "text/event-stream")
 
     app.include_router(stats_routes(board.tally))
     app.include_router(phone_routes(phones, known, add, STATIC / "phone.html"))
@@ -250,7 +252,7 @@ def _unknown(name: str) -> HTTPException:
 
 def _check_places(camera: Camera) -> None:
     try:
-        check_apart(camera.zones, camera.lines)
+        check_distinct_names(camera.zones, camera.lines)
     except ValueError as error:
         raise HTTPException(422, str(error)) from None
 
@@ -258,7 +260,7 @@ def _check_places(camera: Camera) -> None:
 def _out(camera: Camera) -> CameraOut:
     return CameraOut(
         name=camera.name,
-        url=camera.shown_url(),
+        url=camera.redacted_url(),
         rotate=camera.rotate,
         transport=camera.transport,
         paused=camera.paused,
@@ -268,20 +270,20 @@ def _out(camera: Camera) -> CameraOut:
     )
 
 
-def _add(registry: CameraRegistry, camera: Camera, max_phones: int) -> None:
+def _add(registry: CameraRegistry, camera: Camera, max_phone_cameras: int) -> None:
     present = registry.cameras()
     if camera.is_phone:
         phones = sum(known.is_phone for known in present.values())
-        if phones >= max_phones:
+        if phones >= max_phone_cameras:
             raise HTTPException(
                 409,
                 f"{phones} phones are the most; remove one, or set "
-                "FACESTREAM_ANNOTATOR_MAX_PHONES higher",
+                "FACESTREAM_ANNOTATOR_MAX_PHONE_CAMERAS higher",
             )
     _check_free(camera.name, present)
     if len(present) >= keys.MAX_CAMERAS:
         raise HTTPException(409, f"{keys.MAX_CAMERAS} cameras are the most; remove one first")
-    registry.put(camera)
+    registry.upsert(camera)
 
 
 def _change(registry: CameraRegistry, name: str, wish: CameraChange) -> Camera:
@@ -293,10 +295,10 @@ def _change(registry: CameraRegistry, name: str, wish: CameraChange) -> Camera:
     if wish.zones is not None or wish.lines is not None:
         _check_places(after)
     if after.name == name:
-        registry.put(after)
+        registry.upsert(after)
     else:
         _check_free(after.name, present)
-        registry.put(after)
+        registry.upsert(after)
         registry.remove(name)
     return after
 
@@ -313,4 +315,4 @@ async def _bad_request(request: Request, error: Exception) -> Response:
     if first["type"] == "json_invalid":
         return JSONResponse({"detail": "the body is not JSON"}, 422)
     field = ".".join(str(part) for part in first["loc"][1:]) or "body"
-    return JSONResponse({"detail": f"{field}: {reason_of(first)}"}, 422)
+    return JSONResponse({"detail": f"{field}: {validation_message(first)}"}, 422)

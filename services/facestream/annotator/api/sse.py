@@ -16,7 +16,7 @@ KEEP_ALIVE_S = 15.0
 RETRY_MS = 1000  # after which a page that lost its connection tries again
 
 
-class Listener:
+class Subscriber:
     """One open event stream."""
 
     def __init__(self) -> None:
@@ -50,12 +50,12 @@ class Listener:
                 yield b"".join(pending.values())
 
 
-class Events:
+class EventBus:
     """All listeners, and the last message of each topic for those that come later."""
 
-    def __init__(self, max_listeners: int) -> None:
-        self._max_listeners = max_listeners
-        self._listeners: set[Listener] = set()
+    def __init__(self, max_event_streams: int) -> None:
+        self._max_listeners = max_event_streams
+        self._listeners: set[Subscriber] = set()
         self._last: dict[str, bytes] = {}
         self._closed = False
 
@@ -63,7 +63,7 @@ class Events:
         """No further listener is taken."""
         return len(self._listeners) >= self._max_listeners
 
-    def send(self, event: str, data: object, of: str = "") -> bool:
+    def publish(self, event: str, data: object, of: str = "") -> bool:
         """Tell every listener, unless it is what was said last; True if it was news.
 
         Args:
@@ -92,9 +92,9 @@ class Events:
             listener.close()
 
     @contextmanager
-    def listening(self) -> Iterator[Listener]:
+    def subscribe(self) -> Iterator[Subscriber]:
         """A listener that first gets the last message of every topic."""
-        listener = Listener()
+        listener = Subscriber()
         for topic, message in self._last.items():
             listener.put(topic, message)
         if self._closed:

@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 T = TypeVar("T")
 
 
-class Endless(Response):
+class LiveStreamResponse(Response):
     """Sends what an async iterator yields until it ends or the other side goes.
 
     Args:

@@ -20,7 +20,7 @@ from typing import Literal, get_args
 
 from facestream.common.core.errors import SettingsError
 from facestream.common.core.yaml_file import read_yaml
-from facestream.common.security.redaction import remember
+from facestream.common.security.redaction import register_secret
 from facestream.common.security.token_files import read_token
 
 Role = Literal["viewer", "admin"]
@@ -65,11 +65,11 @@ class Accounts:
     def __bool__(self) -> bool:
         return bool(self._by_name)
 
-    def named(self, name: str) -> Account | None:
+    def get(self, name: str) -> Account | None:
         """The account of this name."""
         return self._by_name.get(name)
 
-    def of_token(self, token: str) -> Account | None:
+    def find_by_token(self, token: str) -> Account | None:
         """Whose token this is."""
         found = None
         for name in _TOKEN_NAMES.values():
@@ -80,10 +80,10 @@ class Accounts:
                 found = account
         return found
 
-    def of_password(self, name: str, password: str) -> Account | None:
+    def verify_password(self, name: str, password: str) -> Account | None:
         """The user, if the password is theirs. Takes tens of milliseconds, whoever it is."""
         account = None if name in _TOKEN_NAMES.values() else self._by_name.get(name)
-        is_right = is_password(password, account.secret if account else self._nobody)
+        is_right = verify_password_hash(password, account.secret if account else self._nobody)
         return account if is_right else None
 
     def session_key(self) -> bytes:
@@ -103,7 +103,7 @@ def hash_password(password: str) -> str:
     return "$".join(("scrypt", str(_COST), str(_BLOCK), str(_LANES), *texts))
 
 
-def is_password(password: str, stored: str) -> bool:
+def verify_password_hash(password: str, stored: str) -> bool:
     """Whether the stored line is this password's."""
     try:
         salt, digest, numbers = _parsed(stored)
@@ -163,7 +163,7 @@ def _read_users(file: Path) -> list[Account]:
             raise SettingsError(
                 f"{where}: password: not a hash; make one with: facestream password"
             ) from None
-        remember(stored)
+        register_secret(stored)
         accounts[name] = Account(name, role, stored)
     return list(accounts.values())
 

@@ -43,7 +43,7 @@ class Attempts:
         self._all = _Bucket(burst_all, clock())
         self._buckets: dict[str, _Bucket] = {}  # the longest unused first
 
-    def wait_s(self, address: str) -> float:
+    def try_acquire(self, address: str) -> float:
         """Take a try: 0, or how many seconds are left until there is one."""
         now_s = self._clock()
         place = network_of(address)
@@ -61,7 +61,7 @@ class Attempts:
         self._all.tries -= 1
         return 0.0
 
-    def forgive(self, address: str) -> None:
+    def refund(self, address: str) -> None:
         """This address signed in: that try is given back, but none of those that failed.
 
         Else whoever has an account could go on guessing at the others for ever.

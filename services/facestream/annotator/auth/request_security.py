@@ -39,7 +39,7 @@ _HEADERS = (
 )
 
 
-class Guard:
+class RequestSecurityMiddleware:
     """ASGI middleware around the whole application.
 
     Args:
@@ -75,7 +75,7 @@ class Guard:
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:
         headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
         host = headers.get(b"host", "")
-        if scope["path"] not in _OPEN_PATHS and not self._is_ours(host):
+        if scope["path"] not in _OPEN_PATHS and not self._is_trusted_host(host):
             return 403, (
                 f"this server is not known as {host[:80]!r}; "
                 "if it is yours, set FACESTREAM_ANNOTATOR_ALLOWED_HOSTS to it"
@@ -103,7 +103,7 @@ class Guard:
                 return 413, f"send {limit} bytes at most"
         return None
 
-    def _is_ours(self, host: str) -> bool:
+    def _is_trusted_host(self, host: str) -> bool:
         try:
             name = urlsplit(f"//{host}").hostname or ""
         except ValueError:

@@ -32,27 +32,27 @@ class Sessions:
         self._key = accounts.session_key()
         self._ended: dict[str, None] = {}  # in order, the oldest is forgotten first
 
-    def begin(self, account: Account) -> str:
+    def create(self, account: Account) -> str:
         """The text of a new session."""
         ends = int(self._clock() + SESSION_S)
         told = f"{account.name}|{ends}|{secrets.token_hex(_CHANCE_BYTES)}"
         return f"{told}|{self._signature(told, account)}"
 
-    def account_of(self, session: str) -> Account | None:
+    def verify(self, session: str) -> Account | None:
         """Whose session this is; None where it is forged, over or ended."""
         told, _, signature = session.rpartition("|")
         name, _, rest = told.partition("|")
         ends = rest.partition("|")[0]
-        account = self._accounts.named(name)
+        account = self._accounts.get(name)
         if account is None or not _same(signature, self._signature(told, account)):
             return None
         if session in self._ended or int(ends) < self._clock():
             return None
         return account
 
-    def end(self, session: str) -> None:
+    def revoke(self, session: str) -> None:
         """Sign out: this session is not good any more."""
-        if self.account_of(session) is None:
+        if self.verify(session) is None:
             return
         self._ended[session] = None
         while len(self._ended) > MAX_ENDED:

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 MINUTE_S = 60
 
 
-class Key(NamedTuple):
+class CountKey(NamedTuple):
     """What a number stands for.
 
     minute: Unix time of its beginning; what: "visit", "enter" or "leave"; place: the zone or line,
@@ -29,21 +29,21 @@ class Key(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class CountBatch:
     """Counts that are added together.
 
     number: different for each batch of a process, so that none is added twice.
     """
 
     number: int
-    counts: Mapping[Key, int]
+    counts: Mapping[CountKey, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class AggregateQuery:
     """Which counts to sum up: since ≤ minute < until, and how.
 
-    step_s: times are cut to multiples of it; columns: of `Key`.
+    step_s: times are cut to multiples of it; columns: of `CountKey`.
     """
 
     since: int
@@ -55,12 +55,12 @@ class Wanted:
     columns: Sequence[str]
 
 
-class Ledger(Protocol):
+class CountStore(Protocol):
     """Keeps counts. Every call blocks for seconds at most; any thread. Two processes that write to
     one ledger add up.
     """
 
-    def add(self, batch: Batch) -> None:
+    def add(self, batch: CountBatch) -> None:
         """Add to what is kept: all of it or, on an error, nothing.
 
         The batch that was added last is passed over: after an error that leaves open whether it
@@ -70,7 +70,9 @@ class Ledger(Protocol):
             CountsError: it cannot be written now.
         """
 
-    def sums(self, wanted: Wanted, limit: int) -> list[tuple[int, tuple[str, ...], int]]:
+    def aggregate(
+        self, wanted: AggregateQuery, limit: int
+    ) -> list[tuple[int, tuple[str, ...], int]]:
         """Time (cut to the step), the columns asked for, and the number; by time.
 
         Args:
@@ -80,7 +82,7 @@ class Ledger(Protocol):
             CountsError: it cannot be read now.
         """
 
-    def forget_before(self, minute: int) -> int:
+    def delete_before(self, minute: int) -> int:
         """Delete what is older; returns how many rows that were.
 
         Raises:

@@ -17,12 +17,12 @@ from datetime import datetime, timedelta
 from itertools import islice, product
 from pathlib import Path
 
-from facestream.annotator.api.sse import Events
+from facestream.annotator.api.sse import EventBus
 from facestream.annotator.counting import stats_query
-from facestream.annotator.counting.count_store import MINUTE_S, Batch, Key, Ledger
+from facestream.annotator.counting.count_store import MINUTE_S, CountBatch, CountKey, CountStore
 from facestream.annotator.counting.settings import CountingSettings
-from facestream.annotator.counting.sqlite_store import SqliteLedger
-from facestream.annotator.counting.visit_tracker import CameraVisits, Counted, VisitRule
+from facestream.annotator.counting.sqlite_store import SqliteCountStore
+from facestream.annotator.counting.visit_tracker import CountEvent, VisitPolicy, VisitTracker
 from facestream.annotator.counting.webhook import Webhook
 from facestream.annotator.people import demographics
 from facestream.annotator.people.camera_people import CameraPeople
@@ -38,17 +38,17 @@ _FORGET_EVERY_S = 60.0
 _TRUSTED_AFTER_S = 600.0  # a clock that was not set for so long says which counts are old …
 _CLOCK_SET_S = 60.0  # … and it was set when it is off by so much from the steady one
 _TELL_LAST_S = 2.0
-NEED = "counts"
-MAX_UNKEPT = 20_000  # numbers that wait for the disk or the database
+DEPENDENCY = "counts"
+MAX_PENDING = 20_000  # numbers that wait for the disk or the database
 MAX_BATCH = 1_000  # of them, written together
 MAX_RECENT = 20  # people whom a page is told of
 # That wait for their answer, a page's four at once; what is counted is written after them.
-MAX_QUESTIONS = 256
+MAX_CONCURRENT_QUERIES = 256
 
 _log = logging.getLogger(__name__)
 
 
-class Tally:
+class PeopleCounter:
     """Counts the people of all cameras.
 
     Args:
@@ -61,10 +61,10 @@ class Tally:
 
     def __init__(
         self,
-        rule: VisitRule,
-        ledger: Ledger,
+        rule: VisitPolicy,
+        ledger: CountStore,
         keep_days: int,
-        events: Events,
+        events: EventBus,
         metrics: AnnotatorMetrics,
         health: Health,
         webhook: Webhook | None = None,
@@ -75,12 +75,14 @@ class Tally:
         self._events, self._metrics, self._health = events, metrics, health
         self._webhook = webhook
         self._clock, self._wall_clock = clock, wall_clock
-        self._visits: dict[str, CameraVisits] = {}
-        self._unkept: Counter[Key] = Counter()
-        self._batch: Batch | None = None  # being written, and given again as it is until it was
+        self._visits: dict[str, VisitTracker] = {}
+        self._pending: Counter[CountKey] = Counter()
+        self._batch: CountBatch | None = (
+            None  # being written, and given again as it is until it was
+        )
         self._batches = 0
         self._keeping = asyncio.Lock()
-        self._questions = asyncio.Semaphore(MAX_QUESTIONS)
+        self._questions = asyncio.Semaphore(MAX_CONCURRENT_QUERIES)
         self._forget_at_s = float("-inf")
         # Since when the clock was not set, by the steady one and by itself: a machine may start
         # years ahead, until it hears what time it is.
@@ -88,12 +90,12 @@ class Tally:
         self._recent: deque[dict[str, object]] = deque(maxlen=MAX_RECENT)
         self._run = secrets.token_hex(4)
         self._number = 0
-        self.trouble: str | None = None
+        self.storage_error: str | None = None
 
     @classmethod
     def open(
-        cls, settings: CountingSettings, events: Events, metrics: AnnotatorMetrics, health: Health
-    ) -> Tally:
+        cls, settings: CountingSettings, events: EventBus, metrics: AnnotatorMetrics, health: Health
+    ) -> PeopleCounter:
         """With the ledger and the webhook of the settings; to be closed.
 
         Raises:
@@ -107,18 +109,18 @@ class Tally:
             webhook = Webhook(
                 settings.webhook_url.get_secret_value(),
                 secret.get_secret_value() if secret else None,
-                settings.webhook_reach,
+                settings.webhook_egress_policy,
                 metrics,
             )
             webhook.start()
-        rule = VisitRule(settings.person_after_s, settings.rejoin_s, settings.settle_s)
-        return cls(rule, ledger, settings.counts_keep_days, events, metrics, health, webhook)
+        rule = VisitPolicy(settings.min_visit_s, settings.max_visit_gap_s, settings.count_after_s)
+        return cls(rule, ledger, settings.counts_retention_days, events, metrics, health, webhook)
 
     async def close(self) -> None:
         """Count who is in view, keep and tell it, and close what was opened."""
-        self.finish()
-        await self.keep()
-        lost = self._unkept.total() + sum(self._batch.counts.values() if self._batch else ())
+        self.finalize_all()
+        await self.flush()
+        lost = self._pending.total() + sum(self._batch.counts.values() if self._batch else ())
         if lost:
             self._metrics.counts_dropped.inc(lost)
             _log.warning("%d counts are lost: they could not be kept", lost)
@@ -131,7 +133,7 @@ class Tally:
         visits = self._visits.get(camera.name)
         if visits is None:
             name = camera.name
-            visits = self._visits[name] = CameraVisits(
+            visits = self._visits[name] = VisitTracker(
                 self._rule, lambda counted: self._count(name, counted)
             )
             for band, gender in product(demographics.AGE_BANDS, demographics.GENDERS):
@@ -149,20 +151,20 @@ class Tally:
         """This camera was removed; who was in view has left."""
         visits = self._visits.pop(camera, None)
         if visits is not None:
-            visits.finish()
+            visits.finalize_all()
 
-    def finish(self) -> None:
+    def finalize_all(self) -> None:
         """Count who is in view: the service ends."""
         for camera in list(self._visits):
             self.forget(camera)
 
-    def tell_counts(self) -> None:
+    def publish_counts(self) -> None:
         """Send every page what was counted last, if that is news."""
         for visits in self._visits.values():
             visits.expire(self._clock())
-        self._events.send("counted", {"number": self._number, "recent": list(self._recent)})
+        self._events.publish("counted", {"number": self._number, "recent": list(self._recent)})
 
-    async def keep(self) -> None:
+    async def flush(self) -> None:
         """Write to the ledger what is not in it yet, and delete what is too old."""
         async with self._keeping:
             try:
@@ -174,11 +176,11 @@ class Tally:
                 await self._forget_old()
                 self._say(None)
             except CountsError as error:
-                self._metrics.counts_errors.inc()
+                self._metrics.count_write_errors.inc()
                 self._say(str(error))
 
-    async def answer(
-        self, asked: stats_query.Question, is_gone: Callable[[], Awaitable[bool]]
+    async def query(
+        self, asked: stats_query.StatsQuery, is_gone: Callable[[], Awaitable[bool]]
     ) -> list[stats_query.Row]:
         """Ask the ledger, with everything counted until now in it.
 
@@ -193,16 +195,16 @@ class Tally:
             raise CountsError("too many ask at once; try again shortly")
         async with self._questions:
             if self._is_waiting:
-                await self.keep()
+                await self.flush()
             async with self._keeping:
                 if await is_gone():
                     return []
-                return await asyncio.to_thread(stats_query.answer, asked, self._ledger.sums)
+                return await asyncio.to_thread(stats_query.run_query, asked, self._ledger.aggregate)
 
-    def _next_batch(self) -> Batch:
-        keys = list(islice(self._unkept, MAX_BATCH))
+    def _next_batch(self) -> CountBatch:
+        keys = list(islice(self._pending, MAX_BATCH))
         self._batches += 1
-        return Batch(self._batches, {key: self._unkept.pop(key) for key in keys})
+        return CountBatch(self._batches, {key: self._pending.pop(key) for key in keys})
 
     async def _forget_old(self) -> None:
         now_s, now_at = self._clock(), self._wall_clock()
@@ -216,13 +218,16 @@ class Tally:
         if now_s - since_s >= _TRUSTED_AFTER_S:
             oldest = datetime.fromtimestamp(now_at) - timedelta(days=self._keep_days)
             minute = int(oldest.timestamp()) // MINUTE_S * MINUTE_S
-        await asyncio.to_thread(self._ledger.forget_before, minute)
+        await asyncio.to_thread(self._ledger.delete_before, minute)
         self._forget_at_s = now_s + _FORGET_EVERY_S
 
-    def _count(self, camera: str, counted: Counted) -> None:
-        band, gender = demographics.age_band(counted.shown), demographics.gender(counted.shown)
+    def _count(self, camera: str, counted: CountEvent) -> None:
+        band, gender = (
+            demographics.age_band(counted.shown),
+            demographics.gender_label(counted.shown),
+        )
         minute = int(counted.at) // MINUTE_S * MINUTE_S
-        self._remember(Key(minute, camera, counted.what, counted.place, band, gender), 1)
+        self._remember(CountKey(minute, camera, counted.what, counted.place, band, gender), 1)
         if counted.what == "visit":
             self._metrics.visits.labels(camera, band, gender).inc()
         else:
@@ -242,37 +247,37 @@ class Tally:
         if self._webhook is not None:
             self._webhook.put(event)
 
-    def _remember(self, key: Key, number: int) -> None:
+    def _remember(self, key: CountKey, number: int) -> None:
         in_batch = len(self._batch.counts) if self._batch else 0
-        if key in self._unkept or len(self._unkept) + in_batch < MAX_UNKEPT:
-            self._unkept[key] += number
+        if key in self._pending or len(self._pending) + in_batch < MAX_PENDING:
+            self._pending[key] += number
         else:
             self._metrics.counts_dropped.inc(number)
 
     @property
     def _is_waiting(self) -> bool:
         """Whether anything is not in the ledger, as far as is known."""
-        return self._batch is not None or bool(self._unkept)
+        return self._batch is not None or bool(self._pending)
 
     def _say(self, trouble: str | None) -> None:
-        if trouble is not None and self.trouble is None:
+        if trouble is not None and self.storage_error is None:
             _log.warning("counts cannot be kept: %s; trying again", trouble)
-        elif trouble is None and self.trouble is not None:
+        elif trouble is None and self.storage_error is not None:
             _log.info("counts are kept again")
         if trouble is None:
-            self._health.present(NEED)
+            self._health.mark_available(DEPENDENCY)
         else:
-            self._health.missing(NEED, trouble)
-        self.trouble = trouble
+            self._health.mark_unavailable(DEPENDENCY, trouble)
+        self.storage_error = trouble
 
 
-def _open_ledger(settings: CountingSettings) -> Ledger:
-    url = settings.counts_address()
+def _open_ledger(settings: CountingSettings) -> CountStore:
+    url = settings.database_url()
     if url is None:
-        return SqliteLedger(settings.counts_file)
+        return SqliteCountStore(settings.counts_db_file)
     if url.startswith("sqlite:///"):
-        return SqliteLedger(Path(url.removeprefix("sqlite:///")))
+        return SqliteCountStore(Path(url.removeprefix("sqlite:///")))
     # Costs 20 MB and a third of a second, so only where it is asked for.
-    from facestream.annotator.counting.sqlalchemy_store import SqlLedger
+    from facestream.annotator.counting.sqlalchemy_store import SqlAlchemyCountStore
 
-    return SqlLedger(url)
+    return SqlAlchemyCountStore(url)

@@ -17,7 +17,7 @@ from facestream.common.cameras.regions import Line, Zone
 MARGIN = 0.01  # of the picture's sides
 
 Direction = Literal["enter", "leave"]
-Spot = tuple[float, float]  # x, y in fractions of the picture's sides
+Point = tuple[float, float]  # x, y in fractions of the picture's sides
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,16 +28,16 @@ class Crossing:
     direction: Direction
 
 
-class Walk:
+class RegionCrossingTracker:
     """Follows one person through these zones and over these lines."""
 
     def __init__(self, zones: Sequence[Zone], lines: Sequence[Line]) -> None:
         self._zones, self._lines = zones, lines
         self._inside: set[str] = set()
         # For each line where the person was last surely on one side of it.
-        self._sure: dict[str, Spot] = {}
+        self._sure: dict[str, Point] = {}
 
-    def step(self, spot: Spot) -> list[Crossing]:
+    def update(self, spot: Point) -> list[Crossing]:
         """The person is here now."""
         crossings: list[Crossing] = []
         for zone in self._zones:
@@ -61,7 +61,7 @@ class Walk:
                 crossings.append(Crossing(line.name, "enter" if side > 0 else "leave"))
         return crossings
 
-    def redraw(self, zones: Sequence[Zone], lines: Sequence[Line]) -> None:
+    def set_regions(self, zones: Sequence[Zone], lines: Sequence[Line]) -> None:
         """Zones and lines were drawn, moved or taken away.
 
         Who was in a zone that was moved leaves it with the next step, if it is no longer there.
@@ -71,9 +71,9 @@ class Walk:
         self._sure = {name: spot for name, spot in self._sure.items() if name in same_lines}
         self._zones, self._lines = zones, lines
 
-    def copy(self) -> Walk:
+    def copy(self) -> RegionCrossingTracker:
         """One that goes its own way from here."""
-        walk = Walk(self._zones, self._lines)
+        walk = RegionCrossingTracker(self._zones, self._lines)
         walk._inside, walk._sure = set(self._inside), dict(self._sure)
         return walk
 
@@ -84,21 +84,21 @@ class Walk:
         return crossings
 
 
-def _side(a: Spot, b: Spot, spot: Spot) -> float:
+def _side(a: Point, b: Point, spot: Point) -> float:
     """Distance from the straight line through a and b; positive to the right of a → b."""
     along_x, along_y = b[0] - a[0], b[1] - a[1]
     across = along_x * (spot[1] - a[1]) - along_y * (spot[0] - a[0])
     return across / math.hypot(along_x, along_y)
 
 
-def _meet(p: Spot, q: Spot, a: Spot, b: Spot) -> bool:
+def _meet(p: Point, q: Point, a: Point, b: Point) -> bool:
     """Whether the way from p to q leads over the line from a to b, not past its ends."""
     if (_side(a, b, p) > 0) == (_side(a, b, q) > 0) or p == q:
         return False
     return (_side(p, q, a) > 0) != (_side(p, q, b) > 0)
 
 
-def _is_inside(corners: Sequence[Spot], spot: Spot) -> bool:
+def _is_inside(corners: Sequence[Point], spot: Point) -> bool:
     """By the even-odd rule: how often a ray to the right meets the border."""
     x, y = spot
     inside = False
@@ -108,14 +108,14 @@ def _is_inside(corners: Sequence[Spot], spot: Spot) -> bool:
     return inside
 
 
-def _distance_to_border(corners: Sequence[Spot], spot: Spot) -> float:
+def _distance_to_border(corners: Sequence[Point], spot: Point) -> float:
     return min(
         _distance_to_edge(a, b, spot)
         for a, b in zip(corners, [*corners[1:], corners[0]], strict=True)
     )
 
 
-def _distance_to_edge(a: Spot, b: Spot, spot: Spot) -> float:
+def _distance_to_edge(a: Point, b: Point, spot: Point) -> float:
     along_x, along_y = b[0] - a[0], b[1] - a[1]
     square = along_x * along_x + along_y * along_y
     share = 0.0

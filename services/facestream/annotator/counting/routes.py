@@ -9,8 +9,8 @@ from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from facestream.annotator.counting import stats_query
-from facestream.annotator.counting.people_counter import Tally
-from facestream.annotator.counting.stats_query import BadQuestion, Question
+from facestream.annotator.counting.people_counter import PeopleCounter
+from facestream.annotator.counting.stats_query import InvalidQuery, StatsQuery
 from facestream.common.core.errors import CountsError
 from facestream.common.core.names import Name
 
@@ -43,7 +43,7 @@ class Stats(BaseModel):
     rows: list[StatsRow]
 
 
-def asked(
+def stats_query_params(
     since: Annotated[
         str | None, Query(alias="from", description=_MOMENT + "without it, today's beginning")
     ] = None,
@@ -58,10 +58,10 @@ def asked(
         str | None,
         Query(max_length=64, description="time zone, as Europe/Berlin; else the server's"),
     ] = None,
-) -> Question:
+) -> StatsQuery:
     """The question of a request."""
     try:
-        return stats_query.question(
+        return stats_query.parse_query(
             since,
             until,
             by or (),
@@ -71,24 +71,26 @@ def asked(
             camera=camera,
             place=place,
         )
-    except BadQuestion as error:
+    except InvalidQuery as error:
         raise HTTPException(422, str(error)) from None
 
 
-def routes(tally: Tally) -> APIRouter:
+def routes(tally: PeopleCounter) -> APIRouter:
     """The routes around a tally."""
     router = APIRouter()
 
-    async def rows(wanted: Question, request: Request) -> list[stats_query.Row]:
+    async def rows(wanted: StatsQuery, request: Request) -> list[stats_query.Row]:
         try:
-            return await tally.answer(wanted, request.is_disconnected)
-        except BadQuestion as error:
+            return await tally.query(wanted, request.is_disconnected)
+        except InvalidQuery as error:
             raise HTTPException(422, str(error)) from None
         except CountsError as error:
             raise HTTPException(503, f"the counts cannot be read: {error}") from None
 
     @router.get("/api/stats", response_model_exclude_unset=True)
-    async def get_stats(wanted: Annotated[Question, Depends(asked)], request: Request) -> Stats:
+    async def get_stats(
+        wanted: Annotated[StatsQuery, Depends(stats_query_params)], request: Request
+    ) -> Stats:
         found = await rows(wanted, request)
         return Stats.model_validate(
             {
@@ -106,7 +108,7 @@ def routes(tally: Tally) -> APIRouter:
         responses={200: {"content": {"text/csv": {}}, "description": "the same as CSV"}},
     )
     async def get_stats_csv(
-        wanted: Annotated[Question, Depends(asked)], request: Request
+        wanted: Annotated[StatsQuery, Depends(stats_query_params)], request: Request
     ) -> Response:
         found = await rows(wanted, request)
         return Response(

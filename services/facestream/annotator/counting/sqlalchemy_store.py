@@ -28,7 +28,7 @@ except ImportError:
         "counts by URL need SQLAlchemy and a driver: pip install -r requirements/database.txt"
     ) from None
 
-from facestream.annotator.counting.count_store import Batch, Key, Wanted
+from facestream.annotator.counting.count_store import AggregateQuery, CountBatch, CountKey
 
 # For each answer, so that the service can end in time; for the drivers that we know.
 DEADLINE_S = 5.0
@@ -56,7 +56,7 @@ _counts = sql.Table(
     "facestream_counts",
     _tables,
     sql.Column("minute", sql.BigInteger, primary_key=True, autoincrement=False),
-    *(sql.Column(name, sql.String(32), primary_key=True) for name in Key._fields[1:]),
+    *(sql.Column(name, sql.String(32), primary_key=True) for name in CountKey._fields[1:]),
     sql.Column("number", sql.BigInteger, nullable=False),
 )
 _writers = sql.Table(
@@ -68,12 +68,12 @@ _writers = sql.Table(
 )
 _ADD = (
     sql.update(_counts)
-    .where(*(_counts.c[name] == sql.bindparam(f"the_{name}") for name in Key._fields))
+    .where(*(_counts.c[name] == sql.bindparam(f"the_{name}") for name in CountKey._fields))
     .values(number=_counts.c.number + sql.bindparam("more"))
 )
 
 
-class SqlLedger:
+class SqlAlchemyCountStore:
     """Counts in a database; see `Ledger`. Its tables are made when it is first reached.
 
     Raises:
@@ -88,7 +88,7 @@ class SqlLedger:
         self._has_tables = False
         self._failure, self._rest_until_s = "", float("-inf")
 
-    def add(self, batch: Batch) -> None:
+    def add(self, batch: CountBatch) -> None:
         """See `Ledger`."""
         with self._transaction() as database:
             of_us = _writers.c.writer == self._writer
@@ -102,10 +102,12 @@ class SqlLedger:
             else:
                 database.execute(sql.update(_writers).where(of_us), now)
 
-    def _add(self, database: sql.Connection, batch: Batch) -> None:
+    def _add(self, database: sql.Connection, batch: CountBatch) -> None:
         minutes = {key.minute for key in batch.counts}
-        there = sql.select(*(_counts.c[name] for name in Key._fields))
-        known = {Key(*row) for row in database.execute(there.where(_counts.c.minute.in_(minutes)))}
+        there = sql.select(*(_counts.c[name] for name in CountKey._fields))
+        known = {
+            CountKey(*row) for row in database.execute(there.where(_counts.c.minute.in_(minutes)))
+        }
         # In order, so that two processes never wait for each other's rows.
         counts = sorted(batch.counts.items())
         new = [{**key._asdict(), "number": n} for key, n in counts if key not in known]
@@ -119,13 +121,15 @@ class SqlLedger:
         if new:
             database.execute(sql.insert(_counts), new)
 
-    def sums(self, wanted: Wanted, limit: int) -> list[tuple[int, tuple[str, ...], int]]:
+    def aggregate(
+        self, wanted: AggregateQuery, limit: int
+    ) -> list[tuple[int, tuple[str, ...], int]]:
         """See `Ledger`."""
         minute = _counts.c.minute
         # Written out: as a parameter it would be another expression in each place for PostgreSQL.
         step_s = sql.bindparam("step_s", wanted.step_s, sql.BigInteger, literal_execute=True)
         at = minute - minute % step_s
-        groups = [at, *(_counts.c[name] for name in wanted.columns if name in Key._fields)]
+        groups = [at, *(_counts.c[name] for name in wanted.columns if name in CountKey._fields)]
         query = sql.select(*groups, sql.func.sum(_counts.c.number)).where(
             minute >= wanted.since, minute < wanted.until, _counts.c.what == wanted.what
         )
@@ -137,7 +141,7 @@ class SqlLedger:
             rows = database.execute(query).fetchall()
         return [(int(row[0]), tuple(row[1:-1]), int(row[-1])) for row in rows]
 
-    def forget_before(self, minute: int) -> int:
+    def delete_before(self, minute: int) -> int:
         """See `Ledger`."""
         with self._transaction() as database:
             database.execute(sql.delete(_writers).where(_writers.c.minute < minute))

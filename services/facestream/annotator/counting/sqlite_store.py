@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from facestream.annotator.counting.count_store import Batch, Key, Wanted
+from facestream.annotator.counting.count_store import AggregateQuery, CountBatch, CountKey
 from facestream.common.core.errors import CountsError, StartError
 
 _VERSION = 1
@@ -31,7 +31,7 @@ _ADD = (
 )
 
 
-class SqliteLedger:
+class SqliteCountStore:
     """An open file of counts; see `Ledger`.
 
     Args:
@@ -62,10 +62,10 @@ class SqliteLedger:
         except sqlite3.DatabaseError as error:
             raise StartError(
                 f"{path}: cannot keep counts: {error}; "
-                "set FACESTREAM_ANNOTATOR_COUNTS_FILE to another file"
+                "set FACESTREAM_ANNOTATOR_COUNTS_DB_FILE to another file"
             ) from None
 
-    def add(self, batch: Batch) -> None:
+    def add(self, batch: CountBatch) -> None:
         """See `Ledger`."""
         rows = [(*key, number) for key, number in batch.counts.items()]
         with self._asked() as file:
@@ -81,9 +81,11 @@ class SqliteLedger:
                 raise
             self._added = batch.number
 
-    def sums(self, wanted: Wanted, limit: int) -> list[tuple[int, tuple[str, ...], int]]:
+    def aggregate(
+        self, wanted: AggregateQuery, limit: int
+    ) -> list[tuple[int, tuple[str, ...], int]]:
         """See `Ledger`."""
-        columns = [column for column in wanted.columns if column in Key._fields]
+        columns = [column for column in wanted.columns if column in CountKey._fields]
         names = "".join(f", {column}" for column in columns)
         where, values = "", []
         for column, value in (("camera", wanted.camera), ("place", wanted.place)):
@@ -101,7 +103,7 @@ class SqliteLedger:
             rows = file.execute(query, given).fetchall()
         return [(row[0], tuple(row[1:-1]), row[-1]) for row in rows]
 
-    def forget_before(self, minute: int) -> int:
+    def delete_before(self, minute: int) -> int:
         """See `Ledger`."""
         with self._asked() as file:
             return file.execute("DELETE FROM counts WHERE minute < ?", (minute,)).rowcount

@@ -17,7 +17,7 @@ from datetime import MAXYEAR, MINYEAR, UTC, datetime, timedelta, tzinfo
 from typing import Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from facestream.annotator.counting.count_store import MINUTE_S, Wanted
+from facestream.annotator.counting.count_store import MINUTE_S, AggregateQuery
 
 By = Literal["age_band", "gender", "camera", "place", "minute", "hour", "day"]
 What = Literal["visit", "enter", "leave"]
@@ -35,12 +35,12 @@ Row = dict[str, str | int]
 Rows = list[tuple[int, tuple[str, ...], int]]
 
 
-class BadQuestion(ValueError):
+class InvalidQuery(ValueError):
     """What was asked for makes no sense or is too much; its text says why."""
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class StatsQuery:
     """Sum up the counts of `what` from `since` until before `until`, by these columns."""
 
     since: datetime
@@ -61,7 +61,7 @@ class Question:
         return next((column for column in self.by if column in TIMES), None)
 
 
-def question(
+def parse_query(
     since: str | None,
     until: str | None,
     by: Sequence[str],
@@ -71,7 +71,7 @@ def question(
     what: What = "visit",
     camera: str | None = None,
     place: str | None = None,
-) -> Question:
+) -> StatsQuery:
     """What was asked, checked.
 
     Args:
@@ -83,41 +83,41 @@ def question(
         now: Unix time.
 
     Raises:
-        BadQuestion: one of them cannot be read, or the period is empty or too long.
+        InvalidQuery: one of them cannot be read, or the period is empty or too long.
     """
     tz = _zone(zone)
     asked = [column.strip() for some in by for column in some.split(",") if column.strip()]
     columns = tuple(dict.fromkeys(asked))
     for column in columns:
         if column not in get_args(By):
-            raise BadQuestion(f"by: {column[:40]!r} is none of {', '.join(get_args(By))}")
+            raise InvalidQuery(f"by: {column[:40]!r} is none of {', '.join(get_args(By))}")
     if sum(column in TIMES for column in columns) > 1:
-        raise BadQuestion("by: only one of minute, hour and day")
+        raise InvalidQuery("by: only one of minute, hour and day")
     at = datetime.fromtimestamp(now, tz)
     midnight = at.replace(hour=0, minute=0, second=0, microsecond=0)
     begin = _moment("from", since, tz) if since else midnight
     # Not by adding to `at`, which forgets which of the two hours of a night in autumn it is.
     end = _moment("to", until, tz) if until else datetime.fromtimestamp(now + MINUTE_S, tz)
     if begin.timestamp() >= end.timestamp():
-        raise BadQuestion("from: must lie before to")
+        raise InvalidQuery("from: must lie before to")
     if end - begin > MAX_PERIOD:
-        raise BadQuestion(f"to: {MAX_PERIOD.days} days after from at most")
-    return Question(begin, end, columns, what, camera, place)  # type: ignore[arg-type]
+        raise InvalidQuery(f"to: {MAX_PERIOD.days} days after from at most")
+    return StatsQuery(begin, end, columns, what, camera, place)  # type: ignore[arg-type]
 
 
-def answer(asked: Question, sums: Callable[[Wanted, int], Rows]) -> list[Row]:
+def run_query(asked: StatsQuery, sums: Callable[[AggregateQuery, int], Rows]) -> list[Row]:
     """The rows: the columns asked for, in their order, and `count`; sorted.
 
     Args:
         sums: of the ledger.
 
     Raises:
-        BadQuestion: too many rows.
+        InvalidQuery: too many rows.
     """
     step = asked.time
     groups = [column for column in asked.by if column not in TIMES]
     since, until = asked.since.timestamp(), asked.until.timestamp()
-    wanted = Wanted(
+    wanted = AggregateQuery(
         # Both up to the next full minute, so that one period begins where the other ends.
         since=-int(-since // MINUTE_S) * MINUTE_S,
         until=-int(-until // MINUTE_S) * MINUTE_S,
@@ -129,13 +129,13 @@ def answer(asked: Question, sums: Callable[[Wanted, int], Rows]) -> list[Row]:
     )
     found = sums(wanted, _MAX_READ)
     if len(found) == _MAX_READ:
-        raise BadQuestion(_TOO_MANY)
+        raise InvalidQuery(_TOO_MANY)
     totals: dict[tuple[str, ...], int] = {}
     for time, group, number in found:
         when = (_named(time, step, asked.zone),) if step else ()
         totals[when + group] = totals.get(when + group, 0) + number
     if len(totals) > MAX_ROWS:
-        raise BadQuestion(_TOO_MANY)
+        raise InvalidQuery(_TOO_MANY)
     rows = []
     for key in sorted(totals):
         values = dict(zip([*([step] if step else []), *groups], key, strict=True))
@@ -146,7 +146,7 @@ def answer(asked: Question, sums: Callable[[Wanted, int], Rows]) -> list[Row]:
     return rows
 
 
-def to_csv(asked: Question, rows: Sequence[Row]) -> str:
+def to_csv(asked: StatsQuery, rows: Sequence[Row]) -> str:
     """The rows as CSV (RFC 4180) with a line of names."""
     text = io.StringIO()
     writer = csv.DictWriter(text, [*asked.by, "count"])
@@ -179,7 +179,7 @@ def _moment(name: str, text: str, zone: tzinfo) -> datetime:
         if not MINYEAR < at.year < MAXYEAR:
             raise ValueError("in another zone it may be in no year at all")
     except (ValueError, OverflowError, OSError):
-        raise BadQuestion(
+        raise InvalidQuery(
             f"{name}: write it as 2025-01-31, 2025-01-31T18:00+01:00 or Unix seconds"
         ) from None
     return at.replace(tzinfo=zone) if at.tzinfo is None else at.astimezone(zone)
@@ -191,7 +191,7 @@ def _zone(name: str | None) -> tzinfo:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise BadQuestion(f"zone: {name[:40]!r} is no time zone, as Europe/Berlin is") from None
+        raise InvalidQuery(f"zone: {name[:40]!r} is no time zone, as Europe/Berlin is") from None
 
 
 class _Local(tzinfo):

@@ -10,8 +10,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from facestream.annotator.counting.region_crossing import Crossing, Walk
-from facestream.annotator.people.attribute_fusion import Estimate, Shown
+from facestream.annotator.counting.region_crossing import Crossing, RegionCrossingTracker
+from facestream.annotator.people.attribute_fusion import DisplayedEstimate, Estimate
 from facestream.common.broker.messages import Frame, Track
 from facestream.common.cameras.regions import Line, Zone
 
@@ -27,7 +27,7 @@ TrackId = tuple[int, int]  # (session, track)
 
 
 @dataclass(slots=True)
-class Part:
+class TrackSegment:
     """One track of a visit. Lengths are in picture heights, x and y are of the face's middle."""
 
     key: TrackId
@@ -46,11 +46,11 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Before:
+class JoinSnapshot:
     """What a visit was before a track was joined to it that may be somebody else's."""
 
     fresh: Visit  # that of the track alone
-    walk: Walk
+    walk: RegionCrossingTracker
     waiting: list[tuple[float, Crossing]]
     left_at: float
 
@@ -61,39 +61,41 @@ class Visit:
 
     began_at: float  # Unix time
     known_s: float  # since when it is followed here; it may have begun before, and been counted
-    walk: Walk
-    parts: list[Part]
+    walk: RegionCrossingTracker
+    parts: list[TrackSegment]
     left_at: float  # Unix time of the last sight
     past: Estimate | None = None  # of tracks before those in `parts` …
     past_s: float = 0.0  # … and for how long they were seen
     waiting: list[tuple[float, Crossing]] = field(default_factory=list)
-    before: Before | None = None  # while it is not sure that its last track belongs to it
+    join_snapshot: JoinSnapshot | None = (
+        None  # while it is not sure that its last track belongs to it
+    )
     is_counted: bool = False
     is_alone: bool = False  # that it is not another one carried on
 
     @property
-    def last(self) -> Part:
+    def last(self) -> TrackSegment:
         """The track that it lasts by, or lasted by last."""
         return self.parts[-1]
 
     @property
     def is_sure(self) -> bool:
         """Whether all its tracks belong to it, as far as is known."""
-        return self.before is None
+        return self.join_snapshot is None
 
     def seen_s(self) -> float:
         """For how long it was in sight."""
         return self.past_s + sum(part.seen_s - part.first_s for part in self.parts)
 
-    def shown(self) -> Shown:
+    def shown(self) -> DisplayedEstimate:
         """What all its tracks together say."""
-        return together(self.past, *(part.estimate for part in self.parts))
+        return merge_estimates(self.past, *(part.estimate for part in self.parts))
 
-    def shown_before(self) -> Shown:
+    def estimate_without_last(self) -> DisplayedEstimate:
         """What all but its last track say."""
-        return together(self.past, *(part.estimate for part in self.parts[:-1]))
+        return merge_estimates(self.past, *(part.estimate for part in self.parts[:-1]))
 
-    def carry_on(self, part: Part) -> TrackId | None:
+    def add_track(self, part: TrackSegment) -> TrackId | None:
         """Another track follows; the one that is too old for anything to come of it is given back.
 
         It is summed up: somebody may look away and back all day, and have a new track each time.
@@ -108,23 +110,23 @@ class Visit:
             again.estimate = again.estimate or old.estimate
             return None
         if old.estimate is not None:
-            self.past = Estimate.joined([e for e in (self.past, old.estimate) if e is not None])
+            self.past = Estimate.merged([e for e in (self.past, old.estimate) if e is not None])
         return old.key
 
     def redraw(self, zones: Sequence[Zone], lines: Sequence[Line]) -> None:
         """The camera has other zones or lines now."""
-        self.walk.redraw(zones, lines)
-        if self.before is not None:
-            self.before.walk.redraw(zones, lines)
-            self.before.fresh.redraw(zones, lines)
+        self.walk.set_regions(zones, lines)
+        if self.join_snapshot is not None:
+            self.join_snapshot.walk.set_regions(zones, lines)
+            self.join_snapshot.fresh.redraw(zones, lines)
 
 
-def together(*estimates: Estimate | None) -> Shown:
+def merge_estimates(*estimates: Estimate | None) -> DisplayedEstimate:
     """What estimates of one person say together; nothing where there are none."""
     known = [estimate for estimate in estimates if estimate is not None]
     if len(known) < 2:
-        return known[0].shown if known else Shown()
-    return Estimate.joined(known).shown
+        return known[0].shown if known else DisplayedEstimate()
+    return Estimate.merged(known).shown
 
 
 def seen_us_of(frame: Frame, track: Track) -> int:
@@ -137,14 +139,14 @@ def ago_s_of(frame: Frame, at_us: int) -> float:
     return max(0.0, (frame.captured_us - at_us) / 1e6)
 
 
-def part_of(
+def start_segment(
     key: TrackId,
     frame: Frame,
     track: Track,
     estimate: Estimate | None,
     clock_s: float,
     age_s: float = 0.0,
-) -> Part:
+) -> TrackSegment:
     """A track as it begins in this frame.
 
     Args:
@@ -153,10 +155,14 @@ def part_of(
     """
     x, y, size = _middle(track, frame.height)
     seen_us = frame.captured_us - round(age_s * 1e6)
-    return Part(key, estimate, clock_s - age_s, clock_s - age_s, seen_us, x, y, size, x, y, size)
+    return TrackSegment(
+        key, estimate, clock_s - age_s, clock_s - age_s, seen_us, x, y, size, x, y, size
+    )
 
 
-def move(part: Part, frame: Frame, track: Track, seen_us: int, seen_s: float) -> None:
+def update_segment(
+    part: TrackSegment, frame: Frame, track: Track, seen_us: int, seen_s: float
+) -> None:
     """Take a new sight of the track in: by capture's clock, microseconds, and by the camera's."""
     x, y, size = _middle(track, frame.height)
     elapsed_s = (seen_us - part.seen_us) / 1e6
@@ -173,7 +179,7 @@ def _middle(track: Track, height: int) -> tuple[float, float, float]:
     return (track.x + track.w / 2) / height, (track.y + track.h / 2) / height, size
 
 
-def distance(lost: Part, found: Part, gap_s: float) -> float | None:
+def distance(lost: TrackSegment, found: TrackSegment, gap_s: float) -> float | None:
     """From where a lost face may be to where another began, in face sizes; None if too far.
 
     It may have gone on as it did, or have stopped on the way.
@@ -192,14 +198,14 @@ def distance(lost: Part, found: Part, gap_s: float) -> float | None:
     return off / size if off <= near * size else None
 
 
-def agree(one: Shown, other: Shown) -> bool:
+def is_compatible(one: DisplayedEstimate, other: DisplayedEstimate) -> bool:
     """Whether two estimates may be of one person; what is not known is no objection."""
     if one.female is not None and other.female is not None:
         return (one.female >= 0.5) == (other.female >= 0.5) and _ages_meet(one, other)
     return _ages_meet(one, other)
 
 
-def _ages_meet(one: Shown, other: Shown) -> bool:
+def _ages_meet(one: DisplayedEstimate, other: DisplayedEstimate) -> bool:
     if one.age_low is None or one.age_high is None:
         return True
     if other.age_low is None or other.age_high is None:

@@ -4,7 +4,7 @@ A *visit* is one person's stay in a camera's picture. A track begins one; when i
 another begins soon after, near and alike, that one carries the visit on: people look away, others
 step before them, a camera is opened anew. What is compared is place, size, time and the fused
 estimates; nothing that could recognise a face is kept. A visit whose tracks were seen for long
-enough is a person, and is counted when it has ended, or after `settle_s` while it lasts, with what
+enough is a person, and is counted when it has ended, or after `count_after_s` while it lasts, with what
 is known of it then.
 
 The clock of a camera stands still while it sends nothing: an outage does not end a visit.
@@ -15,22 +15,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 
-from facestream.annotator.counting.region_crossing import Walk
+from facestream.annotator.counting.region_crossing import RegionCrossingTracker
 from facestream.annotator.counting.visit import (
     COAST_S,
-    Before,
-    Part,
+    JoinSnapshot,
     TrackId,
+    TrackSegment,
     Visit,
     ago_s_of,
-    agree,
     distance,
-    move,
-    part_of,
+    is_compatible,
+    merge_estimates,
     seen_us_of,
-    together,
+    start_segment,
+    update_segment,
 )
-from facestream.annotator.people.attribute_fusion import Estimate, Shown
+from facestream.annotator.people.attribute_fusion import DisplayedEstimate, Estimate
 from facestream.common.broker.messages import Frame, Track
 from facestream.common.cameras.regions import Line, Zone
 
@@ -46,16 +46,16 @@ SURE_ANSWERS = 3  # from so many answers on, the track that carries a visit on i
 
 
 @dataclass(frozen=True, slots=True)
-class VisitRule:
+class VisitPolicy:
     """What a person is; seconds."""
 
-    person_after_s: float = 0.6
-    rejoin_s: float = 5.0
-    settle_s: float = 30.0
+    min_visit_s: float = 0.6
+    max_visit_gap_s: float = 5.0
+    count_after_s: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class CountEvent:
     """Something to count: `what` is "visit", or "enter" or "leave" of the zone or line `place`.
 
     at: Unix time, seconds; seen_s: how long the person was seen until it was counted.
@@ -64,11 +64,11 @@ class Counted:
     at: float
     what: str
     place: str
-    shown: Shown
+    shown: DisplayedEstimate
     seen_s: float
 
 
-class CameraVisits:
+class VisitTracker:
     """The visits to one camera.
 
     Args:
@@ -76,9 +76,9 @@ class CameraVisits:
         on_counted: told of every visit and crossing, once.
     """
 
-    def __init__(self, rule: VisitRule, on_counted: Callable[[Counted], None]) -> None:
+    def __init__(self, rule: VisitPolicy, on_counted: Callable[[CountEvent], None]) -> None:
         self._rule, self._on_counted = rule, on_counted
-        self._join_within_s = max(rule.person_after_s, 2 * JOIN_AFTER_S)
+        self._join_within_s = max(rule.min_visit_s, 2 * JOIN_AFTER_S)
         self._visits: list[Visit] = []
         self._by_track: dict[TrackId, Visit] = {}
         self._place: tuple[int, int] = (0, -1)  # session and number of the newest frame …
@@ -134,8 +134,10 @@ class CameraVisits:
             is_new = visit is None
             if visit is None:
                 age_s = ago_s_of(frame, track.first_seen_us)
-                part = part_of(key, frame, track, estimate_of(track.track), self._clock_s, age_s)
-                walk = Walk(zones, lines)
+                part = start_segment(
+                    key, frame, track, estimate_of(track.track), self._clock_s, age_s
+                )
+                walk = RegionCrossingTracker(zones, lines)
                 visit = Visit(now_at - age_s, self._clock_s, walk, [part], now_at)
                 self._visits.append(visit)
                 self._by_track[key] = visit
@@ -143,9 +145,9 @@ class CameraVisits:
             newest_us = visit.last.seen_us + SAME_SIGHT_US
             if is_new or (visit.last.key == key and seen_us > newest_us):
                 ago_s = ago_s_of(frame, seen_us)
-                move(visit.last, frame, track, seen_us, self._clock_s - ago_s)
+                update_segment(visit.last, frame, track, seen_us, self._clock_s - ago_s)
                 visit.left_at = now_at - ago_s
-                crossings = visit.walk.step((visit.last.x / width, visit.last.y))
+                crossings = visit.walk.update((visit.last.x / width, visit.last.y))
                 visit.waiting += [(now_at, crossing) for crossing in crossings]
         for visit in list(self._visits):
             if not visit.is_sure:
@@ -159,9 +161,9 @@ class CameraVisits:
     def expire(self, now_s: float) -> None:
         """End all visits of a camera that has been silent for long; to be called now and then."""
         if self._frame_at_s is not None and now_s - self._frame_at_s > SILENT_S:
-            self.finish()
+            self.finalize_all()
 
-    def finish(self) -> None:
+    def finalize_all(self) -> None:
         """End all visits: the camera, or this service, goes."""
         for visit in self._visits:
             self._end(visit)
@@ -190,8 +192,8 @@ class CameraVisits:
         # It was thought lost, and carried on by another …
         if visit.last.key not in fresh:
             # … which is lost now: one face with two tracks in turn.
-            self._carry_on(visit, part_of(key, frame, track, None, self._clock_s))
-            visit.before = None
+            self._carry_on(visit, start_segment(key, frame, track, None, self._clock_s))
+            visit.join_snapshot = None
             return visit
         # … which is somebody else then: both are there.
         if visit.is_sure:
@@ -199,22 +201,22 @@ class CameraVisits:
         self._part_with_last(visit)
         return visit
 
-    def _carry_on(self, visit: Visit, part: Part) -> None:
+    def _carry_on(self, visit: Visit, part: TrackSegment) -> None:
         self._by_track[part.key] = visit
-        done = visit.carry_on(part)
+        done = visit.add_track(part)
         if done is not None:
             self._by_track.pop(done, None)
 
     def _doubt(self, visit: Visit) -> None:
         """Whether the track that carries a visit on belongs to it, by what is known of it now."""
-        if not agree(visit.shown_before(), together(visit.last.estimate)):
+        if not is_compatible(visit.estimate_without_last(), merge_estimates(visit.last.estimate)):
             self._part_with_last(visit)
         elif visit.last.estimate and visit.last.estimate.shown.answers >= SURE_ANSWERS:
-            visit.before = None
+            visit.join_snapshot = None
 
     def _part_with_last(self, visit: Visit) -> None:
         """Make a visit of its own of the last track again."""
-        before, visit.before = visit.before, None
+        before, visit.join_snapshot = visit.join_snapshot, None
         assert before is not None
         own, part = before.fresh, visit.parts.pop()
         own.left_at, own.is_alone = visit.left_at, True
@@ -235,18 +237,18 @@ class CameraVisits:
             if visit is fresh or not 0 < gap_s <= self._rejoin_s(visit, width):
                 continue
             off = distance(visit.last, part, gap_s)
-            if off is None or not agree(visit.shown(), fresh.shown()):
+            if off is None or not is_compatible(visit.shown(), fresh.shown()):
                 continue
             if best is None or off < best[0]:
                 best = (off, visit)
         if best is None:
             return
         lost = best[1]
-        lost.before = Before(fresh, lost.walk.copy(), list(lost.waiting), lost.left_at)
+        lost.join_snapshot = JoinSnapshot(fresh, lost.walk.copy(), list(lost.waiting), lost.left_at)
         lost.left_at = fresh.left_at
         self._carry_on(lost, part)
         # The way from where it was lost may lead over a line.
-        crossings = lost.walk.step((part.x / width, part.y))
+        crossings = lost.walk.update((part.x / width, part.y))
         lost.waiting += [(now_at, crossing) for crossing in crossings]
         self._visits.remove(fresh)
 
@@ -255,11 +257,15 @@ class CameraVisits:
         margin = EDGE * part.size
         x, y = part.x + part.vx * COAST_S, part.y + part.vy * COAST_S
         has_left = x < margin or y < margin or x > width - margin or y > 1 - margin
-        return min(LEFT_REJOIN_S, self._rule.rejoin_s) if has_left else self._rule.rejoin_s
+        return (
+            min(LEFT_REJOIN_S, self._rule.max_visit_gap_s)
+            if has_left
+            else self._rule.max_visit_gap_s
+        )
 
     def _count_if_due(self, visit: Visit) -> None:
         lasts_s = self._clock_s - visit.known_s
-        if visit.is_sure and (visit.is_counted or lasts_s >= self._rule.settle_s):
+        if visit.is_sure and (visit.is_counted or lasts_s >= self._rule.count_after_s):
             self._count(visit)
 
     def _end_lost(self, width: float) -> None:
@@ -280,12 +286,12 @@ class CameraVisits:
 
     def _count(self, visit: Visit) -> None:
         seen_s = visit.seen_s()
-        if seen_s < self._rule.person_after_s or (visit.is_counted and not visit.waiting):
+        if seen_s < self._rule.min_visit_s or (visit.is_counted and not visit.waiting):
             return
         shown = visit.shown()
         if not visit.is_counted:
             visit.is_counted = True
-            self._on_counted(Counted(visit.began_at, "visit", "", shown, seen_s))
+            self._on_counted(CountEvent(visit.began_at, "visit", "", shown, seen_s))
         for at, crossing in visit.waiting:
-            self._on_counted(Counted(at, crossing.direction, crossing.place, shown, seen_s))
+            self._on_counted(CountEvent(at, crossing.direction, crossing.place, shown, seen_s))
         visit.waiting.clear()

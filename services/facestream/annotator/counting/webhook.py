@@ -32,7 +32,7 @@ from urllib.parse import urlsplit
 
 from facestream.common.core.errors import AddressError
 from facestream.common.observability.metrics import AnnotatorMetrics
-from facestream.common.security.egress_policy import Reach
+from facestream.common.security.egress_policy import EgressPolicy
 from facestream.common.security.redaction import redact
 
 MAX_WAITING = 1000
@@ -66,7 +66,7 @@ class Webhook:
         self,
         url: str,
         secret: str | None,
-        reach: Reach,
+        reach: EgressPolicy,
         metrics: AnnotatorMetrics,
         pause: Callable[[float], bool] | None = None,
     ) -> None:
@@ -119,7 +119,7 @@ class Webhook:
                 return
             reason = self._deliver(events)
             if reason is None:
-                self._metrics.webhook_sent.inc(len(events))
+                self._metrics.webhook_delivered.inc(len(events))
             else:
                 self._metrics.webhook_dropped.labels(reason).inc(len(events))
 
@@ -182,7 +182,7 @@ class Webhook:
         kind = HTTPSConnection if self._tls else HTTPConnection
         port = self._url.port or kind.default_port
         connection = kind(host, port, timeout=TIMEOUT_S)
-        connection.sock = _first_that_answers(self._reach.addresses_of(host, port), port)
+        connection.sock = _first_that_answers(self._reach.resolve_allowed(host, port), port)
         if self._tls:
             connection.sock = self._tls.wrap_socket(connection.sock, server_hostname=host)
         return connection

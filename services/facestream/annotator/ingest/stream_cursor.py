@@ -49,12 +49,12 @@ class Cursor:
         self.at = state.newest
         self._added = state.added  # entries the stream was given up to this place
 
-    def take(self, entry_id: bytes) -> None:
+    def advance(self, entry_id: bytes) -> None:
         """This entry, the next one, was read."""
         self.at = entry_id
         self._added += 1
 
-    def check(self, state: StreamState) -> int:
+    def reconcile(self, state: StreamState) -> int:
         """Compare with the stream as it is now; one that was born anew is read from its start.
 
         Returns:

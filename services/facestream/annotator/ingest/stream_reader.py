@@ -20,15 +20,15 @@ import redis
 import redis.asyncio
 
 from facestream.annotator.ingest.stream_cursor import ABSENT, Cursor, StreamState
-from facestream.annotator.live_state import Board
-from facestream.annotator.periodic import next_beat
+from facestream.annotator.live_state import LiveState
+from facestream.annotator.periodic import next_tick
 from facestream.common.broker import keys
 from facestream.common.broker.cluster import slot_groups
-from facestream.common.broker.connection import BROKER_ERRORS, Entry, by_stream, explain
+from facestream.common.broker.connection import BROKER_ERRORS, XreadEntry, error_text, parse_xread
 from facestream.common.broker.messages import decode_frame, decode_result
 from facestream.common.cameras.registry import Camera, CameraRegistry, CameraStatus
 from facestream.common.core.errors import MessageError
-from facestream.common.observability.health import Health, Need
+from facestream.common.observability.health import Dependency, Health
 from facestream.common.observability.metrics import AnnotatorMetrics
 
 REFRESH_EVERY_S = 0.5
@@ -36,12 +36,12 @@ RETRY_S = 0.5
 BLOCK_MS = 400  # so that a new camera is read within half a second of being known
 MAX_ENTRIES = 64  # per stream and read
 CHECK_EVERY_S = 10.0
-NEED = "broker"
+DEPENDENCY = "broker"
 
 T = TypeVar("T")
 
 
-class Intake:
+class StreamReader:
     """Reads the broker into the board.
 
     Args:
@@ -53,7 +53,7 @@ class Intake:
         self,
         reads: redis.asyncio.Redis,
         calls: redis.Redis,
-        board: Board,
+        board: LiveState,
         metrics: AnnotatorMetrics,
         health: Health,
     ) -> None:
@@ -62,7 +62,7 @@ class Intake:
         self._board = board
         self._metrics = metrics
         self._health = health
-        self._need = Need(health, NEED)
+        self._need = Dependency(health, DEPENDENCY)
         self._refreshing = asyncio.Lock()
         self._changing = asyncio.Lock()
         self._boot: bytes | None = None
@@ -76,20 +76,20 @@ class Intake:
         self._waiting: dict[tuple[bytes, ...], asyncio.Future[list[Any]]] = {}  # reads under way
 
     @property
-    def awaits_cameras(self) -> bool:
+    def is_recovering(self) -> bool:
         """The broker came back empty and capture has not put its cameras back yet."""
         return self._awaits_cameras
 
-    async def follow(self) -> None:
+    async def run(self) -> None:
         """Read frames and results for ever."""
         try:
             while True:
-                self._health.beat()
+                self._health.heartbeat()
                 self._choose_streams()
                 try:
                     await self._read_once()
                 except BROKER_ERRORS as error:
-                    self._lost(error)
+                    self._on_broker_error(error)
                     self._frames_at.clear()  # a frame is of its moment, a result is not
                     self._check_at_s = float("-inf")
                     await asyncio.sleep(RETRY_S)
@@ -97,14 +97,14 @@ class Intake:
             for read in self._waiting.values():
                 read.cancel()
 
-    async def keep_fresh(self) -> None:
+    async def refresh_loop(self) -> None:
         """Ask for the cameras and renew what is watched, for ever; at once when a viewer comes."""
         first_viewer, loop = self._board.studio.first_viewer, asyncio.get_running_loop()
         while True:
             first_viewer.clear()
             await self.refresh()
             with suppress(TimeoutError):
-                async with asyncio.timeout_at(next_beat(loop.time(), REFRESH_EVERY_S)):
+                async with asyncio.timeout_at(next_tick(loop.time(), REFRESH_EVERY_S)):
                     await first_viewer.wait()
 
     async def refresh(self) -> None:
@@ -114,12 +114,12 @@ class Intake:
             try:
                 cameras, statuses = await asyncio.to_thread(self._ask, watched, known)
             except BROKER_ERRORS as error:
-                self._lost(error)
+                self._on_broker_error(error)
                 return
             self._need.report(None)
             self._board.set_cameras(cameras, statuses)
 
-    async def change(self, work: Callable[[CameraRegistry], T]) -> T:
+    async def update_registry(self, work: Callable[[CameraRegistry], T]) -> T:
         """Change the registry and see the change at once; raises `BROKER_ERRORS`.
 
         One after the other: what `work` reads there still holds when it writes.
@@ -133,9 +133,9 @@ class Intake:
         self, watched: Sequence[str], known: dict[str, Camera]
     ) -> tuple[dict[str, Camera], list[CameraStatus]]:
         for name in watched:
-            self._registry.watch(name)
-        survey = self._registry.survey(list(known))
-        cameras, boot = survey.cameras, survey.boot
+            self._registry.mark_watched(name)
+        survey = self._registry.snapshot(list(known))
+        cameras, boot = survey.cameras, survey.epoch
         is_whole = boot == survey.boot_after and (boot is not None or self._boot is None)
         if is_whole:
             self._boot = boot
@@ -161,7 +161,7 @@ class Intake:
             return
         if time.monotonic() >= self._check_at_s:
             self._check_at_s = time.monotonic() + CHECK_EVERY_S
-            self._doubt()
+            self._recheck_positions()
         await self._place_frames([keys.frames_key(name).encode() for name in names])
         await self._check_results([keys.results_key(name).encode() for name in names])
         places = self._frames_at | {key: cursor.at for key, cursor in self._results_at.items()}
@@ -170,7 +170,7 @@ class Intake:
         ]
         answers = await (self._wait(groups[0]) if len(groups) == 1 else self._wait_at_each(groups))
         for answer in answers:
-            for key, entries in by_stream(answer):
+            for key, entries in parse_xread(answer):
                 if key in self._names:  # its camera may have gone while it was read
                     self._take(key, entries)
 
@@ -198,7 +198,7 @@ class Intake:
             raise failure
         return answers
 
-    def _doubt(self) -> None:
+    def _recheck_positions(self) -> None:
         """Take it that the places known may be wrong.
 
         Entries may have been trimmed unread, and a stream that lapsed may have begun anew, with
@@ -227,7 +227,7 @@ class Intake:
             if cursor is None:
                 self._results_at[key] = Cursor(state)
                 continue
-            lost = cursor.check(state)
+            lost = cursor.reconcile(state)
             if lost:
                 self._metrics.results_dropped.labels("missed").inc(lost)
         self._unchecked.clear()
@@ -241,11 +241,11 @@ class Intake:
             answers = await pipe.execute(raise_on_error=False)
         return [_state(answer) for answer in answers]
 
-    def _take(self, key: bytes, entries: Sequence[Entry]) -> None:
+    def _take(self, key: bytes, entries: Sequence[XreadEntry]) -> None:
         name, cursor = self._names[key], self._results_at.get(key)
         for entry_id, fields in entries:
             if cursor is not None:
-                cursor.take(entry_id)
+                cursor.advance(entry_id)
             else:
                 self._frames_at[key] = entry_id
                 self._frames_heard.add(key)
@@ -266,7 +266,7 @@ class Intake:
         if frame.camera != name:
             self._metrics.frames_dropped.labels(name, "foreign").inc()
             return
-        self._board.see(name, frame, jpeg)
+        self._board.on_frame(name, frame, jpeg)
 
     def _result(self, name: str, fields: dict[bytes, bytes]) -> None:
         try:
@@ -274,16 +274,16 @@ class Intake:
             if result.camera != name:
                 self._metrics.results_dropped.labels("foreign").inc()
                 return
-            self._board.answer(name, result)
+            self._board.on_result(name, result)
         except MessageError as error:
             self._metrics.results_dropped.labels("corrupt").inc()
             logging.debug("%s: a result was passed over: %s", name, error)
 
-    def _lost(self, error: Exception) -> None:
+    def _on_broker_error(self, error: Exception) -> None:
         self._metrics.broker_errors.inc()
-        reason = explain(error)
+        reason = error_text(error)
         self._need.report(reason)
-        self._board.broker_away(reason)
+        self._board.on_broker_lost(reason)
 
 
 def _state(answer: Any) -> StreamState:

@@ -39,7 +39,7 @@ _AGES = np.arange(MAX_AGE_YEARS + 1, dtype=np.float64)
 
 
 @dataclass(frozen=True)
-class CommitRule:
+class DisplayThresholds:
     """When an estimate is sure enough to be shown."""
 
     weight: float = 0.4
@@ -48,7 +48,7 @@ class CommitRule:
 
 
 @dataclass(frozen=True)
-class Shown:
+class DisplayedEstimate:
     """What a person may be told of a track; None = not sure enough.
 
     `age`, `age_low`, `age_high` in years, `female` a probability.
@@ -72,7 +72,7 @@ class _Weight:
         self.total += quality
         self.squares += quality * quality
 
-    def take(self, other: _Weight) -> None:
+    def merge_from(self, other: _Weight) -> None:
         """The answers of another track too."""
         self.total += other.total
         self.squares += other.squares
@@ -86,28 +86,28 @@ class _Weight:
 class Estimate:
     """The answers about one track, fused."""
 
-    def __init__(self, rule: CommitRule) -> None:
+    def __init__(self, rule: DisplayThresholds) -> None:
         self._rule = rule
         self._answers = 0
         self._age_weight = _Weight()
         self._sum_log = np.zeros(MAX_AGE_YEARS + 1)
         self._gender_weight = _Weight()
         self._sum_odds = 0.0
-        self._shown = Shown()
+        self._shown = DisplayedEstimate()
 
     @property
-    def shown(self) -> Shown:
+    def shown(self) -> DisplayedEstimate:
         """The estimate as it may be shown now."""
         return self._shown
 
     @classmethod
-    def joined(cls, estimates: Sequence[Estimate]) -> Estimate:
+    def merged(cls, estimates: Sequence[Estimate]) -> Estimate:
         """What several tracks of one person say together; one at least."""
         joined = cls(estimates[0]._rule)
         for part in estimates:
             joined._answers += part._answers
-            joined._age_weight.take(part._age_weight)
-            joined._gender_weight.take(part._gender_weight)
+            joined._age_weight.merge_from(part._age_weight)
+            joined._gender_weight.merge_from(part._gender_weight)
             joined._sum_log = joined._sum_log + part._sum_log
             joined._sum_odds += part._sum_odds
         joined._shown = joined._commit()
@@ -135,13 +135,13 @@ class Estimate:
         self._answers += 1
         if not math.isnan(age):
             self._age_weight.add(q)
-            self._sum_log += q * np.log(_on_our_ages(distribution, age, age_std))
+            self._sum_log += q * np.log(_to_age_grid(distribution, age, age_std))
         if not math.isnan(female):
             self._gender_weight.add(q)
             self._sum_odds += q * _log_odds(female)
         self._shown = self._commit()
 
-    def pooled_ages(self) -> NDArray[np.float64]:
+    def age_distribution(self) -> NDArray[np.float64]:
         """Probability of each whole year 0-110, float64 `[111]`; needs one answer with an age."""
         weight = self._age_weight
         log_p = self._sum_log * (weight.effective() / weight.total)
@@ -149,16 +149,16 @@ class Estimate:
         p /= p.sum()
         return p
 
-    def pooled_female(self) -> float:
+    def female_probability(self) -> float:
         """Probability of female, 0-1; 0.5 where nothing is known."""
         weight = self._gender_weight
         if weight.total == 0:
             return 0.5
         return 1 / (1 + math.exp(-self._sum_odds * weight.effective() / weight.total))
 
-    def _commit(self) -> Shown:
+    def _commit(self) -> DisplayedEstimate:
         age, age_low, age_high = self._committed_age()
-        return Shown(
+        return DisplayedEstimate(
             age=age,
             age_low=age_low,
             age_high=age_high,
@@ -167,9 +167,9 @@ class Estimate:
         )
 
     def _committed_age(self) -> tuple[float | None, float | None, float | None]:
-        if not self._is_heard(self._age_weight):
+        if not self._has_enough_evidence(self._age_weight):
             return None, None, None
-        ages = self.pooled_ages()
+        ages = self.age_distribution()
         low, high = (float(side) for side in central_interval(ages))
         age = float(quantile(ages, 0.5))
         before = self._shown
@@ -189,20 +189,20 @@ class Estimate:
         return before.age, before.age_low, before.age_high
 
     def _committed_female(self) -> float | None:
-        if not self._is_heard(self._gender_weight):
+        if not self._has_enough_evidence(self._gender_weight):
             return None
-        p = self.pooled_female()
+        p = self.female_probability()
         needed = self._rule.gender_probability
         before = self._shown.female
         if before is not None and (before >= 0.5) == (p >= 0.5):
             needed = max(0.5, needed - PROBABILITY_SLACK)
         return round(p, 3) if max(p, 1 - p) >= needed else None
 
-    def _is_heard(self, weight: _Weight) -> bool:
+    def _has_enough_evidence(self, weight: _Weight) -> bool:
         return weight.total > 0 and weight.total >= self._rule.weight
 
 
-def _on_our_ages(
+def _to_age_grid(
     distribution: NDArray[np.float32], age: float, age_std: float
 ) -> NDArray[np.float64]:
     if distribution.size:

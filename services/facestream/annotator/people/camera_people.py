@@ -2,7 +2,7 @@
 
 Frames and results come in by message and `now_s` (any steady clock, seconds); people go out. An
 answer may come before its track is first seen here, or after the track has gone: it is kept for
-`forget_after_s`, then forgotten and counted. Bounded: `MAX_KEPT` tracks a camera.
+`track_retention_s`, then forgotten and counted. Bounded: `MAX_TRACKS` tracks a camera.
 """
 
 from __future__ import annotations
@@ -11,10 +11,14 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from facestream.annotator.people.attribute_fusion import CommitRule, Estimate, Shown
+from facestream.annotator.people.attribute_fusion import (
+    DisplayedEstimate,
+    DisplayThresholds,
+    Estimate,
+)
 from facestream.common.broker.messages import Frame, Result, unpack_distribution
 
-MAX_KEPT = 512
+MAX_TRACKS = 512
 # A camera that is silent for so long, or for so many of its own pauses, has nobody in view. Capture
 # looks three times a second where it is not told otherwise, and more seldom where it is overloaded.
 VIEW_EXPIRES_S = 2.0
@@ -37,11 +41,11 @@ class Person:
     track: int
     box: tuple[float, float, float, float]
     seen_s: float
-    shown: Shown
+    shown: DisplayedEstimate
 
 
 @dataclass
-class _Kept:
+class _TrackState:
     estimate: Estimate
     touched_s: float
     answered: deque[tuple[int, str]] = field(
@@ -51,7 +55,7 @@ class _Kept:
 
 
 @dataclass
-class _View:
+class _Snapshot:
     """The tracks of the newest frame."""
 
     session: int = 0
@@ -68,30 +72,30 @@ class CameraPeople:
 
     Args:
         rule: when an estimate may be shown.
-        forget_after_s: how long an unseen track's answers are kept.
+        track_retention_s: how long an unseen track's answers are kept.
         on_forgotten: called with the last estimate of each track that had been in view and went.
     """
 
     def __init__(
         self,
-        rule: CommitRule,
-        forget_after_s: float,
-        on_forgotten: Callable[[Shown], None] = lambda shown: None,
+        rule: DisplayThresholds,
+        track_retention_s: float,
+        on_forgotten: Callable[[DisplayedEstimate], None] = lambda shown: None,
     ) -> None:
         self._rule = rule
-        self._forget_after_s = forget_after_s
+        self._forget_after_s = track_retention_s
         self._on_forgotten = on_forgotten
-        self._kept: dict[TrackId, _Kept] = {}
-        self._view = _View()
-        self._unmet = 0
+        self._kept: dict[TrackId, _TrackState] = {}
+        self._view = _Snapshot()
+        self._unmatched_results = 0
 
-    def see(self, frame: Frame, now_s: float) -> None:
+    def on_frame(self, frame: Frame, now_s: float) -> None:
         """A frame came: its tracks are those in view."""
         # Not by `captured_us`: the wall clock of the capturing machine may be set back.
         if frame.session == self._view.session and frame.seq < self._view.seq:
             return
         pause_s = now_s - self._view.at_s if frame.session == self._view.session else 0.0
-        self._view = _View(
+        self._view = _Snapshot(
             frame.session,
             frame.seq,
             now_s,
@@ -101,10 +105,10 @@ class CameraPeople:
             {t.track: t.first_seen_us for t in frame.tracks},
         )
         for track in frame.tracks:
-            kept = self._keep((frame.session, track.track), now_s)
+            kept = self._get_or_create_state((frame.session, track.track), now_s)
             kept.was_seen = True
 
-    def answer(self, result: Result, now_s: float) -> bool:
+    def add_result(self, result: Result, now_s: float) -> bool:
         """A result came.
 
         Returns:
@@ -114,7 +118,7 @@ class CameraPeople:
             MessageError: its distribution is none.
         """
         distribution = unpack_distribution(result.age_distribution)
-        kept = self._keep((result.session, result.track), now_s)
+        kept = self._get_or_create_state((result.session, result.track), now_s)
         face = (result.captured_us, result.model)
         if face in kept.answered:
             return False
@@ -131,10 +135,12 @@ class CameraPeople:
         for track, box in view.boxes.items():
             kept = self._kept.get((view.session, track))
             seen_s = max(0.0, (view.captured_us - view.first_seen_us[track]) / 1e6)
-            people.append(Person(track, box, seen_s, kept.estimate.shown if kept else Shown()))
+            people.append(
+                Person(track, box, seen_s, kept.estimate.shown if kept else DisplayedEstimate())
+            )
         return sorted(people, key=lambda person: (-person.seen_s, person.track))
 
-    def shown_of_late(self) -> list[Shown]:
+    def recent_estimates(self) -> list[DisplayedEstimate]:
         """What is known of those in view, and of those who went so lately that they may return."""
         return [kept.estimate.shown for kept in self._kept.values() if kept.was_seen]
 
@@ -143,13 +149,13 @@ class CameraPeople:
         kept = self._kept.get((session, track))
         return kept.estimate if kept else None
 
-    def answered_in_view(self) -> bool:
+    def any_visible_has_result(self) -> bool:
         """Whether anyone of the newest frame was answered at least once."""
         view = self._view
         kept = (self._kept.get((view.session, track)) for track in view.boxes)
         return any(k is not None and k.estimate.shown.answers > 0 for k in kept)
 
-    def forget(self, now_s: float) -> int:
+    def evict_stale(self, now_s: float) -> int:
         """Drop tracks unseen for long.
 
         Returns:
@@ -158,14 +164,14 @@ class CameraPeople:
         for key, kept in list(self._kept.items()):
             if now_s - kept.touched_s > self._forget_after_s:
                 self._drop(key)
-        unmet, self._unmet = self._unmet, 0
+        unmet, self._unmatched_results = self._unmatched_results, 0
         return unmet
 
-    def _keep(self, key: TrackId, now_s: float) -> _Kept:
+    def _get_or_create_state(self, key: TrackId, now_s: float) -> _TrackState:
         kept = self._kept.get(key)
         if kept is None:
-            kept = self._kept[key] = _Kept(Estimate(self._rule), now_s)
-            if len(self._kept) > MAX_KEPT:
+            kept = self._kept[key] = _TrackState(Estimate(self._rule), now_s)
+            if len(self._kept) > MAX_TRACKS:
                 self._drop(min(self._kept, key=lambda k: self._kept[k].touched_s))
         kept.touched_s = now_s
         return kept
@@ -175,4 +181,4 @@ class CameraPeople:
         if kept.was_seen:
             self._on_forgotten(kept.estimate.shown)
         else:
-            self._unmet += kept.estimate.shown.answers
+            self._unmatched_results += kept.estimate.shown.answers

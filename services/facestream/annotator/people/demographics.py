@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from facestream.annotator.people.attribute_fusion import Shown
+from facestream.annotator.people.attribute_fusion import DisplayedEstimate
 from facestream.annotator.people.recent_history import AGE_BAND_EDGES, band_of
 
 UNKNOWN = "unknown"
@@ -16,12 +16,12 @@ AGE_BANDS = (
 GENDERS = ("female", "male", UNKNOWN)
 
 
-def age_band(shown: Shown) -> str:
+def age_band(shown: DisplayedEstimate) -> str:
     """`30-39`; `unknown` where the estimate is not sure."""
     return UNKNOWN if shown.age is None else AGE_BANDS[band_of(shown.age)]
 
 
-def gender(shown: Shown) -> str:
+def gender_label(shown: DisplayedEstimate) -> str:
     """`female`, `male` or `unknown`."""
     if shown.female is None:
         return UNKNOWN

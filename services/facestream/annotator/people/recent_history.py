@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from facestream.annotator.people.attribute_fusion import Shown
+from facestream.annotator.people.attribute_fusion import DisplayedEstimate
 
 KEEP_S = 600.0
 SAMPLE_EVERY_S = 5.0
@@ -34,23 +34,23 @@ class History:
 
     def __init__(self) -> None:
         self._samples: deque[Sample] = deque(maxlen=int(KEEP_S / SAMPLE_EVERY_S))
-        self._gone: deque[tuple[float, Shown]] = deque(maxlen=MAX_GONE)
+        self._gone: deque[tuple[float, DisplayedEstimate]] = deque(maxlen=MAX_GONE)
 
-    def sample(self, people: Iterable[Shown], at: float) -> Sample:
+    def sample(self, people: Iterable[DisplayedEstimate], at: float) -> Sample:
         """Remember who is in view now."""
         counts = {"female": 0, "male": 0, "unsure": 0}
         for shown in people:
-            counts[gender(shown)] += 1
+            counts[gender_label(shown)] += 1
         sample = Sample(at, **counts)
         self._samples.append(sample)
         return sample
 
-    def gone(self, shown: Shown, at: float) -> None:
+    def add_departed(self, shown: DisplayedEstimate, at: float) -> None:
         """A face left; remember what was known of it."""
         if shown.age is not None:
             self._gone.append((at, shown))
 
-    def to_json(self, people: Iterable[Shown], now: float) -> dict[str, object]:
+    def to_json(self, people: Iterable[DisplayedEstimate], now: float) -> dict[str, object]:
         """What the page draws: samples, and faces by age band and gender.
 
         Args:
@@ -61,7 +61,7 @@ class History:
         bands = [{"from": edge, "female": 0, "male": 0, "unsure": 0} for edge in AGE_BAND_EDGES]
         for shown in [*(shown for _, shown in self._gone), *people]:
             if shown.age is not None:
-                bands[band_of(shown.age)][gender(shown)] += 1
+                bands[band_of(shown.age)][gender_label(shown)] += 1
         return {
             "every_s": SAMPLE_EVERY_S,
             "keep_s": KEEP_S,
@@ -74,7 +74,7 @@ class History:
         }
 
 
-def gender(shown: Shown) -> str:
+def gender_label(shown: DisplayedEstimate) -> str:
     """`female`, `male` or, while that is open, `unsure`."""
     if shown.female is None:
         return "unsure"

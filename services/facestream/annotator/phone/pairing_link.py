@@ -20,18 +20,18 @@ _ONLY_HERE = f"Only this computer can open this link. For a phone: {_START_ANEW}
 _NO_CAMERA = f"A phone only gives its camera to an https page. {_START_ANEW}"
 
 
-def phone_link(opened_at: str, phone_url: str, key: str) -> tuple[str, str]:
+def phone_link(opened_at: str, phone_base_url: str, key: str) -> tuple[str, str]:
     """The link of a phone, and what is wrong with it for a user; empty where nothing is.
 
     Args:
         opened_at: origin of the page on which the link is shown, `https://host:8080`.
-        phone_url: the same for phones, where the page was opened by a name for this machine alone;
+        phone_base_url: the same for phones, where the page was opened by a name for this machine alone;
             empty where it is not known.
         key: of the phone. It stands behind `#`: that is sent to no server and stands in no log.
     """
     base = opened_at
-    if _is_loopback(base) and phone_url:
-        base = phone_url.rstrip("/")
+    if _is_loopback(base) and phone_base_url:
+        base = phone_base_url.rstrip("/")
     note = ""
     if _is_loopback(base):
         note = _ONLY_HERE

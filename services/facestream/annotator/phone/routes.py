@@ -22,9 +22,9 @@ from fastapi.responses import FileResponse
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from starlette.requests import ClientDisconnect
 
-from facestream.annotator.live_state import Board
+from facestream.annotator.live_state import LiveState
 from facestream.annotator.phone.pairing_link import PAGE_PATH, PICTURE_PATH, phone_link, qr_svg
-from facestream.annotator.phone.upload_slots import Senders, Verdict
+from facestream.annotator.phone.upload_slots import UploadDecision, UploadSlots
 from facestream.annotator.settings import AnnotatorSettings
 from facestream.common.broker.connection import BROKER_ERRORS
 from facestream.common.broker.phone_frames import (
@@ -32,7 +32,7 @@ from facestream.common.broker.phone_frames import (
     has_allowed_size,
     new_phone_url,
     phone_key_of,
-    put_picture,
+    push_frame,
 )
 from facestream.common.cameras.privacy import Privacy
 from facestream.common.cameras.registry import Camera, CameraState, Rotation
@@ -43,7 +43,7 @@ _BODY_DEADLINE_S = 10.0
 _CAMERA_ALLOWED = "camera=(self), microphone=(), geolocation=()"
 _JPEG_BODY = {"required": True, "content": {"image/jpeg": {"schema": {"format": "binary"}}}}
 _STRANGER = "this link is not valid: the camera was removed, or the link is incomplete"
-_SAID: dict[Verdict, tuple[int, str]] = {
+_REJECTIONS: dict[UploadDecision, tuple[int, str]] = {
     "other": (409, "another phone, or another page on this one, sends by this link"),
     "rate": (429, "too many pictures"),
 }
@@ -78,7 +78,7 @@ class PictureAnswer(BaseModel):
     fps: float = Field(description="so many pictures a second are wanted")
 
 
-class Phones:
+class PhoneIngest:
     """The phones that are cameras, and their pictures on the way to capture.
 
     Args:
@@ -88,14 +88,14 @@ class Phones:
     def __init__(
         self,
         settings: AnnotatorSettings,
-        board: Board,
+        board: LiveState,
         broker: redis.asyncio.Redis,
         metrics: AnnotatorMetrics,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings, self._board, self._broker = settings, board, broker
         self._metrics, self._clock = metrics, clock
-        self._senders = Senders(settings.phone_fps)
+        self._senders = UploadSlots(settings.phone_fps)
 
     def link(self, camera: Camera, request: Request) -> PhoneLink:
         """A phone's link, for who opened the page under the address of this request."""
@@ -103,22 +103,22 @@ class Phones:
         if key is None:
             raise HTTPException(409, f"{camera.name!r} is no phone that sends by a link")
         opened_at = request.headers.get("origin") or str(request.base_url).rstrip("/")
-        link, note = phone_link(opened_at, self._settings.phone_url, key)
+        link, note = phone_link(opened_at, self._settings.phone_base_url, key)
         return PhoneLink(camera=camera.name, link=link, qr=qr_svg(link), note=note)
 
-    async def take(self, request: Request, sender: str, seq: int) -> PictureAnswer:
+    async def receive_frame(self, request: Request, sender: str, seq: int) -> PictureAnswer:
         """A picture has come: judge it and hand it to capture."""
         camera = self._camera_of(request)
         if camera is None:
             raise HTTPException(401, _STRANGER)
         name = camera.name
-        self._metrics.phone_pictures.labels(name).inc()
-        self._senders.keep(self._board.names())
+        self._metrics.phone_frames.labels(name).inc()
+        self._senders.retain_only(self._board.names())
         verdict = self._senders.begin(name, sender, seq, self._clock())
         if verdict != "take":
             self._drop(name, verdict)
-            if verdict in _SAID:
-                raise HTTPException(*_SAID[verdict])
+            if verdict in _REJECTIONS:
+                raise HTTPException(*_REJECTIONS[verdict])
             return self._answer(name)
         try:
             await self._pass_on(camera, request)
@@ -154,7 +154,7 @@ class Phones:
             self._drop(name, "paused")
             return
         try:
-            pushed_out = await put_picture(self._broker, name, jpeg)
+            pushed_out = await push_frame(self._broker, name, jpeg)
         except BROKER_ERRORS:
             self._drop(name, "broker")
             raise HTTPException(503, "the broker does not answer; try again shortly") from None
@@ -172,7 +172,7 @@ class Phones:
         )
 
     def _drop(self, camera: str, reason: str, count: int = 1) -> None:
-        self._metrics.phone_pictures_dropped.labels(camera, reason).inc(count)
+        self._metrics.phone_frames_dropped.labels(camera, reason).inc(count)
 
 
 def _what_is_wrong(jpeg: bytes) -> tuple[str, str]:
@@ -187,7 +187,7 @@ def _what_is_wrong(jpeg: bytes) -> tuple[str, str]:
 
 
 def routes(
-    phones: Phones,
+    phones: PhoneIngest,
     known: Callable[[str], Camera],
     add: Callable[[Camera], Awaitable[None]],
     page: Path,
@@ -231,6 +231,6 @@ def routes(
         ],
         seq: Annotated[int, Query(ge=1, lt=2**53, description="number of the picture, upwards")],
     ) -> PictureAnswer:
-        return await phones.take(request, sender, seq)
+        return await phones.receive_frame(request, sender, seq)
 
     return router

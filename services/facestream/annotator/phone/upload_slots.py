@@ -16,7 +16,7 @@ MAX_AT_ONCE = 3  # requests of one camera
 _HASTE = 2.0  # a phone may send so many times as fast as it is asked to
 _BURST = 4.0  # pictures
 
-Verdict = Literal["take", "late", "rate", "other"]
+UploadDecision = Literal["take", "late", "rate", "other"]
 
 
 @dataclass(slots=True)
@@ -28,7 +28,7 @@ class _Place:
     left: float = _BURST
 
 
-class Senders:
+class UploadSlots:
     """One place a camera.
 
     Args:
@@ -39,7 +39,7 @@ class Senders:
         self._per_s = fps * _HASTE
         self._places: dict[str, _Place] = {}
 
-    def begin(self, camera: str, sender: str, seq: int, now: float) -> Verdict:
+    def begin(self, camera: str, sender: str, seq: int, now: float) -> UploadDecision:
         """A request with a picture has begun; only where it is to be taken, `end` must follow.
 
         Args:
@@ -73,7 +73,7 @@ class Senders:
         if place is not None:
             place.at_once -= 1
 
-    def keep(self, cameras: Collection[str]) -> None:
+    def retain_only(self, cameras: Collection[str]) -> None:
         """Forget all but these."""
         for gone in self._places.keys() - set(cameras):
             del self._places[gone]

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from facestream.annotator.video.placeholder import notice
+from facestream.annotator.video.placeholder import render_placeholder
 from facestream.common.broker.messages import now_us
 from facestream.common.cameras.registry import CameraStatus
 from facestream.common.core.errors import PictureError
@@ -39,7 +39,7 @@ _SIDE_INTERVAL_S = 0.2  # between two pictures of a camera that is not the large
 
 
 @dataclass(frozen=True)
-class Job:
+class RenderJob:
     """One frame to be drawn; without a yuv_image, on an empty one of this size in pixels."""
 
     jpeg: bytes | None
@@ -48,26 +48,26 @@ class Job:
     size: tuple[int, int] = (0, 0)
 
 
-class Channel:
+class CameraFeed:
     """The newest picture of one camera and who waits for it. Event loop only."""
 
     def __init__(self, camera: str, *, closed: bool = False) -> None:
         self.camera = camera
-        self.number = 0  # of the newest picture; 0 = none yet
+        self.seq = 0  # of the newest picture; 0 = none yet
         self.frame_number = 0  # of the newest picture that is no notice
         self.jpeg = b""
         self.part = b""
-        self.outdated = 0  # number of the last picture from before somebody began to watch
+        self.stale_seq = 0  # number of the last picture from before somebody began to watch
         self.viewers = 0
         self.closed = closed
-        self.waiting: Job | None = None
+        self.waiting: RenderJob | None = None
         self.drawing = False
         self.fresh_at_s = float("-inf")  # steady clock; when the newest frame was shown
         self._changed = asyncio.Event()
 
     def publish(self, jpeg: bytes, captured_us: int) -> None:
         """Put a picture into the slot and wake everyone who waits."""
-        self.number += 1
+        self.seq += 1
         self.jpeg = jpeg
         head = (
             f"Content-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n"
@@ -76,7 +76,7 @@ class Channel:
         self.part = b"".join((head.encode(), jpeg, _CLOSING))
         self.wake()
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Keep no picture that nobody looks at."""
         self.jpeg = self.part = b""
         self.waiting = None
@@ -91,19 +91,19 @@ class Channel:
         self.closed = True
         self.wake()
 
-    async def newer(self, than: int) -> None:
+    async def wait_newer(self, than: int) -> None:
         """Return once there is a picture newer than number `than`, or the channel is closed."""
-        while self.number <= than and not self.closed:
+        while self.seq <= than and not self.closed:
             await self._changed.wait()
 
 
-class Studio:
+class MjpegHub:
     """Every camera's channel, and the threads that draw.
 
     Args:
         quality: JPEG quality of what goes out.
-        max_viewers: picture streams open at once.
-        stale_after_s: a notice is shown when no frame came for so long.
+        max_video_streams: picture streams open at once.
+        stale_frame_timeout_s: a notice is shown when no frame came for so long.
         status_of: what is known of a camera, for its notice.
         clock: steady, seconds.
     """
@@ -112,18 +112,18 @@ class Studio:
         self,
         metrics: AnnotatorMetrics,
         quality: int,
-        max_viewers: int,
-        stale_after_s: float,
+        max_video_streams: int,
+        stale_frame_timeout_s: float,
         status_of: Callable[[str], CameraStatus],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._metrics = metrics
         self._quality = quality
-        self._max_viewers = max_viewers
-        self._stale_after_s = stale_after_s
+        self._max_viewers = max_video_streams
+        self._stale_after_s = stale_frame_timeout_s
         self._status_of = status_of
         self._clock = clock
-        self._channels: dict[str, Channel] = {}
+        self._channels: dict[str, CameraFeed] = {}
         self._any_changed = asyncio.Event()
         self._viewers = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -142,10 +142,10 @@ class Studio:
         """No further viewer is taken."""
         return self._viewers >= self._max_viewers
 
-    def channel(self, camera: str) -> Channel:
+    def channel(self, camera: str) -> CameraFeed:
         """The channel of a camera, made when first asked for."""
         if camera not in self._channels:
-            self._channels[camera] = Channel(camera, closed=self._is_closed)
+            self._channels[camera] = CameraFeed(camera, closed=self._is_closed)
         return self._channels[camera]
 
     def watched(self) -> list[str]:
@@ -157,7 +157,7 @@ class Studio:
         channel = self._channels.get(camera)
         return channel is not None and channel.viewers > 0
 
-    def drop(self, camera: str) -> None:
+    def remove_camera(self, camera: str) -> None:
         """The camera was removed."""
         channel = self._channels.pop(camera, None)
         if channel is not None:
@@ -168,14 +168,14 @@ class Studio:
         """End every viewer, and whoever still comes."""
         self._is_closed = True
         for camera in list(self._channels):
-            self.drop(camera)
+            self.remove_camera(camera)
 
-    def end(self) -> None:
+    def shutdown(self) -> None:
         """End the threads; nobody asks for a picture any more."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     @contextmanager
-    def watching(self, cameras: Sequence[str]) -> Iterator[list[Channel]]:
+    def subscribe(self, cameras: Sequence[str]) -> Iterator[list[CameraFeed]]:
         """Count as one viewer of these cameras for as long as the block lasts."""
         channels = [self.channel(camera) for camera in cameras]
         self._viewers += 1
@@ -183,7 +183,7 @@ class Studio:
             if channel.viewers == 0:
                 # Frames come a moment after the first viewer; until then there is no stall.
                 channel.fresh_at_s = self._clock()
-                channel.outdated = channel.number
+                channel.stale_seq = channel.seq
                 self.first_viewer.set()
             self._count(channel, 1)
         try:
@@ -193,9 +193,9 @@ class Studio:
             for channel in channels:
                 self._count(channel, -1)
                 if channel.viewers == 0:
-                    channel.forget()
+                    channel.clear()
 
-    def offer(self, camera: str, job: Job) -> None:
+    def submit_frame(self, camera: str, job: RenderJob) -> None:
         """A frame to draw; an older one that still waits is dropped for it."""
         channel = self.channel(camera)
         if channel.viewers == 0:
@@ -209,7 +209,7 @@ class Studio:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def show_notices(self) -> None:
+    async def publish_placeholders(self) -> None:
         """Tell the viewers of every camera without pictures what is the matter. Once a second."""
         now = self._clock()
         for channel in list(self._channels.values()):
@@ -220,32 +220,34 @@ class Studio:
             grace_s = self._stale_after_s if status.state == "live" else NOTICE_EVERY_S / 2
             if silent_s < grace_s:
                 continue
-            jpeg = await self._in_thread(partial(notice, status, time.time()))
+            jpeg = await self._in_thread(partial(render_placeholder, status, time.time()))
             channel.publish(jpeg, now_us())
             self._wake_walls()
 
-    async def stream(self, channel: Channel) -> AsyncIterator[bytes]:
+    async def stream(self, channel: CameraFeed) -> AsyncIterator[bytes]:
         """Parts of a multipart answer, one a yuv_image, until the channel is closed."""
-        seen = max(channel.outdated, channel.number - 1)
+        seen = max(channel.stale_seq, channel.seq - 1)
         first = True
         while True:
-            await channel.newer(seen)
+            await channel.wait_newer(seen)
             if channel.closed:
                 return
-            if not first and channel.number > seen + 1:
-                skipped = channel.number - seen - 1
-                self._metrics.viewer_frames_skipped.labels(channel.camera).inc(skipped)
-            seen = channel.number
+            if not first and channel.seq > seen + 1:
+                skipped = channel.seq - seen - 1
+                self._metrics.stream_frames_skipped.labels(channel.camera).inc(skipped)
+            seen = channel.seq
             yield OPENING + channel.part if first else channel.part
             first = False
 
-    async def wall(self, channels: Sequence[Channel], large: str) -> AsyncIterator[bytes]:
+    async def multi_stream(
+        self, channels: Sequence[CameraFeed], large: str
+    ) -> AsyncIterator[bytes]:
         """The pictures of several cameras in one answer, each part with its `X-Camera`.
 
         Browsers open six connections to a server at most: one stream a camera would leave a page
         with six cameras unable to do anything else. The `large` one comes at its full rate.
         """
-        seen = {channel.camera: channel.outdated for channel in channels}
+        seen = {channel.camera: channel.stale_seq for channel in channels}
         next_s = dict.fromkeys(seen, 0.0)
         opening = OPENING
         while True:
@@ -253,12 +255,12 @@ class Studio:
             now, soonest = self._clock(), float("inf")
             for channel in channels:
                 name = channel.camera
-                if channel.closed or channel.number <= seen[name]:
+                if channel.closed or channel.seq <= seen[name]:
                     continue
                 if now < next_s[name]:
                     soonest = min(soonest, next_s[name] - now)
                     continue
-                seen[name] = channel.number
+                seen[name] = channel.seq
                 next_s[name] = now if name == large else now + _SIDE_INTERVAL_S
                 yield opening + channel.part
                 opening = b""
@@ -278,27 +280,27 @@ class Studio:
         Returns:
             the JPEG, and whether it is the camera's own picture.
         """
-        with self.watching([camera]) as (channel,):
+        with self.subscribe([camera]) as (channel,):
             asked = channel.frame_number
             if self._status_of(camera).state != "live":
                 deadline_s = min(deadline_s, _DOWN_DEADLINE_S)
             try:
                 async with asyncio.timeout(deadline_s):
                     while channel.frame_number <= asked and not channel.closed:
-                        await channel.newer(channel.number)
+                        await channel.wait_newer(channel.seq)
             except TimeoutError:
                 pass
             if channel.frame_number > asked:
                 return channel.jpeg, True
             status = self._status_of(camera)
-            return await self._in_thread(partial(notice, status, time.time())), False
+            return await self._in_thread(partial(render_placeholder, status, time.time())), False
 
-    def _count(self, channel: Channel, change: int) -> None:
+    def _count(self, channel: CameraFeed, change: int) -> None:
         channel.viewers += change
         if not channel.closed:
-            self._metrics.viewers.labels(channel.camera).set(channel.viewers)
+            self._metrics.video_streams.labels(channel.camera).set(channel.viewers)
 
-    async def _draw_waiting(self, channel: Channel) -> None:
+    async def _draw_waiting(self, channel: CameraFeed) -> None:
         try:
             while (job := channel.waiting) is not None and not channel.closed:
                 channel.waiting = None
@@ -311,24 +313,24 @@ class Studio:
                 if channel.viewers == 0:
                     return
                 channel.fresh_at_s = self._clock()
-                channel.frame_number = channel.number + 1
+                channel.frame_number = channel.seq + 1
                 channel.publish(jpeg, job.captured_us)
                 self._wake_walls()
-                self._metrics.frames_drawn.labels(channel.camera).inc()
-                self._metrics.picture_latency.observe(max(0, now_us() - job.captured_us) / 1e6)
+                self._metrics.frames_annotated.labels(channel.camera).inc()
+                self._metrics.frame_latency.observe(max(0, now_us() - job.captured_us) / 1e6)
         finally:
             channel.drawing = False
 
-    def _annotated(self, job: Job) -> bytes:
+    def _annotated(self, job: RenderJob) -> bytes:
         started = time.perf_counter()
         planes = (
-            yuv_image.blank(*job.size, _EMPTY) if job.jpeg is None else yuv_image.decode(job.jpeg)
+            yuv_image.solid(*job.size, _EMPTY) if job.jpeg is None else yuv_image.decode(job.jpeg)
         )
         decoded = time.perf_counter()
         draw(planes, job.labels)
         drawn = time.perf_counter()
         jpeg = yuv_image.encode(planes, self._quality)
-        step = self._metrics.step
+        step = self._metrics.stage_duration
         step.labels("decode").observe(decoded - started)
         step.labels("draw").observe(drawn - decoded)
         step.labels("encode").observe(time.perf_counter() - drawn)

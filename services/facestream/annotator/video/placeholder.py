@@ -36,17 +36,17 @@ _WORDS: dict[CameraState, str] = {
 _QUALITY = 85
 
 
-def words(status: CameraStatus, now: float) -> str:
+def describe_state(status: CameraStatus, now: float) -> str:
     """`no picture since 14:03:22 (1 min 5 s)`.
 
     Args:
         now: Unix time in seconds.
     """
     at = time.strftime("%H:%M:%S", time.localtime(status.since))
-    return f"{_WORDS[status.state]} since {at} ({duration(now - status.since)})"
+    return f"{_WORDS[status.state]} since {at} ({format_duration(now - status.since)})"
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """`12 s`, `3 min 5 s`, `2 h 10 min`, `4 d 3 h`: two units at most."""
     whole = max(0, int(seconds))
     days, rest = divmod(whole, 86_400)
@@ -59,7 +59,7 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
-def notice(status: CameraStatus, now: float) -> bytes:
+def render_placeholder(status: CameraStatus, now: float) -> bytes:
     """A JPEG of the camera's own size that says what is the matter with it."""
     width, height = (status.width, status.height) if status.width else DEFAULT_SIZE
     width, height = max(64, width // 2 * 2), max(48, height // 2 * 2)
@@ -72,7 +72,7 @@ def notice(status: CameraStatus, now: float) -> bytes:
     centre = (margin + title_px // 3, y - title_px // 3)
     cv2.circle(picture, centre, title_px // 4, _DOT_BGR[status.state], -1, cv2.LINE_AA)
     put_text(picture, status.name, (x, y), _TITLE_BGR, title_px, 600)
-    lines = [words(status, now), *_wrapped(status.reason, width - x - margin, text_px)]
+    lines = [describe_state(status, now), *_wrapped(status.reason, width - x - margin, text_px)]
     for i, line in enumerate(lines):
         at = (x, y + title_px // 2 + (i + 1) * round(text_px * 1.5))
         put_text(picture, line, at, _TEXT_BGR, text_px, 400)

@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 FIRST_INTERVALS_S = (0.3, 0.4, 0.8)  # after the first crop; then the settled interval
-ENOUGH_QUALITY = 3.0  # of all moments taken; from there on …
-RARER = 4.0  # … the settled interval is so many times as long …
-BETTER = 1.25  # … but for a moment so many times as good as any taken before
-ALONG = 0.6  # so much of its wait over, a face goes along
+SETTLED_QUALITY = 3.0  # of all moments taken; from there on …
+SETTLED_INTERVAL_FACTOR = 4.0  # … the settled interval is so many times as long …
+IMPROVEMENT_FACTOR = 1.25  # … but for a moment so many times as good as any taken before
+PIGGYBACK_FRACTION = 0.6  # so much of its wait over, a face goes along
 WINDOW_S = 0.6  # how far back a better moment is looked for; crops must be fresh
 GOOD_FACE_PX = 96.0  # from here on, more pixels do not help the network
 SHARP_VARIANCE = 200.0  # of the Laplacian, where sharpness counts as two thirds
@@ -35,7 +35,7 @@ M = TypeVar("M")
 
 
 @dataclass(frozen=True, slots=True)
-class Moment(Generic[M]):
+class Candidate(Generic[M]):
     """One sight of a face: when, how good (0-1), and whatever is needed to cut it out."""
 
     at: float
@@ -52,35 +52,35 @@ class Sampler(Generic[M]):
 
     def __init__(self, interval_s: float) -> None:
         self._interval_s = interval_s
-        self._plans: dict[int, _Plan[M]] = {}
+        self._plans: dict[int, _TrackSchedule[M]] = {}
 
-    def choose(self, moments: Mapping[int, Moment[M]]) -> dict[int, Moment[M]]:
+    def select(self, moments: Mapping[int, Candidate[M]]) -> dict[int, Candidate[M]]:
         """Take note of what one search saw of each track; returns what to ask the model now."""
-        plans = {t: self._plans.setdefault(t, _Plan(self._interval_s)) for t in moments}
+        plans = {t: self._plans.setdefault(t, _TrackSchedule(self._interval_s)) for t in moments}
         for track, moment in moments.items():
             plans[track].note(moment)
 
         def due(share: float) -> list[int]:
             return [t for t, plan in plans.items() if plan.is_due(moments[t].at, share)]
 
-        chosen = due(1.0) and due(ALONG)
-        return {track: plans[track].take(moments[track].at) for track in chosen}
+        chosen = due(1.0) and due(PIGGYBACK_FRACTION)
+        return {track: plans[track].pop_best(moments[track].at) for track in chosen}
 
-    def keep(self, tracks: set[int]) -> None:
+    def retain_only(self, tracks: set[int]) -> None:
         """Forget all tracks but these."""
         for track in self._plans.keys() - tracks:
             del self._plans[track]
 
 
-class _Plan(Generic[M]):
+class _TrackSchedule(Generic[M]):
     def __init__(self, interval_s: float) -> None:
         self._interval_s = interval_s
         self._taken = 0
         self._waits_from = self._asked_at = -math.inf
         self._quality = self._best_taken = 0.0  # of the moments taken: the sum, and the best
-        self._best: Moment[M] | None = None
+        self._best: Candidate[M] | None = None
 
-    def note(self, moment: Moment[M]) -> None:
+    def note(self, moment: Candidate[M]) -> None:
         """Keep it if it is the best of late."""
         best = self._best
         if best is None or moment.quality >= best.quality or moment.at - best.at > WINDOW_S:
@@ -89,19 +89,19 @@ class _Plan(Generic[M]):
     def is_due(self, now: float, share: float) -> bool:
         """Whether this share of the wait between two crops is over; a moment was noted."""
         assert self._best is not None
-        is_better = self._best.quality >= BETTER * self._best_taken
+        is_better = self._best.quality >= IMPROVEMENT_FACTOR * self._best_taken
         if is_better and now - self._asked_at >= self._interval_s:
             return True
         return now - self._waits_from >= share * self._wait_s()
 
     def _wait_s(self) -> float:
-        if self._quality >= ENOUGH_QUALITY:
-            return RARER * self._interval_s
+        if self._quality >= SETTLED_QUALITY:
+            return SETTLED_INTERVAL_FACTOR * self._interval_s
         if 0 < self._taken <= len(FIRST_INTERVALS_S):
             return min(self._interval_s, FIRST_INTERVALS_S[self._taken - 1])
         return self._interval_s
 
-    def take(self, now: float) -> Moment[M]:
+    def pop_best(self, now: float) -> Candidate[M]:
         """The best moment of late, which is asked about now."""
         # Who goes along early waits the longer for his next turn: nobody is asked about more often.
         self._waits_from = max(now, self._waits_from + self._wait_s())

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from facestream.capture.faces.yuv_frame import LIMITED, NEUTRAL, TURNS, Picture, Plane
+from facestream.capture.faces.yuv_frame import CV2_ROTATIONS, LIMITED, NEUTRAL, Plane, YuvFrame
 from facestream.common.vision.face_detector import STEP_PX
 
 _MAX_CUT = 1.025  # what may be left out of a side, half of it at either end: 1.25 %
@@ -21,7 +21,7 @@ _MAX_ENLARGEMENT = 2.0  # of a small picture
 
 
 @dataclass(frozen=True, slots=True)
-class Fitted:
+class DetectorInput:
     """A picture as the detector sees it.
 
     bgr: uint8 `[height, width, 3]`, upright, black where there is no picture. scale, origin:
@@ -33,7 +33,7 @@ class Fitted:
     origin: NDArray[np.float32]
 
 
-def detector_size(width: int, height: int, longer_px: int, shorter_px: int) -> tuple[int, int]:
+def choose_input_size(width: int, height: int, longer_px: int, shorter_px: int) -> tuple[int, int]:
     """Width and height of the input for upright pictures of a size, multiples of `STEP_PX`.
 
     Args:
@@ -46,7 +46,7 @@ def detector_size(width: int, height: int, longer_px: int, shorter_px: int) -> t
     return _in_steps(width * scale), _in_steps(height * scale)
 
 
-def fitted(picture: Picture, width: int, height: int) -> Fitted:
+def fit_to_input(picture: YuvFrame, width: int, height: int) -> DetectorInput:
     """A picture for an input of this size: filled where that leaves out hardly anything, else
     wholly inside, at the top left.
     """
@@ -55,7 +55,7 @@ def fitted(picture: Picture, width: int, height: int) -> Fitted:
     size = (_even(picture.width * scale), _even(picture.height * scale))
     small = _small_bgr(picture, *(size[::-1] if picture.rotate in (90, 270) else size))
     if picture.rotate:
-        small = cv2.rotate(small, TURNS[picture.rotate])
+        small = cv2.rotate(small, CV2_ROTATIONS[picture.rotate])
     left, top = (max(0, (has - room) // 2) for has, room in zip(size, (width, height), strict=True))
     seen = small[top : top + height, left : left + width]
     if seen.shape[:2] != (height, width):
@@ -63,7 +63,7 @@ def fitted(picture: Picture, width: int, height: int) -> Fitted:
         canvas[: seen.shape[0], : seen.shape[1]] = seen
         seen = canvas
     back = np.array([picture.width / size[0], picture.height / size[1]], np.float32)
-    return Fitted(seen, back, back * np.array([left, top], np.float32))
+    return DetectorInput(seen, back, back * np.array([left, top], np.float32))
 
 
 def _in_steps(length: float) -> int:
@@ -77,7 +77,7 @@ def _even(length: float) -> int:
     return max(2, round(length / 2) * 2)
 
 
-def _small_bgr(picture: Picture, width: int, height: int) -> Plane:
+def _small_bgr(picture: YuvFrame, width: int, height: int) -> Plane:
     half = (width // 2, height // 2)
     stacked = np.empty((height * 3 // 2, width), np.uint8)
     _resize(picture.y, (width, height), stacked[:height])

@@ -14,10 +14,10 @@ from collections.abc import Callable
 
 import cv2
 
-from facestream.capture.faces.detector_input import detector_size
-from facestream.capture.faces.face_pipeline import FaceFinder, Found
+from facestream.capture.faces.detector_input import choose_input_size
+from facestream.capture.faces.face_pipeline import DetectionResult, FacePipeline
 from facestream.capture.settings import CaptureSettings
-from facestream.capture.sources.camera_reader import CameraReader, CapturedFrame, SessionTracks
+from facestream.capture.sources.camera_reader import CameraReader, CapturedFrame, TrackSnapshot
 from facestream.common.core.errors import PictureError
 from facestream.common.observability.metrics import CaptureMetrics
 from facestream.common.vision.face_detector import FaceDetector
@@ -40,15 +40,15 @@ class DetectorThread:
         self,
         settings: CaptureSettings,
         metrics: CaptureMetrics,
-        on_found: Callable[[CameraReader, CapturedFrame, Found], None],
+        on_found: Callable[[CameraReader, CapturedFrame, DetectionResult], None],
     ) -> None:
         self._settings, self._metrics, self._on_found = settings, metrics, on_found
         self._waiting: dict[CameraReader, None] = {}  # in order of arrival
         self._changed = threading.Condition()
         self._stopping = False
-        self._finders: dict[CameraReader, tuple[int, FaceFinder]] = {}
+        self._finders: dict[CameraReader, tuple[int, FacePipeline]] = {}
         self._detectors: dict[tuple[int, int, float], FaceDetector] = {}
-        self._step = metrics.step.labels("detect")
+        self._step = metrics.stage_duration.labels("detect")
         self._thread = threading.Thread(target=self._run, name="detector", daemon=True)
 
     def start(self) -> None:
@@ -56,7 +56,7 @@ class DetectorThread:
         self._detector_for(1280, 720)  # a file that is missing should be noticed at the start
         self._thread.start()
 
-    def announce(self, reader: CameraReader) -> None:
+    def request_detection(self, reader: CameraReader) -> None:
         """A frame of this camera is due for detection."""
         with self._changed:
             if reader in self._waiting:
@@ -65,7 +65,7 @@ class DetectorThread:
             self._waiting[reader] = None
             self._changed.notify()
 
-    def forget(self, reader: CameraReader) -> None:
+    def remove_camera(self, reader: CameraReader) -> None:
         """This camera, which was told to stop, is no longer read; nothing of it is kept."""
         with self._changed:
             self._waiting.pop(reader, None)
@@ -81,12 +81,12 @@ class DetectorThread:
     def _run(self) -> None:
         cv2.setNumThreads(1)
         while (reader := self._next()) is not None:
-            frame = reader.latest
+            frame = reader.latest_frame
             if frame is None or reader.is_stopped:
                 continue
             began = time.perf_counter()
             try:
-                self._look(reader, frame)
+                self._detect(reader, frame)
             except PictureError as error:
                 self._metrics.frames_dropped.labels(reader.camera.name, "format").inc()
                 _log.debug("camera %s: %s", reader.camera.name, error)
@@ -106,46 +106,48 @@ class DetectorThread:
             del self._waiting[reader]
             return reader
 
-    def _look(self, reader: CameraReader, frame: CapturedFrame) -> None:
+    def _detect(self, reader: CameraReader, frame: CapturedFrame) -> None:
         session, finder = self._finders.get(reader, (None, None))
         if finder is None or session != frame.session:
             hides = reader.privacy == "blur"
-            detectors = self._detector_for if not hides else self._keen_detector_for
-            finder = FaceFinder(self._settings, reader.camera.rotate, detectors, hides=hides)
+            detectors = self._detector_for if not hides else self._sensitive_detector_for
+            finder = FacePipeline(self._settings, reader.camera.rotate, detectors, hides=hides)
             with self._changed:
                 if reader.is_stopped:
                     return
                 self._finders[reader] = (frame.session, finder)
-        found = finder.find(frame.video, frame.captured_us, frame.at)
-        reader.tracks = SessionTracks(frame.session, found.faces)
-        reader.looked(is_calm=found.is_calm)
+        found = finder.process(frame.video, frame.captured_us, frame.at)
+        reader.tracks = TrackSnapshot(frame.session, found.faces)
+        reader.schedule_next_detection(is_calm=found.is_steady)
         with self._changed:
             if reader.is_stopped:  # its metrics may have gone with it
                 return
             self._count(reader.camera.name, found)
         self._on_found(reader, frame, found)
 
-    def _count(self, name: str, found: Found) -> None:
+    def _count(self, name: str, found: DetectionResult) -> None:
         if found.is_still:
-            self._metrics.detections_spared.labels(name).inc()
+            self._metrics.detections_skipped.labels(name).inc()
         else:
             self._metrics.detections.labels(name).inc()
-            self._metrics.faces_found.labels(name).inc(found.found)
-        self._metrics.tracks.labels(name).set(len(found.faces))
-        self._metrics.faces_dropped.labels(name, "encode").inc(found.lost_crops)
+            self._metrics.faces_detected.labels(name).inc(found.found)
+        self._metrics.active_tracks.labels(name).set(len(found.faces))
+        self._metrics.faces_dropped.labels(name, "encode").inc(found.failed_crops)
 
-    def _keen_detector_for(self, width: int, height: int) -> FaceDetector:
+    def _sensitive_detector_for(self, width: int, height: int) -> FaceDetector:
         """One that tells of what is hardly a face too: it is hidden, but not followed."""
-        return self._detector_for(width, height, min(HIDE_SCORE, self._settings.min_score))
+        return self._detector_for(
+            width, height, min(HIDE_SCORE, self._settings.min_detection_score)
+        )
 
     def _detector_for(
         self, width: int, height: int, min_score: float | None = None
     ) -> FaceDetector:
         """A detector whose input has the picture's shape, where there are not too many of them."""
-        min_score = min_score or self._settings.min_score
-        sides = (self._settings.detect_width_px, self._settings.detect_height_px)
+        min_score = min_score or self._settings.min_detection_score
+        sides = (self._settings.detector_long_side_px, self._settings.detector_short_side_px)
         longer, shorter = max(sides), min(sides)
-        size = detector_size(width, height, longer, shorter)
+        size = choose_input_size(width, height, longer, shorter)
         shapes = {key[:2] for key in self._detectors}
         if size not in shapes and len(shapes) >= MOST_SHAPES:
             size = (longer, shorter) if width >= height else (shorter, longer)

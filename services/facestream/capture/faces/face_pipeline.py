@@ -16,11 +16,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from facestream.capture.faces.crop_sampler import Moment, Sampler, frontality, quality
-from facestream.capture.faces.detector_input import fitted
+from facestream.capture.faces.crop_sampler import Candidate, Sampler, frontality, quality
+from facestream.capture.faces.detector_input import fit_to_input
 from facestream.capture.faces.motion_gate import MotionGate
 from facestream.capture.faces.tracker import Box, TrackedFace, Tracker
-from facestream.capture.faces.yuv_frame import Picture, face_apart, face_crop, face_luma, picture_of
+from facestream.capture.faces.yuv_frame import (
+    YuvFrame,
+    copy_face_region,
+    face_crop,
+    face_luma,
+    from_av_frame,
+)
 from facestream.capture.settings import CaptureSettings
 from facestream.common.broker.messages import MAX_CROP_BYTES
 from facestream.common.cameras.registry import Rotation
@@ -34,7 +40,7 @@ _SHARPNESS_SIZE_PX = 48  # faces are compared for sharpness at one size
 
 
 @dataclass(frozen=True, slots=True)
-class FoundCrop:
+class FaceCrop:
     """A face to ask the model about: track, when it was captured, quality 0-1, its crop as JPEG."""
 
     track: int
@@ -44,7 +50,7 @@ class FoundCrop:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class DetectionResult:
     """What one detection brought. Boxes in pixels of the upright frame of this size."""
 
     width: int
@@ -52,15 +58,15 @@ class Found:
     found: int  # faces that the detector saw
     is_still: bool  # nothing had changed: these are the faces of the last search
     faces: tuple[TrackedFace, ...]
-    crops: tuple[FoundCrop, ...]
-    lost_crops: int  # could not be cut or encoded
-    is_calm: bool = False  # nothing comes, goes or moves fast: the next look may wait longer
-    to_hide: tuple[Box, ...] = ()  # where a face is or may be: more than the faces followed
+    crops: tuple[FaceCrop, ...]
+    failed_crops: int  # could not be cut or encoded
+    is_steady: bool = False  # nothing comes, goes or moves fast: the next look may wait longer
+    redaction_boxes: tuple[Box, ...] = ()  # where a face is or may be: more than the faces followed
 
 
 @dataclass(frozen=True, slots=True)
 class _Sight:
-    picture: Picture  # of the face alone
+    picture: YuvFrame  # of the face alone
     landmarks: NDArray[np.float32]
     captured_us: int
 
@@ -79,7 +85,7 @@ class _Sightings:
         )
 
 
-class FaceFinder:
+class FacePipeline:
     """The faces of one session of one camera.
 
     Args:
@@ -98,14 +104,14 @@ class FaceFinder:
     ) -> None:
         self._settings, self._rotate, self._detectors = settings, rotate, detectors
         self._hides = hides
-        self._calm_gap_s = 1.0 / min(settings.detect_calm_hz, settings.detect_hz)
+        self._calm_gap_s = 1.0 / min(settings.detection_idle_fps, settings.detection_fps)
         self._tracker = Tracker(1 + secrets.randbelow(_FIRST_TRACKS), self._calm_gap_s)
         self._motion = MotionGate()
         self._last = _Sightings([], [], np.empty((0, 5, 2), np.float32))
         self._last_found: list[Box] = []
-        self._sampler: Sampler[_Sight] = Sampler(settings.sample_interval_s)
+        self._sampler: Sampler[_Sight] = Sampler(settings.crop_interval_s)
 
-    def find(self, frame: av.VideoFrame, captured_us: int, now: float) -> Found:
+    def process(self, frame: av.VideoFrame, captured_us: int, now: float) -> DetectionResult:
         """Detect, track and choose.
 
         Args:
@@ -116,15 +122,15 @@ class FaceFinder:
         Raises:
             PictureError: the frame's pixel format cannot be converted.
         """
-        picture = picture_of(frame, self._rotate)
+        picture = from_av_frame(frame, self._rotate)
         is_empty = not self._last_found and not self._hides
-        is_still = self._motion.is_still(picture.y, now, is_empty=is_empty)
+        is_still = self._motion.is_unchanged(picture.y, now, is_empty=is_empty)
         seen = self._last if is_still else self._search(picture)
         boxes, scores, landmarks = seen.boxes, seen.scores, seen.landmarks
         owners = self._tracker.update(boxes, scores, now)
         # What is not yet sure to be a face must be found by a second search, not by this one.
         self._last = seen.only([i for i, face in enumerate(owners) if face is not None])
-        moments: dict[int, Moment[_Sight]] = {}
+        moments: dict[int, Candidate[_Sight]] = {}
         for box, score, points, face in zip(boxes, scores, landmarks, owners, strict=True):
             if face is None:
                 continue
@@ -132,40 +138,40 @@ class FaceFinder:
             if worth <= 0:
                 continue
             try:
-                sight = _Sight(*face_apart(picture, points), captured_us)
+                sight = _Sight(*copy_face_region(picture, points), captured_us)
             except ValueError:  # its landmarks lie outside the picture
                 continue
-            moments[face.track] = Moment(now, worth, sight)
-        chosen = self._sampler.choose(moments)
-        self._sampler.keep(self._tracker.kept())
+            moments[face.track] = Candidate(now, worth, sight)
+        chosen = self._sampler.select(moments)
+        self._sampler.retain_only(self._tracker.live_track_ids())
         crops = [self._crop(track, moment) for track, moment in chosen.items()]
         good = tuple(crop for crop in crops if crop is not None)
-        return Found(
+        return DetectionResult(
             picture.width,
             picture.height,
             len(boxes),
             is_still,
-            self._tracker.shown(now),
+            self._tracker.visible(now),
             good,
             len(crops) - len(good),
             self._tracker.is_calm(now, self._calm_gap_s),
-            (*self._last_found, *self._tracker.boxes(now)),
+            (*self._last_found, *self._tracker.predicted_boxes(now)),
         )
 
-    def _search(self, picture: Picture) -> _Sightings:
+    def _search(self, picture: YuvFrame) -> _Sightings:
         detector = self._detectors(picture.width, picture.height)
-        seen = fitted(picture, detector.width, detector.height)
+        seen = fit_to_input(picture, detector.width, detector.height)
         found = detector.detect(seen.bgr)
         places = found.boxes * np.tile(seen.scale, 2)
         places[:, :2] += seen.origin
         boxes: list[Box] = [tuple(box) for box in places.tolist()]
         self._last_found = boxes
         scores = found.scores.tolist()
-        sure = [i for i, score in enumerate(scores) if score >= self._settings.min_score]
+        sure = [i for i, score in enumerate(scores) if score >= self._settings.min_detection_score]
         return _Sightings(boxes, scores, found.landmarks * seen.scale + seen.origin).only(sure)
 
     def _quality(
-        self, picture: Picture, box: Box, score: float, landmarks: NDArray[np.float32]
+        self, picture: YuvFrame, box: Box, score: float, landmarks: NDArray[np.float32]
     ) -> float:
         """0-1; 0 for a face not worth asking about."""
         face_px = math.sqrt(max(0.0, box[2] * box[3]))
@@ -181,7 +187,7 @@ class FaceFinder:
         deviation = cv2.meanStdDev(cv2.Laplacian(small, cv2.CV_16S))[1]
         return quality(face_px, float(deviation[0, 0]) ** 2, frontal, score)
 
-    def _crop(self, track: int, moment: Moment[_Sight]) -> FoundCrop | None:
+    def _crop(self, track: int, moment: Candidate[_Sight]) -> FaceCrop | None:
         sight = moment.sight
         try:
             crop = face_crop(sight.picture, sight.landmarks, self._settings.crop_size_px)
@@ -190,4 +196,4 @@ class FaceFinder:
             return None
         if len(jpeg) > MAX_CROP_BYTES:
             return None
-        return FoundCrop(track, sight.captured_us, moment.quality, jpeg)
+        return FaceCrop(track, sight.captured_us, moment.quality, jpeg)

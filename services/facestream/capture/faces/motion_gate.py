@@ -28,7 +28,7 @@ class MotionGate:
         self._searched: NDArray[np.int16] | None = None
         self._searched_at = -math.inf
 
-    def is_still(self, luma: NDArray[np.uint8], now: float, *, is_empty: bool = False) -> bool:
+    def is_unchanged(self, luma: NDArray[np.uint8], now: float, *, is_empty: bool = False) -> bool:
         """Whether a search would find what the last one found; if not, this one is remembered.
 
         Args:

@@ -14,14 +14,14 @@ import cv2
 import numpy as np
 
 from facestream.capture.faces.tracker import Box
-from facestream.capture.faces.yuv_frame import Picture, Plane
+from facestream.capture.faces.yuv_frame import Plane, YuvFrame
 
 BLOCKS = 3
 MARGIN = 0.35  # on each side, of the face's width and height
 SHADE_STEP = 16  # of 256
 
 
-def blurred(picture: Picture, boxes: Sequence[Box]) -> Picture:
+def pixelate_faces(picture: YuvFrame, boxes: Sequence[Box]) -> YuvFrame:
     """A copy without these faces.
 
     Args:

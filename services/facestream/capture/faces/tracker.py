@@ -17,22 +17,26 @@ from dataclasses import dataclass, replace
 # How far a new box pulls the position: wholly, where it is off by more than TREMBLE of a face size;
 # less, the less it is off, since the detector's boxes tremble so.
 ALPHA = 0.3
-TREMBLE = 0.1
+JITTER = 0.1
 BETA = 0.7  # how far it pulls the velocity up; down it is taken as it is
 ALPHA_SIZE = 0.6
-SURE_SCORE = 0.75  # a detection this good makes a track at once, a weaker one needs a second
+ACTIVATION_SCORE = 0.75  # a detection this good makes a track at once, a weaker one needs a second
 MIN_IOU = 0.2
 MAX_DISTANCE = 0.9  # of the centres, in face sizes, for boxes that do not overlap …
 MAX_FIRST_STEP = 2.2  # … and for a face seen once, whose velocity nobody knows yet
 MAX_SIZE_RATIO = 1.8
-SHOWN_S = 0.45  # a face not seen for so long, or missed by so many looks one after the other …
+VISIBLE_TIMEOUT_S = (
+    0.45  # a face not seen for so long, or missed by so many looks one after the other …
+)
 MAX_MISSED = 1
-KEPT_S = 1.5  # … is no longer reported, but keeps its track, if it comes back within this
+LOST_TRACK_BUFFER_S = (
+    1.5  # … is no longer reported, but keeps its track, if it comes back within this
+)
 # Who was there at the last look keeps it, should the next one be so late, or by so much too late.
 MAX_LOOK_GAP_S = 3.0
 _LATE = 1.5
 COAST_S = 0.25  # a box is drawn as if its face slowed down in e-folds of so long …
-WALK_S = 0.4  # … but looked for as if it went on unslowed for so long
+SEARCH_HORIZON_S = 0.4  # … but looked for as if it went on unslowed for so long
 MAX_TRACKS = 64
 CALM_HITS = 3  # from then on a face's velocity is known
 CALM_STEP = 0.5  # face sizes; a face that moves less between two searches is not lost
@@ -106,17 +110,19 @@ class Tracker:
         tracks += [
             replace(face, missed=face.missed + 1)
             for face in self._tracks
-            if face.track not in matched and _is_sure(face) and now - face.seen <= KEPT_S
+            if face.track not in matched
+            and _is_sure(face)
+            and now - face.seen <= LOST_TRACK_BUFFER_S
         ]
         tracks.sort(key=lambda face: face.seen, reverse=True)
         self._tracks = tracks[:MAX_TRACKS]
         return answers
 
-    def shown(self, now: float) -> tuple[TrackedFace, ...]:
+    def visible(self, now: float) -> tuple[TrackedFace, ...]:
         """The tracks to report: sure ones, seen a moment ago."""
         return tuple(face for face in self._tracks if _is_shown(face, now))
 
-    def boxes(self, now: float) -> list[Box]:
+    def predicted_boxes(self, now: float) -> list[Box]:
         """Where every track should be now, those that are not sure or lately lost too."""
         return [face.box_at(now) for face in self._tracks]
 
@@ -124,20 +130,22 @@ class Tracker:
         """Whether the faces can do without a search for `gap_s`.
 
         They can where all are known well, were seen just now, and move little. A face lost a moment
-        ago is waited for; one lost for longer than `SHOWN_S` is not.
+        ago is waited for; one lost for longer than `VISIBLE_TIMEOUT_S` is not.
         """
         return all(
-            _is_steady(face, now, gap_s) for face in self._tracks if now - face.seen <= SHOWN_S
+            _is_steady(face, now, gap_s)
+            for face in self._tracks
+            if now - face.seen <= VISIBLE_TIMEOUT_S
         )
 
-    def kept(self) -> set[int]:
+    def live_track_ids(self) -> set[int]:
         """Numbers of all tracks that may still come back."""
         return {face.track for face in self._tracks}
 
     def _associate(self, boxes: Sequence[Box], now: float) -> list[TrackedFace | None]:
         pairs: list[tuple[float, int, TrackedFace]] = []
         for face in self._tracks:
-            if now - face.seen > (KEPT_S if face.missed else self._look_gap_s):
+            if now - face.seen > (LOST_TRACK_BUFFER_S if face.missed else self._look_gap_s):
                 continue  # whoever is there now may be anybody
             expected = _walked_on(face, now)
             for i, box in enumerate(boxes):
@@ -172,7 +180,7 @@ def iou(a: Box, b: Box) -> float:
 
 def _walked_on(face: TrackedFace, now: float) -> Box:
     """Where a face is that neither stopped nor turned: it is looked for there, not drawn there."""
-    ahead = min(max(now - face.seen, 0.0), WALK_S)
+    ahead = min(max(now - face.seen, 0.0), SEARCH_HORIZON_S)
     x, y = face.x + face.vx * ahead, face.y + face.vy * ahead
     return x - face.w / 2, y - face.h / 2, face.w, face.h
 
@@ -205,7 +213,7 @@ def _moved(face: TrackedFace, box: Box, score: float, now: float) -> TrackedFace
         vx, vy = vx + beta * (seen_vx - vx), vy + beta * (seen_vy - vy)
     off_x, off_y = expected[0] + expected[2] / 2 - x, expected[1] + expected[3] / 2 - y
     off = math.hypot(off_x, off_y)
-    trembles = 1.0 - off / (TREMBLE * math.sqrt(max(1.0, face.w * face.h)))
+    trembles = 1.0 - off / (JITTER * math.sqrt(max(1.0, face.w * face.h)))
     kept = (1.0 - ALPHA) * max(0.0, trembles)
     return replace(
         face,
@@ -234,8 +242,8 @@ def _is_steady(face: TrackedFace, now: float, gap_s: float) -> bool:
 
 
 def _is_shown(face: TrackedFace, now: float) -> bool:
-    return _is_sure(face) and face.missed <= MAX_MISSED and now - face.seen <= SHOWN_S
+    return _is_sure(face) and face.missed <= MAX_MISSED and now - face.seen <= VISIBLE_TIMEOUT_S
 
 
 def _is_sure(face: TrackedFace) -> bool:
-    return face.hits > 1 or face.score >= SURE_SCORE
+    return face.hits > 1 or face.score >= ACTIVATION_SCORE

@@ -37,7 +37,7 @@ LIMITED = (16.0, 219.0, 224.0)
 _FULL = (0.0, 255.0, 255.0)
 NEUTRAL = 128.0
 
-TURNS: dict[int, int] = {
+CV2_ROTATIONS: dict[int, int] = {
     90: cv2.ROTATE_90_CLOCKWISE,
     180: cv2.ROTATE_180,
     270: cv2.ROTATE_90_COUNTERCLOCKWISE,
@@ -45,7 +45,7 @@ TURNS: dict[int, int] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class YuvFrame:
     """The planes of one frame.
 
     y: uint8 `[height, width]`; u, v: uint8 `[ceil(height/2), ceil(width/2)]`, views into the
@@ -69,7 +69,7 @@ class Picture:
         return int(self.y.shape[1 if self.rotate in (90, 270) else 0])
 
 
-def picture_of(frame: av.VideoFrame, rotate: Rotation) -> Picture:
+def from_av_frame(frame: av.VideoFrame, rotate: Rotation) -> YuvFrame:
     """The planes of a decoded frame of any pixel format.
 
     Raises:
@@ -89,7 +89,7 @@ def picture_of(frame: av.VideoFrame, rotate: Rotation) -> Picture:
         except (av.FFmpegError, ValueError) as error:
             raise PictureError(f"pixel format {name} cannot be converted: {error}") from None
     y, u, v = (_plane(plane) for plane in frame.planes)
-    return Picture(y, u, v, rotate, is_full, is_bt709)
+    return YuvFrame(y, u, v, rotate, is_full, is_bt709)
 
 
 def luma_of(frame: av.VideoFrame) -> Plane | None:
@@ -99,7 +99,7 @@ def luma_of(frame: av.VideoFrame) -> Plane | None:
     return _plane(frame.planes[0])
 
 
-def face_crop(picture: Picture, landmarks: NDArray[np.float32], size_px: int) -> NDArray[np.uint8]:
+def face_crop(picture: YuvFrame, landmarks: NDArray[np.float32], size_px: int) -> NDArray[np.uint8]:
     """One face, cut out as the network expects it; only the planes around it are converted.
 
     Args:
@@ -113,15 +113,15 @@ def face_crop(picture: Picture, landmarks: NDArray[np.float32], size_px: int) ->
         ValueError: the landmarks are degenerate or the face lies outside the picture.
     """
     x0, y0, x1, y1 = _region_of_face(picture, landmarks)
-    region = _region_rgb(picture, *_lying(picture, x0, y0, x1, y1))
+    region = _region_rgb(picture, *_to_sensor_coords(picture, x0, y0, x1, y1))
     if picture.rotate:
-        region = cv2.rotate(region, TURNS[picture.rotate])
+        region = cv2.rotate(region, CV2_ROTATIONS[picture.rotate])
     return align(region, landmarks - np.array([x0, y0], np.float32), size_px)
 
 
-def face_apart(
-    picture: Picture, landmarks: NDArray[np.float32]
-) -> tuple[Picture, NDArray[np.float32]]:
+def copy_face_region(
+    picture: YuvFrame, landmarks: NDArray[np.float32]
+) -> tuple[YuvFrame, NDArray[np.float32]]:
     """A face in a small picture of its own, copied, and its landmarks there.
 
     A face that waits to be cut would else keep the decoder's whole frame: 1.4 MB at 720p, 3.1 MB at
@@ -131,7 +131,7 @@ def face_apart(
         ValueError: as `face_crop`, which makes the same of it as of the whole picture.
     """
     x0, y0, x1, y1 = _region_of_face(picture, landmarks)
-    part = _lying(picture, x0, y0, x1, y1)
+    part = _to_sensor_coords(picture, x0, y0, x1, y1)
     chroma = _chroma(*part)
     apart = replace(
         picture,
@@ -142,31 +142,31 @@ def face_apart(
     return apart, landmarks - np.array([x0, y0], np.float32)
 
 
-def _region_of_face(picture: Picture, landmarks: NDArray[np.float32]) -> tuple[int, int, int, int]:
+def _region_of_face(picture: YuvFrame, landmarks: NDArray[np.float32]) -> tuple[int, int, int, int]:
     x0, y0, x1, y1 = source_region(landmarks, picture.width, picture.height)
     if x1 <= x0 or y1 <= y0:
         raise ValueError("the face lies outside the picture")
     return x0, y0, x1, y1
 
 
-def face_luma(picture: Picture, box: tuple[float, float, float, float]) -> Plane:
+def face_luma(picture: YuvFrame, box: tuple[float, float, float, float]) -> Plane:
     """The brightness of a box of the upright picture (x, y, w, h), as it lies; may be empty."""
     x, y, w, h = box
     x0, y0 = max(0, int(x)), max(0, int(y))
     x1, y1 = min(picture.width, int(x + w)), min(picture.height, int(y + h))
     if x1 <= x0 or y1 <= y0:
         return picture.y[:0, :0]
-    x0, y0, x1, y1 = _lying(picture, x0, y0, x1, y1)
+    x0, y0, x1, y1 = _to_sensor_coords(picture, x0, y0, x1, y1)
     return picture.y[y0:y1, x0:x1]
 
 
-def to_jpeg(picture: Picture, quality: int) -> bytes:
+def to_jpeg(picture: YuvFrame, quality: int) -> bytes:
     """The whole upright picture as JPEG in strips: full range, BT.601, 4:2:0 (ITU-T T.871)."""
     y, u, v = picture.y, picture.u, picture.v
     if not picture.is_full_range or picture.is_bt709:
         y, u, v = _to_jfif(picture)
     if picture.rotate:
-        y, u, v = (cv2.rotate(plane, TURNS[picture.rotate]) for plane in (y, u, v))
+        y, u, v = (cv2.rotate(plane, CV2_ROTATIONS[picture.rotate]) for plane in (y, u, v))
     y, u, v = (np.ascontiguousarray(plane) for plane in (y, u, v))
     return encode(y, u, v, quality).jpeg()
 
@@ -177,7 +177,7 @@ def _plane(plane: VideoPlane) -> Plane:
     return whole
 
 
-def _region_rgb(picture: Picture, x0: int, y0: int, x1: int, y1: int) -> Plane:
+def _region_rgb(picture: YuvFrame, x0: int, y0: int, x1: int, y1: int) -> Plane:
     size = (x1 - x0, y1 - y0)
     cut = _chroma(x0, y0, x1, y1)
     # Chroma back to full size as decoders do it: two by two pixels share a sample.
@@ -195,7 +195,7 @@ def _chroma(x0: int, y0: int, x1: int, y1: int) -> tuple[slice, slice]:
     return np.s_[y0 // 2 : (y1 + 1) // 2, x0 // 2 : (x1 + 1) // 2]
 
 
-def _to_jfif(picture: Picture) -> tuple[Plane, Plane, Plane]:
+def _to_jfif(picture: YuvFrame) -> tuple[Plane, Plane, Plane]:
     """The same planes in full range and BT.601."""
     matrix = _JFIF_MATRIX[picture.is_full_range, picture.is_bt709]
     u = cv2.addWeighted(picture.u, matrix[1, 1], picture.v, matrix[1, 2], matrix[1, 3])
@@ -212,7 +212,9 @@ def _to_jfif(picture: Picture) -> tuple[Plane, Plane, Plane]:
     return y, u, v
 
 
-def _lying(picture: Picture, x0: int, y0: int, x1: int, y1: int) -> tuple[int, int, int, int]:
+def _to_sensor_coords(
+    picture: YuvFrame, x0: int, y0: int, x1: int, y1: int
+) -> tuple[int, int, int, int]:
     """Where a rectangle of the upright picture lies in the planes."""
     if picture.rotate == 90:
         return y0, picture.width - x1, y1, picture.width - x0

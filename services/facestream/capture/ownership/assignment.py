@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class LeaseTable:
     """Who is there and who holds what, as the broker last said it.
 
     replicas: replica -> how many cameras it reads at most.
@@ -28,7 +28,7 @@ class Table:
         return {camera for camera, holder in self.holders.items() if holder == replica}
 
 
-def share(cameras: Collection[str], table: Table) -> dict[str, str]:
+def assign_cameras(cameras: Collection[str], table: LeaseTable) -> dict[str, str]:
     """Camera -> the replica that should read it; those for which nobody has room are left out.
 
     Args:

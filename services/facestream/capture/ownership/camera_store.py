@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 _DAMAGED = ".damaged"
 
 
-class KeptCameras:
+class CameraStore:
     """The file of one capture service; without a path, nothing is kept.
 
     Args:
@@ -36,7 +36,7 @@ class KeptCameras:
         self._kept: dict[str, Camera] | None = None  # as this service wrote them
         self._has_failed = False
 
-    def wanted(self) -> dict[str, Camera]:
+    def initial_cameras(self) -> dict[str, Camera]:
         """The cameras to begin with, by name: those given, and those kept that were never given.
 
         Of a camera that was given alike then, what was done to it on the page since is the user's
@@ -55,7 +55,7 @@ class KeptCameras:
                     wanted = {n: c for n, c in wanted.items() if n == name or c.url != then.url}
         return wanted
 
-    def keep(self, cameras: Mapping[str, Camera]) -> None:
+    def save(self, cameras: Mapping[str, Camera]) -> None:
         """Have the file say what the broker says now."""
         if self._path is None or cameras == self._kept:
             return

@@ -1,7 +1,7 @@
 """Leases in the broker: each camera is read by one capture replica at a time.
 
 A replica says more than once a second that it lives, and claims cameras with the same call; who has
-said nothing for `lease_s` is gone, and its cameras are free. All of that is one script on two keys,
+said nothing for `lease_ttl_s` is gone, and its cameras are free. All of that is one script on two keys,
 by the broker's clock. Here, a lease ends `MARGIN` earlier and by the monotonic clock, counted from
 before the call: a replica that was stopped and goes on knows by itself that it may not publish,
 even before it has asked.
@@ -18,8 +18,8 @@ from typing import Any
 
 import redis
 
-from facestream.capture.ownership.assignment import Table
-from facestream.common.broker.keys import HOLDERS_KEY, REPLICAS_KEY
+from facestream.capture.ownership.assignment import LeaseTable
+from facestream.common.broker.keys import LEASES_KEY, REPLICAS_KEY
 from facestream.common.observability.metrics import CaptureMetrics
 
 _log = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ class Leases:
         broker: used by nobody else at the same time.
         replica: who this is; unique among all that live.
         capacity: how many cameras it reads at most.
-        lease_s: how long a replica may be silent before its cameras are free.
+        lease_ttl_s: how long a replica may be silent before its cameras are free.
     """
 
     def __init__(
@@ -100,13 +100,13 @@ class Leases:
         broker: redis.Redis,
         replica: str,
         capacity: int,
-        lease_s: float,
+        lease_ttl_s: float,
         metrics: CaptureMetrics,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._broker, self.replica, self._capacity = broker, replica, capacity
-        self._lease_s, self._metrics, self._clock = lease_s, metrics, clock
-        self.table = Table()
+        self._lease_s, self._metrics, self._clock = lease_ttl_s, metrics, clock
+        self.table = LeaseTable()
         self._held: frozenset[str] = frozenset()
         self._ends_at: float | None = None  # None: never had one
         self._settles_until = clock()
@@ -117,12 +117,12 @@ class Leases:
         return self._ends_at is not None and self._clock() < self._ends_at
 
     @property
-    def is_alone(self) -> bool:
+    def is_only_replica(self) -> bool:
         """Whether no other replica was there when the broker last answered."""
         return self.table.replicas.keys() <= {self.replica}
 
     @property
-    def is_settling(self) -> bool:
+    def in_grace_period(self) -> bool:
         """Who was away, as the broker may have been for all, leaves the others time to come back.
 
         Until then it is not to claim what it did not hold before.
@@ -133,7 +133,7 @@ class Leases:
         """Whether this replica may publish of this camera now."""
         return camera in self._held and self.are_valid
 
-    def renew(self, claims: Collection[str]) -> Table:
+    def renew(self, claims: Collection[str]) -> LeaseTable:
         """Say that this replica lives and claim these cameras; what it held besides is released.
 
         Returns:
@@ -148,7 +148,7 @@ class Leases:
             _RENEW,
             2,
             REPLICAS_KEY,
-            HOLDERS_KEY,
+            LEASES_KEY,
             self.replica,
             str(int(self._lease_s * 1000)),
             str(self._capacity),
@@ -157,9 +157,9 @@ class Leases:
             *releases,
         )
         in_time, replicas, holders = answer
-        if not in_time and self._ends_at is not None and not self.is_alone:
+        if not in_time and self._ends_at is not None and not self.is_only_replica:
             self._settles_until = asked_at + self._lease_s
-        self.table = Table(
+        self.table = LeaseTable(
             {name: int(capacity) for name, capacity in _pairs(replicas)}, dict(_pairs(holders))
         )
         held = frozenset(self.table.held_by(self.replica))
@@ -169,14 +169,14 @@ class Leases:
             self._metrics.leases_lost.inc(len(lost))
         self._held = held
         self._ends_at = asked_at + self._lease_s * (1 - MARGIN)
-        self._metrics.leases.set(len(held))
+        self._metrics.leases_held.set(len(held))
         self._metrics.replicas.set(len(self.table.replicas))
         return self.table
 
     def leave(self) -> None:
         """Release everything; may raise BROKER_ERRORS."""
         self._held = frozenset()
-        self._broker.eval(_LEAVE, 2, REPLICAS_KEY, HOLDERS_KEY, self.replica)
+        self._broker.eval(_LEAVE, 2, REPLICAS_KEY, LEASES_KEY, self.replica)
 
 
 def _pairs(flat: list[bytes]) -> list[tuple[str, str]]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from facestream.common.broker.keys import FACES_KEPT_S
 
-SWEEP_EVERY_S = 5.0
+SWEEP_INTERVAL_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class _Newest:
     camera: str
 
 
-class FaceExpiry:
+class CropRetention:
     """The faces streams that this process has written to and that may hold something yet."""
 
     def __init__(self) -> None:
@@ -49,12 +49,12 @@ class FaceExpiry:
     def published(self, key: str, entry_id: bytes, camera: str, now: float) -> None:
         """A face was put into a stream, and this is the id that the broker gave it."""
         if not self._newest:
-            self._due_at = now + SWEEP_EVERY_S
+            self._due_at = now + SWEEP_INTERVAL_S
         self._newest[key] = _Newest(int(entry_id.partition(b"-")[0]), now, camera)
 
     def sweeps(self, now: float) -> list[Sweep]:
         """What to clear now; to be called when it is due."""
-        self._due_at = now + SWEEP_EVERY_S
+        self._due_at = now + SWEEP_INTERVAL_S
         return [
             Sweep(
                 key, str(max(0, _broker_ms(newest, now) - int(FACES_KEPT_S * 1000))), newest.camera

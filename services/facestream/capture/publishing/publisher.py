@@ -21,15 +21,20 @@ from typing import Any
 
 import redis
 
-from facestream.capture.faces.face_pipeline import Found
-from facestream.capture.faces.pixelation import blurred
-from facestream.capture.faces.yuv_frame import picture_of, to_jpeg
-from facestream.capture.publishing.crop_retention import FaceExpiry, Sweep
-from facestream.capture.publishing.stream_entries import Batch, Entry, entries_of, frame_message
+from facestream.capture.faces.face_pipeline import DetectionResult
+from facestream.capture.faces.pixelation import pixelate_faces
+from facestream.capture.faces.yuv_frame import from_av_frame, to_jpeg
+from facestream.capture.publishing.crop_retention import CropRetention, Sweep
+from facestream.capture.publishing.stream_entries import (
+    FaceBatch,
+    StreamEntry,
+    build_entries,
+    frame_message,
+)
 from facestream.capture.settings import CaptureSettings
 from facestream.capture.sources.camera_reader import CameraReader, CapturedFrame
 from facestream.common.broker import face_accounting_scripts, keys
-from facestream.common.broker.connection import BROKER_ERRORS, explain
+from facestream.common.broker.connection import BROKER_ERRORS, error_text
 from facestream.common.broker.messages import encode
 from facestream.common.core.errors import PictureError
 from facestream.common.observability.metrics import CaptureMetrics
@@ -60,18 +65,18 @@ class PublisherThread:
         self._broker, self._settings, self._metrics = broker, settings, metrics
         self._on_broker, self._may_publish = on_broker, may_publish
         self._changed = threading.Condition()
-        self._entries: deque[Entry] = deque()
-        self._pictures: dict[CameraReader, tuple[CapturedFrame, Found | None]] = {}
+        self._entries: deque[StreamEntry] = deque()
+        self._pictures: dict[CameraReader, tuple[CapturedFrame, DetectionResult | None]] = {}
         self._removed: set[str] = set()
-        self._expiry = FaceExpiry()
+        self._expiry = CropRetention()
         self._name = secrets.token_hex(6)  # in the ledger; never that of another publisher
         self._batches = 0
-        self._in_doubt: list[Batch] = []
-        self._ledgers: dict[str, face_accounting_scripts.Remembered] = {}
+        self._unconfirmed: list[FaceBatch] = []
+        self._ledgers: dict[str, face_accounting_scripts.AccountingSnapshot] = {}
         self._stopping = False
-        self._away_until = 0.0
-        self._encode_step = metrics.step.labels("jpeg")
-        self._publish_step = metrics.step.labels("publish")
+        self._retry_at = 0.0
+        self._encode_step = metrics.stage_duration.labels("jpeg")
+        self._publish_step = metrics.stage_duration.labels("publish")
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
 
     def start(self) -> None:
@@ -86,10 +91,12 @@ class PublisherThread:
         self._thread.join(max(0.0, deadline - time.monotonic()))
         return not self._thread.is_alive()
 
-    def put_found(self, reader: CameraReader, frame: CapturedFrame, found: Found) -> None:
+    def publish_detection(
+        self, reader: CameraReader, frame: CapturedFrame, found: DetectionResult
+    ) -> None:
         """Send a detection: the frame with its tracks, and its face crops."""
         camera = reader.camera.name
-        entries = entries_of(camera, frame, found, self._settings)
+        entries = build_entries(camera, frame, found, self._settings)
         with self._changed:
             if reader.is_stopped:
                 for entry in entries:
@@ -99,11 +106,11 @@ class PublisherThread:
             while len(self._entries) > MAX_WAITING:
                 self._count_dropped(self._entries.popleft(), "broker")
             self._changed.notify()
-        if reader.watched and reader.privacy == "blur" and not found.is_still:
-            self.put_picture(reader, frame, found)
+        if reader.has_viewers and reader.privacy == "blur" and not found.is_still:
+            self.publish_frame(reader, frame, found)
 
-    def put_picture(
-        self, reader: CameraReader, frame: CapturedFrame, found: Found | None = None
+    def publish_frame(
+        self, reader: CameraReader, frame: CapturedFrame, found: DetectionResult | None = None
     ) -> None:
         """Send a frame with its picture, unless a newer one comes before its turn.
 
@@ -144,24 +151,24 @@ class PublisherThread:
                 self._round(entries, pictures, removed)
             except Exception:
                 _log.exception("publishing failed")
-        for batch in self._in_doubt:
+        for batch in self._unconfirmed:
             self._count_all_dropped(batch.faces, "broker")
 
     def _chores_in_s(self) -> float | None:
         """How long until there is something to clear away in the broker; None for never."""
         due_at = -math.inf if self._removed else self._expiry.due_at
-        return None if due_at is None else max(due_at, self._away_until) - time.monotonic()
+        return None if due_at is None else max(due_at, self._retry_at) - time.monotonic()
 
     def _can_remove(self) -> bool:
-        return bool(self._removed) and time.monotonic() >= self._away_until
+        return bool(self._removed) and time.monotonic() >= self._retry_at
 
     def _round(
         self,
-        entries: list[Entry],
-        pictures: dict[CameraReader, tuple[CapturedFrame, Found | None]],
+        entries: list[StreamEntry],
+        pictures: dict[CameraReader, tuple[CapturedFrame, DetectionResult | None]],
         removed: set[str],
     ) -> None:
-        if time.monotonic() < self._away_until or not self._has_no_doubt():
+        if time.monotonic() < self._retry_at or not self._has_no_doubt():
             self._count_all_dropped(entries, "broker")
             for reader in pictures:
                 self._metrics.frames_dropped.labels(reader.camera.name, "broker").inc()
@@ -187,7 +194,7 @@ class PublisherThread:
                 fields: Any = entry.fields
                 pipe.xadd(entry.key, fields, maxlen=keys.FRAMES_CAP, approximate=False)
             for batch in batches:
-                face_accounting_scripts.put(
+                face_accounting_scripts.add_faces(
                     pipe,
                     batch.key,
                     self._name,
@@ -201,7 +208,7 @@ class PublisherThread:
                 answers = pipe.execute(raise_on_error=False)
             except BROKER_ERRORS as error:
                 self._count_all_dropped(frames, "broker")
-                self._in_doubt = batches
+                self._unconfirmed = batches
                 self._remove_later(removed)
                 self._lost_the_broker(error)
                 return
@@ -212,50 +219,50 @@ class PublisherThread:
         for batch in batches:
             answer = next(remaining)
             if _is_no_answer(answer):
-                self._in_doubt.append(batch)
+                self._unconfirmed.append(batch)
             else:
                 refusals.append(self._count_batch(batch, answer))
-        if self._in_doubt:
-            self._away_until = time.monotonic() + _RETRY_S
+        if self._unconfirmed:
+            self._retry_at = time.monotonic() + _RETRY_S
         self._on_broker(next(filter(None, refusals), None))
 
-    def _batches_of(self, faces: list[Entry]) -> list[Batch]:
-        by_key: dict[str, list[Entry]] = {}
+    def _batches_of(self, faces: list[StreamEntry]) -> list[FaceBatch]:
+        by_key: dict[str, list[StreamEntry]] = {}
         for face in faces:
             by_key.setdefault(face.key, []).append(face)
         batches = []
         for key, of_key in by_key.items():
             self._batches += 1
-            batches.append(Batch(self._batches, key, of_key))
+            batches.append(FaceBatch(self._batches, key, of_key))
         return batches
 
     def _has_no_doubt(self) -> bool:
         """Find out what became of the batches in doubt; False where the broker does not say."""
-        if not self._in_doubt:
+        if not self._unconfirmed:
             return True
         with self._broker.pipeline(transaction=False) as pipe:
-            for batch in self._in_doubt:
-                face_accounting_scripts.give_up(pipe, batch.key, self._name, batch.number)
+            for batch in self._unconfirmed:
+                face_accounting_scripts.abandon_batch(pipe, batch.key, self._name, batch.number)
             try:
                 answers = pipe.execute()
             except BROKER_ERRORS as error:
                 self._lost_the_broker(error)
                 return False
-        for batch, last in zip(self._in_doubt, answers, strict=True):
+        for batch, last in zip(self._unconfirmed, answers, strict=True):
             if last is None:
                 self._count_all_dropped(batch.faces, "broker")
             else:
                 for face in batch.faces:
                     self._count_published(face, last)
-        self._in_doubt = []
+        self._unconfirmed = []
         return True
 
     def _lost_the_broker(self, error: Exception) -> None:
         self._metrics.broker_errors.inc()
-        self._away_until = time.monotonic() + _RETRY_S
-        self._on_broker(explain(error))
+        self._retry_at = time.monotonic() + _RETRY_S
+        self._on_broker(error_text(error))
 
-    def _permitted(self, entries: list[Entry]) -> list[Entry]:
+    def _permitted(self, entries: list[StreamEntry]) -> list[StreamEntry]:
         """Those of cameras that are ours to publish; the others are counted."""
         permits = {entry.camera: self._may_publish(entry.camera) for entry in entries}
         for entry in entries:
@@ -274,44 +281,44 @@ class PublisherThread:
                 if taken:
                     self._metrics.faces_dropped.labels(sweep.camera, "expired").inc(taken)
 
-    def _count_frame(self, frame: Entry, answer: Any) -> str | None:
+    def _count_frame(self, frame: StreamEntry, answer: Any) -> str | None:
         """Count a frame that the broker took; returns why it did not, if so."""
         if isinstance(answer, Exception):
             self._metrics.broker_errors.inc()
             self._count_dropped(frame, "broker")
-            return explain(answer)
+            return error_text(answer)
         if keys.JPEG_FIELD in frame.fields:
             self._metrics.frames_published.labels(frame.camera).inc()
         return None
 
-    def _count_batch(self, batch: Batch, answer: Any) -> str | None:
+    def _count_batch(self, batch: FaceBatch, answer: Any) -> str | None:
         """The same of a batch of faces, which is taken or refused as a whole."""
         if isinstance(answer, Exception):
             self._metrics.broker_errors.inc()
             self._count_all_dropped(batch.faces, "broker")
-            return explain(answer)
-        added, self._ledgers[batch.key] = face_accounting_scripts.answer_of_put(answer)
+            return error_text(answer)
+        added, self._ledgers[batch.key] = face_accounting_scripts.parse_add_reply(answer)
         for face, (entry, pushed_out) in zip(batch.faces, added, strict=True):
             self._count_published(face, entry)
             if pushed_out:
                 self._metrics.faces_dropped.labels(face.camera, "overflow").inc(pushed_out)
         return None
 
-    def _count_published(self, face: Entry, entry: bytes) -> None:
+    def _count_published(self, face: StreamEntry, entry: bytes) -> None:
         self._metrics.faces_published.labels(face.camera).inc()
         self._expiry.published(face.key, entry, face.camera, time.monotonic())
 
     def _picture_entries(
-        self, reader: CameraReader, frame: CapturedFrame, found: Found | None
-    ) -> list[Entry]:
+        self, reader: CameraReader, frame: CapturedFrame, found: DetectionResult | None
+    ) -> list[StreamEntry]:
         camera = reader.camera.name
         if reader.privacy == "stats-only" or (reader.privacy == "blur" and found is None):
             return []
         began = time.perf_counter()
         try:
-            picture = picture_of(frame.video, reader.camera.rotate)
+            picture = from_av_frame(frame.video, reader.camera.rotate)
             if reader.privacy == "blur" and found is not None:
-                picture = blurred(picture, found.to_hide)
+                picture = pixelate_faces(picture, found.redaction_boxes)
             jpeg = to_jpeg(picture, self._settings.jpeg_quality)
         except (PictureError, ValueError) as error:
             self._metrics.frames_dropped.labels(camera, "format").inc()
@@ -327,15 +334,15 @@ class PublisherThread:
         faces = tracks.faces if tracks.session == frame.session else ()
         faces = faces if found is None else found.faces
         message = frame_message(camera, frame, (picture.width, picture.height), faces)
-        return [Entry("frame", camera, keys.frames_key(camera), encode(message, jpeg))]
+        return [StreamEntry("frame", camera, keys.frames_key(camera), encode(message, jpeg))]
 
-    def _count_dropped(self, entry: Entry, reason: str) -> None:
+    def _count_dropped(self, entry: StreamEntry, reason: str) -> None:
         counter = (
             self._metrics.faces_dropped if entry.kind == "face" else self._metrics.frames_dropped
         )
         counter.labels(entry.camera, reason).inc()
 
-    def _count_all_dropped(self, entries: list[Entry], reason: str) -> None:
+    def _count_all_dropped(self, entries: list[StreamEntry], reason: str) -> None:
         for entry in entries:
             self._count_dropped(entry, reason)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from facestream.capture.faces.face_pipeline import Found
+from facestream.capture.faces.face_pipeline import DetectionResult
 from facestream.capture.faces.tracker import TrackedFace
 from facestream.capture.settings import CaptureSettings
 from facestream.capture.sources.camera_reader import CapturedFrame
@@ -14,7 +14,7 @@ from facestream.common.broker.messages import Face, Frame, Track, encode, now_us
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class StreamEntry:
     """One entry of the stream `key`."""
 
     kind: Literal["frame", "face"]
@@ -24,22 +24,22 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class FaceBatch:
     """Faces for one stream, put there together; numbers grow."""
 
     number: int
     key: str
-    faces: list[Entry]
+    faces: list[StreamEntry]
 
 
-def entries_of(
-    camera: str, frame: CapturedFrame, found: Found, settings: CaptureSettings
-) -> list[Entry]:
+def build_entries(
+    camera: str, frame: CapturedFrame, found: DetectionResult, settings: CaptureSettings
+) -> list[StreamEntry]:
     """Of a search: the frame without its picture, and the faces to ask about."""
     message = frame_message(camera, frame, (found.width, found.height), found.faces)
     message.detected = True
-    entries = [Entry("frame", camera, keys.frames_key(camera), encode(message))]
-    key = keys.faces_key(keys.shard_of(camera, settings.shards))
+    entries = [StreamEntry("frame", camera, keys.frames_key(camera), encode(message))]
+    key = keys.faces_key(keys.shard_of(camera, settings.face_shards))
     for crop in found.crops:
         face = Face(
             camera=camera,
@@ -50,7 +50,7 @@ def entries_of(
             quality=crop.quality,
             size_px=settings.crop_size_px,
         )
-        entries.append(Entry("face", camera, key, encode(face, crop.jpeg)))
+        entries.append(StreamEntry("face", camera, key, encode(face, crop.jpeg)))
     return entries
 
 

@@ -22,15 +22,19 @@ import redis
 from facestream.capture.faces.tracker import TrackedFace
 from facestream.capture.faces.yuv_frame import luma_of
 from facestream.capture.settings import CaptureSettings
-from facestream.capture.sources.connection_state import FIRST_WAIT_S, LONGEST_WAIT_S, CameraLife
+from facestream.capture.sources.connection_state import (
+    FIRST_WAIT_S,
+    LONGEST_WAIT_S,
+    ConnectionState,
+)
 from facestream.capture.sources.ffmpeg_source import SourceFrame, read_frames
 from facestream.capture.sources.phone_source import read_phone
-from facestream.capture.sources.scene_cuts import CutWatch
+from facestream.capture.sources.scene_cuts import SceneCutDetector
 from facestream.common.cameras.privacy import stricter
 from facestream.common.cameras.registry import Camera, CameraStatus
 from facestream.common.core.errors import CameraError
 from facestream.common.observability.metrics import CaptureMetrics
-from facestream.common.security.egress_policy import Reach
+from facestream.common.security.egress_policy import EgressPolicy
 from facestream.common.security.redaction import redact
 
 _log = logging.getLogger(__name__)
@@ -53,7 +57,7 @@ class CapturedFrame:
 
 
 @dataclass(frozen=True, slots=True)
-class SessionTracks:
+class TrackSnapshot:
     """The faces that are followed in a session, to be predicted from."""
 
     session: int
@@ -78,24 +82,24 @@ class CameraReader:
         settings: CaptureSettings,
         metrics: CaptureMetrics,
         *,
-        reach: Reach,
+        reach: EgressPolicy,
         phone_broker: redis.Redis,
         phase: float,
         on_due: Callable[[CameraReader], None],
         on_picture: Callable[[CameraReader, CapturedFrame], None],
     ) -> None:
         self.camera = camera
-        self.privacy = stricter(camera.privacy, settings.privacy)
-        self.latest: CapturedFrame | None = None
-        self.tracks = SessionTracks(0, ())
-        self.watched = False
+        self.privacy = stricter(camera.privacy, settings.privacy_mode)
+        self.latest_frame: CapturedFrame | None = None
+        self.tracks = TrackSnapshot(0, ())
+        self.has_viewers = False
         self._settings, self._metrics, self._reach = settings, metrics, reach
         self._phone_broker = phone_broker
         self._on_due, self._on_picture = on_due, on_picture
         self._stop = threading.Event()
-        self._life = CameraLife(
+        self._life = ConnectionState(
             camera.name,
-            settings.stall_s,
+            settings.stall_timeout_s,
             time.monotonic(),
             time.time,
             random.random,
@@ -105,12 +109,12 @@ class CameraReader:
         self._said = ""  # the failure last logged; repeated ones are not
         self._frames = 0
         self._count_frame = metrics.frames.labels(camera.name).inc
-        self._detect_every_s = 1.0 / settings.detect_hz
-        self._detect_calm_every_s = 1.0 / min(settings.detect_calm_hz, settings.detect_hz)
+        self._detect_every_s = 1.0 / settings.detection_fps
+        self._detect_calm_every_s = 1.0 / min(settings.detection_idle_fps, settings.detection_fps)
         # When the next look for faces is due, and the last one announced was; monotonic.
-        self.next_look_at = time.monotonic() + phase * self._detect_every_s
-        self.due_at = self.next_look_at
-        self._show_every_s = 1.0 / settings.watched_fps
+        self.next_detection_at = time.monotonic() + phase * self._detect_every_s
+        self.due_at = self.next_detection_at
+        self._show_every_s = 1.0 / settings.live_view_max_fps
         self._show_at = 0.0
         self._thread = threading.Thread(target=self._run, name=f"camera-{camera.name}", daemon=True)
 
@@ -121,16 +125,16 @@ class CameraReader:
     def stop(self) -> None:
         """Ask the thread to end; it does at its next frame or time-out."""
         self._stop.set()
-        self._life.stopped("")
+        self._life.on_stopped("")
 
     def join(self, deadline: float) -> bool:
         """Wait for the thread's end until `deadline` (monotonic); whether it has ended."""
         self._thread.join(max(0.0, deadline - time.monotonic()))
         return not self._thread.is_alive()
 
-    def looked(self, *, is_calm: bool) -> None:
+    def schedule_next_detection(self, *, is_calm: bool) -> None:
         """The look last announced was taken; from it on the next one may wait, or may not."""
-        self.next_look_at = self.due_at + (
+        self.next_detection_at = self.due_at + (
             self._detect_calm_every_s if is_calm else self._detect_every_s
         )
 
@@ -141,7 +145,7 @@ class CameraReader:
 
     def status(self) -> CameraStatus:
         """How the camera is now."""
-        latest = self.latest
+        latest = self.latest_frame
         status = self._life.status(time.monotonic(), latest.at if latest else 0.0, self._frames)
         return status.model_copy(update={"privacy": self.privacy})
 
@@ -157,7 +161,7 @@ class CameraReader:
                 reason = redact(f"unexpected: {type(error).__name__}: {error}")
             if self._stop.is_set():
                 return
-            wait_s = self._life.failed(reason)
+            wait_s = self._life.on_failure(reason)
             level = logging.DEBUG if reason == self._said else logging.INFO
             _log.log(level, "camera %s: %s; again in %.1f s", self.camera.name, reason, wait_s)
             self._said = reason
@@ -167,24 +171,24 @@ class CameraReader:
     def _read_until_it_ends(self) -> None:
         size = (0, 0)
         session = seq = 0
-        cuts = CutWatch()
+        cuts = SceneCutDetector()
         for frame in self._opened():
             if self._stop.is_set():
                 return
             if (frame.video.width, frame.video.height) != size:
                 # Boxes of another size mean nothing: tracks start over.
-                size, cuts = (frame.video.width, frame.video.height), CutWatch()
+                size, cuts = (frame.video.width, frame.video.height), SceneCutDetector()
                 session, seq = secrets.randbits(_SESSION_BITS), 0
                 self._began(*size)
             elif self._is_cut(cuts, frame):
                 # Nobody is where he was: tracks start over, and a look is due.
                 session, seq = secrets.randbits(_SESSION_BITS), 0
-                self._metrics.cuts.labels(self.camera.name).inc()
-                self.next_look_at = min(self.next_look_at, time.monotonic())
+                self._metrics.scene_cuts.labels(self.camera.name).inc()
+                self.next_detection_at = min(self.next_detection_at, time.monotonic())
             seq += 1
-            self._keep(frame, session, seq)
+            self._on_frame(frame, session, seq)
 
-    def _is_cut(self, cuts: CutWatch, frame: SourceFrame) -> bool:
+    def _is_cut(self, cuts: SceneCutDetector, frame: SourceFrame) -> bool:
         if self.privacy == "blur":
             return False  # where a face was a moment ago must stay hidden, should it be no cut
         luma = luma_of(frame.video)
@@ -218,20 +222,20 @@ class CameraReader:
             width, height = height, width
         _log.info("camera %s: live, %d×%d", self.camera.name, width, height)
         self._said = ""
-        self._life.first_frame(time.monotonic(), width, height)
+        self._life.on_connected(time.monotonic(), width, height)
 
-    def _keep(self, frame: SourceFrame, session: int, seq: int) -> None:
+    def _on_frame(self, frame: SourceFrame, session: int, seq: int) -> None:
         captured = CapturedFrame(frame.video, session, seq, frame.received_us, frame.at)
-        self.latest = captured
+        self.latest_frame = captured
         self._frames += 1
         self._count_frame()
         now = time.monotonic()
-        if now >= self.next_look_at:
-            missed = int((now - self.next_look_at) / self._detect_every_s)
-            self.due_at = self.next_look_at + missed * self._detect_every_s
-            self.next_look_at = self.due_at + self._detect_every_s
+        if now >= self.next_detection_at:
+            missed = int((now - self.next_detection_at) / self._detect_every_s)
+            self.due_at = self.next_detection_at + missed * self._detect_every_s
+            self.next_detection_at = self.due_at + self._detect_every_s
             self._on_due(self)
-        if self.watched and self.privacy == "live" and now >= self._show_at:
+        if self.has_viewers and self.privacy == "live" and now >= self._show_at:
             # Half a frame's grace: a camera as fast as the limit must not lose frames to jitter.
             self._show_at = max(self._show_at + self._show_every_s, now - self._show_every_s / 2)
             self._on_picture(self, captured)

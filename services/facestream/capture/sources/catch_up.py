@@ -19,7 +19,7 @@ _NO_KEY_S = 10.0  # a camera that sends no key picture for so long sends none
 _DRIFT = 0.001  # by how much a camera's clock may be wrong
 
 
-class Lag:
+class CatchUp:
     """Follows the packets of one session of one camera."""
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class Lag:
         self._skips_since: float | None = None
         self._patience_s = PATIENCE_S
 
-    def skips(self, stamp_s: float | None, is_key: bool, now: float) -> bool:
+    def should_drop(self, stamp_s: float | None, is_key: bool, now: float) -> bool:
         """Whether to leave out this packet.
 
         Args:

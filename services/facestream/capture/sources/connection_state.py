@@ -21,12 +21,12 @@ STEADY_S = 20.0  # a camera that was live for so long starts again with the shor
 _FPS_WINDOW_S = 3.0
 
 
-class CameraLife:
+class ConnectionState:
     """The state machine of one camera. Thread-safe.
 
     Args:
         name: of the camera.
-        stall_s: a live camera without a frame for so long is stalled.
+        stall_timeout_s: a live camera without a frame for so long is stalled.
         now: monotonic time, seconds.
         unix_time: the Unix time, seconds; read when the state changes.
         jitter: random numbers in [0, 1); spreads the reconnections of many cameras.
@@ -36,13 +36,13 @@ class CameraLife:
     def __init__(
         self,
         name: str,
-        stall_s: float,
+        stall_timeout_s: float,
         now: float,
         unix_time: Callable[[], float],
         jitter: Callable[[], float],
         longest_wait_s: float = LONGEST_WAIT_S,
     ) -> None:
-        self._name, self._stall_s, self._jitter = name, stall_s, jitter
+        self._name, self._stall_s, self._jitter = name, stall_timeout_s, jitter
         self._longest_wait_s = longest_wait_s
         self._lock = threading.Lock()
         self._unix_time = unix_time
@@ -55,14 +55,14 @@ class CameraLife:
         self._failures = 0
         self._counts: deque[tuple[float, int]] = deque()
 
-    def first_frame(self, now: float, width: int, height: int) -> None:
+    def on_connected(self, now: float, width: int, height: int) -> None:
         """The camera was opened, or changed its size, and this is what it shows."""
         with self._lock:
             self._size = (width, height)
             self._frame_at = self._live_since = now
             self._enter("live", "")
 
-    def failed(self, reason: str) -> float:
+    def on_failure(self, reason: str) -> float:
         """The camera could not be opened or read; returns after how many seconds to try again.
 
         The wait doubles from 1 s to the longest, less up to a half by chance.
@@ -77,7 +77,7 @@ class CameraLife:
             longest = min(self._longest_wait_s, FIRST_WAIT_S * float(2**doublings))
             return max(FIRST_WAIT_S / 2, longest * (1 - self._jitter() / 2))
 
-    def stopped(self, reason: str) -> None:
+    def on_stopped(self, reason: str) -> None:
         """Nobody reads the camera any more."""
         with self._lock:
             self._enter("stopped", reason)

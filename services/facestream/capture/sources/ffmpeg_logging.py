@@ -49,7 +49,7 @@ class FfmpegLog(logging.Handler):
             return True
 
 
-def adopt_ffmpeg_log() -> None:
+def redirect_ffmpeg_logging() -> None:
     """Route FFmpeg's errors through Python's log, for the whole process; again is harmless."""
     logger = logging.getLogger(_FFMPEG_LOGGER)
     if not any(isinstance(handler, FfmpegLog) for handler in logger.handlers):

@@ -24,12 +24,17 @@ from av.container import InputContainer
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
-from facestream.capture.sources.catch_up import Lag
-from facestream.capture.sources.open_errors import DEFAULT_PORTS, VAGUE, plain, why_not_opened
+from facestream.capture.sources.catch_up import CatchUp
+from facestream.capture.sources.open_errors import (
+    DEFAULT_PORTS,
+    GENERIC_IO_ERROR,
+    describe_open_error,
+    error_text,
+)
 from facestream.common.broker.messages import MAX_SIDE_PX, now_us
 from facestream.common.cameras.registry import Camera
 from facestream.common.core.errors import AddressError, CameraError
-from facestream.common.security.egress_policy import Reach
+from facestream.common.security.egress_policy import EgressPolicy
 
 MAX_PIXELS = 4096 * 4096  # of a picture; the decoder refuses a larger one before it takes memory
 
@@ -68,7 +73,7 @@ def read_frames(
     camera: Camera,
     stop: threading.Event,
     *,
-    reach: Reach,
+    reach: EgressPolicy,
     open_timeout_s: float,
     read_timeout_s: float,
     on_corrupt: Callable[[], None],
@@ -95,16 +100,16 @@ def read_frames(
             # Of HTTP, FFmpeg makes the stamps up; what is on this machine does not queue.
             late = on_late if camera.scheme in ("rtsp", "rtsps") else None
             frames = _decoded(container, stream, stop, read_timeout_s, on_corrupt, late)
-            yield from _paced(frames, stream, stop) if is_file else frames
+            yield from _realtime(frames, stream, stop) if is_file else frames
         if not is_file and not stop.is_set():
             raise CameraError("the camera ended the stream")
 
 
 def _opened(
-    camera: Camera, reach: Reach, open_timeout_s: float, read_timeout_s: float
+    camera: Camera, reach: EgressPolicy, open_timeout_s: float, read_timeout_s: float
 ) -> InputContainer:
     """The first of the camera's addresses that it answers at; all of them have `open_timeout_s`."""
-    *others, last = _judged_addresses(camera, reach)
+    *others, last = _allowed_addresses(camera, reach)
     each_s = open_timeout_s / (1 + len(others))
     for address in others:
         try:
@@ -119,7 +124,7 @@ def _opened_at(
 ) -> InputContainer:
     # FFmpeg's own limit is for opening and for each read alike; what holds is the one given below.
     patience_s = max(open_timeout_s, read_timeout_s)
-    url, container_format, options = _how_to_open(camera, address, patience_s)
+    url, container_format, options = _ffmpeg_open_args(camera, address, patience_s)
     began = time.monotonic()
     try:
         return av.open(
@@ -132,23 +137,23 @@ def _opened_at(
     except (OSError, ValueError, av.FFmpegError) as error:
         waited_s = time.monotonic() - began
         raise CameraError(
-            why_not_opened(camera, address, error, waited_s, open_timeout_s)
+            describe_open_error(camera, address, error, waited_s, open_timeout_s)
         ) from None
 
 
-def _judged_addresses(camera: Camera, reach: Reach) -> Sequence[str | None]:
+def _allowed_addresses(camera: Camera, reach: EgressPolicy) -> Sequence[str | None]:
     """The addresses to connect to, the best first; None where any will do."""
     if reach.is_everywhere or camera.is_local:
         return (None,)
     parts = urlsplit(camera.url.get_secret_value())
     port = parts.port or DEFAULT_PORTS[parts.scheme]
     try:
-        return reach.addresses_of(str(parts.hostname), port)[:_MOST_ADDRESSES]
+        return reach.resolve_allowed(str(parts.hostname), port)[:_MOST_ADDRESSES]
     except AddressError as error:
         raise CameraError(str(error)) from None
 
 
-def _how_to_open(
+def _ffmpeg_open_args(
     camera: Camera, address: str | None, patience_s: float
 ) -> tuple[str, str | None, dict[str, str]]:
     """What FFmpeg is to open: URL, format where it must be named, options."""
@@ -244,7 +249,7 @@ def _decoded(
     on_corrupt: Callable[[], None],
     on_late: Callable[[], None] | None,
 ) -> Iterator[SourceFrame]:
-    lag = Lag()
+    lag = CatchUp()
     last_good = time.monotonic()
     unit_s = float(stream.time_base) if stream.time_base else None
     # Of all streams: asked for the picture's alone, PyAV would read over sound without end.
@@ -264,13 +269,15 @@ def _decoded(
         except (av.error.ExitError, av.error.TimeoutError):
             raise CameraError(f"nothing came for {read_timeout_s:g} s") from None
         except (OSError, av.FFmpegError) as error:
-            detail = "" if plain(error) == VAGUE else f": {plain(error)}"
+            detail = "" if error_text(error) == GENERIC_IO_ERROR else f": {error_text(error)}"
             raise CameraError(f"the connection broke off{detail}") from None
         if packet.stream.index != stream.index:  # `stream_index` of the last ones is always 0
             _check_decodes(last_good, read_timeout_s)
             continue
         received_us, at = now_us(), time.monotonic()
-        if on_late is not None and lag.skips(_stamp_s(packet, unit_s), packet.is_keyframe, at):
+        if on_late is not None and lag.should_drop(
+            _stamp_s(packet, unit_s), packet.is_keyframe, at
+        ):
             on_late()
             last_good = at
             continue
@@ -305,7 +312,7 @@ def _check_decodes(last_good: float, read_timeout_s: float) -> None:
         raise CameraError(f"data comes, but for {read_timeout_s:g} s no picture could be decoded")
 
 
-def _paced(
+def _realtime(
     frames: Iterator[SourceFrame], stream: VideoStream, stop: threading.Event
 ) -> Iterator[SourceFrame]:
     """The frames of a file at the times that its stamps say."""

@@ -15,12 +15,12 @@ from facestream.common.cameras.registry import Camera
 from facestream.common.security.redaction import redact
 
 DEFAULT_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
-VAGUE = "Input/output error"  # what FFmpeg says of anything
+GENERIC_IO_ERROR = "Input/output error"  # what FFmpeg says of anything
 _DIAGNOSE_S = 2.0
 _NEARLY = 0.9  # of the time for opening
 
 
-def why_not_opened(
+def describe_open_error(
     camera: Camera, address: str | None, error: Exception, waited_s: float, open_timeout_s: float
 ) -> str:
     """The reason, in one line.
@@ -46,9 +46,9 @@ def why_not_opened(
         error, av.error.ExitError | av.error.TimeoutError
     ):
         return f"{place} accepts the connection but says nothing for {open_timeout_s:g} s"
-    if isinstance(error, av.error.InvalidDataError) or plain(error) == VAGUE:
+    if isinstance(error, av.error.InvalidDataError) or error_text(error) == GENERIC_IO_ERROR:
         return f"what {place} sends is not a video: check port and path of the URL"
-    return f"{place}: {plain(error)}"
+    return f"{place}: {error_text(error)}"
 
 
 def _what_it_answered(camera: Camera, error: Exception) -> str:
@@ -63,10 +63,10 @@ def _what_it_answered(camera: Camera, error: Exception) -> str:
         case av.error.HTTPNotFoundError():
             return f"has nothing at {redact(parts.path) or '/'}: check the path of the URL"
         case av.error.HTTPError() | av.error.HTTPClientError() | av.error.HTTPServerError():
-            return f"answers with an error: {plain(error)}"
+            return f"answers with an error: {error_text(error)}"
         case av.error.ConnectionRefusedError():
             return "refuses the connection: is the camera's server running?"
-    if plain(error) == "Protocol not supported":
+    if error_text(error) == "Protocol not supported":
         other = "tcp" if camera.transport == "udp" else "udp"
         return f"does not send over {camera.transport}: try transport {other}"
     return ""
@@ -92,10 +92,10 @@ def _why_not_opened_here(path: str, error: Exception) -> str:
         return f"{path} may not be read by this user"
     if isinstance(error, av.error.InvalidDataError):
         return f"{path} is not a video"
-    return f"{path}: {plain(error)}"
+    return f"{path}: {error_text(error)}"
 
 
-def plain(error: Exception) -> str:
+def error_text(error: Exception) -> str:
     """What an error says, in one line, redacted."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return redact(" ".join(str(text).split()))

@@ -17,9 +17,13 @@ import simplejpeg
 from av.video.codeccontext import VideoCodecContext
 
 from facestream.capture.sources.ffmpeg_source import SourceFrame
-from facestream.common.broker.connection import BROKER_ERRORS, explain
+from facestream.common.broker.connection import BROKER_ERRORS, error_text
 from facestream.common.broker.messages import now_us
-from facestream.common.broker.phone_frames import MAX_PHONE_SIDE_PX, has_allowed_size, take_picture
+from facestream.common.broker.phone_frames import (
+    MAX_PHONE_SIDE_PX,
+    has_allowed_size,
+    pop_latest_frame,
+)
 from facestream.common.cameras.registry import Camera
 from facestream.common.core.errors import CameraError
 
@@ -51,9 +55,9 @@ def read_phone(
     heard_at = good_at = time.monotonic()
     while not stop.is_set():
         try:
-            jpeg, late = take_picture(broker, camera.name, _WAIT_S)
+            jpeg, late = pop_latest_frame(broker, camera.name, _WAIT_S)
         except BROKER_ERRORS as error:
-            raise CameraError(f"the broker does not answer: {explain(error)}") from None
+            raise CameraError(f"the broker does not answer: {error_text(error)}") from None
         received_us, at = now_us(), time.monotonic()
         if late:
             on_late(late)

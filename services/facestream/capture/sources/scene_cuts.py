@@ -17,14 +17,14 @@ _SAMPLES = 2  # pixels taken of a block, each way
 _SURROUNDINGS = 7  # blocks whose mean is taken off: what is left are edges
 _MOVED = (3, 4)  # blocks by which all may have moved from one picture to the next: down, across
 MIN_EDGES = 2.0  # grey levels, RMS; black, blown out or foggy pictures have less and tell nothing
-CUT_LIKENESS = 0.35  # correlation of the edges; pictures with nothing in common have 0.1
-CALM_LIKENESS = 0.7  # of the two pictures before it
+CUT_SIMILARITY = 0.35  # correlation of the edges; pictures with nothing in common have 0.1
+STABLE_SIMILARITY = 0.7  # of the two pictures before it
 MAX_GAP_S = 0.5  # pictures further apart are not compared
 
 Edges = NDArray[np.float32]
 
 
-class CutWatch:
+class SceneCutDetector:
     """For one camera's pictures, each in its turn."""
 
     def __init__(self) -> None:
@@ -49,8 +49,8 @@ class CutWatch:
             self._is_calm = False
             return False
         likeness = _likeness(last, edges, both**0.5)
-        was_calm, self._is_calm = self._is_calm, likeness >= CALM_LIKENESS
-        return was_calm and likeness < CUT_LIKENESS
+        was_calm, self._is_calm = self._is_calm, likeness >= STABLE_SIMILARITY
+        return was_calm and likeness < CUT_SIMILARITY
 
 
 def _edges(luma: NDArray[np.uint8]) -> Edges:
@@ -70,7 +70,7 @@ def _likeness(one: Edges, other: Edges, lengths: float) -> float:
         lengths: of both as vectors, multiplied.
     """
     unmoved = float(np.vdot(one, other)) / lengths
-    if unmoved >= CALM_LIKENESS:
+    if unmoved >= STABLE_SIMILARITY:
         return unmoved  # as nearly always: 1 µs against 40
     down, across = _MOVED
     middle = np.ascontiguousarray(other[down:-down, across:-across])

@@ -35,7 +35,7 @@ _DEFAULT_PORTS = {"cluster": 6379, "sentinel": 26379}
 Key = TypeVar("Key", str, bytes)
 
 
-class ScaledUrl:
+class MultiNodeUrl:
     """The parts of such a URL.
 
     Raises:
@@ -74,7 +74,7 @@ class ScaledUrl:
         self.is_tls = match["scheme"] == "rediss"
 
 
-def is_scaled(url: str) -> bool:
+def is_multi_node_url(url: str) -> bool:
     """Whether the URL is for this module."""
     return url.partition("://")[0] in {
         f"{scheme}+{kind}" for scheme in ("redis", "rediss") for kind in _DEFAULT_PORTS
@@ -87,7 +87,7 @@ def connect_scaled(url: str, **options: Any) -> redis.Redis:
     Raises:
         ValueError: the URL is not one.
     """
-    parts = ScaledUrl(url)
+    parts = MultiNodeUrl(url)
     if parts.is_cluster:
         nodes = [_node(host, port) for host, port in parts.hosts[1:]]
         # The two are one to who keeps to what a cluster can do.
@@ -102,7 +102,7 @@ def connect_scaled(url: str, **options: Any) -> redis.Redis:
 
 def connect_scaled_async(url: str, **options: Any) -> redis.asyncio.Redis:
     """The same for asyncio."""
-    parts = ScaledUrl(url)
+    parts = MultiNodeUrl(url)
     if parts.is_cluster:
         nodes = [redis.asyncio.cluster.ClusterNode(host, port) for host, port in parts.hosts]
         client: Any = redis.asyncio.RedisCluster.from_url(
@@ -204,7 +204,7 @@ def _host_and_port(text: str, default: int) -> tuple[str, int]:
     return match[1].strip("[]"), int(match[2] or default)
 
 
-def _pool_options(parts: ScaledUrl, options: dict[str, Any]) -> dict[str, Any]:
+def _pool_options(parts: MultiNodeUrl, options: dict[str, Any]) -> dict[str, Any]:
     parsed = _untyped(redis.connection.parse_url)(parts.first_url)
     left_out = ("host", "port", "connection_class")
     pool = {key: value for key, value in parsed.items() if key not in left_out}
@@ -212,7 +212,7 @@ def _pool_options(parts: ScaledUrl, options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _sentinel_options(
-    parts: ScaledUrl, pool: dict[str, Any], options: dict[str, Any]
+    parts: MultiNodeUrl, pool: dict[str, Any], options: dict[str, Any]
 ) -> dict[str, Any]:
     tls = {key: value for key, value in pool.items() if key.startswith("ssl")}
     return {**tls, **options, **parts.sentinel_options}

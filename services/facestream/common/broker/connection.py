@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from facestream.common.broker.cluster import connect_scaled, connect_scaled_async, is_scaled
+from facestream.common.broker.cluster import connect_scaled, connect_scaled_async, is_multi_node_url
 from facestream.common.core.errors import SettingsError
 from facestream.common.core.urls import split_url
 from facestream.common.security.redaction import redact
@@ -29,7 +29,7 @@ CONNECT_TIMEOUT_S = 2.0
 BROKER_ERRORS = (redis.RedisError, redis.exceptions.RedisClusterException, OSError)
 
 # Id and fields; no fields where the entry was trimmed while it was being read.
-Entry = tuple[bytes, dict[bytes, bytes] | None]
+XreadEntry = tuple[bytes, dict[bytes, bytes] | None]
 
 Client = TypeVar("Client", redis.Redis, redis.asyncio.Redis)
 
@@ -49,7 +49,7 @@ def connect_async(url: SecretStr) -> redis.asyncio.Redis:
     return _client(url, redis.asyncio.Redis.from_url, connect_scaled_async, retry)
 
 
-def by_stream(answer: Any) -> list[tuple[bytes, Sequence[Entry]]]:
+def parse_xread(answer: Any) -> list[tuple[bytes, Sequence[XreadEntry]]]:
     """Streams with their entries, of what XREAD or XREADGROUP answered.
 
     RESP2 gives a list and RESP3 (`?protocol=3` in the URL) a map; None where nothing came.
@@ -61,7 +61,7 @@ def by_stream(answer: Any) -> list[tuple[bytes, Sequence[Entry]]]:
     return [(key, entries) for key, entries in answer]
 
 
-def explain(error: BaseException) -> str:
+def error_text(error: BaseException) -> str:
     """A broker error in one line, without secrets."""
     return redact(" ".join(str(error).split()) or type(error).__name__)
 
@@ -71,9 +71,9 @@ def _client(
 ) -> Client:
     text = url.get_secret_value()
     try:
-        if not is_scaled(text):
+        if not is_multi_node_url(text):
             split_url(text)
-        return (scaled if is_scaled(text) else plain)(
+        return (scaled if is_multi_node_url(text) else plain)(
             text,
             socket_timeout=SOCKET_TIMEOUT_S,
             socket_connect_timeout=CONNECT_TIMEOUT_S,

@@ -16,17 +16,17 @@ PUBLISHED, WAITING, LOST = "published", "waiting", "lost"
 # answered: its result was given; dead: its metadata is in the dead letters. The others got neither:
 # stale (too old to be worth it), corrupt (cannot be read), broker (it refused the result),
 # overflow (pushed out by newer ones), expired (nobody took it), lost (with the broker's memory).
-FATES = ("answered", "dead", "stale", "corrupt", "broker", "overflow", "expired", LOST)
-METRIC = "facestream_worker_ledger_faces"
+OUTCOMES = ("answered", "dead", "stale", "corrupt", "broker", "overflow", "expired", LOST)
+METRIC = "facestream_worker_face_outcomes"
 _NOT_SENT = "facestream_capture_faces_dropped_total"
 _NOT_SENT_REASONS = ("broker", "lease", "encode", "removed")
 
 
 @dataclass(frozen=True, slots=True)
-class Ledger:
+class FaceAccounting:
     """Faces put into the streams since there is a ledger.
 
-    fates: how many met each of `FATES`, where any did; waiting: in the streams now, also those that
+    fates: how many met each of `OUTCOMES`, where any did; waiting: in the streams now, also those that
     a worker has in hand.
     """
 
@@ -35,7 +35,7 @@ class Ledger:
     waiting: int = 0
 
     @property
-    def unexplained(self) -> int:
+    def unaccounted(self) -> int:
         """Faces of which nobody knows what became. Below 0: entries that nobody published."""
         return self.published - sum(self.fates.values()) - self.waiting
 
@@ -45,44 +45,44 @@ class Ledger:
         others = {name: n for name, n in self.fates.items() if name not in ("answered", "dead")}
         return {name: n for name, n in others.items() if n}
 
-    def ended(self) -> Ledger:
+    def after_broker_loss(self) -> FaceAccounting:
         """As it stands when the broker has died: what waited is lost."""
         lost = self.fates.get(LOST, 0) + self.waiting
-        return Ledger(self.published, {**self.fates, LOST: lost}, 0)
+        return FaceAccounting(self.published, {**self.fates, LOST: lost}, 0)
 
-    def __add__(self, other: Ledger) -> Ledger:
+    def __add__(self, other: FaceAccounting) -> FaceAccounting:
         """Of both, as of several shards."""
         return self._with(other, 1)
 
-    def since(self, earlier: Ledger) -> Ledger:
+    def since(self, earlier: FaceAccounting) -> FaceAccounting:
         """What was added meanwhile; `waiting` is the growth of what waits."""
         return self._with(earlier, -1)
 
-    def _with(self, other: Ledger, sign: int) -> Ledger:
-        sums = {n: self.fates.get(n, 0) + sign * other.fates.get(n, 0) for n in FATES}
-        return Ledger(
+    def _with(self, other: FaceAccounting, sign: int) -> FaceAccounting:
+        sums = {n: self.fates.get(n, 0) + sign * other.fates.get(n, 0) for n in OUTCOMES}
+        return FaceAccounting(
             self.published + sign * other.published,
             {name: number for name, number in sums.items() if number},
             self.waiting + sign * other.waiting,
         )
 
-    def figures(self) -> dict[str, int]:
+    def as_metrics(self) -> dict[str, int]:
         """`published`, every fate and `waiting`, as the metric's label and value."""
-        fates = {name: self.fates.get(name, 0) for name in FATES}
+        fates = {name: self.fates.get(name, 0) for name in OUTCOMES}
         return {PUBLISHED: self.published, **fates, WAITING: self.waiting}
 
 
-def of_fields(fields: Mapping[str, str], waiting: int) -> Ledger:
+def of_fields(fields: Mapping[str, str], waiting: int) -> FaceAccounting:
     """From the fields of the broker's hash; those that begin with `_` are its own matter."""
     counts = {name: int(value) for name, value in fields.items() if not name.startswith("_")}
     published = counts.pop(PUBLISHED, 0)
-    return Ledger(published, counts, waiting)
+    return FaceAccounting(published, counts, waiting)
 
 
 Sample = tuple[str, Mapping[str, str], float]  # name, labels, value
 
 
-def of_samples(samples: Iterable[Sample]) -> Ledger:
+def of_samples(samples: Iterable[Sample]) -> FaceAccounting:
     """From the metrics of all services.
 
     Every worker tells the same ledger, so the one that has come furthest is taken.
@@ -92,11 +92,11 @@ def of_samples(samples: Iterable[Sample]) -> Ledger:
         if name == METRIC:
             workers.setdefault(labels.get("instance", ""), {})[labels["fate"]] = int(value)
     figures = max(workers.values(), key=lambda told: told.get(PUBLISHED, 0), default={})
-    fates = {name: number for name in FATES if (number := figures.get(name, 0))}
-    return Ledger(figures.get(PUBLISHED, 0), fates, figures.get(WAITING, 0))
+    fates = {name: number for name in OUTCOMES if (number := figures.get(name, 0))}
+    return FaceAccounting(figures.get(PUBLISHED, 0), fates, figures.get(WAITING, 0))
 
 
-def not_sent(samples: Iterable[Sample]) -> dict[str, int]:
+def dropped_before_publish(samples: Iterable[Sample]) -> dict[str, int]:
     """Faces that never came into a stream, by reason, from the metrics of capture."""
     found: dict[str, int] = {}
     for name, labels, value in samples:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from facestream.common.broker import keys
-from facestream.common.broker.face_accounting import Ledger, of_fields
+from facestream.common.broker.face_accounting import FaceAccounting, of_fields
 from facestream.common.broker.keys import (
     FACES_TTL_S,
     JPEG_FIELD,
@@ -121,32 +121,32 @@ _READ = "return {redis.call('HGETALL', KEYS[2]), redis.call('XLEN', KEYS[1])}"
 
 
 @dataclass(frozen=True, slots=True)
-class Remembered:
+class AccountingSnapshot:
     """A ledger as it was last heard of: what the broker's hash held, and how many faces waited."""
 
     fields: Mapping[str, str]
     waiting: int
 
     @property
-    def ledger(self) -> Ledger:
+    def ledger(self) -> FaceAccounting:
         """The numbers of it."""
         return of_fields(self.fields, self.waiting)
 
     def to_carry_over(self) -> tuple[str, dict[str, str]]:
         """Its epoch, and the fields that go on when the broker that held it has died."""
         own = {k: v for k, v in self.fields.items() if k.startswith("_") and k != "_epoch"}
-        figures = self.ledger.ended()
+        figures = self.ledger.after_broker_loss()
         counts = {"published": figures.published, **figures.fates}
         return self.fields.get("_epoch", ""), own | {k: str(v) for k, v in counts.items()}
 
 
-def put(
+def add_faces(
     pipe: Any,
     stream: str,
     publisher: str,
     batch: int,
     entries: Sequence[Fields],
-    remembered: Remembered | None,
+    remembered: AccountingSnapshot | None,
 ) -> None:
     """Add faces.
 
@@ -176,13 +176,13 @@ def put(
     )
 
 
-def answer_of_put(answer: Any) -> tuple[list[tuple[bytes, int]], Remembered]:
+def parse_add_reply(answer: Any) -> tuple[list[tuple[bytes, int]], AccountingSnapshot]:
     """Id of each entry with how many it pushed out, and the ledger afterwards."""
     added, fields, waiting = answer
     return [(bytes(entry), int(pushed)) for entry, pushed in added], _remembered(fields, waiting)
 
 
-def give_up(pipe: Any, stream: str, publisher: str, batch: int) -> None:
+def abandon_batch(pipe: Any, stream: str, publisher: str, batch: int) -> None:
     """Ask for a batch whose reply was lost: the id of its last entry, or None.
 
     None: it was not put, and will not be, should it still be under way.
@@ -209,7 +209,7 @@ def expire(pipe: Any, stream: str, min_id: str) -> None:
     _eval(pipe, _EXPIRE, 2, stream, ledger_key(stream), min_id)
 
 
-def open_group(pipe: Any, stream: str) -> None:
+def ensure_group(pipe: Any, stream: str) -> None:
     """Have the workers' group; the answer is a BUSYGROUP error where it was there."""
     _eval(pipe, _OPEN, 2, stream, ledger_key(stream), WORKER_GROUP)
 
@@ -219,7 +219,7 @@ def read(pipe: Any, stream: str) -> None:
     _eval(pipe, _READ, 2, stream, ledger_key(stream))
 
 
-def answer_of_read(answer: Any) -> Ledger:
+def answer_of_read(answer: Any) -> FaceAccounting:
     """The ledger."""
     return _remembered(*answer).ledger
 
@@ -228,6 +228,6 @@ def _eval(pipe: Any, script: str, keys: int, *arguments: Any) -> None:
     pipe.execute_command("EVAL", script, keys, *arguments)  # a cluster's pipeline has no `eval`
 
 
-def _remembered(fields: Iterable[bytes], waiting: int) -> Remembered:
+def _remembered(fields: Iterable[bytes], waiting: int) -> AccountingSnapshot:
     texts = [part.decode() for part in fields]
-    return Remembered(dict(zip(texts[::2], texts[1::2], strict=True)), int(waiting))
+    return AccountingSnapshot(dict(zip(texts[::2], texts[1::2], strict=True)), int(waiting))

@@ -14,12 +14,12 @@ PREFIX = "facestream"
 CAMERAS_KEY = f"{PREFIX}:cameras"  # hash: camera name -> Camera as JSON; what should be read
 # Set by the first capture to see an empty broker; gone = restarted. In a Redis Cluster it lies, as
 # does the next one, where the cameras lie, and is lost with them.
-BOOT_KEY = f"{{{CAMERAS_KEY}}}:boot"
-DEAD_KEY = f"{PREFIX}:dead"  # stream of DeadFace
+EPOCH_KEY = f"{{{CAMERAS_KEY}}}:boot"
+DEAD_LETTER_KEY = f"{PREFIX}:dead"  # stream of DeadFace
 # hash: camera of a file or command line -> digest of what stands there
-GIVEN_KEY = f"{{{CAMERAS_KEY}}}:given"
+CONFIGURED_KEY = f"{{{CAMERAS_KEY}}}:given"
 REPLICAS_KEY = f"{PREFIX}:{{capture}}:replicas"  # hash: capture replica -> end of its lease
-HOLDERS_KEY = f"{PREFIX}:{{capture}}:holders"  # hash: camera -> the replica that reads it
+LEASES_KEY = f"{PREFIX}:{{capture}}:holders"  # hash: camera -> the replica that reads it
 WORKER_GROUP = "workers"
 
 # Stream entry fields.

@@ -37,7 +37,7 @@ def has_allowed_size(height: int, width: int) -> bool:
     return 1 < min(height, width) <= max(height, width) <= MAX_PHONE_SIDE_PX
 
 
-async def put_picture(broker: redis.asyncio.Redis, camera: str, jpeg: bytes) -> int:
+async def push_frame(broker: redis.asyncio.Redis, camera: str, jpeg: bytes) -> int:
     """Hand a picture to capture; returns how many older ones, not read yet, it pushed out.
 
     Raises:
@@ -52,7 +52,7 @@ async def put_picture(broker: redis.asyncio.Redis, camera: str, jpeg: bytes) -> 
     return max(0, int(answers[0]) - PHONE_CAP)
 
 
-def take_picture(broker: redis.Redis, camera: str, wait_s: float) -> tuple[bytes | None, int]:
+def pop_latest_frame(broker: redis.Redis, camera: str, wait_s: float) -> tuple[bytes | None, int]:
     """The newest picture, None if none comes in time; and how many older ones went with it.
 
     Raises:

@@ -57,7 +57,7 @@ def _unique(places: tuple[_Place, ...]) -> tuple[_Place, ...]:
     return places
 
 
-def check_apart(zones: Iterable[Zone], lines: Iterable[Line]) -> None:
+def check_distinct_names(zones: Iterable[Zone], lines: Iterable[Line]) -> None:
     """What happens at a place is counted under its name.
 
     Raises:

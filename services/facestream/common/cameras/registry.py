@@ -23,12 +23,17 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 
 from facestream.common.broker import keys
 from facestream.common.cameras.privacy import Privacy
-from facestream.common.cameras.regions import Lines, Zones, check_apart
+from facestream.common.cameras.regions import Lines, Zones, check_distinct_names
 from facestream.common.core.errors import SettingsError
 from facestream.common.core.names import Name
 from facestream.common.core.urls import NOT_A_URL, split_url
 from facestream.common.core.yaml_file import read_yaml
-from facestream.common.security.redaction import reason_of, redact, remember, remember_url
+from facestream.common.security.redaction import (
+    redact,
+    register_secret,
+    register_url_password,
+    validation_message,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -78,7 +83,7 @@ class Camera(BaseModel):
             key = text.partition(":")[2]
             if not _PHONE_KEY.fullmatch(key):
                 raise ValueError("write it as phone:KEY; a key is 24 to 64 letters and digits")
-            remember(key)
+            register_secret(key)
         elif parts.scheme in LOCAL_SCHEMES:
             if not parts.path:
                 raise ValueError(f"write it as {parts.scheme}:///path")
@@ -86,7 +91,7 @@ class Camera(BaseModel):
             raise ValueError("names no host")
         elif "#" in text:  # means nothing in a camera's address: it is part of a password
             raise ValueError(NOT_A_URL)
-        remember_url(text)
+        register_url_password(text)
         return url
 
     @classmethod
@@ -118,7 +123,7 @@ class Camera(BaseModel):
         """Whether a phone's browser sends its pictures."""
         return self.scheme == PHONE_SCHEME
 
-    def shown_url(self) -> str:
+    def redacted_url(self) -> str:
         """The URL without its password."""
         return redact(self.url.get_secret_value())
 
@@ -156,10 +161,10 @@ def load_cameras(path: Path) -> list[Camera]:
     for i, entry in enumerate(entries):
         name = entry.get("name", i) if isinstance(entry, dict) else i
         cameras.append(_validated(entry, f"{path}: camera {name!r}"))
-    return unique(cameras)
+    return check_unique_names(cameras)
 
 
-def unique(cameras: list[Camera]) -> list[Camera]:
+def check_unique_names(cameras: list[Camera]) -> list[Camera]:
     """The same list.
 
     Raises:
@@ -173,7 +178,7 @@ def unique(cameras: list[Camera]) -> list[Camera]:
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
+class RegistrySnapshot:
     """The registry as it was read.
 
     boot, boot_after: the boot's id from before and after the cameras were read; it changes with
@@ -182,7 +187,7 @@ class Survey:
     """
 
     cameras: dict[str, Camera]
-    boot: bytes | None
+    epoch: bytes | None
     boot_after: bytes | None
     statuses: list[CameraStatus]
 
@@ -198,41 +203,41 @@ class CameraRegistry:
         raw: dict[bytes, bytes] = self._broker.hgetall(keys.CAMERAS_KEY)  # type: ignore[assignment]
         return _by_name(raw.values())
 
-    def survey(self, statuses_of: Sequence[str] = ()) -> Survey:
+    def snapshot(self, statuses_of: Sequence[str] = ()) -> RegistrySnapshot:
         """All cameras, and the states of some of them, in one round trip."""
         with self._broker.pipeline(transaction=False) as pipe:
-            pipe.get(keys.BOOT_KEY)
+            pipe.get(keys.EPOCH_KEY)
             pipe.hgetall(keys.CAMERAS_KEY)
-            pipe.get(keys.BOOT_KEY)
+            pipe.get(keys.EPOCH_KEY)
             for name in statuses_of:
                 pipe.get(keys.status_key(name))
             before, raw, after, *answers = pipe.execute()
         statuses = [_status(name, s) for name, s in zip(statuses_of, answers, strict=True)]
-        return Survey(_by_name(raw.values()), before, after, statuses)
+        return RegistrySnapshot(_by_name(raw.values()), before, after, statuses)
 
-    def put(self, camera: Camera) -> None:
+    def upsert(self, camera: Camera) -> None:
         """Add a camera or replace the one of its name."""
         self._broker.hset(keys.CAMERAS_KEY, camera.name, camera.to_json())
 
-    def give(self, cameras: list[Camera]) -> None:
+    def apply_configured(self, cameras: list[Camera]) -> None:
         """Put those that are new in their file or were changed there.
 
         Of the others, what was done to them on the page since is the user's newer word.
         """
-        known: dict[bytes, bytes] = self._broker.hgetall(keys.GIVEN_KEY)  # type: ignore[assignment]
+        known: dict[bytes, bytes] = self._broker.hgetall(keys.CONFIGURED_KEY)  # type: ignore[assignment]
         there = self.cameras()
         for camera in cameras:
             if known.get(camera.name.encode()) != _digest(camera):
-                self.put(camera)
+                self.upsert(camera)
             elif camera.name not in there:
                 _log.info("camera %s: not read, it was removed or renamed on the page", camera.name)
-        self.note_given(cameras)
+        self.record_configured(cameras)
 
-    def note_given(self, cameras: list[Camera]) -> None:
+    def record_configured(self, cameras: list[Camera]) -> None:
         """Remember these as they stand in their file."""
         if cameras:
             digests: Any = {camera.name: _digest(camera) for camera in cameras}
-            self._broker.hset(keys.GIVEN_KEY, mapping=digests)
+            self._broker.hset(keys.CONFIGURED_KEY, mapping=digests)
 
     def remove(self, name: str) -> bool:
         """Take a camera and everything kept of it away; False if there was none."""
@@ -275,7 +280,7 @@ class CameraRegistry:
             answers: list[Any] = pipe.execute()
         return [_status(name, answer) for name, answer in zip(names, answers, strict=True)]
 
-    def watch(self, name: str) -> None:
+    def mark_watched(self, name: str) -> None:
         """Somebody looks at this camera now; to be repeated within `WATCHED_TTL_S`."""
         self._broker.set(keys.watched_key(name), b"1", px=int(keys.WATCHED_TTL_S * 1000))
 
@@ -300,7 +305,7 @@ def _parsed(data: bytes) -> Camera | None:
     except ValidationError as error:
         _log.warning(
             "a camera of the broker is left out: %s",
-            reason_of(error.errors(include_input=False)[0]),
+            validation_message(error.errors(include_input=False)[0]),
         )
         return None
 
@@ -323,11 +328,11 @@ def _status(name: str, data: bytes | None) -> CameraStatus:
 def _validated(entry: Any, where: str) -> Camera:
     try:
         camera = Camera.model_validate(entry)
-        check_apart(camera.zones, camera.lines)
+        check_distinct_names(camera.zones, camera.lines)
         return camera
     except ValidationError as error:
         first = error.errors(include_input=False)[0]
         field = ".".join(str(part) for part in first["loc"])
-        raise SettingsError(f"{where}: {field}: {reason_of(first)}") from None
+        raise SettingsError(f"{where}: {field}: {validation_message(first)}") from None
     except ValueError as error:
         raise SettingsError(f"{where}: {error}") from None

@@ -19,7 +19,7 @@ _MOST_KEPT_BYTES = 64 * 1024 * 1024
 _ARENAS = 2
 
 
-def keep_large_buffers() -> bool:
+def retain_large_buffers() -> bool:
     """Do so for this process, once, at its start; False where this C library cannot."""
     if not sys.platform.startswith("linux"):
         return False
@@ -36,7 +36,7 @@ def keep_large_buffers() -> bool:
     return all(taken)
 
 
-def give_back_free_pages() -> None:
+def trim_heap() -> None:
     """Return what is free now, once, after something that needed much for a moment."""
     if sys.platform.startswith("linux"):
         try:

@@ -5,10 +5,10 @@ section per service:
 
     broker: redis://broker:6379/0
     capture:
-      detect_hz: 5
+      detection_fps: 5
 
-The same in the environment: `FACESTREAM_BROKER`, `FACESTREAM_CAPTURE_DETECT_HZ`; as flags:
-`--broker`, `--detect-hz`. A key that nobody knows is an error that names the nearest known one.
+The same in the environment: `FACESTREAM_BROKER`, `FACESTREAM_CAPTURE_DETECTION_FPS`; as flags:
+`--broker`, `--detection-fps`. A key that nobody knows is an error that names the nearest known one.
 """
 
 from __future__ import annotations
@@ -25,20 +25,21 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from facestream.common.core.errors import SettingsError
 from facestream.common.core.process_lifecycle import PARENT_ENV
 from facestream.common.core.yaml_file import read_yaml
-from facestream.common.security.redaction import reason_of, redact, remember_url
+from facestream.common.security.redaction import redact, register_url_password, validation_message
 
 ENV_PREFIX = "FACESTREAM_"
 CONFIG_ENV = "FACESTREAM_CONFIG"
 CAMERAS_ENV = "FACESTREAM_CAMERAS"  # NAME=URL NAME=URL …: read by the command line, not a setting
 _NOT_SETTINGS = (CONFIG_ENV, CAMERAS_ENV, PARENT_ENV)
 _LISTENS = {"health_host": "host", "health_port": "port"}
-SECTIONS = ("capture", "worker", "annotator", "model_server", "stack")
+SECTIONS = ("capture", "worker", "annotator", "model_server", "up")
 
 
 class CommonSettings(BaseModel):
     """What every service has. Subclasses set `section` and add their own fields."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # `model_…` is a setting here, not a method of pydantic.
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
     section: ClassVar[str] = ""
 
     broker: SecretStr = Field(
@@ -79,7 +80,7 @@ class CommonSettings(BaseModel):
             settings = cls.model_validate(values)
         except ValidationError as error:
             raise SettingsError(_explain(error, origin)) from None
-        remember_url(settings.broker.get_secret_value())
+        register_url_password(settings.broker.get_secret_value())
         return settings
 
 
@@ -118,7 +119,7 @@ def from_arguments(cls: type[S], arguments: argparse.Namespace) -> S:
     return cls.load(flags=flags, config_file=getattr(arguments, "config", None))
 
 
-def nearest(key: str, known: Sequence[str]) -> str:
+def did_you_mean(key: str, known: Sequence[str]) -> str:
     """` (did you mean 'x'?)`, or nothing where no known key is close."""
     close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
     return f" (did you mean {close[0]!r}?)" if close else ""
@@ -150,7 +151,7 @@ def _from_file(cls: type[CommonSettings], path: Path) -> dict[str, tuple[Any, st
 
 def _check_known(shown: str, key: str, known: Sequence[str], path: Path) -> None:
     if key not in known:
-        raise SettingsError(f"{path}: unknown setting {shown!r}{nearest(str(key), known)}")
+        raise SettingsError(f"{path}: unknown setting {shown!r}{did_you_mean(str(key), known)}")
 
 
 def _from_environ(
@@ -188,4 +189,4 @@ def _nearest_variable(cls: type[CommonSettings], key: str, known: Sequence[str])
 def _explain(error: ValidationError, origin: Mapping[str, str]) -> str:
     first = error.errors(include_input=False)[0]
     field = str(first["loc"][0]) if first["loc"] else "settings"
-    return f"{origin.get(field, field)}: {reason_of(first)}"
+    return f"{origin.get(field, field)}: {validation_message(first)}"

@@ -1,6 +1,6 @@
 """Is this process alive, and can it do its work? `/livez`, `/readyz` and `/metrics` over HTTP.
 
-`Health` is fed by the service: `beat` from its main loop, and a `Need` for each thing it cannot do
+`Health` is fed by the service: `beat` from its main loop, and a `Dependency` for each thing it cannot do
 without, which also says in the log when that comes and goes. `serve_health` answers from a thread;
 the annotator mounts the same answers in its own web server.
 """
@@ -47,16 +47,16 @@ class Health:
         self._missing = dict.fromkeys(needs, "not reached yet")
         self._beat_at = clock()
 
-    def beat(self) -> None:
+    def heartbeat(self) -> None:
         """The main loop went round."""
         self._beat_at = self._clock()
 
-    def present(self, need: str) -> bool:
+    def mark_available(self, need: str) -> bool:
         """This need is met; True if it was missing until now."""
         with self._lock:
             return self._missing.pop(need, None) is not None
 
-    def missing(self, need: str, reason: str) -> bool:
+    def mark_unavailable(self, need: str, reason: str) -> bool:
         """This need is not met, and why; True if it was met until now."""
         with self._lock:
             new = need not in self._missing
@@ -77,7 +77,7 @@ class Health:
         return ready, {"ready": ready, "missing": missing}
 
 
-class Need:
+class Dependency:
     """Something a service cannot do without, such as the broker. Thread-safe.
 
     Feeds the health, and logs once when it comes or goes, however often it is reported.
@@ -104,11 +104,11 @@ class Need:
             is_news = self._is_up is not is_up
             self._is_up = is_up
             if failure is None:
-                self._health.present(self._name)
+                self._health.mark_available(self._name)
                 if is_news:
                     _log.info("the %s answers", self._name)
             else:
-                self._health.missing(self._name, failure)
+                self._health.mark_unavailable(self._name, failure)
                 if is_news:
                     _log.warning("the %s is away: %s; waiting for it", self._name, failure)
 

@@ -73,15 +73,17 @@ class CaptureMetrics(_Metrics):
             "frames_dropped_total", "Frames not used, by reason", ("camera", "reason")
         )
         self.reconnects = self._counter("reconnects_total", "Camera reconnections", ("camera",))
-        self.cuts = self._counter(
-            "cuts_total", "Hard cuts in what a camera shows: all tracks began anew", ("camera",)
+        self.scene_cuts = self._counter(
+            "scene_cuts_total",
+            "Hard cuts in what a camera shows: all tracks began anew",
+            ("camera",),
         )
         self.detections = self._counter("detections_total", "Detector runs", ("camera",))
-        self.detections_spared = self._counter(
-            "detections_spared_total", "Detections not needed: nothing had changed", ("camera",)
+        self.detections_skipped = self._counter(
+            "detections_skipped_total", "Detections not needed: nothing had changed", ("camera",)
         )
-        self.faces_found = self._counter(
-            "faces_found_total", "Faces seen by the detector", ("camera",)
+        self.faces_detected = self._counter(
+            "faces_detected_total", "Faces seen by the detector", ("camera",)
         )
         self.faces_published = self._counter(
             "faces_published_total", "Face crops sent to the workers", ("camera",)
@@ -91,10 +93,12 @@ class CaptureMetrics(_Metrics):
             "Face crops not sent or pushed out, by reason",
             ("camera", "reason"),
         )
-        self.tracks = self._gauge("tracks", "Faces being followed", ("camera",))
-        self.step = self._seconds("step", "Time of one step", ("step",))
+        self.active_tracks = self._gauge("active_tracks", "Faces being followed", ("camera",))
+        self.stage_duration = self._seconds("stage_duration", "Duration of one stage", ("stage",))
         self.broker_errors = self._counter("broker_errors_total", "Failed calls to the broker")
-        self.leases = self._gauge("leases", "Cameras that this replica holds the lease of")
+        self.leases_held = self._gauge(
+            "leases_held", "Cameras that this replica holds the lease of"
+        )
         self.leases_lost = self._counter(
             "leases_lost_total", "Leases that another replica took over from this one"
         )
@@ -103,7 +107,7 @@ class CaptureMetrics(_Metrics):
     def forget_paused(self, camera: str) -> None:
         """Of a camera that is paused: to send no frames is not to be silent, and nobody is seen."""
         _remove(self.frames, (camera,))
-        _remove(self.tracks, (camera,))
+        _remove(self.active_tracks, (camera,))
 
 
 class WorkerMetrics(_Metrics):
@@ -116,33 +120,39 @@ class WorkerMetrics(_Metrics):
 
     def __init__(self, registry: CollectorRegistry) -> None:
         super().__init__(registry)
-        self.faces_read = self._counter("faces_read_total", "Faces taken from the streams")
-        self.faces_answered = self._counter("faces_answered_total", "Faces answered", ("model",))
+        self.faces_received = self._counter("faces_received_total", "Faces taken from the streams")
+        self.faces_processed = self._counter("faces_processed_total", "Faces answered", ("model",))
         self.faces_dropped = self._counter(
             "faces_dropped_total", "Faces not answered, by reason", ("reason",)
         )
-        self.faces_claimed = self._counter(
-            "faces_claimed_total", "Faces taken over from a dead worker"
+        self.faces_reclaimed = self._counter(
+            "faces_reclaimed_total", "Faces taken over from a dead worker"
         )
         self.backlog = self._gauge("backlog_faces", "Faces in the streams, waiting or in hand")
-        self.oldest = self._gauge("oldest_face_seconds", "Age of the oldest of them")
-        self.ledger = self._gauge(
-            "ledger_faces", "Faces in the broker's ledger, by what became of them", ("fate",)
+        self.oldest_pending = self._gauge(
+            "oldest_pending_face_seconds", "Age of the oldest of them"
         )
-        self.unexplained = self._gauge(
-            "unexplained_faces", "Published faces of which the ledger does not say what became"
+        self.face_outcomes = self._gauge(
+            "face_outcomes", "Faces in the broker's ledger, by what became of them", ("fate",)
         )
-        self.batch = Histogram(
-            "facestream_worker_batch_faces",
+        self.unaccounted = self._gauge(
+            "unaccounted_faces", "Published faces of which the ledger does not say what became"
+        )
+        self.batch_size = Histogram(
+            "facestream_worker_batch_size",
             "Faces per request",
             buckets=_BATCH_BUCKETS,
             registry=registry,
         )
-        self.rpc = self._seconds("rpc", "Time of one request to the model server", ("model",))
-        self.rpc_errors = self._counter(
-            "rpc_errors_total", "Failed requests to the model server", ("model", "code")
+        self.inference_request = self._seconds(
+            "inference_request", "Time of one request to the model server", ("model",)
         )
-        self.wait = self._seconds("wait", "From a face's publication to its result")
+        self.inference_request_errors = self._counter(
+            "inference_request_errors_total",
+            "Failed requests to the model server",
+            ("model", "code"),
+        )
+        self.face_latency = self._seconds("face_latency", "From a face's publication to its result")
         self.broker_errors = self._counter("broker_errors_total", "Failed calls to the broker")
 
 
@@ -158,7 +168,9 @@ class ModelServerMetrics(_Metrics):
         )
         self.faces = self._counter("faces_total", "Faces inferred", ("model",))
         self.inference = self._seconds("inference", "Time of one inference", ("model",))
-        self.version = self._gauge("version", "Newest version that is served", ("model",))
+        self.model_version = self._gauge(
+            "model_version", "Newest version that is served", ("model",)
+        )
         self.load_errors = self._counter(
             "load_errors_total", "Model versions that could not be loaded", ("model",)
         )
@@ -180,15 +192,17 @@ class AnnotatorMetrics(_Metrics):
     def __init__(self, registry: CollectorRegistry) -> None:
         super().__init__(registry)
         self.frames = self._counter("frames_total", "Frames received", ("camera",))
-        self.frames_drawn = self._counter("frames_drawn_total", "Frames annotated", ("camera",))
+        self.frames_annotated = self._counter(
+            "frames_annotated_total", "Frames annotated", ("camera",)
+        )
         self.frames_dropped = self._counter(
             "frames_dropped_total", "Frames not shown, by reason", ("camera", "reason")
         )
-        self.phone_pictures = self._counter(
-            "phone_pictures_total", "Pictures that phones sent", ("camera",)
+        self.phone_frames = self._counter(
+            "phone_frames_total", "Pictures that phones sent", ("camera",)
         )
-        self.phone_pictures_dropped = self._counter(
-            "phone_pictures_dropped_total",
+        self.phone_frames_dropped = self._counter(
+            "phone_frames_dropped_total",
             "Pictures of phones not passed on, by reason",
             ("camera", "reason"),
         )
@@ -202,29 +216,35 @@ class AnnotatorMetrics(_Metrics):
         self.crossings = self._counter(
             "crossings_total", "Zones and lines crossed", ("camera", "place", "direction")
         )
-        self.counts_errors = self._counter("counts_errors_total", "Failed attempts to keep counts")
+        self.count_write_errors = self._counter(
+            "count_write_errors_total", "Failed attempts to keep counts"
+        )
         self.counts_dropped = self._counter(
             "counts_dropped_total", "Counts lost because they could not be kept for long"
         )
-        self.webhook_sent = self._counter("webhook_sent_total", "Events that the webhook took")
-        self.webhook_dropped = self._counter(
-            "webhook_dropped_total", "Events that the webhook did not take, by reason", ("reason",)
+        self.webhook_delivered = self._counter(
+            "webhook_events_delivered_total", "Events that the webhook took"
         )
-        self.people = self._gauge("people", "People in view", ("camera",))
+        self.webhook_dropped = self._counter(
+            "webhook_events_dropped_total",
+            "Events that the webhook did not take, by reason",
+            ("reason",),
+        )
+        self.people_in_view = self._gauge("people_in_view", "People in view", ("camera",))
         self.person_seconds = self._counter(
             "person_seconds_total", "Time that people were in view, added up", ("camera",)
         )
-        self.viewers = self._gauge("viewers", "Open picture streams", ("camera",))
-        self.viewer_frames_skipped = self._counter(
-            "viewer_frames_skipped_total", "Frames that slow viewers did not get", ("camera",)
+        self.video_streams = self._gauge("video_streams", "Open picture streams", ("camera",))
+        self.stream_frames_skipped = self._counter(
+            "stream_frames_skipped_total", "Frames that slow viewers did not get", ("camera",)
         )
-        self.picture_latency = self._seconds(
-            "picture_latency", "From a frame's capture to its annotated picture"
+        self.frame_latency = self._seconds(
+            "frame_latency", "From a frame's capture to its annotated picture"
         )
         self.result_latency = self._seconds(
             "result_latency", "From a face's capture to its result here"
         )
-        self.step = self._seconds("step", "Time of one step", ("step",))
+        self.stage_duration = self._seconds("stage_duration", "Duration of one stage", ("stage",))
         self.broker_errors = self._counter("broker_errors_total", "Failed calls to the broker")
 
 

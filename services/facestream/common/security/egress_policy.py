@@ -33,27 +33,27 @@ _NEVER = tuple(ipaddress.ip_network(text) for text in ("224.0.0.0/4", "240.0.0.0
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
+class EgressPolicy:
     """What something may be on.
 
     called: what it is, in words for a user.
     this_machine: whether on loopback addresses, and those that mean this machine.
     link_local: whether on 169.254.0.0/16, fe80::/10 and known addresses of clouds.
-    allow_local, allow_link_local: the settings that would allow it, as to be written.
+    allow_local_sources, allow_link_local_sources: the settings that would allow it, as to be written.
     """
 
-    called: str
+    subject: str
     this_machine: bool = False
     link_local: bool = False
-    allow_local: str = ""
-    allow_link_local: str = ""
+    allow_local_sources: str = ""
+    allow_link_local_sources: str = ""
 
     @property
     def is_everywhere(self) -> bool:
         """Whether there is nothing to judge."""
         return self.this_machine and self.link_local
 
-    def why_not(self, address: str) -> str:
+    def denial_reason(self, address: str) -> str:
         """Why an address may not be connected to; empty where it may.
 
         Raises:
@@ -63,14 +63,16 @@ class Reach:
         if any(real in network for network in _NEVER):
             return "no address of a host"
         if (real.is_loopback or real.is_unspecified or _is_zero(real)) and not self.this_machine:
-            return f"an address of this machine; {self.called} there needs {self.allow_local}"
+            return (
+                f"an address of this machine; {self.subject} there needs {self.allow_local_sources}"
+            )
         is_cloud = any(real in network for network in _CLOUD_NETWORKS)
         if (real.is_link_local or is_cloud) and not self.link_local:
             where = "a link-local or cloud-internal address"
-            return f"{where}; {self.called} there needs {self.allow_link_local}"
+            return f"{where}; {self.subject} there needs {self.allow_link_local_sources}"
         return ""
 
-    def addresses_of(self, host: str, port: int, look_up: LookUp | None = None) -> list[str]:
+    def resolve_allowed(self, host: str, port: int, look_up: LookUp | None = None) -> list[str]:
         """The addresses of a host that may be connected to, the best first; never none.
 
         Raises:
@@ -80,7 +82,7 @@ class Reach:
             addresses = list((look_up or _look_up)(host, port))
         except (OSError, UnicodeError):
             raise AddressError(f"{host}: no such host: check the name") from None
-        reasons = {address: self.why_not(address) for address in addresses}
+        reasons = {address: self.denial_reason(address) for address in addresses}
         allowed = [address for address, reason in reasons.items() if not reason]
         if allowed:
             return allowed
@@ -89,7 +91,7 @@ class Reach:
         raise AddressError(f"{shown}: {reason}")
 
 
-EVERYWHERE = Reach("anything", this_machine=True, link_local=True)
+ALLOW_ALL = EgressPolicy("anything", this_machine=True, link_local=True)
 
 
 def _look_up(host: str, port: int) -> Iterable[str]:

@@ -1,7 +1,7 @@
 """Keeps passwords out of everything that a person or a log may read.
 
 Camera and broker URLs carry credentials. `redact` scrubs any text: by shape (`//user:pass@`,
-`password=…`, `phone:KEY`) and by every secret that `remember` and `remember_url` were told of.
+`password=…`, `phone:KEY`) and by every secret that `remember` and `register_url_password` were told of.
 `LogRedaction` applies it to each log record, exception text included.
 """
 
@@ -33,7 +33,7 @@ _lock = threading.Lock()
 _secrets: dict[str, None] = {}  # in order of arrival, so that the oldest is forgotten first
 
 
-def remember_url(url: str) -> None:
+def register_url_password(url: str) -> None:
     """Have the password of this URL scrubbed from now on, also where it stands outside a URL."""
     try:
         password = urlsplit(url).password
@@ -42,10 +42,10 @@ def remember_url(url: str) -> None:
     if not password:
         return
     for spelling in {password, unquote(password), quote(unquote(password), safe="")}:
-        remember(spelling)
+        register_secret(spelling)
 
 
-def remember(secret: str) -> None:
+def register_secret(secret: str) -> None:
     """Have this text scrubbed from now on, wherever it stands."""
     if len(secret) >= _MIN_SECRET:
         with _lock:
@@ -66,7 +66,7 @@ def redact(text: str) -> str:
     return text
 
 
-def reason_of(complaint: Mapping[str, Any]) -> str:
+def validation_message(complaint: Mapping[str, Any]) -> str:
     """What pydantic complains of (an entry of its `errors()`), as a person may read it."""
     return redact(str(complaint["msg"]).removeprefix("Value error, "))
 

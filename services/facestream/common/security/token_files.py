@@ -8,7 +8,7 @@ from pathlib import Path
 
 from facestream.common.core.config_files import read_text
 from facestream.common.core.errors import SettingsError
-from facestream.common.security.redaction import remember
+from facestream.common.security.redaction import register_secret
 
 MIN_TOKEN_CHARS = 24
 _TOKEN_BYTES = 24
@@ -18,7 +18,7 @@ _TOKEN = re.compile(r"[A-Za-z0-9._~-]+")
 def write_token(file: Path) -> str:
     """Put a new token into a new file that only this user may read."""
     token = secrets.token_urlsafe(_TOKEN_BYTES)
-    remember(token)
+    register_secret(token)
     file.touch(mode=0o600, exist_ok=False)
     file.write_text(token)
     return token
@@ -36,5 +36,5 @@ def read_token(file: Path) -> str:
             f"{file}: a token is {MIN_TOKEN_CHARS} letters and digits or more, on one line; "
             "make one with: openssl rand -hex 24"
         )
-    remember(token)
+    register_secret(token)
     return token

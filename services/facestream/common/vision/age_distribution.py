@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 INTERVAL_LEVEL = 0.8
 
 
-def age_and_deviation(
+def median_and_std(
     distribution: NDArray[np.floating],
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Age and standard deviation, years, of `[..., bins]` that sum to 1.

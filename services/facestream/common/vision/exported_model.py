@@ -19,7 +19,7 @@ from facestream.common.vision.model_store import SAVED_MODEL, versions_of
 from facestream.common.vision.openvino_precision import precision_hint
 
 INFO_FILE = "model.json"
-Answers = dict[str, NDArray[np.float32]]
+Predictions = dict[str, NDArray[np.float32]]
 _BATCH = 16
 
 
@@ -42,7 +42,7 @@ def newest_version(model: Path) -> Path:
     return versions[max(versions)]
 
 
-def info_of(version: Path) -> Mapping[str, Any]:
+def read_model_info(version: Path) -> Mapping[str, Any]:
     """What the export wrote beside the model in this folder; empty where it is foreign.
 
     Raises:
@@ -76,7 +76,7 @@ class ExportedModel:
             }
             compiled = core.compile_model(core.read_model(version), "CPU", options)
         except RuntimeError as error:
-            raise ModelError(f"{version}: does not load: {why(error)}") from None
+            raise ModelError(f"{version}: does not load: {last_error_line(error)}") from None
         shape = compiled.input(0).get_partial_shape()
         if len(shape) != 4 or shape[1].is_dynamic or compiled.input(0).element_type != ov.Type.u8:
             raise ModelError(f"{version}: not a face model: input must be uint8 [N, size, size, 3]")
@@ -91,10 +91,10 @@ class ExportedModel:
         return tuple(sorted(self._outputs))
 
     def info(self) -> Mapping[str, Any]:
-        """As `info_of`."""
-        return info_of(self.path)
+        """As `read_model_info`."""
+        return read_model_info(self.path)
 
-    def answer(self, crops: NDArray[np.uint8]) -> Answers:
+    def predict(self, crops: NDArray[np.uint8]) -> Predictions:
         """Answers for RGB uint8 `[n, size_px, size_px, 3]`: float32 `[n]` or `[n, bins]` each."""
         parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in self._outputs}
         for start in range(0, len(crops), _BATCH):
@@ -111,7 +111,7 @@ def _output_name(port: Any) -> str:
     return known[0] if known else str(port.get_any_name())
 
 
-def why(error: Exception) -> str:
+def last_error_line(error: Exception) -> str:
     """OpenVINO's messages are a stack of check failures; the innermost, last line tells."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__

@@ -24,7 +24,7 @@ _MAX_CANDIDATES = 400  # bounds the cost of non-maximum suppression on a noisy p
 
 
 @dataclass(frozen=True, slots=True)
-class Faces:
+class Detections:
     """Faces of one picture, best first.
 
     boxes: float32 `[n, 4]` x, y, width, height in pixels; landmarks: float32 `[n, 5, 2]`;
@@ -38,24 +38,24 @@ class Faces:
     def __len__(self) -> int:
         return len(self.scores)
 
-    def only(self, kept: NDArray[np.bool_] | NDArray[np.intp]) -> Faces:
+    def filter(self, kept: NDArray[np.bool_] | NDArray[np.intp]) -> Detections:
         """Those that are chosen, by a mask or by their numbers."""
-        return Faces(self.boxes[kept], self.landmarks[kept], self.scores[kept])
+        return Detections(self.boxes[kept], self.landmarks[kept], self.scores[kept])
 
-    def joined(self, others: Faces, iou: float) -> Faces:
+    def merge_nms(self, others: Detections, iou: float) -> Detections:
         """These and the others of the same picture, best first; of two that overlap, the better."""
         boxes = np.concatenate([self.boxes, others.boxes])
         scores = np.concatenate([self.scores, others.scores])
-        together = Faces(boxes, np.concatenate([self.landmarks, others.landmarks]), scores)
-        return together.only(_best(boxes, scores, 0.0, iou))
+        together = Detections(boxes, np.concatenate([self.landmarks, others.landmarks]), scores)
+        return together.filter(_nms(boxes, scores, 0.0, iou))
 
-    def moved(self, scale: float, dx: float = 0.0, dy: float = 0.0) -> Faces:
+    def transform(self, scale: float, dx: float = 0.0, dy: float = 0.0) -> Detections:
         """The same faces in another picture's pixels: shift by `dx, dy`, then scale."""
         shift = np.array([dx, dy], np.float32)
         boxes = self.boxes.copy()
         boxes[:, :2] = (boxes[:, :2] + shift) * scale
         boxes[:, 2:] *= scale
-        return Faces(boxes, (self.landmarks + shift) * np.float32(scale), self.scores)
+        return Detections(boxes, (self.landmarks + shift) * np.float32(scale), self.scores)
 
 
 class FaceDetector:
@@ -89,9 +89,9 @@ class FaceDetector:
         self._input = np.empty((1, height, width, 3), np.float32)
         # Bound once: to be given it anew for each picture, and to copy what comes out, costs 8 %.
         self._request.set_input_tensor(ov.Tensor(self._input, shared_memory=True))
-        self._cells, self._strides = _places(width, height)
+        self._cells, self._strides = _anchor_grid(width, height)
 
-    def detect(self, picture: NDArray[np.uint8]) -> Faces:
+    def detect(self, picture: NDArray[np.uint8]) -> Detections:
         """Faces in a BGR uint8 `[height, width, 3]` picture of the detector's size."""
         self._input[0] = picture
         self._request.infer(share_outputs=True)
@@ -104,11 +104,11 @@ class FaceDetector:
         sizes = np.exp(places[:, 2:4]) * strides
         landmarks = (places[:, 4:].reshape(-1, 5, 2) + cells[:, None]) * strides[:, None]
         boxes, scores = np.hstack([centres - sizes / 2, sizes]), np.sqrt(product[keep])
-        best = _best(boxes, scores, self._min_score, self._nms_iou)
-        return Faces(boxes, landmarks, scores).only(best)
+        best = _nms(boxes, scores, self._min_score, self._nms_iou)
+        return Detections(boxes, landmarks, scores).filter(best)
 
 
-def _best(
+def _nms(
     boxes: NDArray[np.float32], scores: NDArray[np.float32], min_score: float, iou: float
 ) -> NDArray[np.intp]:
     """Numbers of the boxes that no better one overlaps, best first."""
@@ -118,7 +118,7 @@ def _best(
     return np.asarray(kept, dtype=np.intp).reshape(-1)
 
 
-def _places(width: int, height: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _anchor_grid(width: int, height: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Column and row of each place of the three grids, `[n, 2]`, and its stride, `[n, 1]`."""
     cells, strides = [], []
     for stride in STRIDES:

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from facestream.annotator.people.attribute_fusion import Shown
+from facestream.annotator.people.attribute_fusion import DisplayedEstimate
 from facestream.common.vision.text_rendering import Bgr, put_text, text_box
 from facestream.common.vision.yuv_image import Planes
 
@@ -51,7 +51,7 @@ class Label:
     bgr: Bgr
 
 
-def label(box: Box, shown: Shown) -> Label:
+def build_label(box: Box, shown: DisplayedEstimate) -> Label:
     """`34 (28–40) female` in as many words as are known; nothing where nothing is."""
     gender = "" if shown.female is None else "female" if shown.female >= 0.5 else "male"
     bgr = {"female": _FEMALE_BGR, "male": _MALE_BGR}.get(gender, _UNSURE_BGR)
@@ -133,7 +133,9 @@ def _outline(picture: Planes, box: Rectangle, line: int, colour: Yuv) -> None:
     left, top, width, height = box
     halo = 2
     outer = (left - halo, top - halo, width + 2 * halo, height + 2 * halo)
-    picture.reach(outer[1], outer[1] + outer[3])  # at once, which is cheaper than side by side
+    picture.ensure_decoded(
+        outer[1], outer[1] + outer[3]
+    )  # at once, which is cheaper than side by side
     _frame(picture, outer, line + 2 * halo, _DARK)
     _frame(picture, box, line, colour)
 
@@ -149,7 +151,7 @@ def _frame(picture: Planes, box: Rectangle, line: int, colour: Yuv) -> None:
 
 def _fill(picture: Planes, x0: int, y0: int, x1: int, y1: int, colour: Yuv) -> None:
     x0, y0, x1, y1 = max(0, x0), max(0, y0), max(0, x1), max(0, y1)
-    picture.reach(y0, y1)
+    picture.ensure_decoded(y0, y1)
     picture.y[y0:y1, x0:x1] = colour[0]
     picture.u[y0 // 2 : y1 // 2, x0 // 2 : x1 // 2] = colour[1]
     picture.v[y0 // 2 : y1 // 2, x0 // 2 : x1 // 2] = colour[2]
@@ -157,7 +159,7 @@ def _fill(picture: Planes, x0: int, y0: int, x1: int, y1: int, colour: Yuv) -> N
 
 def _paste(picture: Planes, plate: Planes, spot: Rectangle) -> None:
     x, y, _, height = spot
-    picture.reach(y, y + height)
+    picture.ensure_decoded(y, y + height)
     for target, source, scale in (
         (picture.y, plate.y, 1),
         (picture.u, plate.u, 2),

@@ -60,7 +60,9 @@ class Strips:
         parts.append(_END)
         return b"".join(parts)
 
-    def changed(self, numbers: Iterable[int], y: Plane, u: Plane, v: Plane, quality: int) -> Strips:
+    def with_strips(
+        self, numbers: Iterable[int], y: Plane, u: Plane, v: Plane, quality: int
+    ) -> Strips:
         """The same picture, with these strips taken from planes of its size.
 
         `tables_of` this width and quality must be the picture's.

@@ -48,7 +48,7 @@ class Planes:
         """In pixels."""
         return int(self.y.shape[0])
 
-    def reach(self, top: int, bottom: int) -> None:
+    def ensure_decoded(self, top: int, bottom: int) -> None:
         """Have these rows ready; to be called before they are read or drawn on."""
 
 
@@ -59,7 +59,7 @@ class _StripPlanes(Planes):
     strips: Strips
     reached: set[int] = field(default_factory=set)
 
-    def reach(self, top: int, bottom: int) -> None:
+    def ensure_decoded(self, top: int, bottom: int) -> None:
         """Decode those strips of these rows that are not decoded yet."""
         strip_px = self.strips.strip_px
         rows = range(max(0, top) // strip_px, -(-min(bottom, self.height) // strip_px))
@@ -77,7 +77,7 @@ class _StripPlanes(Planes):
                 whole[start : start + len(plane)] = plane
 
 
-def blank(width: int, height: int, yuv: tuple[int, int, int]) -> Planes:
+def solid(width: int, height: int, yuv: tuple[int, int, int]) -> Planes:
     """A picture of one colour."""
     half = ((height + 1) // 2, (width + 1) // 2)
     return Planes(
@@ -111,8 +111,8 @@ def encode(picture: Planes, quality: int) -> bytes:
         picture.width, quality
     ):
         planes = (picture.y, picture.u, picture.v)
-        return picture.strips.changed(picture.reached, *planes, quality).jpeg()
-    picture.reach(0, picture.height)
+        return picture.strips.with_strips(picture.reached, *planes, quality).jpeg()
+    picture.ensure_decoded(0, picture.height)
     return cast(
         bytes,
         simplejpeg.encode_jpeg_yuv_planes(picture.y, picture.u, picture.v, quality=quality),

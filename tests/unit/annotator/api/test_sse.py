@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 
-from facestream.annotator.api.sse import Events, Listener
+from facestream.annotator.api.sse import EventBus, Subscriber
 
 
-async def read_once(listener: Listener) -> list[tuple[str, object]]:
+async def read_once(listener: Subscriber) -> list[tuple[str, object]]:
     """The events of the next chunk."""
     async for chunk in listener.messages():
         if chunk.startswith(b"event:"):
@@ -22,12 +22,12 @@ async def read_once(listener: Listener) -> list[tuple[str, object]]:
 
 def test_a_new_page_gets_the_last_word_of_every_kind() -> None:
     async def go() -> list[tuple[str, object]]:
-        events = Events(2)
-        events.send("cameras", [1])
-        events.send("cameras", [2])
-        events.send("people", ["a"], "door")
-        events.send("people", ["b"], "shop")
-        with events.listening() as listener:
+        events = EventBus(2)
+        events.publish("cameras", [1])
+        events.publish("cameras", [2])
+        events.publish("people", ["a"], "door")
+        events.publish("people", ["b"], "shop")
+        with events.subscribe() as listener:
             return await read_once(listener)
 
     assert asyncio.run(go()) == [("cameras", [2]), ("people", ["a"]), ("people", ["b"])]
@@ -35,29 +35,29 @@ def test_a_new_page_gets_the_last_word_of_every_kind() -> None:
 
 def test_a_slow_page_gets_the_newest_and_its_queue_does_not_grow() -> None:
     async def go() -> list[tuple[str, object]]:
-        events = Events(2)
-        with events.listening() as listener:
+        events = EventBus(2)
+        with events.subscribe() as listener:
             for i in range(1000):
-                events.send("people", i, "door")
+                events.publish("people", i, "door")
             return await read_once(listener)
 
     assert asyncio.run(go()) == [("people", 999)]
 
 
 def test_what_was_said_already_is_not_said_again() -> None:
-    events = Events(2)
-    assert events.send("cameras", [1])
-    assert not events.send("cameras", [1])
-    assert events.send("cameras", [2])
+    events = EventBus(2)
+    assert events.publish("cameras", [1])
+    assert not events.publish("cameras", [1])
+    assert events.publish("cameras", [2])
 
 
 def test_a_removed_camera_is_not_told_of_again() -> None:
     async def go() -> list[tuple[str, object]]:
-        events = Events(2)
-        events.send("people", 1, "door")
-        events.send("people", 2, "back-door")
+        events = EventBus(2)
+        events.publish("people", 1, "door")
+        events.publish("people", 2, "back-door")
         events.forget("door")
-        with events.listening() as listener:
+        with events.subscribe() as listener:
             return await read_once(listener)
 
     assert asyncio.run(go()) == [("people", 2)]
@@ -65,8 +65,8 @@ def test_a_removed_camera_is_not_told_of_again() -> None:
 
 def test_places_are_counted_and_given_back() -> None:
     async def go() -> None:
-        events = Events(1)
-        with events.listening():
+        events = EventBus(1)
+        with events.subscribe():
             assert events.full()
         assert not events.full()
 
@@ -75,8 +75,8 @@ def test_places_are_counted_and_given_back() -> None:
 
 def test_the_end_reaches_everyone() -> None:
     async def go() -> list[bytes]:
-        events = Events(2)
-        with events.listening() as listener:
+        events = EventBus(2)
+        with events.subscribe() as listener:
             events.close()
             return [chunk async for chunk in listener.messages()]
 

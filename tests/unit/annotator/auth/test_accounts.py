@@ -7,8 +7,8 @@ from facestream.annotator.auth.accounts import (
     Account,
     Accounts,
     hash_password,
-    is_password,
     load_accounts,
+    verify_password_hash,
 )
 from facestream.common.core.errors import SettingsError
 from facestream.common.security.redaction import redact
@@ -19,11 +19,11 @@ TOKEN, OTHER = "a" * 24, "b" * 24
 def test_a_password_is_known_by_its_hash_and_every_hash_is_another() -> None:
     stored = hash_password("correct horse")
     assert "correct" not in stored
-    assert is_password("correct horse", stored)
-    assert not is_password("correct horse ", stored)
+    assert verify_password_hash("correct horse", stored)
+    assert not verify_password_hash("correct horse ", stored)
     assert hash_password("correct horse") != stored
-    assert not is_password("x", "scrypt$16384$8$1$AAAA$BBBB")
-    assert not is_password("x", "plain")
+    assert not verify_password_hash("x", "scrypt$16384$8$1$AAAA$BBBB")
+    assert not verify_password_hash("x", "plain")
 
 
 def test_files_become_accounts_and_their_secrets_are_scrubbed(tmp_path: Path) -> None:
@@ -34,13 +34,13 @@ def test_files_become_accounts_and_their_secrets_are_scrubbed(tmp_path: Path) ->
         f"users: [{{name: anna@example.org, role: viewer, password: '{stored}'}}]"
     )
     accounts = load_accounts(tmp_path / "token", tmp_path / "viewer", tmp_path / "users.yaml")
-    admin, viewer = accounts.of_token(TOKEN), accounts.of_token(OTHER)
+    admin, viewer = accounts.find_by_token(TOKEN), accounts.find_by_token(OTHER)
     assert admin is not None
     assert admin.is_admin
     assert viewer is not None
     assert not viewer.is_admin
-    anna = accounts.of_password("anna@example.org", "a long word")
-    assert anna == accounts.named("anna@example.org")
+    anna = accounts.verify_password("anna@example.org", "a long word")
+    assert anna == accounts.get("anna@example.org")
     assert anna is not None
     assert not anna.is_admin
     assert TOKEN not in redact(f"it was {TOKEN}")
@@ -50,16 +50,16 @@ def test_files_become_accounts_and_their_secrets_are_scrubbed(tmp_path: Path) ->
 
 @pytest.mark.parametrize("token", ["", "a" * 23, OTHER, "ü" * 24, "a b" * 10])
 def test_what_is_nobodys_token_opens_nothing(token: str) -> None:
-    assert Accounts([Account(":admin", "admin", TOKEN)]).of_token(token) is None
+    assert Accounts([Account(":admin", "admin", TOKEN)]).find_by_token(token) is None
 
 
 def test_a_token_is_no_password_and_a_hash_no_token() -> None:
     stored = hash_password("a long word")
     accounts = Accounts([Account(":admin", "admin", TOKEN), Account("anna", "admin", stored)])
-    assert accounts.of_password(":admin", TOKEN) is None
-    assert accounts.of_token(stored) is None
-    assert accounts.of_password("nobody", "a long word") is None
-    assert accounts.of_password("anna", "\ud800") is None
+    assert accounts.verify_password(":admin", TOKEN) is None
+    assert accounts.find_by_token(stored) is None
+    assert accounts.verify_password("nobody", "a long word") is None
+    assert accounts.verify_password("anna", "\ud800") is None
 
 
 def test_no_files_are_no_accounts() -> None:

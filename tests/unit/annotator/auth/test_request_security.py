@@ -6,7 +6,7 @@ import asyncio
 
 import httpx
 import pytest
-from facestream.annotator.auth.request_security import MAX_BODY_BYTES, Guard
+from facestream.annotator.auth.request_security import MAX_BODY_BYTES, RequestSecurityMiddleware
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -18,7 +18,7 @@ async def _fine(request: Request) -> Response:
     return JSONResponse({"fine": True})
 
 
-APP = Guard(
+APP = RequestSecurityMiddleware(
     Starlette(
         routes=[
             Route("/api/cameras", _fine, methods=["GET", "POST", "PATCH", "DELETE"]),

@@ -28,44 +28,44 @@ def sessions(clock: Clock) -> Sessions:
 
 
 def test_a_session_is_known_until_its_end(sessions: Sessions, clock: Clock) -> None:
-    session = sessions.begin(ANNA)
-    assert session != sessions.begin(ANNA)
-    assert sessions.account_of(session) == ANNA
+    session = sessions.create(ANNA)
+    assert session != sessions.create(ANNA)
+    assert sessions.verify(session) == ANNA
     clock.now_s += SESSION_S - 1
-    assert sessions.account_of(session) == ANNA
+    assert sessions.verify(session) == ANNA
     clock.now_s += 2
-    assert sessions.account_of(session) is None
+    assert sessions.verify(session) is None
 
 
 def test_signing_out_ends_one_session(sessions: Sessions) -> None:
-    first, second = sessions.begin(ANNA), sessions.begin(ANNA)
-    sessions.end(first)
-    assert sessions.account_of(first) is None
-    assert sessions.account_of(second) == ANNA
+    first, second = sessions.create(ANNA), sessions.create(ANNA)
+    sessions.revoke(first)
+    assert sessions.verify(first) is None
+    assert sessions.verify(second) == ANNA
 
 
 def test_nothing_that_was_changed_is_a_session(sessions: Sessions) -> None:
-    session = sessions.begin(ANNA)
+    session = sessions.create(ANNA)
     for i in range(len(session)):
         changed = session[:i] + ("1" if session[i] != "1" else "2") + session[i + 1 :]
-        assert sessions.account_of(changed) is None
+        assert sessions.verify(changed) is None
     for foreign in ("", "|", "|||", ":admin|9999999999|00|", "anna@example.org", "ü" * 99, "\0"):
-        assert sessions.account_of(foreign) is None
+        assert sessions.verify(foreign) is None
 
 
 def test_a_new_password_a_new_token_or_no_account_ends_sessions(clock: Clock) -> None:
     before = Sessions(Accounts([ADMIN, ANNA]), clock)
-    annas, admins = before.begin(ANNA), before.begin(ADMIN)
+    annas, admins = before.create(ANNA), before.create(ADMIN)
     restarted = Sessions(Accounts([ADMIN, ANNA]), clock)
-    assert restarted.account_of(annas) == ANNA
-    assert restarted.account_of(admins) == ADMIN
+    assert restarted.verify(annas) == ANNA
+    assert restarted.verify(admins) == ADMIN
     for accounts in (
         [ADMIN],
         [ADMIN, Account(ANNA.name, "viewer", "scrypt$other")],
         [Account(":admin", "admin", "u" * 24), ANNA],
         [ANNA],
     ):
-        assert Sessions(Accounts(accounts), clock).account_of(annas) is None
+        assert Sessions(Accounts(accounts), clock).verify(annas) is None
 
 
 def test_ended_sessions_take_bounded_memory(
@@ -73,7 +73,7 @@ def test_ended_sessions_take_bounded_memory(
 ) -> None:
     monkeypatch.setattr(module, "MAX_ENDED", 10)
     for _ in range(30):
-        sessions.end(sessions.begin(ANNA))
+        sessions.revoke(sessions.create(ANNA))
     for i in range(1000):
-        sessions.end(f"forged {i}")
+        sessions.revoke(f"forged {i}")
     assert len(sessions._ended) == 10

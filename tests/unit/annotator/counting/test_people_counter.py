@@ -6,13 +6,17 @@ import asyncio
 import threading
 
 import pytest
-from facestream.annotator.api.sse import Events
+from facestream.annotator.api.sse import EventBus
 from facestream.annotator.counting import stats_query
-from facestream.annotator.counting.count_store import Batch, Key, Wanted
-from facestream.annotator.counting.people_counter import MAX_QUESTIONS, MAX_UNKEPT, Tally
-from facestream.annotator.counting.sqlite_store import SqliteLedger
-from facestream.annotator.counting.visit_tracker import VisitRule
-from facestream.annotator.people.attribute_fusion import CommitRule
+from facestream.annotator.counting.count_store import AggregateQuery, CountBatch, CountKey
+from facestream.annotator.counting.people_counter import (
+    MAX_CONCURRENT_QUERIES,
+    MAX_PENDING,
+    PeopleCounter,
+)
+from facestream.annotator.counting.sqlite_store import SqliteCountStore
+from facestream.annotator.counting.visit_tracker import VisitPolicy
+from facestream.annotator.people.attribute_fusion import DisplayThresholds
 from facestream.annotator.people.camera_people import CameraPeople
 from facestream.common.broker.messages import Frame, Result, Track
 from facestream.common.cameras.registry import Camera
@@ -27,7 +31,7 @@ START_AT = 1_750_000_000.0
 DAY_S = 86_400
 
 
-class FullDisk(SqliteLedger):
+class FullDisk(SqliteCountStore):
     """A ledger whose disk can be full, and slow to read."""
 
     is_full = False
@@ -38,12 +42,14 @@ class FullDisk(SqliteLedger):
         self.goes_on.set()
         self.asked = 0
 
-    def sums(self, wanted: Wanted, limit: int) -> list[tuple[int, tuple[str, ...], int]]:
+    def aggregate(
+        self, wanted: AggregateQuery, limit: int
+    ) -> list[tuple[int, tuple[str, ...], int]]:
         self.asked += 1
         assert self.goes_on.wait(10)
-        return super().sums(wanted, limit)
+        return super().aggregate(wanted, limit)
 
-    def add(self, batch: Batch) -> None:
+    def add(self, batch: CountBatch) -> None:
         if self.is_full:
             raise CountsError("database or disk is full")
         super().add(batch)
@@ -60,10 +66,10 @@ class Shop:
         self.registry = CollectorRegistry()
         self.metrics = AnnotatorMetrics(self.registry)
         self.ledger = FullDisk(None)
-        self.events = Events(4)
+        self.events = EventBus(4)
         self.health = Health(())
-        self.tally = Tally(
-            VisitRule(),
+        self.tally = PeopleCounter(
+            VisitPolicy(),
             self.ledger,
             keep_days,
             self.events,
@@ -72,13 +78,13 @@ class Shop:
             clock=lambda: self.now_s,
             wall_clock=lambda: START_AT + self.now_s + self.ahead_s,
         )
-        self.people = CameraPeople(CommitRule(), 10.0)
+        self.people = CameraPeople(DisplayThresholds(), 10.0)
         self.track = self.seq = 0
 
     def visit(self) -> None:
         self.track += 1
         began_us = round((START_AT + self.now_s) * 1e6)
-        self.people.answer(
+        self.people.add_result(
             Result(
                 camera="door",
                 session=1,
@@ -105,7 +111,7 @@ class Shop:
                 height=720,
                 tracks=[track] if step < 15 else [],
             )
-            self.people.see(frame, self.now_s)
+            self.people.on_frame(frame, self.now_s)
             self.tally.see(DOOR, frame, self.people)
 
     def metric(self, name: str, **labels: str) -> float | None:
@@ -114,8 +120,8 @@ class Shop:
     async def ask(self, *by: str) -> list[stats_query.Row]:
         now = START_AT + self.now_s
         first = str(START_AT - 10 * DAY_S)
-        asked = stats_query.question(first, None, by, zone="UTC", now=now)
-        return await self.tally.answer(asked, self.is_gone)
+        asked = stats_query.parse_query(first, None, by, zone="UTC", now=now)
+        return await self.tally.query(asked, self.is_gone)
 
     async def is_gone(self) -> bool:
         return self.has_gone
@@ -129,8 +135,8 @@ def test_a_visit_is_kept_measured_and_told() -> None:
     assert rows == [{"camera": "door", "age_band": "30-39", "gender": "female", "count": 2}]
     group = {"camera": "door", "age_band": "30-39", "gender": "female"}
     assert shop.metric("visits_total", **group) == 2
-    shop.tally.tell_counts()
-    with shop.events.listening() as listener:
+    shop.tally.publish_counts()
+    with shop.events.subscribe() as listener:
         told = listener._pending["counted:"].decode()
     assert '"number":2' in told
     assert told.count('"what":"visit"') == 2
@@ -140,8 +146,8 @@ def test_a_full_disk_loses_nothing_and_is_told() -> None:
     async def script(shop: Shop) -> None:
         shop.ledger.is_full = True
         shop.visit()
-        await shop.tally.keep()
-        assert shop.tally.trouble == "database or disk is full"
+        await shop.tally.flush()
+        assert shop.tally.storage_error == "database or disk is full"
         assert shop.health.ready()[1] == {
             "ready": True,
             "missing": {"counts": "database or disk is full"},
@@ -149,36 +155,38 @@ def test_a_full_disk_loses_nothing_and_is_told() -> None:
         assert await shop.ask() == [{"count": 0}]
         shop.ledger.is_full = False
         shop.visit()
-        await shop.tally.keep()
-        assert shop.tally.trouble is None
+        await shop.tally.flush()
+        assert shop.tally.storage_error is None
         assert shop.health.ready()[1]["missing"] == {}
         assert await shop.ask() == [{"count": 2}]
 
     shop = Shop()
     asyncio.run(script(shop))
-    assert shop.metric("counts_errors_total") == 2
+    assert shop.metric("count_write_errors_total") == 2
     assert shop.metric("counts_dropped_total") == 0
 
 
 def test_what_waits_for_the_disk_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     shop = Shop()
-    for minute in range(MAX_UNKEPT + 5):
-        shop.tally._remember(Key(minute * 60, "door", "visit", "", "70+", "male"), 1)
-    assert len(shop.tally._unkept) == MAX_UNKEPT
+    for minute in range(MAX_PENDING + 5):
+        shop.tally._remember(CountKey(minute * 60, "door", "visit", "", "70+", "male"), 1)
+    assert len(shop.tally._pending) == MAX_PENDING
     assert shop.metric("counts_dropped_total") == 5
 
 
 def test_few_questions_wait_and_one_that_was_given_up_is_not_asked() -> None:
     async def script(shop: Shop) -> None:
         shop.ledger.goes_on.clear()
-        asking = [asyncio.create_task(shop.ask()) for _ in range(MAX_QUESTIONS)]
+        asking = [asyncio.create_task(shop.ask()) for _ in range(MAX_CONCURRENT_QUERIES)]
         while not shop.ledger.asked:
             await asyncio.sleep(0.001)
         with pytest.raises(CountsError, match="too many ask at once"):
             await shop.ask()
         shop.has_gone = True
         shop.ledger.goes_on.set()
-        assert await asyncio.gather(*asking) == [[{"count": 0}]] + [[]] * (MAX_QUESTIONS - 1)
+        assert await asyncio.gather(*asking) == [[{"count": 0}]] + [[]] * (
+            MAX_CONCURRENT_QUERIES - 1
+        )
         assert shop.ledger.asked == 1
         shop.has_gone = False
         assert await shop.ask() == [{"count": 0}]
@@ -191,7 +199,7 @@ def test_a_write_that_was_not_waited_for_is_not_written_again() -> None:
 
     async def script(shop: Shop) -> None:
         shop.visit()
-        writing = asyncio.create_task(shop.tally.keep())
+        writing = asyncio.create_task(shop.tally.flush())
         await asyncio.sleep(0)
         writing.cancel()
         await asyncio.wait([writing])
@@ -215,12 +223,12 @@ def test_what_could_not_be_kept_until_the_end_is_counted_as_lost() -> None:
 def test_counts_older_than_the_setting_are_deleted() -> None:
     async def script(shop: Shop) -> None:
         shop.visit()
-        await shop.tally.keep()
+        await shop.tally.flush()
         shop.now_s += 2 * DAY_S
         shop.visit()
         assert await shop.ask() == [{"count": 2}]
         shop.now_s += 2 * DAY_S
-        await shop.tally.keep()
+        await shop.tally.flush()
         assert await shop.ask() == [{"count": 1}]
 
     asyncio.run(script(Shop(keep_days=3)))
@@ -230,12 +238,12 @@ def test_a_clock_that_runs_ahead_for_a_while_deletes_nothing() -> None:
     async def script(shop: Shop) -> None:
         shop.visit()
         shop.ahead_s = 10 * DAY_S  # as a machine that has not heard yet what time it is
-        await shop.tally.keep()
+        await shop.tally.flush()
         shop.now_s += 300.0
-        await shop.tally.keep()
+        await shop.tally.flush()
         shop.ahead_s = 0.0
         shop.now_s += 3600.0
-        await shop.tally.keep()
+        await shop.tally.flush()
         assert await shop.ask() == [{"count": 1}]
 
     asyncio.run(script(Shop(keep_days=3)))
@@ -244,8 +252,8 @@ def test_a_clock_that_runs_ahead_for_a_while_deletes_nothing() -> None:
 def test_who_is_in_view_when_the_service_ends_is_counted() -> None:
     async def script(shop: Shop) -> list[stats_query.Row]:
         shop.visit()
-        shop.tally.finish()
-        shop.tally.finish()
+        shop.tally.finalize_all()
+        shop.tally.finalize_all()
         return await shop.ask()
 
     assert asyncio.run(script(Shop())) == [{"count": 1}]

@@ -15,26 +15,26 @@ URL = "postgresql://anna:geheim-7@db.example/audience"
 
 def test_the_url_of_the_database_may_stand_in_a_file_and_is_kept_secret(tmp_path: Path) -> None:
     (tmp_path / "url").write_text(f"{URL}\n")
-    settings = AnnotatorSettings(counts_url_file=tmp_path / "url")
-    assert settings.counts_address() == URL
+    settings = AnnotatorSettings(counts_db_url_file=tmp_path / "url")
+    assert settings.database_url() == URL
     assert redact("it said geheim-7") == "it said ***"
-    given = AnnotatorSettings(counts_url=SecretStr(URL))
-    assert given.counts_address() == URL
+    given = AnnotatorSettings(counts_db_url=SecretStr(URL))
+    assert given.database_url() == URL
     assert "geheim-7" not in repr(given)
-    assert AnnotatorSettings(counts_url=SecretStr("")).counts_address() is None
+    assert AnnotatorSettings(counts_db_url=SecretStr("")).database_url() is None
 
 
 def test_a_file_without_a_url_is_told(tmp_path: Path) -> None:
     (tmp_path / "url").write_text("\n")
     for name, said in (("url", "holds no URL"), ("none", "No such file")):
         with pytest.raises(SettingsError, match=said):
-            AnnotatorSettings(counts_url_file=tmp_path / name).counts_address()
+            AnnotatorSettings(counts_db_url_file=tmp_path / name).database_url()
 
 
 def test_two_urls_are_refused() -> None:
     environment = {
-        "FACESTREAM_ANNOTATOR_COUNTS_URL": URL,
-        "FACESTREAM_ANNOTATOR_COUNTS_URL_FILE": "/run/secrets/counts-url",
+        "FACESTREAM_ANNOTATOR_COUNTS_DB_URL": URL,
+        "FACESTREAM_ANNOTATOR_COUNTS_DB_URL_FILE": "/run/secrets/counts-db-url",
     }
-    with pytest.raises(SettingsError, match="counts_url or counts_url_file, not both"):
+    with pytest.raises(SettingsError, match="counts_db_url or counts_db_url_file, not both"):
         AnnotatorSettings.load(environ=environment)

@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from facestream.annotator.counting import stats_query
-from facestream.annotator.counting.count_store import Batch, Key, Ledger
-from facestream.annotator.counting.sqlite_store import SqliteLedger
+from facestream.annotator.counting.count_store import CountBatch, CountKey, CountStore
+from facestream.annotator.counting.sqlite_store import SqliteCountStore
 
 from tests.fixtures.count_stores import KINDS, opener
 
@@ -21,8 +21,8 @@ NOW = datetime(2025, 6, 15, 18, 30, tzinfo=ZoneInfo(BERLIN)).timestamp()
 
 def ask(
     *by: str, since: str | None = None, until: str | None = None, **more: Any
-) -> stats_query.Question:
-    return stats_query.question(since, until, by, zone=more.pop("zone", BERLIN), now=NOW, **more)
+) -> stats_query.StatsQuery:
+    return stats_query.parse_query(since, until, by, zone=more.pop("zone", BERLIN), now=NOW, **more)
 
 
 def at(*when: int) -> int:
@@ -30,38 +30,38 @@ def at(*when: int) -> int:
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def ledger(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Ledger:
+def ledger(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> CountStore:
     """Asked by many, changed by none."""
     made = opener(request.param, tmp_path_factory.mktemp("ledger"), request)()
     made.add(
-        Batch(
+        CountBatch(
             1,
             {
-                Key(at(2025, 6, 14, 23, 59), "door", "visit", "", "70+", "male"): 100,
-                Key(at(2025, 6, 15, 0, 0), "door", "visit", "", "30-39", "female"): 1,
-                Key(at(2025, 6, 15, 9, 14), "door", "visit", "", "30-39", "male"): 2,
-                Key(at(2025, 6, 15, 9, 46), "hall", "visit", "", "unknown", "unknown"): 4,
-                Key(at(2025, 6, 15, 9, 46), "hall", "enter", "till", "30-39", "male"): 8,
-                Key(at(2025, 6, 15, 9, 47), "hall", "leave", "till", "30-39", "male"): 16,
-                Key(at(2025, 6, 15, 18, 30), "hall", "visit", "", "30-39", "female"): 32,
+                CountKey(at(2025, 6, 14, 23, 59), "door", "visit", "", "70+", "male"): 100,
+                CountKey(at(2025, 6, 15, 0, 0), "door", "visit", "", "30-39", "female"): 1,
+                CountKey(at(2025, 6, 15, 9, 14), "door", "visit", "", "30-39", "male"): 2,
+                CountKey(at(2025, 6, 15, 9, 46), "hall", "visit", "", "unknown", "unknown"): 4,
+                CountKey(at(2025, 6, 15, 9, 46), "hall", "enter", "till", "30-39", "male"): 8,
+                CountKey(at(2025, 6, 15, 9, 47), "hall", "leave", "till", "30-39", "male"): 16,
+                CountKey(at(2025, 6, 15, 18, 30), "hall", "visit", "", "30-39", "female"): 32,
             },
         )
     )
     return made
 
 
-def test_without_anything_asked_it_is_the_number_of_people_of_today(ledger: Ledger) -> None:
-    assert stats_query.answer(ask(), ledger.sums) == [{"count": 39}]
+def test_without_anything_asked_it_is_the_number_of_people_of_today(ledger: CountStore) -> None:
+    assert stats_query.run_query(ask(), ledger.aggregate) == [{"count": 39}]
 
 
-def test_nobody_is_a_number_too(ledger: Ledger) -> None:
-    assert stats_query.answer(ask(since="2024-01-01", until="2024-02-01"), ledger.sums) == [
+def test_nobody_is_a_number_too(ledger: CountStore) -> None:
+    assert stats_query.run_query(ask(since="2024-01-01", until="2024-02-01"), ledger.aggregate) == [
         {"count": 0}
     ]
 
 
-def test_by_two_columns_in_the_order_that_was_asked(ledger: Ledger) -> None:
-    rows = stats_query.answer(ask("gender,age_band"), ledger.sums)
+def test_by_two_columns_in_the_order_that_was_asked(ledger: CountStore) -> None:
+    rows = stats_query.run_query(ask("gender,age_band"), ledger.aggregate)
     assert rows == [
         {"gender": "female", "age_band": "30-39", "count": 33},
         {"gender": "male", "age_band": "30-39", "count": 2},
@@ -69,29 +69,36 @@ def test_by_two_columns_in_the_order_that_was_asked(ledger: Ledger) -> None:
     ]
 
 
-def test_by_hour_and_by_day_of_the_zone(ledger: Ledger) -> None:
-    rows = stats_query.answer(ask("hour", since="2025-06-14"), ledger.sums)
+def test_by_hour_and_by_day_of_the_zone(ledger: CountStore) -> None:
+    rows = stats_query.run_query(ask("hour", since="2025-06-14"), ledger.aggregate)
     assert rows == [
         {"hour": "2025-06-14T23:00+02:00", "count": 100},
         {"hour": "2025-06-15T00:00+02:00", "count": 1},
         {"hour": "2025-06-15T09:00+02:00", "count": 6},
         {"hour": "2025-06-15T18:00+02:00", "count": 32},
     ]
-    rows = stats_query.answer(ask("day", since="2025-06-14"), ledger.sums)
+    rows = stats_query.run_query(ask("day", since="2025-06-14"), ledger.aggregate)
     assert rows == [{"day": "2025-06-14", "count": 100}, {"day": "2025-06-15", "count": 39}]
-    rows = stats_query.answer(ask("day", since="2025-06-14", zone="Asia/Kathmandu"), ledger.sums)
+    rows = stats_query.run_query(
+        ask("day", since="2025-06-14", zone="Asia/Kathmandu"), ledger.aggregate
+    )
     assert rows == [{"day": "2025-06-15", "count": 139}]
 
 
 def test_the_day_on_which_clocks_are_set_back_has_25_hours() -> None:
-    ledger = SqliteLedger(None)
+    ledger = SqliteCountStore(None)
     first = at(2025, 10, 26, 0, 0)
     ledger.add(
-        Batch(1, {Key(first + 3600 * i, "door", "visit", "", "70+", "male"): 1 for i in range(25)})
+        CountBatch(
+            1,
+            {CountKey(first + 3600 * i, "door", "visit", "", "70+", "male"): 1 for i in range(25)},
+        )
     )
     wanted = ask("day", since="2025-10-26", until="2025-10-27")
-    assert stats_query.answer(wanted, ledger.sums) == [{"day": "2025-10-26", "count": 25}]
-    hours = stats_query.answer(ask("hour", since="2025-10-26", until="2025-10-27"), ledger.sums)
+    assert stats_query.run_query(wanted, ledger.aggregate) == [{"day": "2025-10-26", "count": 25}]
+    hours = stats_query.run_query(
+        ask("hour", since="2025-10-26", until="2025-10-27"), ledger.aggregate
+    )
     assert len(hours) == 25
 
 
@@ -110,39 +117,43 @@ SECOND_TIME = datetime(2025, 10, 26, 1, 30, tzinfo=UTC).timestamp()
 
 @pytest.mark.parametrize("zone", [BERLIN, None])
 def test_until_now_ends_now_in_the_hour_that_comes_twice(zone: str | None, in_berlin: None) -> None:
-    asked = stats_query.question(None, None, (), zone=zone, now=SECOND_TIME)
+    asked = stats_query.parse_query(None, None, (), zone=zone, now=SECOND_TIME)
     assert asked.until.timestamp() == SECOND_TIME + 60
 
 
 def test_a_period_may_lie_across_the_moment_at_which_the_hour_comes_again() -> None:
     before, after = "2025-10-26T00:50:00Z", "2025-10-26T01:10:00Z"  # 2:50 and 2:10 in Berlin
-    asked = stats_query.question(before, after, (), zone=BERLIN, now=SECOND_TIME)
+    asked = stats_query.parse_query(before, after, (), zone=BERLIN, now=SECOND_TIME)
     assert asked.until.timestamp() - asked.since.timestamp() == 20 * 60
     with pytest.raises(ValueError, match="before"):
-        stats_query.question(after, before, (), zone=BERLIN, now=SECOND_TIME)
+        stats_query.parse_query(after, before, (), zone=BERLIN, now=SECOND_TIME)
 
 
 @pytest.mark.parametrize("zone", [BERLIN, None])
 def test_the_hours_that_have_one_name_are_two(zone: str | None, in_berlin: None) -> None:
-    asked = stats_query.question("2025-10-26", "2025-10-27", ("hour",), zone=zone, now=SECOND_TIME)
+    asked = stats_query.parse_query(
+        "2025-10-26", "2025-10-27", ("hour",), zone=zone, now=SECOND_TIME
+    )
     sums: stats_query.Rows = [(int(SECOND_TIME) - 3600, (), 1), (int(SECOND_TIME), (), 2)]
-    assert [row["hour"] for row in stats_query.answer(asked, lambda wanted, most: sums)] == [
+    assert [row["hour"] for row in stats_query.run_query(asked, lambda wanted, most: sums)] == [
         "2025-10-26T02:00+01:00",
         "2025-10-26T02:00+02:00",
     ]
 
 
-def test_crossings_by_place_and_camera(ledger: Ledger) -> None:
-    rows = stats_query.answer(ask("camera", "place", what="enter"), ledger.sums)
+def test_crossings_by_place_and_camera(ledger: CountStore) -> None:
+    rows = stats_query.run_query(ask("camera", "place", what="enter"), ledger.aggregate)
     assert rows == [{"camera": "hall", "place": "till", "count": 8}]
-    assert stats_query.answer(ask(what="leave", place="till"), ledger.sums) == [{"count": 16}]
-    assert stats_query.answer(ask(camera="door"), ledger.sums) == [{"count": 3}]
+    assert stats_query.run_query(ask(what="leave", place="till"), ledger.aggregate) == [
+        {"count": 16}
+    ]
+    assert stats_query.run_query(ask(camera="door"), ledger.aggregate) == [{"count": 3}]
 
 
-def test_two_periods_that_meet_share_no_minute(ledger: Ledger) -> None:
+def test_two_periods_that_meet_share_no_minute(ledger: CountStore) -> None:
     middle = "2025-06-15T09:46:30"
-    before = stats_query.answer(ask(since="2025-06-15", until=middle), ledger.sums)
-    after = stats_query.answer(ask(since=middle), ledger.sums)
+    before = stats_query.run_query(ask(since="2025-06-15", until=middle), ledger.aggregate)
+    after = stats_query.run_query(ask(since=middle), ledger.aggregate)
     assert (before, after) == ([{"count": 7}], [{"count": 32}])
 
 
@@ -158,8 +169,8 @@ def test_two_periods_that_meet_share_no_minute(ledger: Ledger) -> None:
         str(at(2025, 6, 15)),
     ],
 )
-def test_a_moment_may_be_written_in_many_ways(text: str, ledger: Ledger) -> None:
-    assert stats_query.answer(ask(since=text), ledger.sums) == [{"count": 39}]
+def test_a_moment_may_be_written_in_many_ways(text: str, ledger: CountStore) -> None:
+    assert stats_query.run_query(ask(since=text), ledger.aggregate) == [{"count": 39}]
 
 
 @pytest.mark.parametrize(
@@ -178,49 +189,51 @@ def test_a_moment_may_be_written_in_many_ways(text: str, ledger: Ledger) -> None
     ],
 )
 def test_what_makes_no_sense_is_refused(wrong: dict[str, str], says: str) -> None:
-    with pytest.raises(stats_query.BadQuestion, match=says):
+    with pytest.raises(stats_query.InvalidQuery, match=says):
         ask(**wrong)
 
 
 @pytest.mark.parametrize("by", ["name", "hour,day", "gender; DROP TABLE counts"])
 def test_columns_that_do_not_exist_are_refused(by: str) -> None:
-    with pytest.raises(stats_query.BadQuestion, match=r"^by: "):
+    with pytest.raises(stats_query.InvalidQuery, match=r"^by: "):
         ask(by)
 
 
 def test_too_many_rows_are_refused_rather_than_cut_off() -> None:
-    ledger = SqliteLedger(None)
+    ledger = SqliteCountStore(None)
     first = at(2025, 6, 1)
     ledger.add(
-        Batch(
+        CountBatch(
             1,
             {
-                Key(first + 60 * i, "door", "visit", "", "70+", "male"): 1
+                CountKey(first + 60 * i, "door", "visit", "", "70+", "male"): 1
                 for i in range(stats_query.MAX_ROWS)
             },
         )
     )
     assert (
-        len(stats_query.answer(ask("minute", since="2025-06-01"), ledger.sums))
+        len(stats_query.run_query(ask("minute", since="2025-06-01"), ledger.aggregate))
         == stats_query.MAX_ROWS
     )
-    ledger.add(Batch(2, {Key(at(2025, 6, 15, 12), "door", "visit", "", "70+", "male"): 1}))
-    with pytest.raises(stats_query.BadQuestion, match="shorter period"):
-        stats_query.answer(ask("minute", since="2025-06-01"), ledger.sums)
+    ledger.add(
+        CountBatch(2, {CountKey(at(2025, 6, 15, 12), "door", "visit", "", "70+", "male"): 1})
+    )
+    with pytest.raises(stats_query.InvalidQuery, match="shorter period"):
+        stats_query.run_query(ask("minute", since="2025-06-01"), ledger.aggregate)
 
 
 def test_without_a_zone_days_are_this_machines() -> None:
-    wanted = stats_query.question(None, None, [], zone=None, now=NOW)
+    wanted = stats_query.parse_query(None, None, [], zone=None, now=NOW)
     local = datetime.fromtimestamp(NOW).replace(hour=0, minute=0).astimezone()
     assert wanted.since.timestamp() == local.timestamp()
 
 
-def test_today_begins_at_its_first_minute(ledger: Ledger) -> None:
-    asked = stats_query.question(None, None, [], zone=BERLIN, now=NOW + 0.4)
-    assert stats_query.answer(asked, ledger.sums) == [{"count": 39}]
+def test_today_begins_at_its_first_minute(ledger: CountStore) -> None:
+    asked = stats_query.parse_query(None, None, [], zone=BERLIN, now=NOW + 0.4)
+    assert stats_query.run_query(asked, ledger.aggregate) == [{"count": 39}]
 
 
-def test_csv_has_a_line_of_names(ledger: Ledger) -> None:
+def test_csv_has_a_line_of_names(ledger: CountStore) -> None:
     wanted = ask("age_band", "gender")
-    lines = stats_query.to_csv(wanted, stats_query.answer(wanted, ledger.sums)).splitlines()
+    lines = stats_query.to_csv(wanted, stats_query.run_query(wanted, ledger.aggregate)).splitlines()
     assert lines[:2] == ["age_band,gender,count", "30-39,female,33"]

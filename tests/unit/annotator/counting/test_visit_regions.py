@@ -54,7 +54,7 @@ def test_a_line_that_was_not_moved_goes_on_as_it_was() -> None:
     door.lines = [LINE, Line(name="other", points=((0.9, 1.0), (0.9, 0.0)))]
     door.put(1, 720)
     door.run(2)
-    door.visits.finish()
+    door.visits.finalize_all()
     assert crossings(door) == [("enter", "door")]
 
 
@@ -114,5 +114,5 @@ def test_a_zone_that_is_moved_is_left_once_and_not_entered_again() -> None:
     door.run(2)
     door.zones = [zone(0.2)]
     door.run(2)
-    door.visits.finish()
+    door.visits.finalize_all()
     assert crossings(door) == [("enter", "shelf"), ("leave", "shelf")]

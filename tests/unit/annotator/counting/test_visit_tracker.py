@@ -170,7 +170,7 @@ def test_who_walks_out_at_an_edge_does_not_come_in_there_as_the_next() -> None:
 def test_who_stays_is_counted_while_still_there_and_never_again() -> None:
     door = Door()
     door.put(1)
-    door.run(RULE.settle_s + 1)
+    door.run(RULE.count_after_s + 1)
     assert len(door.people()) == 1
     door.run(60)
     door.take(1)
@@ -270,7 +270,7 @@ def test_a_frame_that_comes_late_changes_nothing() -> None:
     door.frame()
     door.take(9)
     door.seq += 5
-    door.visits.finish()
+    door.visits.finalize_all()
     assert len(door.people()) == 1
 
 
@@ -290,7 +290,7 @@ def test_who_was_there_before_the_annotator_is_counted_when_he_is_known() -> Non
     door.frame()
     assert door.counted == []
     door.answer(1, 35, 0.95, times=3)
-    door.run(RULE.settle_s + 1)
+    door.run(RULE.count_after_s + 1)
     (person,) = door.people()
     assert person.shown.female is not None
 
@@ -309,7 +309,7 @@ def test_a_clock_that_is_set_back_counts_nobody_again() -> None:
     door.run(5)
     door.behind_s = 60.0
     door.run(15)
-    door.visits.finish()
+    door.visits.finalize_all()
     assert len(door.people()) == 3
 
 
@@ -367,5 +367,5 @@ def test_a_prediction_that_is_reckoned_a_little_later_is_no_new_sight() -> None:
             door.take(missed)
             door.seen_us = {}
             door.run(1.0)
-    door.visits.finish()
+    door.visits.finalize_all()
     assert len(door.people()) == 1

@@ -21,7 +21,7 @@ from pydantic import SecretStr, ValidationError
 OPENSSL = "sha256=38a9ac8dd76b2aca4f8b04aedc51665fd5491210f6613af0f3b6083734faf74e"
 
 
-LOCAL = CountingSettings(webhook_allow_local=True).webhook_reach
+LOCAL = CountingSettings(webhook_allow_local=True).webhook_egress_policy
 
 
 class Receiver:
@@ -73,10 +73,10 @@ class Metrics:
         self.of_annotator = AnnotatorMetrics(self.registry)
 
     def sent(self) -> float | None:
-        return self.registry.get_sample_value("facestream_annotator_webhook_sent_total")
+        return self.registry.get_sample_value("facestream_annotator_webhook_events_delivered_total")
 
     def dropped(self, reason: str) -> float | None:
-        name = "facestream_annotator_webhook_dropped_total"
+        name = "facestream_annotator_webhook_events_dropped_total"
         return self.registry.get_sample_value(name, {"reason": reason})
 
 
@@ -158,7 +158,11 @@ def test_this_machine_is_not_told_unless_allowed_whatever_the_name(
         leads_to(monkeypatch, "127.0.0.1")
         named = url.replace("127.0.0.1", "hook.example")
         webhook = Webhook(
-            named, None, CountingSettings().webhook_reach, metrics.of_annotator, without_pause
+            named,
+            None,
+            CountingSettings().webhook_egress_policy,
+            metrics.of_annotator,
+            without_pause,
         )
         webhook.start()
         webhook.put({"id": "a"})
@@ -183,7 +187,7 @@ def test_what_was_judged_is_what_is_connected_to(monkeypatch: pytest.MonkeyPatch
     webhook = Webhook(
         "http://hook.example:81/",
         None,
-        CountingSettings().webhook_reach,
+        CountingSettings().webhook_egress_policy,
         metrics.of_annotator,
         lambda seconds: True,
     )

@@ -29,7 +29,7 @@ class Stream:
         after = int(cursor.at.split(b"-")[0])
         unread = [i for i in self.ids if int(i.split(b"-")[0]) > after]
         for entry_id in unread:
-            cursor.take(entry_id)
+            cursor.advance(entry_id)
         return len(unread)
 
 
@@ -38,7 +38,7 @@ def test_what_was_there_before_is_not_read_and_not_missed() -> None:
     stream.add(9)
     cursor = Cursor(stream.state)
     assert stream.read(cursor) == 0
-    assert cursor.check(stream.state) == 0
+    assert cursor.reconcile(stream.state) == 0
 
 
 def test_reading_goes_on_where_it_ended_and_nothing_is_lost() -> None:
@@ -46,9 +46,9 @@ def test_reading_goes_on_where_it_ended_and_nothing_is_lost() -> None:
     stream.add(2)
     cursor = Cursor(stream.state)
     stream.add(4)
-    assert cursor.check(stream.state) == 0
+    assert cursor.reconcile(stream.state) == 0
     assert stream.read(cursor) == 4
-    assert cursor.check(stream.state) == 0
+    assert cursor.reconcile(stream.state) == 0
 
 
 def test_what_was_trimmed_unread_is_counted_once() -> None:
@@ -57,10 +57,10 @@ def test_what_was_trimmed_unread_is_counted_once() -> None:
     stream.add(1)
     stream.read(cursor)
     stream.add(7)
-    assert cursor.check(stream.state) == 3
-    assert cursor.check(stream.state) == 0
+    assert cursor.reconcile(stream.state) == 3
+    assert cursor.reconcile(stream.state) == 0
     assert stream.read(cursor) == 4
-    assert cursor.check(stream.state) == 0
+    assert cursor.reconcile(stream.state) == 0
 
 
 def test_what_was_trimmed_between_two_reads_is_counted_afterwards() -> None:
@@ -68,7 +68,7 @@ def test_what_was_trimmed_between_two_reads_is_counted_afterwards() -> None:
     cursor = Cursor(ABSENT)
     stream.add(10)
     assert stream.read(cursor) == 4
-    assert cursor.check(stream.state) == 6
+    assert cursor.reconcile(stream.state) == 6
 
 
 def test_a_stream_that_lapsed_and_began_again_is_read_from_its_start() -> None:
@@ -76,10 +76,10 @@ def test_a_stream_that_lapsed_and_began_again_is_read_from_its_start() -> None:
     cursor = Cursor(ABSENT)
     stream.add(3)
     stream.read(cursor)
-    assert cursor.check(ABSENT) == 0
+    assert cursor.reconcile(ABSENT) == 0
     again = Stream(first_ms=5000)
     again.add(2)
-    assert cursor.check(again.state) == 0
+    assert cursor.reconcile(again.state) == 0
     assert again.read(cursor) == 2
 
 
@@ -89,7 +89,7 @@ def test_a_restarted_broker_with_its_clock_set_back_is_read_from_its_start() -> 
     cursor = Cursor(stream.state)
     again = Stream(first_ms=1000)
     again.add(6)
-    assert cursor.check(again.state) == 2
+    assert cursor.reconcile(again.state) == 2
     assert again.read(cursor) == 4
 
 
@@ -99,16 +99,16 @@ def test_a_stream_born_anew_while_nobody_looked_is_read_from_its_start() -> None
     cursor = Cursor(stream.state)
     again = Stream(first_ms=7000)
     again.add(5)
-    assert cursor.check(again.state) == 1
+    assert cursor.reconcile(again.state) == 1
     assert again.read(cursor) == 4
-    assert cursor.check(again.state) == 0
+    assert cursor.reconcile(again.state) == 0
 
 
 def test_a_broker_that_does_not_count_its_entries_is_read_all_the_same() -> None:
     info = {"length": 2, "last-generated-id": b"7-1", "first-entry": (b"7-0", {b"m": b""})}
     cursor = Cursor(StreamState.parse(info))
     assert cursor.at == b"7-1"
-    cursor.take(b"8-0")
+    cursor.advance(b"8-0")
     later = StreamState.parse({**info, "last-generated-id": b"9-0"})
-    assert cursor.check(later) == 0
+    assert cursor.reconcile(later) == 0
     assert cursor.at == b"8-0"

@@ -7,16 +7,16 @@ import threading
 from collections.abc import Sequence
 
 import pytest
-from facestream.annotator.api.sse import Events
-from facestream.annotator.counting.people_counter import Tally
-from facestream.annotator.counting.sqlite_store import SqliteLedger
-from facestream.annotator.counting.visit_tracker import VisitRule
-from facestream.annotator.ingest.stream_reader import NEED, Intake
-from facestream.annotator.live_state import Board
-from facestream.annotator.people.attribute_fusion import CommitRule
-from facestream.annotator.video.mjpeg_hub import Studio
+from facestream.annotator.api.sse import EventBus
+from facestream.annotator.counting.people_counter import PeopleCounter
+from facestream.annotator.counting.sqlite_store import SqliteCountStore
+from facestream.annotator.counting.visit_tracker import VisitPolicy
+from facestream.annotator.ingest.stream_reader import DEPENDENCY, StreamReader
+from facestream.annotator.live_state import LiveState
+from facestream.annotator.people.attribute_fusion import DisplayThresholds
+from facestream.annotator.video.mjpeg_hub import MjpegHub
 from facestream.common.broker.connection import connect, connect_async
-from facestream.common.cameras.registry import Camera, CameraRegistry, Survey
+from facestream.common.cameras.registry import Camera, CameraRegistry, RegistrySnapshot
 from facestream.common.observability.health import Health
 from facestream.common.observability.metrics import AnnotatorMetrics
 from prometheus_client import CollectorRegistry
@@ -27,34 +27,34 @@ def test_a_slow_older_answer_does_not_overwrite_a_newer_one(
     broker_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     was_asked = threading.Event()
-    ask = CameraRegistry.survey
+    ask = CameraRegistry.snapshot
 
-    def slow_at_first(registry: CameraRegistry, statuses_of: Sequence[str]) -> Survey:
+    def slow_at_first(registry: CameraRegistry, statuses_of: Sequence[str]) -> RegistrySnapshot:
         answer = ask(registry, statuses_of)
         if not was_asked.is_set():
             was_asked.set()
             threading.Event().wait(0.3)
         return answer
 
-    monkeypatch.setattr(CameraRegistry, "survey", slow_at_first)
+    monkeypatch.setattr(CameraRegistry, "snapshot", slow_at_first)
 
     async def names() -> list[str]:
         calls, reads = connect(SecretStr(broker_url)), connect_async(SecretStr(broker_url))
         metrics = AnnotatorMetrics(CollectorRegistry())
-        events = Events(4)
-        board = Board(
-            CommitRule(),
+        events = EventBus(4)
+        board = LiveState(
+            DisplayThresholds(),
             10.0,
-            lambda board: Studio(metrics, 80, 4, 2.0, board.status),
+            lambda board: MjpegHub(metrics, 80, 4, 2.0, board.status),
             events,
             metrics,
-            Tally(VisitRule(), SqliteLedger(None), 400, events, metrics, Health(())),
+            PeopleCounter(VisitPolicy(), SqliteCountStore(None), 400, events, metrics, Health(())),
         )
-        intake = Intake(reads, calls, board, metrics, Health((NEED,)))
+        intake = StreamReader(reads, calls, board, metrics, Health((DEPENDENCY,)))
         older = asyncio.create_task(intake.refresh())
         assert await asyncio.to_thread(was_asked.wait, 10.0)
         door = Camera(name="door", url=SecretStr("rtsp://10.0.0.5/live"))
-        await intake.change(lambda registry: registry.put(door))
+        await intake.update_registry(lambda registry: registry.upsert(door))
         await older
         board.studio.close()
         await reads.aclose()

@@ -6,11 +6,15 @@ import math
 
 import numpy as np
 import pytest
-from facestream.annotator.people.attribute_fusion import CommitRule, Estimate, Shown
+from facestream.annotator.people.attribute_fusion import (
+    DisplayedEstimate,
+    DisplayThresholds,
+    Estimate,
+)
 from facestream.common.vision.age_distribution import central_interval, quantile
 from numpy.typing import NDArray
 
-EAGER = CommitRule(weight=0.0, interval_years=200, gender_probability=0.5001)
+EAGER = DisplayThresholds(weight=0.0, interval_years=200, gender_probability=0.5001)
 NAN = float("nan")
 
 
@@ -20,7 +24,9 @@ def normal(age: float, std: float) -> NDArray[np.float32]:
     return p.astype(np.float32)
 
 
-def fused(answers: list[tuple[float, float, float, float]], rule: CommitRule = EAGER) -> Estimate:
+def fused(
+    answers: list[tuple[float, float, float, float]], rule: DisplayThresholds = EAGER
+) -> Estimate:
     """From (age, std, female, quality)."""
     estimate = Estimate(rule)
     for age, std, female, quality in answers:
@@ -29,7 +35,7 @@ def fused(answers: list[tuple[float, float, float, float]], rule: CommitRule = E
 
 
 def width(estimate: Estimate) -> float:
-    low, high = central_interval(estimate.pooled_ages())
+    low, high = central_interval(estimate.age_distribution())
     return float(high - low)
 
 
@@ -51,7 +57,7 @@ def test_more_looks_narrow_the_interval_but_never_as_if_they_were_independent() 
 
 
 def test_a_better_look_counts_for_more() -> None:
-    age = quantile(fused([(30, 5, NAN, 0.9), (50, 5, NAN, 0.1)]).pooled_ages(), 0.5)
+    age = quantile(fused([(30, 5, NAN, 0.9), (50, 5, NAN, 0.1)]).age_distribution(), 0.5)
     assert 30 < age < 34
 
 
@@ -68,19 +74,19 @@ def test_one_answer_that_rules_an_age_out_does_not_veto_it() -> None:
 def test_the_order_of_the_answers_does_not_matter() -> None:
     answers = [(30.0, 5.0, 0.8, 0.9), (38.0, 7.0, 0.6, 0.4), (33.0, 6.0, 0.9, 0.7)]
     forth, back = fused(answers), fused(answers[::-1])
-    np.testing.assert_allclose(forth.pooled_ages(), back.pooled_ages())
-    assert forth.pooled_female() == pytest.approx(back.pooled_female())
+    np.testing.assert_allclose(forth.age_distribution(), back.age_distribution())
+    assert forth.female_probability() == pytest.approx(back.female_probability())
 
 
 def test_equal_gender_answers_are_strengthened_only_a_little() -> None:
-    one = fused([(30, 5, 0.8, 1.0)]).pooled_female()
-    many = fused([(30, 5, 0.8, 1.0)] * 100).pooled_female()
+    one = fused([(30, 5, 0.8, 1.0)]).female_probability()
+    many = fused([(30, 5, 0.8, 1.0)] * 100).female_probability()
     assert one == pytest.approx(0.8)
     assert 0.8 < many < 0.9
 
 
 def test_contradicting_gender_answers_leave_it_open() -> None:
-    shown = fused([(30, 5, 0.9, 0.8), (30, 5, 0.1, 0.8)], CommitRule(0.4, 40, 0.8)).shown
+    shown = fused([(30, 5, 0.9, 0.8), (30, 5, 0.1, 0.8)], DisplayThresholds(0.4, 40, 0.8)).shown
     assert shown.female is None
     assert shown.age is not None
 
@@ -92,10 +98,10 @@ def test_a_model_without_a_gender_head_gives_ages_alone() -> None:
 
 
 def test_a_model_without_an_age_head_gives_genders_alone() -> None:
-    estimate = Estimate(CommitRule(0.4, 30, 0.8))
+    estimate = Estimate(DisplayThresholds(0.4, 30, 0.8))
     estimate.add(np.zeros(0, np.float32), NAN, NAN, 0.95, 0.8)
     shown = estimate.shown
-    assert shown == Shown(female=0.95, answers=1)
+    assert shown == DisplayedEstimate(female=0.95, answers=1)
 
 
 def test_answers_about_gender_alone_take_nothing_from_the_age() -> None:
@@ -103,7 +109,7 @@ def test_answers_about_gender_alone_take_nothing_from_the_age() -> None:
     both = fused([(34, 5, NAN, 0.8)] * 2)
     for _ in range(5):
         both.add(np.zeros(0, np.float32), NAN, NAN, 0.9, 0.8)
-    np.testing.assert_allclose(both.pooled_ages(), ages.pooled_ages())
+    np.testing.assert_allclose(both.age_distribution(), ages.age_distribution())
     assert both.shown.age == ages.shown.age
     assert both.shown.female is not None
 
@@ -126,8 +132,8 @@ def test_a_model_of_another_number_of_years_is_understood(bins: int) -> None:
 @pytest.mark.parametrize("female", [0.0, 1.0])
 def test_absolute_certainty_of_a_model_is_not_believed(female: float) -> None:
     estimate = fused([(30, 5, female, 1.0)] * 20)
-    assert 0 < estimate.pooled_female() < 1
-    assert math.isfinite(estimate.pooled_female())
+    assert 0 < estimate.female_probability() < 1
+    assert math.isfinite(estimate.female_probability())
 
 
 @pytest.mark.parametrize("quality", [0.0, -1.0, 5.0])
@@ -136,20 +142,20 @@ def test_a_quality_out_of_range_breaks_nothing(quality: float) -> None:
 
 
 def test_nothing_is_shown_before_the_looks_weigh_enough() -> None:
-    rule = CommitRule(weight=0.5, interval_years=40, gender_probability=0.7)
+    rule = DisplayThresholds(weight=0.5, interval_years=40, gender_probability=0.7)
     estimate = fused([(30, 5, 0.99, 0.3)], rule)
-    assert estimate.shown == Shown(answers=1)
+    assert estimate.shown == DisplayedEstimate(answers=1)
     estimate.add(normal(30, 5), 30, 5, 0.99, 0.3)
     assert estimate.shown.age is not None
     assert estimate.shown.female is not None
 
 
 def test_an_age_too_vague_is_not_shown() -> None:
-    assert fused([(30, 25, 0.9, 1.0)], CommitRule(0.4, 30, 0.7)).shown.age is None
+    assert fused([(30, 25, 0.9, 1.0)], DisplayThresholds(0.4, 30, 0.7)).shown.age is None
 
 
 def test_a_shown_age_stays_through_a_small_doubt_and_goes_with_a_great_one() -> None:
-    rule = CommitRule(0.0, 20, 0.7)
+    rule = DisplayThresholds(0.0, 20, 0.7)
     estimate = fused([(30, 7, NAN, 1.0)], rule)
     assert estimate.shown.age is not None
     estimate.add(normal(38, 12), 38, 12, NAN, 1.0)
@@ -176,7 +182,7 @@ def test_a_small_move_does_not_change_what_is_shown() -> None:
 
 
 def test_a_shown_gender_does_not_flicker_at_the_threshold() -> None:
-    rule = CommitRule(0.0, 200, 0.8)
+    rule = DisplayThresholds(0.0, 200, 0.8)
     estimate = fused([(30, 5, 0.85, 1.0)], rule)
     shown = []
     for female in (0.6, 0.8, 0.7, 0.75, 0.7, 0.8):
@@ -186,7 +192,7 @@ def test_a_shown_gender_does_not_flicker_at_the_threshold() -> None:
 
 
 def test_a_shown_gender_turns_only_by_way_of_the_other_threshold() -> None:
-    estimate = fused([(30, 5, 0.9, 1.0)], CommitRule(0.0, 200, 0.8))
+    estimate = fused([(30, 5, 0.9, 1.0)], DisplayThresholds(0.0, 200, 0.8))
     seen = [estimate.shown.female]
     for _ in range(12):
         estimate.add(normal(30, 5), 30, 5, 0.05, 1.0)

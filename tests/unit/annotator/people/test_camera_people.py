@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from facestream.annotator.people.attribute_fusion import CommitRule, Shown
-from facestream.annotator.people.camera_people import MAX_KEPT, CameraPeople
+from facestream.annotator.people.attribute_fusion import DisplayedEstimate, DisplayThresholds
+from facestream.annotator.people.camera_people import MAX_TRACKS, CameraPeople
 from facestream.common.broker.messages import Frame, Result, Track
 from facestream.common.core.errors import MessageError
 
-RULE = CommitRule(weight=0.0, interval_years=100, gender_probability=0.6)
+RULE = DisplayThresholds(weight=0.0, interval_years=100, gender_probability=0.6)
 FIRST_SEEN_US = 1_000_000
 
 
@@ -41,22 +41,22 @@ def result(track: int, session: int = 1, captured_us: int = 0) -> Result:
 
 
 def people() -> CameraPeople:
-    return CameraPeople(RULE, forget_after_s=10)
+    return CameraPeople(RULE, track_retention_s=10)
 
 
 def test_a_track_without_an_answer_is_in_view_without_an_estimate() -> None:
     door = people()
-    door.see(frame([1]), 0.0)
+    door.on_frame(frame([1]), 0.0)
     (person,) = door.in_view(0.1)
     assert person.box == (10, 20, 30, 40)
     assert person.seen_s == pytest.approx(1.0)
-    assert person.shown == Shown()
+    assert person.shown == DisplayedEstimate()
 
 
 def test_an_answer_finds_its_track() -> None:
     door = people()
-    door.see(frame([1, 2]), 0.0)
-    door.answer(result(2), 0.1)
+    door.on_frame(frame([1, 2]), 0.0)
+    door.add_result(result(2), 0.1)
     shown = {person.track: person.shown for person in door.in_view(0.2)}
     assert shown[1].answers == 0
     assert shown[2].answers == 1
@@ -65,75 +65,75 @@ def test_an_answer_finds_its_track() -> None:
 
 def test_an_answer_that_is_there_before_its_track_waits_for_it() -> None:
     door = people()
-    door.answer(result(5), 0.0)
+    door.add_result(result(5), 0.0)
     assert door.in_view(0.1) == []
-    door.see(frame([5]), 0.2)
+    door.on_frame(frame([5]), 0.2)
     assert door.in_view(0.3)[0].shown.answers == 1
-    assert door.forget(0.4) == 0
+    assert door.evict_stale(0.4) == 0
 
 
 def test_a_late_answer_still_counts_when_the_track_comes_back() -> None:
     door = people()
-    door.see(frame([1]), 0.0)
-    door.see(frame([]), 1.0)
-    door.answer(result(1), 2.0)
+    door.on_frame(frame([1]), 0.0)
+    door.on_frame(frame([]), 1.0)
+    door.add_result(result(1), 2.0)
     assert door.in_view(2.0) == []
-    door.see(frame([1]), 3.0)
+    door.on_frame(frame([1]), 3.0)
     assert door.in_view(3.0)[0].shown.answers == 1
 
 
 def test_the_same_track_number_of_another_session_is_another_person() -> None:
     door = people()
-    door.see(frame([1]), 0.0)
-    door.answer(result(1, session=1), 0.1)
-    door.see(frame([1], session=2), 0.2)
+    door.on_frame(frame([1]), 0.0)
+    door.add_result(result(1, session=1), 0.1)
+    door.on_frame(frame([1], session=2), 0.2)
     assert door.in_view(0.3)[0].shown.answers == 0
-    door.answer(result(1, session=1), 0.4)
+    door.add_result(result(1, session=1), 0.4)
     assert door.in_view(0.5)[0].shown.answers == 0
 
 
 def test_a_frame_that_is_older_than_the_last_does_not_turn_back_the_view() -> None:
     door = people()
-    door.see(frame([1, 2], seq=5), 0.0)
-    door.see(frame([1], seq=4), 0.1)
+    door.on_frame(frame([1, 2], seq=5), 0.0)
+    door.on_frame(frame([1], seq=4), 0.1)
     assert len(door.in_view(0.2)) == 2
 
 
 def test_a_wall_clock_that_is_set_back_does_not_freeze_the_view() -> None:
     door = people()
-    door.see(frame([1], at_s=5000.0, seq=5), 0.0)
-    door.see(frame([1, 2], at_s=2.0, seq=6), 0.1)
+    door.on_frame(frame([1], at_s=5000.0, seq=5), 0.0)
+    door.on_frame(frame([1, 2], at_s=2.0, seq=6), 0.1)
     assert len(door.in_view(0.2)) == 2
 
 
 def test_a_face_that_was_answered_twice_counts_once() -> None:
     door = people()
-    door.see(frame([1]), 0.0)
-    assert door.answer(result(1, captured_us=7), 0.1)
-    assert not door.answer(result(1, captured_us=7), 0.2)
-    assert door.answer(result(1, captured_us=8), 0.3)
+    door.on_frame(frame([1]), 0.0)
+    assert door.add_result(result(1, captured_us=7), 0.1)
+    assert not door.add_result(result(1, captured_us=7), 0.2)
+    assert door.add_result(result(1, captured_us=8), 0.3)
     assert door.in_view(0.4)[0].shown.answers == 2
 
 
 def test_two_models_answer_the_same_face() -> None:
     door = people()
-    door.see(frame([1]), 0.0)
-    door.answer(result(1, captured_us=7), 0.1)
+    door.on_frame(frame([1]), 0.0)
+    door.add_result(result(1, captured_us=7), 0.1)
     other = result(1, captured_us=7)
     other.model = "other"
-    assert door.answer(other, 0.2)
+    assert door.add_result(other, 0.2)
 
 
 def test_nobody_is_in_view_of_a_camera_that_fell_silent() -> None:
     door = people()
-    door.see(frame([1]), 0.0)
+    door.on_frame(frame([1]), 0.0)
     assert door.in_view(1.9)
     assert door.in_view(2.1) == []
 
 
 def test_the_one_who_is_here_longest_comes_first() -> None:
     door = people()
-    door.see(
+    door.on_frame(
         Frame(
             session=1,
             captured_us=10_000_000,
@@ -148,32 +148,32 @@ def test_the_one_who_is_here_longest_comes_first() -> None:
 
 
 def test_a_track_that_went_is_forgotten_and_told_once() -> None:
-    gone: list[Shown] = []
-    door = CameraPeople(RULE, forget_after_s=10, on_forgotten=gone.append)
-    door.see(frame([1]), 0.0)
-    door.answer(result(1), 0.1)
-    assert door.forget(9.0) == 0
+    gone: list[DisplayedEstimate] = []
+    door = CameraPeople(RULE, track_retention_s=10, on_forgotten=gone.append)
+    door.on_frame(frame([1]), 0.0)
+    door.add_result(result(1), 0.1)
+    assert door.evict_stale(9.0) == 0
     assert gone == []
-    door.forget(11.0)
-    door.forget(12.0)
+    door.evict_stale(11.0)
+    door.evict_stale(12.0)
     assert [shown.answers for shown in gone] == [1]
 
 
 def test_answers_that_never_met_their_track_are_counted() -> None:
     door = people()
-    door.answer(result(77, captured_us=1), 0.0)
-    door.answer(result(77, captured_us=2), 0.1)
-    assert door.forget(5.0) == 0
-    assert door.forget(11.0) == 2
-    assert door.forget(12.0) == 0
+    door.add_result(result(77, captured_us=1), 0.0)
+    door.add_result(result(77, captured_us=2), 0.1)
+    assert door.evict_stale(5.0) == 0
+    assert door.evict_stale(11.0) == 2
+    assert door.evict_stale(12.0) == 0
 
 
 def test_a_flood_of_tracks_does_not_grow_memory_without_end() -> None:
     door = people()
-    for track in range(3 * MAX_KEPT):
-        door.answer(result(track), track * 0.001)
-    assert door.forget(1.6) == 2 * MAX_KEPT
-    door.see(frame([3 * MAX_KEPT - 1]), 2.0)
+    for track in range(3 * MAX_TRACKS):
+        door.add_result(result(track), track * 0.001)
+    assert door.evict_stale(1.6) == 2 * MAX_TRACKS
+    door.on_frame(frame([3 * MAX_TRACKS - 1]), 2.0)
     assert door.in_view(2.0)[0].shown.answers == 1
 
 
@@ -181,38 +181,38 @@ def test_a_corrupt_distribution_is_refused() -> None:
     broken = result(1)
     broken.age_distribution = b"\x00"
     with pytest.raises(MessageError, match="age distribution"):
-        people().answer(broken, 0.0)
+        people().add_result(broken, 0.0)
 
 
 def test_who_is_looked_for_seldom_does_not_vanish_between_two_looks() -> None:
     door = CameraPeople(RULE, 30.0)
     for seq, at_s in enumerate((0.0, 4.0)):
-        door.see(frame([1], at_s, seq=seq), at_s)
+        door.on_frame(frame([1], at_s, seq=seq), at_s)
     assert door.in_view(9.9), "one look in four seconds: an overloaded machine"
     assert door.in_view(14.1) == []
-    door.see(frame([1], 14.2, seq=2), 14.2)
-    door.see(frame([1], 14.4, seq=3), 14.4)
+    door.on_frame(frame([1], 14.2, seq=2), 14.2)
+    door.on_frame(frame([1], 14.4, seq=3), 14.4)
     assert door.in_view(16.5) == [], "it looks often again"
 
 
 def test_it_is_known_whether_anyone_in_view_was_answered() -> None:
     door = people()
-    door.see(frame([1]), 0.0)
-    assert not door.answered_in_view()
-    door.answer(result(1), 0.1)
-    assert door.answered_in_view()
+    door.on_frame(frame([1]), 0.0)
+    assert not door.any_visible_has_result()
+    door.add_result(result(1), 0.1)
+    assert door.any_visible_has_result()
 
 
 def test_who_left_is_among_those_of_late_until_he_is_gone() -> None:
-    gone: list[Shown] = []
-    door = CameraPeople(RULE, forget_after_s=10, on_forgotten=gone.append)
-    door.answer(result(2), 0.0)  # never seen
-    door.see(frame([1]), 0.0)
-    door.answer(result(1), 0.1)
-    door.see(frame([], seq=1), 1.0)
+    gone: list[DisplayedEstimate] = []
+    door = CameraPeople(RULE, track_retention_s=10, on_forgotten=gone.append)
+    door.add_result(result(2), 0.0)  # never seen
+    door.on_frame(frame([1]), 0.0)
+    door.add_result(result(1), 0.1)
+    door.on_frame(frame([], seq=1), 1.0)
     assert door.in_view(1.1) == []
-    (late,) = door.shown_of_late()
+    (late,) = door.recent_estimates()
     assert late.age is not None
-    door.forget(11.2)
-    assert door.shown_of_late() == []
+    door.evict_stale(11.2)
+    assert door.recent_estimates() == []
     assert gone == [late]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from facestream.annotator.people.attribute_fusion import Shown
+from facestream.annotator.people.attribute_fusion import DisplayedEstimate
 from facestream.annotator.people.recent_history import KEEP_S, SAMPLE_EVERY_S, History, band_of
 
-WOMAN = Shown(34, 28, 40, 0.9, 2)
-MAN = Shown(71, 60, 80, 0.1, 2)
-CHILD = Shown(8, 5, 12, None, 2)
-NOBODY_KNOWS = Shown()
+WOMAN = DisplayedEstimate(34, 28, 40, 0.9, 2)
+MAN = DisplayedEstimate(71, 60, 80, 0.1, 2)
+CHILD = DisplayedEstimate(8, 5, 12, None, 2)
+NOBODY_KNOWS = DisplayedEstimate()
 
 
 def bands(said: dict[str, Any]) -> dict[int, tuple[int, int, int]]:
@@ -25,8 +25,8 @@ def test_a_sample_counts_who_is_in_view() -> None:
 
 def test_faces_are_sorted_into_age_bands_with_those_still_here() -> None:
     history = History()
-    history.gone(WOMAN, 100.0)
-    history.gone(NOBODY_KNOWS, 100.0)
+    history.add_departed(WOMAN, 100.0)
+    history.add_departed(NOBODY_KNOWS, 100.0)
     found = bands(history.to_json([MAN, CHILD], 101.0))
     assert found[30] == (1, 0, 0)
     assert found[70] == (0, 1, 0)
@@ -36,7 +36,7 @@ def test_faces_are_sorted_into_age_bands_with_those_still_here() -> None:
 
 def test_what_is_older_than_ten_minutes_is_gone() -> None:
     history = History()
-    history.gone(WOMAN, 0.0)
+    history.add_departed(WOMAN, 0.0)
     history.sample([WOMAN], 0.0)
     later = history.to_json([], KEEP_S + 1)
     assert later["samples"] == []

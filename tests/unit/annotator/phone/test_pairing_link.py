@@ -13,7 +13,7 @@ KEY = "k" * 32
 
 
 @pytest.mark.parametrize(
-    ("opened_at", "phone_url", "base", "noted"),
+    ("opened_at", "phone_base_url", "base", "noted"),
     [
         ("https://192.168.1.7:8080", "", "https://192.168.1.7:8080", ""),
         ("https://faces.example.org", "https://10.0.0.1:1", "https://faces.example.org", ""),
@@ -30,9 +30,9 @@ KEY = "k" * 32
     ],
 )
 def test_it_leads_where_a_phone_finds_the_page_or_says_why_not(
-    opened_at: str, phone_url: str, base: str, noted: str
+    opened_at: str, phone_base_url: str, base: str, noted: str
 ) -> None:
-    link, note = phone_link(opened_at, phone_url, KEY)
+    link, note = phone_link(opened_at, phone_base_url, KEY)
     assert link == f"{base}/phone#{KEY}"
     assert noted in note
     assert bool(noted) == bool(note)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from facestream.annotator.phone.upload_slots import MAX_AT_ONCE, SILENT_S, Senders, Verdict
+from facestream.annotator.phone.upload_slots import (
+    MAX_AT_ONCE,
+    SILENT_S,
+    UploadDecision,
+    UploadSlots,
+)
 
 ONE, OTHER = "a" * 12, "b" * 12
 
@@ -11,9 +16,9 @@ class Desk:
     """Pictures one after the other, each ended before the next."""
 
     def __init__(self, fps: float = 15.0) -> None:
-        self.senders = Senders(fps)
+        self.senders = UploadSlots(fps)
 
-    def send(self, sender: str, seq: int, now: float, camera: str = "door") -> Verdict:
+    def send(self, sender: str, seq: int, now: float, camera: str = "door") -> UploadDecision:
         verdict = self.senders.begin(camera, sender, seq, now)
         if verdict == "take":
             self.senders.end(camera)
@@ -55,7 +60,7 @@ def test_each_camera_has_a_place_of_its_own() -> None:
 
 
 def test_requests_under_way_are_bounded_whoever_sends_them() -> None:
-    senders = Senders(15)
+    senders = UploadSlots(15)
     verdicts = [senders.begin("door", ONE, i, 0.0) for i in range(1, MAX_AT_ONCE + 2)]
     assert verdicts == ["take"] * MAX_AT_ONCE + ["rate"]
     assert senders.begin("door", OTHER, 1, SILENT_S + 1) == "rate"
@@ -64,8 +69,8 @@ def test_requests_under_way_are_bounded_whoever_sends_them() -> None:
 
 
 def test_cameras_that_are_gone_are_forgotten() -> None:
-    senders = Senders(15)
+    senders = UploadSlots(15)
     assert senders.begin("door", ONE, 1, 0.0) == "take"
-    senders.keep(["hall"])
+    senders.retain_only(["hall"])
     senders.end("door")
     assert senders.begin("door", OTHER, 1, 0.0) == "take"

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import simplejpeg
-from facestream.annotator.video.mjpeg_hub import Job, Studio
+from facestream.annotator.video.mjpeg_hub import MjpegHub, RenderJob
 from facestream.common.broker.messages import now_us
 from facestream.common.cameras.registry import CameraState, CameraStatus
 from facestream.common.observability.metrics import AnnotatorMetrics
@@ -27,14 +27,14 @@ def jpeg(shade: int = 100) -> bytes:
 class Scene:
     """A studio with a clock of its own and one state for all cameras."""
 
-    def __init__(self, max_viewers: int = 8) -> None:
+    def __init__(self, max_video_streams: int = 8) -> None:
         self.registry = CollectorRegistry()
         self.now = 100.0
         self.state: CameraState = "live"
-        self.studio = Studio(
+        self.studio = MjpegHub(
             AnnotatorMetrics(self.registry),
             80,
-            max_viewers,
+            max_video_streams,
             2.0,
             lambda name: CameraStatus(name=name, state=self.state, since=0.0),
             clock=lambda: self.now,
@@ -44,10 +44,10 @@ class Scene:
         return self.registry.get_sample_value(f"facestream_annotator_{name}", labels) or 0.0
 
     def offer(self, camera: str = "door", data: bytes | None = None) -> None:
-        self.studio.offer(camera, Job(data or jpeg(), (), now_us()))
+        self.studio.submit_frame(camera, RenderJob(data or jpeg(), (), now_us()))
 
     async def drawn(self, frames: float, camera: str = "door") -> None:
-        while self.count("frames_drawn_total", camera=camera) < frames:
+        while self.count("frames_annotated_total", camera=camera) < frames:
             await asyncio.sleep(0.001)
 
 
@@ -64,7 +64,7 @@ def test_nobody_watching_nothing_is_drawn() -> None:
         scene = Scene()
         scene.offer()
         await asyncio.sleep(0.05)
-        assert scene.count("frames_drawn_total", camera="door") == 0
+        assert scene.count("frames_annotated_total", camera="door") == 0
         assert scene.studio.watched() == []
 
     run(go())
@@ -73,7 +73,7 @@ def test_nobody_watching_nothing_is_drawn() -> None:
 def test_a_viewer_gets_parts_that_a_browser_shows_at_once() -> None:
     async def go() -> None:
         scene = Scene()
-        with scene.studio.watching(["door"]) as (channel,):
+        with scene.studio.subscribe(["door"]) as (channel,):
             assert scene.studio.watched() == ["door"]
             async with aclosing(scene.studio.stream(channel)) as parts:  # type: ignore[type-var]
                 scene.offer()
@@ -85,7 +85,7 @@ def test_a_viewer_gets_parts_that_a_browser_shows_at_once() -> None:
         picture = body.removesuffix(b"\r\n--facestream\r\n")
         assert b"Content-Length: %d\r\n" % len(picture) in head
         assert simplejpeg.decode_jpeg(picture).shape == (64, 96, 3)
-        assert scene.count("viewers", camera="door") == 0
+        assert scene.count("video_streams", camera="door") == 0
 
     run(go())
 
@@ -93,13 +93,13 @@ def test_a_viewer_gets_parts_that_a_browser_shows_at_once() -> None:
 def test_a_frame_is_drawn_once_however_many_watch() -> None:
     async def go() -> None:
         scene = Scene()
-        with scene.studio.watching(["door"]) as (channel,), scene.studio.watching(["door"]):
+        with scene.studio.subscribe(["door"]) as (channel,), scene.studio.subscribe(["door"]):
             first, second = scene.studio.stream(channel), scene.studio.stream(channel)
             scene.offer()
             parts = await asyncio.gather(take(first), take(second))
             assert parts[0] == parts[1]
-            assert scene.count("frames_drawn_total", camera="door") == 1
-            assert scene.count("viewers", camera="door") == 2
+            assert scene.count("frames_annotated_total", camera="door") == 1
+            assert scene.count("video_streams", camera="door") == 2
             await asyncio.gather(first.aclose(), second.aclose())  # type: ignore[attr-defined]
 
     run(go())
@@ -108,7 +108,7 @@ def test_a_frame_is_drawn_once_however_many_watch() -> None:
 def test_a_slow_viewer_skips_to_the_newest_and_that_is_counted() -> None:
     async def go() -> None:
         scene = Scene()
-        with scene.studio.watching(["door"]) as (channel,):
+        with scene.studio.subscribe(["door"]) as (channel,):
             async with aclosing(scene.studio.stream(channel)) as parts:  # type: ignore[type-var]
                 scene.offer()
                 await take(parts)
@@ -116,7 +116,7 @@ def test_a_slow_viewer_skips_to_the_newest_and_that_is_counted() -> None:
                     scene.offer(data=jpeg(20 * n))
                     await scene.drawn(n)
                 assert channel.part == (await take(parts))
-                assert scene.count("viewer_frames_skipped_total", camera="door") == 4
+                assert scene.count("stream_frames_skipped_total", camera="door") == 4
 
     run(go())
 
@@ -124,7 +124,7 @@ def test_a_slow_viewer_skips_to_the_newest_and_that_is_counted() -> None:
 def test_frames_faster_than_the_drawing_are_dropped_and_counted() -> None:
     async def go() -> None:
         scene = Scene()
-        with scene.studio.watching(["door"]):
+        with scene.studio.subscribe(["door"]):
             for _ in range(10):
                 scene.offer()
             await scene.drawn(1)
@@ -137,7 +137,7 @@ def test_frames_faster_than_the_drawing_are_dropped_and_counted() -> None:
 def test_a_corrupt_picture_is_counted_and_the_next_one_shown() -> None:
     async def go() -> None:
         scene = Scene()
-        with scene.studio.watching(["door"]):
+        with scene.studio.subscribe(["door"]):
             scene.offer(data=b"\xff\xd8 rubbish")
             while not scene.count("frames_dropped_total", camera="door", reason="corrupt"):
                 await asyncio.sleep(0.001)
@@ -152,10 +152,10 @@ def test_viewers_of_a_camera_that_is_down_see_a_notice(state: CameraState) -> No
     async def go() -> None:
         scene = Scene()
         scene.state = state
-        with scene.studio.watching(["door"]) as (channel,):
+        with scene.studio.subscribe(["door"]) as (channel,):
             scene.now += 0.6
-            await scene.studio.show_notices()
-            assert channel.number == 1
+            await scene.studio.publish_placeholders()
+            assert channel.seq == 1
             assert simplejpeg.decode_jpeg(channel.jpeg).shape == (720, 1280, 3)
 
     run(go())
@@ -164,15 +164,15 @@ def test_viewers_of_a_camera_that_is_down_see_a_notice(state: CameraState) -> No
 def test_a_live_camera_shows_a_notice_only_once_it_is_silent() -> None:
     async def go() -> None:
         scene = Scene()
-        with scene.studio.watching(["door"]) as (channel,):
+        with scene.studio.subscribe(["door"]) as (channel,):
             scene.offer()
             await scene.drawn(1)
             scene.now += 1.9
-            await scene.studio.show_notices()
-            assert channel.number == 1
+            await scene.studio.publish_placeholders()
+            assert channel.seq == 1
             scene.now += 0.2
-            await scene.studio.show_notices()
-            assert channel.number == 2
+            await scene.studio.publish_placeholders()
+            assert channel.seq == 2
 
     run(go())
 
@@ -180,11 +180,11 @@ def test_a_live_camera_shows_a_notice_only_once_it_is_silent() -> None:
 def test_a_late_viewer_does_not_see_the_picture_of_the_last_visit() -> None:
     async def go() -> None:
         scene = Scene()
-        with scene.studio.watching(["door"]):
+        with scene.studio.subscribe(["door"]):
             scene.offer(data=jpeg(10))
             await scene.drawn(1)
         scene.now += 60
-        with scene.studio.watching(["door"]) as (channel,):
+        with scene.studio.subscribe(["door"]) as (channel,):
             assert channel.part == b"", "no picture is kept that nobody looks at"
             async with aclosing(scene.studio.stream(channel)) as parts:  # type: ignore[type-var]
                 waiting = asyncio.create_task(take(parts))
@@ -200,8 +200,8 @@ def test_a_late_viewer_does_not_see_the_picture_of_the_last_visit() -> None:
 def test_one_answer_carries_the_pictures_of_all_cameras() -> None:
     async def go() -> None:
         scene = Scene()
-        with scene.studio.watching(["door", "shop"]) as channels:
-            async with aclosing(scene.studio.wall(channels, "door")) as parts:  # type: ignore[type-var]
+        with scene.studio.subscribe(["door", "shop"]) as channels:
+            async with aclosing(scene.studio.multi_stream(channels, "door")) as parts:  # type: ignore[type-var]
                 scene.offer("door")
                 scene.offer("shop")
                 both = await take(parts) + await take(parts)
@@ -215,9 +215,9 @@ def test_one_answer_carries_the_pictures_of_all_cameras() -> None:
 def test_on_a_wall_the_large_camera_comes_at_its_full_rate_and_others_less_often() -> None:
     async def go() -> None:
         scene = Scene()
-        with scene.studio.watching(["door", "shop"]) as channels:
+        with scene.studio.subscribe(["door", "shop"]) as channels:
             got = []
-            async with aclosing(scene.studio.wall(channels, "door")) as parts:  # type: ignore[type-var]
+            async with aclosing(scene.studio.multi_stream(channels, "door")) as parts:  # type: ignore[type-var]
                 for n in range(1, 7):
                     scene.offer("door")
                     scene.offer("shop")
@@ -236,7 +236,7 @@ def test_on_a_wall_the_large_camera_comes_at_its_full_rate_and_others_less_often
 def test_a_snapshot_is_a_picture_taken_after_it_was_asked_for() -> None:
     async def go() -> None:
         scene = Scene()
-        with scene.studio.watching(["door"]):
+        with scene.studio.subscribe(["door"]):
             scene.offer(data=jpeg(10))
             await scene.drawn(1)
             asked = asyncio.create_task(scene.studio.snapshot("door", 5))
@@ -265,11 +265,11 @@ def test_a_snapshot_of_a_camera_that_is_down_is_a_notice_in_time() -> None:
 def test_viewers_of_a_removed_camera_end() -> None:
     async def go() -> None:
         scene = Scene()
-        with scene.studio.watching(["door"]) as (channel,):
+        with scene.studio.subscribe(["door"]) as (channel,):
             ended = asyncio.create_task(_all(scene.studio.stream(channel)))
-            wall = asyncio.create_task(_all(scene.studio.wall([channel], "")))
+            wall = asyncio.create_task(_all(scene.studio.multi_stream([channel], "")))
             await asyncio.sleep(0.01)
-            scene.studio.drop("door")
+            scene.studio.remove_camera("door")
             await asyncio.gather(ended, wall)
 
     async def _all(parts: AsyncIterator[bytes]) -> None:
@@ -281,8 +281,8 @@ def test_viewers_of_a_removed_camera_end() -> None:
 
 def test_places_are_bounded() -> None:
     async def go() -> None:
-        scene = Scene(max_viewers=1)
-        with scene.studio.watching(["door"]):
+        scene = Scene(max_video_streams=1)
+        with scene.studio.subscribe(["door"]):
             assert scene.studio.full()
         assert not scene.studio.full()
 

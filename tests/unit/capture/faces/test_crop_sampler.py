@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from facestream.capture.faces.crop_sampler import (
     FIRST_INTERVALS_S,
-    Moment,
+    Candidate,
     Sampler,
     frontality,
     quality,
@@ -14,10 +14,10 @@ from facestream.common.vision.face_alignment import TEMPLATE
 STEP_S = 0.2
 
 
-def _asked(qualities: list[float], interval_s: float = 1.0) -> list[Moment[int]]:
+def _asked(qualities: list[float], interval_s: float = 1.0) -> list[Candidate[int]]:
     sampler: Sampler[int] = Sampler(interval_s)
-    moments = (Moment(i * STEP_S, q, i) for i, q in enumerate(qualities))
-    return [best for moment in moments for best in sampler.choose({1: moment}).values()]
+    moments = (Candidate(i * STEP_S, q, i) for i, q in enumerate(qualities))
+    return [best for moment in moments for best in sampler.select({1: moment}).values()]
 
 
 def test_a_new_face_is_asked_about_at_once() -> None:
@@ -63,16 +63,16 @@ def test_a_known_face_that_is_seen_better_than_ever_is_asked_about() -> None:
 
 def test_a_forgotten_track_starts_over() -> None:
     sampler: Sampler[int] = Sampler(1.0)
-    assert sampler.choose({1: Moment(0.0, 0.5, 0)})
-    sampler.keep({2})
-    assert sampler.choose({1: Moment(0.2, 0.5, 1)})
+    assert sampler.select({1: Candidate(0.0, 0.5, 0)})
+    sampler.retain_only({2})
+    assert sampler.select({1: Candidate(0.2, 0.5, 1)})
 
 
 def test_a_face_whose_turn_is_near_goes_along_with_another() -> None:
     sampler: Sampler[int] = Sampler(1.0)
 
     def asked(at: float, *tracks: int) -> list[int]:
-        return list(sampler.choose({track: Moment(at, 0.1, 0) for track in tracks}))
+        return list(sampler.select({track: Candidate(at, 0.1, 0) for track in tracks}))
 
     assert asked(0.0, 1) == [1]
     assert asked(0.1, 1, 2) == [2]  # the first waits 0.3 s, and a third of it is over
@@ -85,10 +85,10 @@ def test_who_went_along_early_is_asked_about_when_seen_better_than_ever() -> Non
     asked = []
     for i in range(60):
         at = i * STEP_S
-        moments = {1: Moment(at, 0.9 if i == 35 else 0.7, i)}
+        moments = {1: Candidate(at, 0.9 if i == 35 else 0.7, i)}
         if i == 26:  # 2.6 s of the four after the fifth crop, at 2.6 s
-            moments[2] = Moment(at, 0.5, i)
-        if 1 in sampler.choose(moments):
+            moments[2] = Candidate(at, 0.5, i)
+        if 1 in sampler.select(moments):
             asked.append(i)
     assert asked[:6] == [0, 2, 4, 8, 13, 26]
     assert 35 in asked
@@ -99,7 +99,7 @@ def test_who_goes_along_is_not_asked_about_more_often_for_it() -> None:
     asked = 0
     for i in range(200):  # 40 s, and somebody new each second
         at, newcomer = i * STEP_S, 10 + i // 5
-        chosen = sampler.choose({t: Moment(at, 0.01, 0) for t in (1, newcomer)})
+        chosen = sampler.select({t: Candidate(at, 0.01, 0) for t in (1, newcomer)})
         asked += 1 in chosen
     assert asked <= 40 + len(FIRST_INTERVALS_S) + 1
 

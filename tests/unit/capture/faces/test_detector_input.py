@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 import simplejpeg
-from facestream.capture.faces.detector_input import detector_size, fitted
-from facestream.capture.faces.yuv_frame import picture_of
+from facestream.capture.faces.detector_input import choose_input_size, fit_to_input
+from facestream.capture.faces.yuv_frame import from_av_frame
 from facestream.common.cameras.registry import Rotation
 from facestream.common.core.paths import SAMPLES_DIR
 from facestream.common.vision.face_detector import STEP_PX
@@ -44,17 +44,19 @@ def frame_of(rgb: Rgb) -> av.VideoFrame:
     ],
 )
 def test_the_input_has_the_pictures_shape(picture: tuple[int, int], size: tuple[int, int]) -> None:
-    assert detector_size(*picture, 640, 384) == size
+    assert choose_input_size(*picture, 640, 384) == size
 
 
 @pytest.mark.parametrize("height", range(300, 1300, 101))
 def test_hardly_anything_of_a_picture_is_left_out(height: int) -> None:
     for width in range(300, 1300, 37):
-        size = detector_size(width, height, 640, 384)
+        size = choose_input_size(width, height, 640, 384)
         assert max(size) <= 640
         assert min(size) <= 384
         assert [side % STEP_PX for side in size] == [0, 0]
-        seen = fitted(picture_of(frame_of(np.zeros((height, width, 3), np.uint8)), 0), *size)
+        seen = fit_to_input(
+            from_av_frame(frame_of(np.zeros((height, width, 3), np.uint8)), 0), *size
+        )
         assert max(seen.origin / (width, height)) < 0.017  # 1.25 %, and what rounding adds
         assert seen.scale[0] == pytest.approx(seen.scale[1], rel=0.02)
 
@@ -65,8 +67,8 @@ def test_places_in_it_are_places_in_the_picture(
     rgb: Rgb, rotate: Rotation, size: tuple[int, int]
 ) -> None:
     upright = cv2.resize(rgb[:288, :512], size)
-    picture = picture_of(frame_of(np.rot90(upright, rotate // 90)), rotate)
-    cut, padded = fitted(picture, 640, 352), fitted(picture, 640, 384)
+    picture = from_av_frame(frame_of(np.rot90(upright, rotate // 90)), rotate)
+    cut, padded = fit_to_input(picture, 640, 352), fit_to_input(picture, 640, 384)
     assert cut.origin.tolist() == [0, 4 * size[0] / 640]
     assert padded.origin.tolist() == [0, 0]
     assert not padded.bgr[360:].any()
@@ -81,7 +83,7 @@ def test_places_in_it_are_places_in_the_picture(
 
 
 def test_a_picture_of_another_shape_is_padded_not_bent(rgb: Rgb) -> None:
-    seen = fitted(picture_of(frame_of(rgb[:384, :200]), 0), 640, 384)
+    seen = fit_to_input(from_av_frame(frame_of(rgb[:384, :200]), 0), 640, 384)
     assert seen.scale[0] == pytest.approx(seen.scale[1], rel=0.02)
     assert seen.bgr[:, 210:].max() == 0
     assert seen.bgr[:, :190].max() > 100

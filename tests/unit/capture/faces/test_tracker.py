@@ -5,7 +5,14 @@ from collections.abc import Callable
 from itertools import pairwise
 from random import Random
 
-from facestream.capture.faces.tracker import KEPT_S, MAX_LOOK_GAP_S, SHOWN_S, Box, Tracker, iou
+from facestream.capture.faces.tracker import (
+    LOST_TRACK_BUFFER_S,
+    MAX_LOOK_GAP_S,
+    VISIBLE_TIMEOUT_S,
+    Box,
+    Tracker,
+    iou,
+)
 
 STEP_S = 0.2
 
@@ -45,7 +52,7 @@ def test_between_detections_the_box_moves_on() -> None:
     tracker = Tracker(1)
     for i in range(10):
         tracker.update([_walk(20.0 * i)], [0.9], i * STEP_S)
-    (face,) = tracker.shown(9 * STEP_S)
+    (face,) = tracker.visible(9 * STEP_S)
     x, y, w, h = face.box_at(9 * STEP_S + 0.1)
     assert math.isclose(x, 190.0, abs_tol=2.0)
     assert math.isclose(y, 100.0, abs_tol=0.5)
@@ -74,8 +81,8 @@ def test_a_face_just_lost_is_waited_for_but_not_for_ever() -> None:
         tracker.update([_walk(0.0)], [0.9], i * STEP_S)
     tracker.update([], [], 0.8)
     assert not tracker.is_calm(0.8, 1 / 3)
-    tracker.update([], [], 0.6 + SHOWN_S + 0.01)
-    assert tracker.is_calm(0.6 + SHOWN_S + 0.01, 1 / 3)
+    tracker.update([], [], 0.6 + VISIBLE_TIMEOUT_S + 0.01)
+    assert tracker.is_calm(0.6 + VISIBLE_TIMEOUT_S + 0.01, 1 / 3)
 
 
 def test_a_face_lost_for_a_moment_keeps_its_track() -> None:
@@ -84,7 +91,7 @@ def test_a_face_lost_for_a_moment_keeps_its_track() -> None:
     tracker.update([_walk(4)], [0.9], 0.2)
     for now in (0.4, 0.6, 0.8):
         tracker.update([], [], now)
-    assert tracker.shown(0.8) == ()
+    assert tracker.visible(0.8) == ()
     (face,) = tracker.update([_walk(12)], [0.9], 1.0)
     assert face is not None
     assert face.track == 1
@@ -94,9 +101,9 @@ def test_a_face_lost_for_a_moment_keeps_its_track() -> None:
 def test_a_face_lost_for_long_is_another_track() -> None:
     tracker = Tracker(1)
     tracker.update([_walk(0)], [0.9], 0.0)
-    tracker.update([], [], KEPT_S + 0.1)
-    assert tracker.kept() == set()
-    (face,) = tracker.update([_walk(0)], [0.9], KEPT_S + 0.3)
+    tracker.update([], [], LOST_TRACK_BUFFER_S + 0.1)
+    assert tracker.live_track_ids() == set()
+    (face,) = tracker.update([_walk(0)], [0.9], LOST_TRACK_BUFFER_S + 0.3)
     assert face is not None
     assert face.track == 2
 
@@ -122,14 +129,14 @@ def test_where_looks_are_rare_by_setting_tracks_go_on() -> None:
 def test_a_lost_face_is_reported_for_a_moment_only() -> None:
     tracker = Tracker(1)
     tracker.update([_walk(0)], [0.9], 0.0)
-    assert len(tracker.shown(SHOWN_S - 0.01)) == 1
-    assert tracker.shown(SHOWN_S + 0.01) == ()
+    assert len(tracker.visible(VISIBLE_TIMEOUT_S - 0.01)) == 1
+    assert tracker.visible(VISIBLE_TIMEOUT_S + 0.01) == ()
 
 
 def test_a_doubtful_face_needs_a_second_sight() -> None:
     tracker = Tracker(1)
     assert tracker.update([_walk(0)], [0.62], 0.0) == [None]
-    assert tracker.shown(0.0) == ()
+    assert tracker.visible(0.0) == ()
     (face,) = tracker.update([_walk(2)], [0.62], 0.2)
     assert face is not None
 
@@ -138,7 +145,7 @@ def test_a_doubtful_face_seen_once_leaves_no_trace() -> None:
     tracker = Tracker(1)
     tracker.update([_walk(0)], [0.62], 0.0)
     tracker.update([], [], 0.2)
-    assert tracker.kept() == set()
+    assert tracker.live_track_ids() == set()
 
 
 def test_two_faces_that_pass_each_other_keep_their_tracks() -> None:
@@ -188,7 +195,7 @@ def _walk_as(place: Callable[[float], float], seconds: float) -> tuple[list[floa
         if now >= look_at:
             tracker.update([(50.0 * place(now), 100.0, 50.0, 60.0)], [0.9], now)
             look_at = now + (1 / 3 if tracker.is_calm(now, 1 / 3) else STEP_S)
-        (face,) = tracker.shown(now)
+        (face,) = tracker.visible(now)
         times.append(now)
         ahead.append(face.box_at(now)[0] / 50.0 - place(now))
     return times, ahead
@@ -222,7 +229,7 @@ def test_a_box_of_a_face_that_stays_trembles_less_than_what_the_detector_says() 
     tracker, shown = Tracker(1), []
     for i, x in enumerate(said):
         tracker.update([_walk(100 + x)], [0.9], i * STEP_S)
-        shown.append(tracker.shown(i * STEP_S)[0].x)
+        shown.append(tracker.visible(i * STEP_S)[0].x)
     assert _tremble(shown) < 0.7 * _tremble(said)
 
 
@@ -234,10 +241,10 @@ def test_a_face_missed_by_two_looks_is_not_reported() -> None:
     tracker = Tracker(1)
     tracker.update([_walk(0)], [0.9], 0.0)
     tracker.update([], [], 0.2)
-    assert len(tracker.shown(0.2)) == 1
+    assert len(tracker.visible(0.2)) == 1
     tracker.update([], [], 0.4)
-    assert tracker.shown(0.4) == ()
+    assert tracker.visible(0.4) == ()
     tracker.update([_walk(0)], [0.9], 0.6)
-    assert [face.track for face in tracker.shown(0.6)] == [1]
+    assert [face.track for face in tracker.visible(0.6)] == [1]
     tracker.update([], [], 0.8)
-    assert len(tracker.shown(0.8)) == 1
+    assert len(tracker.visible(0.8)) == 1

@@ -7,8 +7,14 @@ import cv2
 import numpy as np
 import pytest
 import simplejpeg
-from facestream.capture.faces.detector_input import fitted
-from facestream.capture.faces.yuv_frame import face_apart, face_crop, face_luma, picture_of, to_jpeg
+from facestream.capture.faces.detector_input import fit_to_input
+from facestream.capture.faces.yuv_frame import (
+    copy_face_region,
+    face_crop,
+    face_luma,
+    from_av_frame,
+    to_jpeg,
+)
 from facestream.common.cameras.registry import Rotation
 from facestream.common.core.paths import SAMPLES_DIR
 from facestream.common.vision.face_alignment import align
@@ -54,20 +60,20 @@ def _error(picture: Picture, expected: Picture) -> float:
 def test_colours_are_right_whatever_the_camera_sends(
     rgb: Picture, pixel_format: str, colour_range: str, matrix: str
 ) -> None:
-    picture = picture_of(_frame(rgb, pixel_format, matrix, colour_range), 0)
+    picture = from_av_frame(_frame(rgb, pixel_format, matrix, colour_range), 0)
     crop = face_crop(picture, LANDMARKS, 160)
     assert _error(crop, align(rgb, LANDMARKS, 160)) < 1.5
     assert _error(simplejpeg.decode_jpeg(to_jpeg(picture, 95)), rgb) < 1.5
-    canvas = fitted(picture, 512, 384).bgr
+    canvas = fit_to_input(picture, 512, 384).bgr
     assert _error(canvas[:, :, ::-1], rgb) < 5.0  # the detector may see BT.709 as BT.601
 
 
 @pytest.mark.parametrize("rotate", get_args(Rotation))
 def test_everything_comes_out_upright(rgb: Picture, rotate: Rotation) -> None:
     lying = np.ascontiguousarray(np.rot90(rgb, rotate // 90))  # counter-clockwise
-    picture = picture_of(_frame(lying, "yuv420p", "ITU601", "MPEG"), rotate)
+    picture = from_av_frame(_frame(lying, "yuv420p", "ITU601", "MPEG"), rotate)
     assert (picture.width, picture.height) == (512, 384)
-    seen = fitted(picture, 256, 192)
+    seen = fit_to_input(picture, 256, 192)
     assert (seen.scale.tolist(), seen.origin.tolist()) == ([2, 2], [0, 0])
     small = cv2.resize(rgb, (256, 192), interpolation=cv2.INTER_AREA)
     assert np.abs(seen.bgr[:, :, ::-1].astype(float) - small).mean() < 3.0
@@ -82,11 +88,11 @@ def test_everything_comes_out_upright(rgb: Picture, rotate: Rotation) -> None:
 
 
 def test_odd_sizes_are_no_trouble(rgb: Picture) -> None:
-    picture = picture_of(_frame(rgb[:301, :333], "yuv420p", "ITU601", "MPEG"), 90)
+    picture = from_av_frame(_frame(rgb[:301, :333], "yuv420p", "ITU601", "MPEG"), 90)
     assert (picture.width, picture.height) == (301, 333)
     assert simplejpeg.decode_jpeg(to_jpeg(picture, 80)).shape == (333, 301, 3)
     assert face_crop(picture, LANDMARKS, 160).shape == (160, 160, 3)
-    assert fitted(picture, 384, 640).bgr.shape == (640, 384, 3)
+    assert fit_to_input(picture, 384, 640).bgr.shape == (640, 384, 3)
 
 
 @pytest.mark.parametrize("rotate", get_args(Rotation))
@@ -94,16 +100,16 @@ def test_odd_sizes_are_no_trouble(rgb: Picture) -> None:
 def test_a_face_apart_is_cut_as_from_the_whole_picture(
     rgb: Picture, rotate: Rotation, shift: tuple[int, int]
 ) -> None:
-    picture = picture_of(_frame(rgb, "yuv420p", "ITU601", "MPEG"), rotate)
+    picture = from_av_frame(_frame(rgb, "yuv420p", "ITU601", "MPEG"), rotate)
     landmarks = LANDMARKS + np.array(shift, np.float32)
-    apart, there = face_apart(picture, landmarks)
+    apart, there = copy_face_region(picture, landmarks)
     assert apart.y.base is None  # nothing of the frame is held
     assert apart.y.size < picture.y.size / 2
     np.testing.assert_array_equal(face_crop(apart, there, 160), face_crop(picture, landmarks, 160))
 
 
 def test_a_face_outside_the_picture_is_refused(rgb: Picture) -> None:
-    picture = picture_of(_frame(rgb, "yuv420p", "ITU601", "MPEG"), 0)
+    picture = from_av_frame(_frame(rgb, "yuv420p", "ITU601", "MPEG"), 0)
     with pytest.raises(ValueError, match="outside"):
         face_crop(picture, LANDMARKS + 5000, 160)
     assert face_luma(picture, (9000.0, 9000.0, 10.0, 10.0)).size == 0

@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from facestream.capture.ownership.camera_store import KeptCameras
+from facestream.capture.ownership.camera_store import CameraStore
 from facestream.common.cameras.regions import Line
 from facestream.common.cameras.registry import Camera
 
@@ -18,17 +18,17 @@ LINE = Line(name="in", points=((0.5, 0.0), (0.5, 1.0)))
 
 def kept_then(file: Path, given: list[Camera], *cameras: Camera) -> None:
     """A run that was given `given`, and at whose end these cameras were there."""
-    KeptCameras(file, given).keep({camera.name: camera for camera in cameras})
+    CameraStore(file, given).save({camera.name: camera for camera in cameras})
 
 
 def wanted(file: Path, *given: Camera) -> dict[str, Camera]:
-    return KeptCameras(file, given).wanted()
+    return CameraStore(file, given).initial_cameras()
 
 
 def test_without_a_file_the_given_ones_are_wanted(tmp_path: Path) -> None:
     assert wanted(tmp_path / "none.json", DOOR) == {"door": DOOR}
-    assert KeptCameras(None, [DOOR]).wanted() == {"door": DOOR}
-    KeptCameras(None, [DOOR]).keep({"yard": YARD})
+    assert CameraStore(None, [DOOR]).initial_cameras() == {"door": DOOR}
+    CameraStore(None, [DOOR]).save({"yard": YARD})
 
 
 def test_what_was_added_on_the_page_comes_back_and_what_was_removed_does_not(
@@ -98,9 +98,9 @@ def test_a_camera_of_the_page_that_is_given_otherwise_is_as_it_is_given(tmp_path
 def test_what_was_given_once_and_then_added_on_the_page_is_kept(tmp_path: Path) -> None:
     file = tmp_path / "cameras.json"
     kept_then(file, [DOOR], DOOR)
-    later = KeptCameras(file, [])
-    later.keep({})
-    later.keep({"door": DOOR})
+    later = CameraStore(file, [])
+    later.save({})
+    later.save({"door": DOOR})
     assert wanted(file) == {"door": DOOR}
 
 
@@ -108,13 +108,13 @@ def test_the_file_is_its_owners_alone_and_written_only_when_something_changed(
     tmp_path: Path,
 ) -> None:
     file = tmp_path / "cameras.json"
-    kept = KeptCameras(file, [])
-    kept.keep({"door": DOOR})
+    kept = CameraStore(file, [])
+    kept.save({"door": DOOR})
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     file.unlink()
-    kept.keep({"door": DOOR})
+    kept.save({"door": DOOR})
     assert not file.exists()
-    kept.keep({"door": DOOR, "yard": YARD})
+    kept.save({"door": DOOR, "yard": YARD})
     assert file.exists()
     assert [path.name for path in tmp_path.iterdir()] == ["cameras.json"]
 
@@ -138,8 +138,8 @@ def test_a_folder_that_cannot_be_written_is_told_once(
     caplog.set_level(logging.WARNING)
     blocked = tmp_path / "file"
     blocked.write_text("")
-    kept = KeptCameras(blocked / "cameras.json", [])
-    kept.keep({"door": DOOR})
-    kept.keep({"door": DOOR})
+    kept = CameraStore(blocked / "cameras.json", [])
+    kept.save({"door": DOOR})
+    kept.save({"door": DOOR})
     assert caplog.text.count("cannot be kept") == 1
     assert "hunter2secret" not in caplog.text

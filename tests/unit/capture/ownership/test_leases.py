@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 import redis
 from facestream.capture.ownership.leases import MARGIN, Leases
-from facestream.common.broker.keys import HOLDERS_KEY, REPLICAS_KEY
+from facestream.common.broker.keys import LEASES_KEY, REPLICAS_KEY
 from facestream.common.observability.metrics import CaptureMetrics
 from prometheus_client import CollectorRegistry
 
@@ -25,10 +25,10 @@ class _Clock:
 
 @pytest.fixture
 def join(broker_url: str) -> Callable[..., Leases]:
-    def leases_of(name: str, lease_s: float = 30.0, clock: _Clock | None = None) -> Leases:
+    def leases_of(name: str, lease_ttl_s: float = 30.0, clock: _Clock | None = None) -> Leases:
         metrics = CaptureMetrics(CollectorRegistry())
         client = redis.Redis.from_url(broker_url)
-        return Leases(client, name, 32, lease_s, metrics, clock or _Clock())
+        return Leases(client, name, 32, lease_ttl_s, metrics, clock or _Clock())
 
     return leases_of
 
@@ -45,7 +45,7 @@ def test_a_camera_is_held_by_who_claims_it_first(join: Callable[..., Leases]) ->
     assert table.holders == {"door": "a", "yard": "b"}
     assert table.replicas == {"a": 32, "b": 32}
     assert (a.holds("door"), b.holds("door"), b.holds("yard")) == (True, False, True)
-    assert _metric(b, "leases") == 1
+    assert _metric(b, "leases_held") == 1
     assert _metric(b, "replicas") == 2
     assert _metric(b, "leases_lost_total") == 0
 
@@ -76,9 +76,9 @@ def test_who_is_silent_loses_its_cameras_and_knows_it(join: Callable[..., Leases
     assert b.renew(["door"]).holders == {"door": "b"}
     a.renew(["door"])
     assert not a.holds("door")
-    assert a.is_settling
+    assert a.in_grace_period
     assert _metric(a, "leases_lost_total") == 1
-    assert _metric(a, "leases") == 0
+    assert _metric(a, "leases_held") == 0
 
 
 def test_a_lease_ends_here_before_it_ends_in_the_broker(join: Callable[..., Leases]) -> None:
@@ -99,7 +99,7 @@ def test_who_comes_back_late_keeps_what_nobody_took(join: Callable[..., Leases])
     a.renew(["door"])
     assert a.holds("door")
     assert _metric(a, "leases_lost_total") == 0
-    assert not a.is_settling, "it was alone"
+    assert not a.in_grace_period, "it was alone"
 
 
 def test_who_is_started_anew_in_its_place_goes_on_at_once(join: Callable[..., Leases]) -> None:
@@ -118,7 +118,7 @@ def test_a_broker_that_forgot_everything_is_told_and_others_are_left_their_own(
     a.renew(["door"])
     redis.Redis.from_url(broker_url).flushall()
     assert a.renew(["door"]).holders == {"door": "a"}
-    assert a.is_settling, "the yard is not free: who reads it was not back yet"
+    assert a.in_grace_period, "the yard is not free: who reads it was not back yet"
     assert b.renew(["yard"]).holders == {"door": "a", "yard": "b"}
 
 
@@ -126,4 +126,4 @@ def test_nothing_is_left_when_all_are_gone(join: Callable[..., Leases], broker_u
     join("a").renew(["door"])
     client = redis.Redis.from_url(broker_url)
     assert client.pttl(REPLICAS_KEY) > 0
-    assert client.pttl(HOLDERS_KEY) > 0
+    assert client.pttl(LEASES_KEY) > 0

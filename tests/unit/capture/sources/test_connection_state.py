@@ -1,6 +1,6 @@
 """The states of one camera."""
 
-from facestream.capture.sources.connection_state import LONGEST_WAIT_S, STEADY_S, CameraLife
+from facestream.capture.sources.connection_state import LONGEST_WAIT_S, STEADY_S, ConnectionState
 
 
 class UnixTime:
@@ -13,8 +13,8 @@ class UnixTime:
         return self.now
 
 
-def _life(jitter: float = 0.0, unix_time: UnixTime | None = None) -> CameraLife:
-    return CameraLife("door", 2.0, 100.0, unix_time or UnixTime(), lambda: jitter)
+def _life(jitter: float = 0.0, unix_time: UnixTime | None = None) -> ConnectionState:
+    return ConnectionState("door", 2.0, 100.0, unix_time or UnixTime(), lambda: jitter)
 
 
 def test_a_new_camera_is_connecting() -> None:
@@ -30,7 +30,7 @@ def test_frames_make_it_live_with_size_and_rate() -> None:
     unix_time = UnixTime()
     life = _life(unix_time=unix_time)
     unix_time.now = 7001.0
-    life.first_frame(101.0, 640, 360)
+    life.on_connected(101.0, 640, 360)
     for i in range(41):
         now = 101.0 + i / 4
         status = life.status(now, now, i * 5)
@@ -42,7 +42,7 @@ def test_frames_make_it_live_with_size_and_rate() -> None:
 def test_silence_makes_it_stalled_and_a_frame_live_again() -> None:
     unix_time = UnixTime()
     life = _life(unix_time=unix_time)
-    life.first_frame(101.0, 640, 360)
+    life.on_connected(101.0, 640, 360)
     unix_time.now = 7003.5
     assert life.status(102.9, 101.0, 1).state == "live"
     stalled = life.status(103.5, 101.0, 1)
@@ -55,22 +55,22 @@ def test_silence_makes_it_stalled_and_a_frame_live_again() -> None:
 def test_a_failed_camera_stays_failed_while_it_is_tried_again() -> None:
     unix_time = UnixTime(7002.0)
     life = _life(unix_time=unix_time)
-    life.failed("refused")
+    life.on_failure("refused")
     unix_time.now = 7005.0
-    life.failed("no answer")
+    life.on_failure("no answer")
     status = life.status(106.0, 0.0, 0)
     assert (status.state, status.since, status.reason) == ("failed", 7002.0, "no answer")
 
 
 def test_the_wait_doubles_to_a_limit() -> None:
     life = _life()
-    waits = [life.failed("refused") for _ in range(8)]
+    waits = [life.on_failure("refused") for _ in range(8)]
     assert waits == [1, 2, 4, 8, 16, 30, 30, LONGEST_WAIT_S]
 
 
 def test_chance_shortens_the_wait_by_up_to_a_half() -> None:
     life = _life(jitter=0.999)
-    waits = [life.failed("refused") for _ in range(8)]
+    waits = [life.on_failure("refused") for _ in range(8)]
     assert 0.5 <= waits[0] < 0.51
     assert 15.0 <= waits[-1] < 15.1
 
@@ -78,25 +78,25 @@ def test_chance_shortens_the_wait_by_up_to_a_half() -> None:
 def test_a_camera_that_was_live_for_long_is_tried_soon() -> None:
     life = _life()
     for _ in range(6):
-        life.failed("refused")
-    life.first_frame(110.0, 640, 360)
+        life.on_failure("refused")
+    life.on_connected(110.0, 640, 360)
     life.status(110.0 + STEADY_S, 110.0 + STEADY_S, 300)
-    assert life.failed("broke off") == 1.0
+    assert life.on_failure("broke off") == 1.0
 
 
 def test_a_camera_that_breaks_off_at_once_is_tried_less_and_less() -> None:
     life = _life()
     waits = []
     for i in range(4):
-        life.first_frame(110.0 + i, 640, 360)
-        waits.append(life.failed("broke off"))
+        life.on_connected(110.0 + i, 640, 360)
+        waits.append(life.on_failure("broke off"))
     assert waits == [1, 2, 4, 8]
 
 
 def test_setting_the_clock_does_not_stall_a_camera() -> None:
     unix_time = UnixTime()
     life = _life(unix_time=unix_time)
-    life.first_frame(101.0, 640, 360)
+    life.on_connected(101.0, 640, 360)
     for now, unix_time.now in ((102.0, 100.0), (103.0, 99_999.0)):
         status = life.status(now, now, 10)
         assert (status.state, status.since) == ("live", 7000.0)

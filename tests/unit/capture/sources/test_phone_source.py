@@ -18,8 +18,8 @@ from facestream.common.broker.keys import PHONE_CAP, PHONE_TTL_S, phone_key
 from facestream.common.broker.phone_frames import (
     new_phone_url,
     phone_key_of,
-    put_picture,
-    take_picture,
+    pop_latest_frame,
+    push_frame,
 )
 from facestream.common.cameras.registry import Camera
 from facestream.common.core.errors import CameraError
@@ -51,7 +51,7 @@ class Phone:
     def send(self, *pictures: bytes) -> int:
         async def put() -> int:
             client = redis.asyncio.Redis.from_url(self.url)
-            pushed_out = [await put_picture(client, CAMERA.name, p) for p in pictures]
+            pushed_out = [await push_frame(client, CAMERA.name, p) for p in pictures]
             await client.aclose()
             return sum(pushed_out)
 
@@ -103,7 +103,7 @@ def test_a_list_that_nobody_reads_is_short_and_goes_away(phone: Phone) -> None:
     assert pushed_out == 3
     assert phone.broker.llen(phone_key(CAMERA.name)) == PHONE_CAP
     assert 0 < phone.broker.pttl(phone_key(CAMERA.name)) <= PHONE_TTL_S * 1000
-    assert take_picture(phone.broker, CAMERA.name, 1.0)[1] == PHONE_CAP - 1
+    assert pop_latest_frame(phone.broker, CAMERA.name, 1.0)[1] == PHONE_CAP - 1
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import simplejpeg
-from facestream.capture.sources.scene_cuts import MAX_GAP_S, CutWatch
+from facestream.capture.sources.scene_cuts import MAX_GAP_S, SceneCutDetector
 from facestream.common.core.paths import SAMPLES_DIR
 from numpy.typing import NDArray
 
@@ -31,7 +31,7 @@ def noisy(luma: Luma, seed: int, grey_levels: float = 4.0) -> Luma:
 
 def cuts(pictures: Iterable[Luma], step_s: float = STEP_S) -> list[int]:
     """The pictures that are taken for cuts."""
-    watch = CutWatch()
+    watch = SceneCutDetector()
     return [i for i, picture in enumerate(pictures) if watch.is_cut(picture, i * step_s)]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import redis
 from facestream.common.broker import keys
-from facestream.common.broker.cluster import ScaledUrl, is_scaled, slot_groups
+from facestream.common.broker.cluster import MultiNodeUrl, is_multi_node_url, slot_groups
 from facestream.common.broker.connection import connect
 from facestream.common.core.errors import SettingsError
 from facestream.common.security.redaction import redact
@@ -16,7 +16,7 @@ INFO = "ann:s3cr%40t%2F%23"
 
 
 def test_a_cluster_is_named_by_some_of_its_nodes() -> None:
-    url = ScaledUrl(f"redis+cluster://{INFO}@one:7000,two,[::1]:7002")
+    url = MultiNodeUrl(f"redis+cluster://{INFO}@one:7000,two,[::1]:7002")
     assert url.is_cluster
     assert url.hosts == [("one", 7000), ("two", 6379), ("::1", 7002)]
     options = redis.connection.parse_url(url.first_url)  # type: ignore[no-untyped-call]
@@ -24,13 +24,13 @@ def test_a_cluster_is_named_by_some_of_its_nodes() -> None:
 
 
 def test_an_ipv6_address_stands_in_brackets_in_a_url_alone() -> None:
-    url = ScaledUrl("redis+sentinel://[fd00::7]:26379/main")
+    url = MultiNodeUrl("redis+sentinel://[fd00::7]:26379/main")
     assert url.hosts == [("fd00::7", 26379)]
     assert url.first_url.startswith("redis://[fd00::7]:26379/")
 
 
 def test_a_master_is_named_by_its_sentinels() -> None:
-    url = ScaledUrl(
+    url = MultiNodeUrl(
         f"rediss+sentinel://{INFO}@one,two:1/main/3?ssl_ca_certs=/ca&sentinel_password=x"
     )
     assert not url.is_cluster
@@ -74,7 +74,7 @@ def test_passwords_of_such_urls_are_not_shown() -> None:
 
 @pytest.mark.parametrize("url", ["redis://h", "rediss://h", "unix:///s"])
 def test_other_urls_are_left_to_redis(url: str) -> None:
-    assert not is_scaled(url)
+    assert not is_multi_node_url(url)
 
 
 def test_in_a_cluster_a_command_names_keys_of_one_slot() -> None:

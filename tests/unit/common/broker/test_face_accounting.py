@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import pytest
-from facestream.common.broker.face_accounting import METRIC, Ledger, not_sent, of_fields, of_samples
+from facestream.common.broker.face_accounting import (
+    METRIC,
+    FaceAccounting,
+    dropped_before_publish,
+    of_fields,
+    of_samples,
+)
 
-LEDGER = Ledger(10, {"answered": 5, "dead": 1, "stale": 2}, 1)
+LEDGER = FaceAccounting(10, {"answered": 5, "dead": 1, "stale": 2}, 1)
 
 
 def test_what_has_no_fate_and_does_not_wait_is_unexplained() -> None:
-    assert LEDGER.unexplained == 1
-    assert Ledger(10, {"answered": 5, "dead": 1, "stale": 2}, 2).unexplained == 0
+    assert LEDGER.unaccounted == 1
+    assert FaceAccounting(10, {"answered": 5, "dead": 1, "stale": 2}, 2).unaccounted == 0
 
 
 def test_dropped_are_those_without_result_and_without_dead_letter() -> None:
@@ -18,9 +24,9 @@ def test_dropped_are_those_without_result_and_without_dead_letter() -> None:
 
 
 def test_what_waited_when_the_broker_died_is_lost() -> None:
-    ended = LEDGER.ended()
+    ended = LEDGER.after_broker_loss()
     assert (ended.published, ended.fates["lost"], ended.waiting) == (10, 1, 0)
-    assert ended.unexplained == LEDGER.unexplained
+    assert ended.unaccounted == LEDGER.unaccounted
 
 
 def test_shards_add_up() -> None:
@@ -31,21 +37,21 @@ def test_shards_add_up() -> None:
 
 def test_the_broker_s_own_fields_are_no_faces() -> None:
     read = of_fields({"_epoch": "a-1", "_after:b": "1", "published": "3", "overflow": "2"}, 1)
-    assert read == Ledger(3, {"overflow": 2}, 1)
+    assert read == FaceAccounting(3, {"overflow": 2}, 1)
 
 
 def test_of_several_workers_the_one_that_has_come_furthest_is_believed() -> None:
     samples = [
         (METRIC, {"instance": worker, "fate": fate}, float(number))
         for worker, ledger in (("a", LEDGER), ("b", LEDGER + LEDGER))
-        for fate, number in ledger.figures().items()
+        for fate, number in ledger.as_metrics().items()
     ]
     assert of_samples(samples) == LEDGER + LEDGER
-    assert of_samples([]) == Ledger()
+    assert of_samples([]) == FaceAccounting()
 
 
 @pytest.mark.parametrize(("reason", "counts"), [("broker", True), ("overflow", False)])
 def test_only_what_never_came_into_a_stream_is_not_sent(reason: str, counts: bool) -> None:
     name = "facestream_capture_faces_dropped_total"
     samples = [(name, {"camera": camera, "reason": reason}, 2.0) for camera in ("door", "yard")]
-    assert not_sent(samples) == ({"broker": 4} if counts else {})
+    assert dropped_before_publish(samples) == ({"broker": 4} if counts else {})

@@ -11,7 +11,7 @@ from facestream.common.core.errors import SettingsError
 def test_a_password_is_shown_to_nobody_but_the_broker() -> None:
     camera = Camera.parse("door=rtsp://ann:hidden-word@10.0.0.7:8554/live")
     assert "hidden-word" not in repr(camera)
-    assert camera.shown_url() == "rtsp://ann:***@10.0.0.7:8554/live"
+    assert camera.redacted_url() == "rtsp://ann:***@10.0.0.7:8554/live"
     assert Camera.model_validate_json(camera.to_json()) == camera
 
 
@@ -44,7 +44,7 @@ def test_what_a_camera_is_does_not_hang_on_how_its_scheme_is_written() -> None:
 
 def test_a_phones_key_is_shown_to_nobody_but_the_broker() -> None:
     camera = Camera.parse("door=phone:" + "k" * 32)
-    assert camera.shown_url() == "phone:***"
+    assert camera.redacted_url() == "phone:***"
     assert Camera.model_validate_json(camera.to_json()) == camera
 
 
@@ -116,14 +116,14 @@ def test_a_zone_and_a_line_of_one_name_are_refused(tmp_path: Path) -> None:
 def test_the_registry_keeps_cameras_and_states(broker_url: str) -> None:
     with redis.Redis.from_url(broker_url) as broker:
         registry = CameraRegistry(broker)
-        registry.put(Camera.parse("door=rtsp://host/live"))
-        registry.put(Camera.parse("till=rtsp://host/live"))
+        registry.upsert(Camera.parse("door=rtsp://host/live"))
+        registry.upsert(Camera.parse("till=rtsp://host/live"))
         registry.put_statuses([CameraStatus(name="door", state="live", since=1.0, fps=15)])
         assert {s.name: s.state for s in registry.statuses()} == {
             "door": "live",
             "till": "connecting",
         }
-        registry.watch("till")
+        registry.mark_watched("till")
         assert registry.watched(["door", "till"]) == {"till"}
         assert registry.remove("door")
         assert not registry.remove("door")

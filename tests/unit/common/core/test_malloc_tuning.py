@@ -8,9 +8,9 @@ import pytest
 
 PROGRAM = """
 import resource
-from facestream.common.core.malloc_tuning import keep_large_buffers
+from facestream.common.core.malloc_tuning import retain_large_buffers
 if {keep}:
-    assert keep_large_buffers()
+    assert retain_large_buffers()
 bytearray(4_000_000)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(20):

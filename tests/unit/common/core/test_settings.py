@@ -12,17 +12,17 @@ from pydantic import Field
 class DemoSettings(CommonSettings):
     section = "capture"
 
-    detect_hz: float = Field(5.0, gt=0, description="detections per second")
+    detection_fps: float = Field(5.0, gt=0, description="detections per second")
 
 
 def test_later_sources_win(tmp_path: Path) -> None:
     file = tmp_path / "facestream.yaml"
-    file.write_text("capture: {detect_hz: 2}\n")
-    environ = {"FACESTREAM_CAPTURE_DETECT_HZ": "3"}
-    assert DemoSettings.load(environ={}).detect_hz == 5
-    assert DemoSettings.load(environ={}, config_file=file).detect_hz == 2
-    assert DemoSettings.load(environ=environ, config_file=file).detect_hz == 3
-    assert DemoSettings.load({"detect_hz": "4"}, environ, file).detect_hz == 4
+    file.write_text("capture: {detection_fps: 2}\n")
+    environ = {"FACESTREAM_CAPTURE_DETECTION_FPS": "3"}
+    assert DemoSettings.load(environ={}).detection_fps == 5
+    assert DemoSettings.load(environ={}, config_file=file).detection_fps == 2
+    assert DemoSettings.load(environ=environ, config_file=file).detection_fps == 3
+    assert DemoSettings.load({"detection_fps": "4"}, environ, file).detection_fps == 4
 
 
 def test_a_services_own_broker_beats_the_shared_one() -> None:
@@ -43,10 +43,13 @@ def test_the_file_may_be_named_by_the_environment(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("environ", "said"),
     [
-        ({"FACESTREAM_CAPTURE_DETECT_HX": "1"}, "mean FACESTREAM_CAPTURE_DETECT_HZ"),
+        ({"FACESTREAM_CAPTURE_DETECT_HX": "1"}, "mean FACESTREAM_CAPTURE_DETECTION_FPS"),
         ({"FACESTREAM_BROKR": "redis://h"}, "mean FACESTREAM_BROKER"),
-        ({"FACESTREAM_CAPTURE_DETECT_HZ": "often"}, "FACESTREAM_CAPTURE_DETECT_HZ: .*number"),
-        ({"FACESTREAM_CAPTURE_DETECT_HZ": "0"}, "greater than 0"),
+        (
+            {"FACESTREAM_CAPTURE_DETECTION_FPS": "often"},
+            "FACESTREAM_CAPTURE_DETECTION_FPS: .*number",
+        ),
+        ({"FACESTREAM_CAPTURE_DETECTION_FPS": "0"}, "greater than 0"),
     ],
 )
 def test_a_wrong_variable_is_named(environ: dict[str, str], said: str) -> None:
@@ -55,7 +58,7 @@ def test_a_wrong_variable_is_named(environ: dict[str, str], said: str) -> None:
 
 
 def test_variables_of_other_services_are_let_be() -> None:
-    DemoSettings.load(environ={"FACESTREAM_WORKER_BATCH_MAX": "8", "HOME": "/"})
+    DemoSettings.load(environ={"FACESTREAM_WORKER_MAX_BATCH_SIZE": "8", "HOME": "/"})
 
 
 @pytest.mark.parametrize(
@@ -63,9 +66,9 @@ def test_variables_of_other_services_are_let_be() -> None:
     [
         (
             "capture: {detect_hertz: 2}",
-            r"unknown setting 'capture.detect_hertz' \(did you mean 'detect_hz'",
+            r"unknown setting 'capture.detect_hertz' \(did you mean 'detection_fps'",
         ),
-        ("detect_hz: 2", "'detect_hz' belongs under 'capture'"),
+        ("detection_fps: 2", "'detection_fps' belongs under 'capture'"),
         ("captur: {}", "did you mean 'capture'"),
         ("- 1", "keys and values"),
         ("a: [", "not YAML"),
@@ -118,8 +121,8 @@ def test_every_setting_is_a_flag(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FACESTREAM_CONFIG", raising=False)
     parser = argparse.ArgumentParser()
     add_flags(parser, DemoSettings)
-    settings = from_arguments(DemoSettings, parser.parse_args(["--detect-hz", "7"]))
-    assert settings.detect_hz == 7
+    settings = from_arguments(DemoSettings, parser.parse_args(["--detection-fps", "7"]))
+    assert settings.detection_fps == 7
     assert "detections per second" in parser.format_help()
 
 

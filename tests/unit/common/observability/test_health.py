@@ -8,7 +8,7 @@ import urllib.request
 
 import pytest
 from facestream.common.core.errors import StartError
-from facestream.common.observability.health import Health, Need, serve_health
+from facestream.common.observability.health import Dependency, Health, serve_health
 from prometheus_client import CollectorRegistry, Counter
 
 
@@ -22,17 +22,17 @@ class Clock:
 def test_ready_only_when_nothing_is_missing() -> None:
     health = Health(("broker",))
     assert health.ready() == (False, {"ready": False, "missing": {"broker": "not reached yet"}})
-    assert health.present("broker")
-    assert not health.present("broker")
+    assert health.mark_available("broker")
+    assert not health.mark_available("broker")
     assert health.ready()[0]
-    assert health.missing("broker", "redis://a:word@h refused")
-    assert not health.missing("broker", "still")
+    assert health.mark_unavailable("broker", "redis://a:word@h refused")
+    assert not health.mark_unavailable("broker", "still")
     assert health.ready()[1]["missing"] == {"broker": "still"}
 
 
 def test_what_is_missing_but_not_needed_is_told_and_ready_all_the_same() -> None:
     health = Health(())
-    assert health.missing("counts", "disk full")
+    assert health.mark_unavailable("counts", "disk full")
     assert health.ready() == (True, {"ready": True, "missing": {"counts": "disk full"}})
 
 
@@ -44,7 +44,7 @@ def test_a_loop_that_hangs_is_not_alive() -> None:
     clock.now = 6
     assert not health.live()[0]
     assert not health.ready()[0]
-    health.beat()
+    health.heartbeat()
     assert health.live()[0]
 
 
@@ -52,7 +52,7 @@ def test_a_need_is_told_to_the_health_and_its_coming_and_going_once_to_the_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     health = Health(("broker",))
-    need = Need(health, "broker")
+    need = Dependency(health, "broker")
     assert not need.is_up
     with caplog.at_level(logging.INFO):
         for failure in ("refused", "refused", "timed out"):
@@ -72,7 +72,7 @@ def test_a_need_is_told_to_the_health_and_its_coming_and_going_once_to_the_log(
 
 
 def test_a_need_that_many_threads_report_is_news_once(caplog: pytest.LogCaptureFixture) -> None:
-    need = Need(Health(("broker",)), "broker")
+    need = Dependency(Health(("broker",)), "broker")
     together = threading.Barrier(8)
 
     def report() -> None:

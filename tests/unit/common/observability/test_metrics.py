@@ -42,10 +42,10 @@ def test_a_removed_camera_leaves_no_series() -> None:
 def test_the_largest_batch_has_a_bucket() -> None:
     registry = CollectorRegistry()
     worker = metrics.WorkerMetrics(registry)
-    limit = WorkerSettings.model_json_schema()["properties"]["batch_max"]["maximum"]
-    worker.batch.observe(limit)
+    limit = WorkerSettings.model_json_schema()["properties"]["max_batch_size"]["maximum"]
+    worker.batch_size.observe(limit)
     labels = {"le": str(float(limit))}
-    assert registry.get_sample_value("facestream_worker_batch_faces_bucket", labels) == 1
+    assert registry.get_sample_value("facestream_worker_batch_size_bucket", labels) == 1
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="read from /proc")

@@ -6,7 +6,7 @@ import time
 
 import pytest
 from facestream.common.security import redaction
-from facestream.common.security.redaction import LogRedaction, redact, remember_url
+from facestream.common.security.redaction import LogRedaction, redact, register_url_password
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +56,7 @@ def test_a_long_text_takes_milliseconds_whatever_is_in_it(text: str) -> None:
 
 
 def test_a_remembered_password_is_found_anywhere_and_in_any_spelling() -> None:
-    remember_url("rtsp://ann:p%40ss%20word@host")
+    register_url_password("rtsp://ann:p%40ss%20word@host")
     assert redact("said p@ss word and p%40ss%20word") == "said *** and ***"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from facestream.common.vision.age_distribution import age_and_deviation, central_interval, quantile
+from facestream.common.vision.age_distribution import central_interval, median_and_std, quantile
 
 
 def test_a_year_stands_for_the_half_years_around_it() -> None:
@@ -33,7 +33,7 @@ def test_many_distributions_at_once_need_not_be_normalised() -> None:
 def test_a_long_tail_widens_the_deviation_and_does_not_draw_the_age() -> None:
     tailed = np.zeros((1, 111))
     tailed[0, [20, 40]] = 0.8, 0.2
-    age, deviation = age_and_deviation(tailed)
+    age, deviation = median_and_std(tailed)
     assert age == pytest.approx([19.5 + 0.5 / 0.8])
     assert deviation == pytest.approx([8])
 

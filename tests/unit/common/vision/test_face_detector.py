@@ -6,7 +6,7 @@ import numpy as np
 import openvino as ov
 import pytest
 from facestream.common.core.errors import ModelError
-from facestream.common.vision.face_detector import FaceDetector, Faces
+from facestream.common.vision.face_detector import Detections, FaceDetector
 
 
 def _why_not(model: Path) -> str:
@@ -35,13 +35,13 @@ def test_another_model_is_told_from_yunet(tmp_path: Path) -> None:
 
 
 def test_of_faces_that_overlap_the_better_one_is_kept() -> None:
-    def face(x: float, score: float) -> Faces:
+    def face(x: float, score: float) -> Detections:
         box = np.array([[x, 0, 10, 10]], np.float32)
-        return Faces(box, np.full((1, 5, 2), x, np.float32), np.array([score], np.float32))
+        return Detections(box, np.full((1, 5, 2), x, np.float32), np.array([score], np.float32))
 
-    joined = face(0, 0.7).joined(face(1, 0.9), 0.3).joined(face(30, 0.8), 0.3)
+    joined = face(0, 0.7).merge_nms(face(1, 0.9), 0.3).merge_nms(face(30, 0.8), 0.3)
     assert joined.boxes[:, 0].tolist() == [1, 30]
     assert joined.landmarks[:, 0, 0].tolist() == [1, 30]
     assert joined.scores.tolist() == pytest.approx([0.9, 0.8])
-    nobody = joined.only(np.zeros(2, bool))
-    assert len(nobody.joined(nobody, 0.3)) == 0
+    nobody = joined.filter(np.zeros(2, bool))
+    assert len(nobody.merge_nms(nobody, 0.3)) == 0

@@ -5,19 +5,21 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import simplejpeg
-from facestream.annotator.people.attribute_fusion import Shown
-from facestream.common.vision.overlay import Box, draw, label
-from facestream.common.vision.yuv_image import blank, decode, encode
+from facestream.annotator.people.attribute_fusion import DisplayedEstimate
+from facestream.common.vision.overlay import Box, build_label, draw
+from facestream.common.vision.yuv_image import decode, encode, solid
 from numpy.typing import NDArray
 
-KNOWN = Shown(age=34.2, age_low=28.1, age_high=40.4, female=0.93, answers=3)
+KNOWN = DisplayedEstimate(age=34.2, age_low=28.1, age_high=40.4, female=0.93, answers=3)
 GREY = (128, 128, 128)
 
 
-def drawn(width: int, height: int, *boxes: Box, shown: Shown = KNOWN) -> NDArray[np.uint8]:
+def drawn(
+    width: int, height: int, *boxes: Box, shown: DisplayedEstimate = KNOWN
+) -> NDArray[np.uint8]:
     """The brightness plane after drawing."""
-    picture = blank(width, height, GREY)
-    draw(picture, [label(box, shown) for box in boxes])
+    picture = solid(width, height, GREY)
+    draw(picture, [build_label(box, shown) for box in boxes])
     return picture.y
 
 
@@ -31,23 +33,27 @@ def touched(y: NDArray[np.uint8]) -> tuple[int, int, int, int]:
     ("shown", "texts"),
     [
         (KNOWN, ("34 (28–40) female", "34 female", "34")),
-        (Shown(61, 55, 70, 0.04, 2), ("61 (55–70) male", "61 male", "61")),
-        (Shown(61, 55, 70, None, 2), ("61 (55–70)", "61")),
-        (Shown(None, None, None, 0.9, 1), ("female",)),
-        (Shown(), ()),
+        (DisplayedEstimate(61, 55, 70, 0.04, 2), ("61 (55–70) male", "61 male", "61")),
+        (DisplayedEstimate(61, 55, 70, None, 2), ("61 (55–70)", "61")),
+        (DisplayedEstimate(None, None, None, 0.9, 1), ("female",)),
+        (DisplayedEstimate(), ()),
     ],
 )
-def test_a_label_says_what_is_known_and_no_more(shown: Shown, texts: tuple[str, ...]) -> None:
-    assert label((0, 0, 1, 1), shown).texts == texts
+def test_a_label_says_what_is_known_and_no_more(
+    shown: DisplayedEstimate, texts: tuple[str, ...]
+) -> None:
+    assert build_label((0, 0, 1, 1), shown).texts == texts
 
 
 def test_the_colour_tells_the_genders_and_the_unsure_apart() -> None:
-    colours = {label((0, 0, 1, 1), Shown(30, 20, 40, p, 1)).bgr for p in (0.9, 0.1, None)}
+    colours = {
+        build_label((0, 0, 1, 1), DisplayedEstimate(30, 20, 40, p, 1)).bgr for p in (0.9, 0.1, None)
+    }
     assert len(colours) == 3
 
 
 def test_the_box_is_drawn_where_the_face_is() -> None:
-    y = drawn(640, 360, (200, 150, 100, 120), shown=Shown())
+    y = drawn(640, 360, (200, 150, 100, 120), shown=DisplayedEstimate())
     x0, y0, x1, y1 = touched(y)
     assert (x0, y0) == pytest.approx((200, 150), abs=3)
     assert (x1, y1) == pytest.approx((300, 270), abs=3)
@@ -56,8 +62,8 @@ def test_the_box_is_drawn_where_the_face_is() -> None:
 
 def test_a_box_is_seen_on_any_background() -> None:
     for background in (0, 128, 255):
-        picture = blank(640, 360, (background, 128, 128))
-        draw(picture, [label((200, 150, 100, 120), Shown())])
+        picture = solid(640, 360, (background, 128, 128))
+        draw(picture, [build_label((200, 150, 100, 120), DisplayedEstimate())])
         edge = picture.y[200, 190:215].astype(int)
         assert edge.max() - edge.min() > 150
 
@@ -115,8 +121,8 @@ def test_a_box_outside_the_picture_draws_nothing(box: Box) -> None:
 
 
 def test_colours_survive_the_way_through_a_jpeg() -> None:
-    picture = blank(640, 360, GREY)
-    draw(picture, [label((200, 150, 200, 150), Shown(30, 25, 35, 0.02, 1))])
+    picture = solid(640, 360, GREY)
+    draw(picture, [build_label((200, 150, 200, 150), DisplayedEstimate(30, 25, 35, 0.02, 1))])
     bgr = simplejpeg.decode_jpeg(encode(picture, 95), "BGR")
     blue = bgr[220, 200:206].astype(int)
     assert (blue[:, 0] - blue[:, 2]).max() > 80, "the left edge of a man's box is blue"
@@ -127,6 +133,6 @@ def test_drawing_on_a_decoded_picture_leaves_the_rest_as_it_was() -> None:
     scene = np.repeat(np.repeat(rng.integers(0, 255, (36, 64, 3), np.uint8), 10, 0), 10, 1)
     jpeg = simplejpeg.encode_jpeg(np.ascontiguousarray(scene), 90, colorsubsampling="420")
     picture, plain = decode(jpeg), decode(jpeg)
-    draw(picture, [label((100, 100, 60, 60), KNOWN)])
+    draw(picture, [build_label((100, 100, 60, 60), KNOWN)])
     np.testing.assert_array_equal(picture.y[200:], plain.y[200:])
     np.testing.assert_array_equal(picture.u[100:], plain.u[100:])

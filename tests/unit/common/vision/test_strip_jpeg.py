@@ -48,7 +48,7 @@ def test_a_part_is_the_picture_of_those_rows() -> None:
 def test_a_changed_strip_changes_its_rows_and_no_others() -> None:
     old, new = planes(320, 200), planes(320, 200, seed=2)
     before = encode(*old, 80)
-    changed = before.changed([0, 3], *new, 80)
+    changed = before.with_strips([0, 3], *new, 80)
     picture = simplejpeg.decode_jpeg(changed.jpeg(), "GRAY")
     for source, numbers in ((new, (0, 3)), (old, (1, 2, 4, 5, 6))):
         expected = simplejpeg.decode_jpeg(encode(*source, 80).jpeg(), "GRAY")

@@ -10,7 +10,7 @@ import pytest
 import simplejpeg
 from facestream.common.core.errors import PictureError
 from facestream.common.vision import strip_jpeg
-from facestream.common.vision.yuv_image import blank, decode, encode
+from facestream.common.vision.yuv_image import decode, encode, solid
 from numpy.typing import NDArray
 
 
@@ -78,13 +78,13 @@ def test_each_thread_has_a_decoder_of_its_own() -> None:
 
 
 def test_of_a_picture_in_strips_only_what_was_reached_is_encoded_anew() -> None:
-    planes = blank(320, 200, (90, 110, 140))
+    planes = solid(320, 200, (90, 110, 140))
     planes.y[:] = np.random.default_rng(1).integers(60, 180, planes.y.shape)
     sent = strip_jpeg.encode(planes.y, planes.u, planes.v, 80)
     picture = decode(sent.jpeg())
     assert encode(picture, 80) == sent.jpeg(), "untouched it goes out as it came"
 
-    picture.reach(70, 90)
+    picture.ensure_decoded(70, 90)
     picture.y[70:90] = 255
     back = strip_jpeg.split(encode(picture, 80))
     assert back is not None
@@ -97,7 +97,7 @@ def test_of_a_picture_in_strips_only_what_was_reached_is_encoded_anew() -> None:
 
 
 def test_of_another_quality_a_picture_in_strips_is_encoded_whole() -> None:
-    planes = blank(320, 200, (90, 110, 140))
+    planes = solid(320, 200, (90, 110, 140))
     picture = decode(strip_jpeg.encode(planes.y, planes.u, planes.v, 80).jpeg())
     back = simplejpeg.decode_jpeg(encode(picture, 60), "GRAY")
     assert back.shape[:2] == (200, 320)
@@ -105,12 +105,12 @@ def test_of_another_quality_a_picture_in_strips_is_encoded_whole() -> None:
 
 
 def test_a_damaged_strip_is_refused_when_it_is_reached() -> None:
-    planes = blank(320, 200, (90, 110, 140))
+    planes = solid(320, 200, (90, 110, 140))
     planes.y[:] = np.random.default_rng(1).integers(60, 180, planes.y.shape)
     sent = strip_jpeg.encode(planes.y, planes.u, planes.v, 80)
     damaged = replace(sent, data=(*sent.data[:3], sent.data[3][:20], *sent.data[4:]))
     picture = decode(damaged.jpeg())
-    picture.reach(0, 64)
+    picture.ensure_decoded(0, 64)
     with pytest.raises(PictureError):
-        picture.reach(0, 128)
+        picture.ensure_decoded(0, 128)
     assert decode(sent.jpeg()).width == 320

@@ -12,7 +12,7 @@ from facestream.common.core.errors import DataError
 from tests.fixtures.utkface import write_utkface
 from training.data import face_crops
 from training.data.face_crops import STORE_PX, collect, decode
-from training.data.utkface import Picture, load
+from training.data.utkface import LabelledImage, load
 
 
 def test_faces_are_found_once_and_then_read_from_the_cache(tmp_path: Path) -> None:
@@ -28,7 +28,7 @@ def test_faces_are_found_once_and_then_read_from_the_cache(tmp_path: Path) -> No
 
 def test_an_unreadable_picture_is_named() -> None:
     with pytest.raises(DataError, match=r"20_0_0_1\.jpg: not a readable picture"):
-        decode(Picture("20_0_0_1.jpg", "0" * 32, 20, 0, 0, b"no picture"))
+        decode(LabelledImage("20_0_0_1.jpg", "0" * 32, 20, 0, 0, b"no picture"))
 
 
 def test_two_runs_on_a_fresh_cache_do_not_meet(
@@ -39,7 +39,7 @@ def test_two_runs_on_a_fresh_cache_do_not_meet(
     others: list[face_crops.FaceSet] = []
     monkeypatch.setattr(os, "getpid", lambda: next(processes))
 
-    def with_another_run(picture: Picture) -> np.ndarray:
+    def with_another_run(picture: LabelledImage) -> np.ndarray:
         if not others:
             monkeypatch.setattr(face_crops, "decode", decode)
             others.append(collect(pictures, tmp_path / "cache"))
@@ -53,5 +53,5 @@ def test_two_runs_on_a_fresh_cache_do_not_meet(
 
 def test_a_failed_run_leaves_no_part_of_a_cache(tmp_path: Path) -> None:
     with pytest.raises(DataError):
-        collect([Picture("20_0_0_1.jpg", "0" * 32, 20, 0, 0, b"no picture")], tmp_path)
+        collect([LabelledImage("20_0_0_1.jpg", "0" * 32, 20, 0, 0, b"no picture")], tmp_path)
     assert not list(tmp_path.iterdir())

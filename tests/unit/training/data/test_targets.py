@@ -5,7 +5,7 @@ import pytest
 
 from training.config import TrainConfig
 from training.data.face_crops import FaceSet
-from training.data.targets import lesson, soft_ages
+from training.data.targets import build_training_set, soft_ages
 from training.distillation.teacher_targets import Teacher
 
 CONFIG = TrainConfig.model_validate({"fit": {"stages": [{"epochs": 1, "size_px": 64}]}})
@@ -28,7 +28,7 @@ def test_a_soft_age_is_a_distribution_around_the_label_wider_for_the_old() -> No
 
 
 def test_without_a_teacher_the_labels_alone_are_the_target() -> None:
-    targets = lesson(CONFIG, FACES, None, 0.0).targets
+    targets = build_training_set(CONFIG, FACES, None, 0.0).targets
     assert set(targets) == {"age", "gender"}
     np.testing.assert_array_equal(targets["age"], soft_ages(AGES, CONFIG.loss, 110))
     np.testing.assert_array_equal(targets["gender"], FACES.female)
@@ -42,7 +42,7 @@ SAYS = Teacher(
 
 
 def test_a_teachers_word_counts_for_its_share() -> None:
-    targets = lesson(CONFIG, FACES, SAYS, 0.25).targets
+    targets = build_training_set(CONFIG, FACES, SAYS, 0.25).targets
     np.testing.assert_allclose(targets["gender"], [0.125, 0.875, 0.125, 0.875, 0.125])
     np.testing.assert_allclose(targets["age"].sum(axis=1), 1, rtol=1e-5)
     assert targets["age"].min() == pytest.approx(0.25 / 111, rel=1e-3)
@@ -51,6 +51,6 @@ def test_a_teachers_word_counts_for_its_share() -> None:
 
 def test_of_children_a_teacher_may_have_less_to_say() -> None:
     config = CONFIG.model_copy(update={"teacher_ages": (1.0, 59.0)})
-    targets = lesson(config, FACES, SAYS, 0.5).targets
+    targets = build_training_set(config, FACES, SAYS, 0.5).targets
     np.testing.assert_allclose(targets["gender"], [0, 1, 0.125, 0.75, 0.25])
     np.testing.assert_allclose(targets["age"].sum(axis=1), 1, rtol=1e-5)

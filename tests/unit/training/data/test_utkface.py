@@ -67,7 +67,7 @@ def test_copies_are_merged_and_contradictions_dropped_and_both_counted(tmp_path:
     assert report.duplicates_merged == 3
     assert report.conflicting_groups == 3
     assert report.conflicts_dropped == 4
-    assert report.faulty_names == ["61_1_1.jpg.chip.jpg"]
+    assert report.invalid_names == ["61_1_1.jpg.chip.jpg"]
     assert len(load_raw(tmp_path)[0]) == 9
 
 

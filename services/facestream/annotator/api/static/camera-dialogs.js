@@ -5,7 +5,7 @@ import { call, cameraPath } from "./api-client.js";
 import { NEEDS_HTTPS } from "./https-hint.js";
 
 // Whoever reaches this page could otherwise look at that computer's files and out of its webcam.
-const LOCAL = "On this page file:// and device:// work only if facestream runs with FACESTREAM_CAPTURE_ALLOW_LOCAL=true.";
+const LOCAL = "On this page file:// and device:// work only if facestream runs with FACESTREAM_CAPTURE_ALLOW_LOCAL_SOURCES=true.";
 
 const BY_HTTPS = location.protocol === "https:";
 
