@@ -36,8 +36,9 @@ from facestream.capture.sources.camera_reader import CapturedFrame
 from facestream.common.broker.messages import Result, pack_distribution
 from facestream.common.cameras.regions import Line
 from facestream.common.core.paths import MODELS_DIR, SAMPLES_DIR
-from facestream.common.vision.exported_model import ExportedModel, newest_version
+from facestream.common.vision.exported_model import ExportedModel
 from facestream.common.vision.face_detector import FaceDetector
+from facestream.common.vision.model_store import newest_version
 from facestream.demo.clip_renderer import Appearance, render
 
 from benchmarks.report import machine

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from facestream.common.core.errors import StartError
 from facestream.common.core.paths import MODELS_DIR
-from facestream.common.vision.exported_model import newest_version
+from facestream.common.vision.model_store import newest_version
 from facestream.demo.clip_renderer import ensure_clip
 from facestream.demo.demo_camera import cache_folder
 

@@ -151,7 +151,8 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
-    from facestream.common.vision.exported_model import ExportedModel, newest_version
+    from facestream.common.vision.exported_model import ExportedModel
+    from facestream.common.vision.model_store import newest_version
 
     from training.data.utkface import load, parse_folds
     from training.evaluation.evaluate import evaluate

@@ -12,7 +12,8 @@ import pytest
 import tensorflow as tf
 from facestream.common.core.errors import DataError, ModelError, SettingsError
 from facestream.common.vision.age_distribution import median_and_std
-from facestream.common.vision.exported_model import ExportedModel, newest_version
+from facestream.common.vision.exported_model import ExportedModel
+from facestream.common.vision.model_store import newest_version
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 

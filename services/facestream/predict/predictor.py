@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 from facestream.common.core.errors import PictureError
 from facestream.common.core.paths import MODELS_DIR
 from facestream.common.vision.age_distribution import central_interval
-from facestream.common.vision.exported_model import ExportedModel, newest_version
+from facestream.common.vision.exported_model import ExportedModel
 from facestream.common.vision.face_alignment import align
 from facestream.common.vision.face_detector import STEP_PX, Detections, FaceDetector
+from facestream.common.vision.model_store import newest_version
 
 _MAX_DETECTORS = 12  # compiled ones kept, by the shape of the picture
 _TWO_LOOKS_FROM_PX = 400  # smaller pictures cost little anyway

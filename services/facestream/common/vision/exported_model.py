@@ -15,31 +15,11 @@ import openvino as ov
 from numpy.typing import NDArray
 
 from facestream.common.core.errors import ModelError
-from facestream.common.vision.model_store import SAVED_MODEL, versions_of
 from facestream.common.vision.openvino_precision import precision_hint
 
 INFO_FILE = "model.json"
 Predictions = dict[str, NDArray[np.float32]]
 _BATCH = 16
-
-
-def newest_version(model: Path) -> Path:
-    """The folder of the newest version under `models/<name>`, or the version's folder itself.
-
-    Raises:
-        ModelError: there is no SavedModel, or the folder cannot be read.
-    """
-    if (model / SAVED_MODEL).is_file():
-        return model
-    try:
-        versions = versions_of(model)
-    except OSError as error:
-        raise ModelError(f"{model}: {error.strerror}") from None
-    if not versions:
-        raise ModelError(
-            f"{model}: no exported model here; give models/<name> or one version of it"
-        )
-    return versions[max(versions)]
 
 
 def read_model_info(version: Path) -> Mapping[str, Any]:
