@@ -35,7 +35,8 @@ from facestream.common.broker.messages import (
     now_us,
     pack_distribution,
 )
-from facestream.common.cameras.registry import Camera, CameraRegistry, CameraStatus
+from facestream.common.cameras.models import Camera, CameraStatus
+from facestream.common.cameras.registry import CameraRegistry
 from facestream.common.core.paths import CHECKOUT
 from facestream.common.vision.face_alignment import align
 from facestream.common.vision.face_detector import FaceDetector, letterbox

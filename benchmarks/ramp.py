@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 
 import redis
-from facestream.common.cameras.registry import Camera, CameraRegistry
+from facestream.common.cameras.models import Camera
+from facestream.common.cameras.registry import CameraRegistry
 from facestream.common.core.errors import StartError
 
 from benchmarks.clip import FPS

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
-from facestream.common.cameras.registry import Camera
+from facestream.common.cameras.models import Camera
 from facestream.common.core.errors import StartError
 from facestream.launcher.child_process import ManagedProcess
 from facestream.launcher.embedded_broker import broker_url

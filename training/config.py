@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from facestream.common.core.config_files import read_yaml
 from facestream.common.core.errors import SettingsError
-from facestream.common.core.yaml_file import read_yaml
 from facestream.common.security.redaction import validation_message
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 

@@ -22,7 +22,7 @@ from facestream.common.core.errors import FacestreamError, SettingsError
 from facestream.common.core.paths import CHECKOUT
 
 if TYPE_CHECKING:
-    from facestream.common.cameras.registry import Camera
+    from facestream.common.cameras.models import Camera
     from facestream.common.core.settings import CommonSettings
 
 _SERVICES = {
@@ -135,7 +135,8 @@ def _add_up(commands: Commands[_Parser], asked: str) -> None:
 
 
 def _up(arguments: argparse.Namespace) -> int:
-    from facestream.common.cameras.registry import check_unique_names, load_cameras
+    from facestream.common.cameras.config_file import load_cameras
+    from facestream.common.cameras.models import check_unique_names
     from facestream.common.core.process_lifecycle import run_service
     from facestream.common.core.settings import from_arguments
     from facestream.launcher import launcher
@@ -202,7 +203,7 @@ def _cameras(given: Sequence[str]) -> list[Camera]:
     Raises:
         SettingsError: one is malformed, or a name stands twice.
     """
-    from facestream.common.cameras.registry import Camera, check_unique_names
+    from facestream.common.cameras.models import Camera, check_unique_names
     from facestream.common.core.settings import CAMERAS_ENV
 
     texts = [*given, *os.environ.pop(CAMERAS_ENV, "").split()]

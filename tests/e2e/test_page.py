@@ -20,7 +20,8 @@ from facestream.annotator.service import serve
 from facestream.annotator.settings import AnnotatorSettings
 from facestream.common.broker import keys
 from facestream.common.broker.messages import Frame, Result, Track, encode, now_us
-from facestream.common.cameras.registry import Camera, CameraRegistry, CameraStatus
+from facestream.common.cameras.models import Camera, CameraStatus
+from facestream.common.cameras.registry import CameraRegistry
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from pydantic import SecretStr
 

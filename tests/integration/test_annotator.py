@@ -15,7 +15,8 @@ import pytest
 from facestream.annotator.service import serve
 from facestream.annotator.settings import AnnotatorSettings
 from facestream.common.broker import keys
-from facestream.common.cameras.registry import Camera, CameraRegistry
+from facestream.common.cameras.models import Camera
+from facestream.common.cameras.registry import CameraRegistry
 from facestream.common.core.errors import StartError
 
 from tests.fixtures.annotator import DEADLINE_S, Pipeline, Running, filming

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from facestream.common.broker import keys
 from facestream.common.broker.connection import BROKER_ERRORS, connect, connect_async
-from facestream.common.cameras.registry import Camera, CameraRegistry
+from facestream.common.cameras.models import Camera
+from facestream.common.cameras.registry import CameraRegistry
 from pydantic import SecretStr
 
 from tests.fixtures.brokers import Server, cluster, watched_master

@@ -15,7 +15,8 @@ import pytest
 import redis
 from facestream.common.broker import keys
 from facestream.common.broker.messages import decode_frame
-from facestream.common.cameras.registry import Camera, CameraRegistry
+from facestream.common.cameras.models import Camera
+from facestream.common.cameras.registry import CameraRegistry
 from facestream.common.core.paths import CHECKOUT
 from facestream.demo.h264_packetizer import Clip
 from facestream.demo.rtsp_server import RtspServer, running

@@ -19,7 +19,7 @@ import pytest
 from facestream.capture.sources.catch_up import LATE_S, PATIENCE_S
 from facestream.capture.sources.ffmpeg_logging import redirect_ffmpeg_logging
 from facestream.capture.sources.ffmpeg_source import SourceFrame, read_frames
-from facestream.common.cameras.registry import Camera
+from facestream.common.cameras.models import Camera
 from facestream.common.core.errors import CameraError
 from facestream.common.security import egress_policy
 from facestream.common.security.egress_policy import ALLOW_ALL, EgressPolicy

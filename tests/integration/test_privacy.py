@@ -12,7 +12,8 @@ import simplejpeg
 from facestream.capture.faces.detector_thread import HIDE_SCORE
 from facestream.common.broker import keys
 from facestream.common.broker.messages import Frame, decode_frame
-from facestream.common.cameras.registry import CameraRegistry, CameraStatus
+from facestream.common.cameras.models import CameraStatus
+from facestream.common.cameras.registry import CameraRegistry
 from facestream.common.vision.face_detector import FaceDetector
 
 from tests.fixtures.annotator import Pipeline, Running

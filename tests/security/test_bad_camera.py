@@ -19,7 +19,8 @@ from pathlib import Path
 import pytest
 import redis
 from facestream.capture.sources.ffmpeg_source import read_frames
-from facestream.common.cameras.registry import Camera, CameraRegistry, CameraStatus
+from facestream.common.cameras.models import Camera, CameraStatus
+from facestream.common.cameras.registry import CameraRegistry
 from facestream.common.core.errors import CameraError
 from facestream.common.core.paths import CHECKOUT
 from facestream.common.security.egress_policy import ALLOW_ALL

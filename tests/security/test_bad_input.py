@@ -38,7 +38,8 @@ from facestream.common.broker.messages import (
 )
 from facestream.common.broker.pb.serving import serving_pb2 as pb
 from facestream.common.broker.phone_frames import MAX_PHONE_SIDE_PX
-from facestream.common.cameras.registry import Camera, CameraStatus, load_cameras
+from facestream.common.cameras.config_file import load_cameras
+from facestream.common.cameras.models import Camera, CameraStatus
 from facestream.common.core.errors import FacestreamError, MessageError, PictureError, SettingsError
 from facestream.common.security.redaction import redact
 from facestream.common.serving import tf_serving_wire

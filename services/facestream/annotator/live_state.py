@@ -18,7 +18,7 @@ from facestream.annotator.people.recent_history import History
 from facestream.annotator.people.result_latency import Answering
 from facestream.annotator.video.mjpeg_hub import MjpegHub, RenderJob
 from facestream.common.broker.messages import Frame, Result, now_us
-from facestream.common.cameras.registry import Camera, CameraStatus
+from facestream.common.cameras.models import Camera, CameraStatus
 from facestream.common.observability.metrics import AnnotatorMetrics
 from facestream.common.vision.overlay import build_label
 

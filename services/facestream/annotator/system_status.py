@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from facestream.annotator.video.placeholder import format_duration
-from facestream.common.cameras.registry import CameraStatus
+from facestream.common.cameras.models import CameraStatus
 
 Level = Literal["good", "busy", "bad"]
 ANSWER_OVERDUE_S = 5.0

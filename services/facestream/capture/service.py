@@ -31,16 +31,15 @@ from facestream.capture.sources.camera_reader import CameraReader
 from facestream.capture.sources.ffmpeg_logging import redirect_ffmpeg_logging
 from facestream.common.broker import keys
 from facestream.common.broker.connection import BROKER_ERRORS, SOCKET_TIMEOUT_S, connect, error_text
-from facestream.common.cameras.registry import (
+from facestream.common.cameras.config_file import load_cameras
+from facestream.common.cameras.models import (
     STATES,
     Camera,
-    CameraRegistry,
     CameraState,
     CameraStatus,
-    RegistrySnapshot,
     check_unique_names,
-    load_cameras,
 )
+from facestream.common.cameras.registry import CameraRegistry, RegistrySnapshot
 from facestream.common.observability.health import Dependency, Health, serve_health
 from facestream.common.observability.metrics import CaptureMetrics
 from facestream.common.security.egress_policy import ALLOW_ALL, EgressPolicy

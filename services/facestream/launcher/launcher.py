@@ -17,7 +17,7 @@ import urllib.parse
 from collections.abc import Callable
 from pathlib import Path
 
-from facestream.common.cameras.registry import Camera
+from facestream.common.cameras.models import Camera
 from facestream.common.core.errors import StartError
 from facestream.common.security.redaction import redact
 from facestream.launcher.child_process import ManagedProcess

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from facestream.annotator.settings import AnnotatorSettings
 from facestream.capture.settings import CaptureSettings
-from facestream.common.cameras.registry import Camera, check_unique_names
+from facestream.common.cameras.models import Camera, check_unique_names
 from facestream.common.core.errors import StartError
 from facestream.common.core.paths import SOURCE_ROOT
 from facestream.common.core.settings import CAMERAS_ENV, CONFIG_ENV

@@ -12,7 +12,7 @@ from facestream.annotator.video.placeholder import (
     format_duration,
     render_placeholder,
 )
-from facestream.common.cameras.registry import CameraState, CameraStatus
+from facestream.common.cameras.models import CameraState, CameraStatus
 
 NOW = 1_000_000.0
 FINE = SystemSnapshot(None, (), 0, None, None)

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from facestream.annotator.settings import AnnotatorSettings
 from facestream.capture.settings import CaptureSettings
-from facestream.common.cameras.registry import load_cameras
+from facestream.common.cameras.config_file import load_cameras
 from facestream.common.core.paths import CHECKOUT
 from facestream.common.core.settings import CAMERAS_ENV, CONFIG_ENV, ENV_PREFIX, CommonSettings
 from facestream.common.security.token_files import read_token

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
-from facestream.common.cameras.registry import Camera
+from facestream.common.cameras.models import Camera
 from facestream.common.core.errors import SettingsError, StartError
 from facestream.common.observability.health import Health, serve_health
 from facestream.launcher import process_specs

@@ -30,9 +30,10 @@ from facestream.annotator.settings import AnnotatorSettings
 from facestream.annotator.video.mjpeg_hub import CONTENT_TYPE, CameraFeed
 from facestream.common.broker import keys
 from facestream.common.broker.connection import BROKER_ERRORS
+from facestream.common.cameras.models import Camera, CameraStatus, Rotation
 from facestream.common.cameras.privacy import Privacy
 from facestream.common.cameras.regions import Line, Lines, Zone, Zones, check_distinct_names
-from facestream.common.cameras.registry import Camera, CameraRegistry, CameraStatus, Rotation
+from facestream.common.cameras.registry import CameraRegistry
 from facestream.common.core.names import Name
 from facestream.common.observability.health import Health
 from facestream.common.security.redaction import redact, validation_message

@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
+from facestream.common.core.config_files import read_yaml
 from facestream.common.core.errors import SettingsError
-from facestream.common.core.yaml_file import read_yaml
 from facestream.common.security.redaction import register_secret
 from facestream.common.security.token_files import read_token
 

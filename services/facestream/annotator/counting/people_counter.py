@@ -27,7 +27,7 @@ from facestream.annotator.counting.webhook import Webhook
 from facestream.annotator.people import demographics
 from facestream.annotator.people.camera_people import CameraPeople
 from facestream.common.broker.messages import Frame
-from facestream.common.cameras.registry import Camera
+from facestream.common.cameras.models import Camera
 from facestream.common.core.errors import CountsError
 from facestream.common.observability.health import Health
 from facestream.common.observability.metrics import AnnotatorMetrics

@@ -26,7 +26,8 @@ from facestream.common.broker import keys
 from facestream.common.broker.cluster import slot_groups
 from facestream.common.broker.connection import BROKER_ERRORS, XreadEntry, error_text, parse_xread
 from facestream.common.broker.messages import decode_frame, decode_result
-from facestream.common.cameras.registry import Camera, CameraRegistry, CameraStatus
+from facestream.common.cameras.models import Camera, CameraStatus
+from facestream.common.cameras.registry import CameraRegistry
 from facestream.common.core.errors import MessageError
 from facestream.common.observability.health import Dependency, Health
 from facestream.common.observability.metrics import AnnotatorMetrics

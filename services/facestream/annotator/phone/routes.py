@@ -27,15 +27,10 @@ from facestream.annotator.phone.pairing_link import PAGE_PATH, PICTURE_PATH, pho
 from facestream.annotator.phone.upload_slots import UploadDecision, UploadSlots
 from facestream.annotator.settings import AnnotatorSettings
 from facestream.common.broker.connection import BROKER_ERRORS
-from facestream.common.broker.phone_frames import (
-    MAX_PHONE_SIDE_PX,
-    has_allowed_size,
-    new_phone_url,
-    phone_key_of,
-    push_frame,
-)
+from facestream.common.broker.phone_frames import MAX_PHONE_SIDE_PX, has_allowed_size, push_frame
+from facestream.common.cameras.models import Camera, CameraState, Rotation
+from facestream.common.cameras.phone_keys import new_phone_url, phone_key_of
 from facestream.common.cameras.privacy import Privacy
-from facestream.common.cameras.registry import Camera, CameraState, Rotation
 from facestream.common.core.names import Name
 from facestream.common.observability.metrics import AnnotatorMetrics
 

@@ -20,7 +20,7 @@ from functools import partial
 
 from facestream.annotator.video.placeholder import render_placeholder
 from facestream.common.broker.messages import now_us
-from facestream.common.cameras.registry import CameraStatus
+from facestream.common.cameras.models import CameraStatus
 from facestream.common.core.errors import PictureError
 from facestream.common.observability.metrics import AnnotatorMetrics
 from facestream.common.vision import yuv_image

@@ -10,7 +10,7 @@ import time
 import cv2
 import numpy as np
 
-from facestream.common.cameras.registry import CameraState, CameraStatus
+from facestream.common.cameras.models import CameraState, CameraStatus
 from facestream.common.vision.overlay import to_planes
 from facestream.common.vision.text_rendering import Bgr, put_text, text_box
 from facestream.common.vision.yuv_image import encode

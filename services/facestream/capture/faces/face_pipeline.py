@@ -29,7 +29,7 @@ from facestream.capture.faces.yuv_frame import (
 )
 from facestream.capture.settings import CaptureSettings
 from facestream.common.broker.messages import MAX_CROP_BYTES
-from facestream.common.cameras.registry import Rotation
+from facestream.common.cameras.models import Rotation
 from facestream.common.vision.crop_codec import crop_jpeg
 from facestream.common.vision.face_detector import FaceDetector
 

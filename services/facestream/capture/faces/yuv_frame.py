@@ -16,7 +16,7 @@ import numpy as np
 from av.video.plane import VideoPlane
 from numpy.typing import NDArray
 
-from facestream.common.cameras.registry import Rotation
+from facestream.common.cameras.models import Rotation
 from facestream.common.core.errors import PictureError
 from facestream.common.vision.face_alignment import align, source_region
 from facestream.common.vision.strip_jpeg import encode

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from facestream.common.cameras.registry import Camera
+from facestream.common.cameras.models import Camera
 
 _log = logging.getLogger(__name__)
 

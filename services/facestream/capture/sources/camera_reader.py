@@ -30,8 +30,8 @@ from facestream.capture.sources.connection_state import (
 from facestream.capture.sources.ffmpeg_source import SourceFrame, read_frames
 from facestream.capture.sources.phone_source import read_phone
 from facestream.capture.sources.scene_cuts import SceneCutDetector
+from facestream.common.cameras.models import Camera, CameraStatus
 from facestream.common.cameras.privacy import stricter
-from facestream.common.cameras.registry import Camera, CameraStatus
 from facestream.common.core.errors import CameraError
 from facestream.common.observability.metrics import CaptureMetrics
 from facestream.common.security.egress_policy import EgressPolicy

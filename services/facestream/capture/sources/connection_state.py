@@ -13,7 +13,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
-from facestream.common.cameras.registry import CameraState, CameraStatus
+from facestream.common.cameras.models import CameraState, CameraStatus
 
 FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 30.0

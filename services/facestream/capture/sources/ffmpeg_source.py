@@ -32,7 +32,7 @@ from facestream.capture.sources.open_errors import (
     error_text,
 )
 from facestream.common.broker.messages import MAX_SIDE_PX, now_us
-from facestream.common.cameras.registry import Camera
+from facestream.common.cameras.models import Camera
 from facestream.common.core.errors import AddressError, CameraError
 from facestream.common.security.egress_policy import EgressPolicy
 

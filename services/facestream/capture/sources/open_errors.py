@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import av.error
 
-from facestream.common.cameras.registry import Camera
+from facestream.common.cameras.models import Camera
 from facestream.common.security.redaction import redact
 
 DEFAULT_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}

@@ -24,7 +24,7 @@ from facestream.common.broker.phone_frames import (
     has_allowed_size,
     pop_latest_frame,
 )
-from facestream.common.cameras.registry import Camera
+from facestream.common.cameras.models import Camera
 from facestream.common.core.errors import CameraError
 
 _WAIT_S = 0.5  # so that a reader that is to stop does

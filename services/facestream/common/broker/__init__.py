@@ -1,0 +1,1 @@
+"""Access to Redis: connections, key names, messages, and the accounting of faces."""

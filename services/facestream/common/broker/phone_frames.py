@@ -8,28 +8,15 @@ been read, none longer than `PHONE_TTL_S`, and never more than `PHONE_CAP`, newe
 
 from __future__ import annotations
 
-import secrets
 from typing import Any
 
 import redis
 import redis.asyncio
 
 from facestream.common.broker.keys import PHONE_CAP, PHONE_TTL_S, phone_key
-from facestream.common.cameras.registry import PHONE_SCHEME, Camera
 
 MAX_PHONE_PICTURE_BYTES = 1024 * 1024
 MAX_PHONE_SIDE_PX = 1920
-_KEY_BYTES = 24
-
-
-def new_phone_url() -> str:
-    """The URL of a phone that nobody knows yet."""
-    return f"{PHONE_SCHEME}:{secrets.token_urlsafe(_KEY_BYTES)}"
-
-
-def phone_key_of(camera: Camera) -> str | None:
-    """What the phone's link carries; None for any other camera."""
-    return camera.url.get_secret_value().partition(":")[2] if camera.is_phone else None
 
 
 def has_allowed_size(height: int, width: int) -> bool:

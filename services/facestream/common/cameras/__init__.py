@@ -1,0 +1,1 @@
+"""Cameras: their models, configuration file, regions, and registry in the broker."""

@@ -1,0 +1,1 @@
+"""Basics of every program: errors, settings, configuration files, process lifecycle."""

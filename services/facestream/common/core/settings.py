@@ -22,9 +22,9 @@ from typing import Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
+from facestream.common.core.config_files import read_yaml
 from facestream.common.core.errors import SettingsError
 from facestream.common.core.process_lifecycle import PARENT_ENV
-from facestream.common.core.yaml_file import read_yaml
 from facestream.common.security.redaction import redact, register_url_password, validation_message
 
 ENV_PREFIX = "FACESTREAM_"

@@ -1,0 +1,1 @@
+"""Health endpoints and the base of all metrics."""

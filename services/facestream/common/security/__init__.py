@@ -1,0 +1,1 @@
+"""Redaction of secrets, token files, and the egress policy."""

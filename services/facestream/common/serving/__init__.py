@@ -1,0 +1,1 @@
+"""The wire contract of TensorFlow Serving, and TLS for gRPC."""

@@ -1,0 +1,1 @@
+"""Face detection, image codecs and overlays; imports nothing, so that images stay small."""

@@ -19,7 +19,7 @@ from facestream.annotator.counting.visit_tracker import VisitPolicy
 from facestream.annotator.people.attribute_fusion import DisplayThresholds
 from facestream.annotator.people.camera_people import CameraPeople
 from facestream.common.broker.messages import Frame, Result, Track
-from facestream.common.cameras.registry import Camera
+from facestream.common.cameras.models import Camera
 from facestream.common.core.errors import CountsError
 from facestream.common.observability.health import Health
 from facestream.common.observability.metrics import AnnotatorMetrics

@@ -16,7 +16,8 @@ from facestream.annotator.live_state import LiveState
 from facestream.annotator.people.attribute_fusion import DisplayThresholds
 from facestream.annotator.video.mjpeg_hub import MjpegHub
 from facestream.common.broker.connection import connect, connect_async
-from facestream.common.cameras.registry import Camera, CameraRegistry, RegistrySnapshot
+from facestream.common.cameras.models import Camera
+from facestream.common.cameras.registry import CameraRegistry, RegistrySnapshot
 from facestream.common.observability.health import Health
 from facestream.common.observability.metrics import AnnotatorMetrics
 from prometheus_client import CollectorRegistry

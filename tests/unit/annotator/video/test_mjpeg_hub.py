@@ -12,7 +12,7 @@ import pytest
 import simplejpeg
 from facestream.annotator.video.mjpeg_hub import MjpegHub, RenderJob
 from facestream.common.broker.messages import now_us
-from facestream.common.cameras.registry import CameraState, CameraStatus
+from facestream.common.cameras.models import CameraState, CameraStatus
 from facestream.common.observability.metrics import AnnotatorMetrics
 from prometheus_client import CollectorRegistry
 

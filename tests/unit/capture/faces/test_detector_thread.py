@@ -15,7 +15,7 @@ from facestream.capture.faces.detector_thread import DetectorThread
 from facestream.capture.faces.face_pipeline import DetectionResult
 from facestream.capture.settings import CaptureSettings
 from facestream.capture.sources.camera_reader import CameraReader, CapturedFrame
-from facestream.common.cameras.registry import Camera
+from facestream.common.cameras.models import Camera
 from facestream.common.observability.metrics import CaptureMetrics
 from facestream.common.security.egress_policy import ALLOW_ALL
 from prometheus_client import CollectorRegistry

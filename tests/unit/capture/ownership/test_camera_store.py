@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from facestream.capture.ownership.camera_store import CameraStore
+from facestream.common.cameras.models import Camera
 from facestream.common.cameras.regions import Line
-from facestream.common.cameras.registry import Camera
 
 DOOR = Camera.parse("door=rtsp://user:hunter2secret@10.0.0.5/live")
 YARD = Camera.parse("yard=rtsp://10.0.0.6/live")

@@ -20,7 +20,7 @@ from facestream.capture.settings import CaptureSettings
 from facestream.capture.sources.camera_reader import CameraReader, CapturedFrame
 from facestream.common.broker import keys
 from facestream.common.broker.messages import decode_frame
-from facestream.common.cameras.registry import Camera
+from facestream.common.cameras.models import Camera
 from facestream.common.observability.metrics import CaptureMetrics
 from facestream.common.security.egress_policy import ALLOW_ALL
 from prometheus_client import CollectorRegistry

@@ -15,13 +15,9 @@ import simplejpeg
 from facestream.capture.sources.ffmpeg_source import SourceFrame
 from facestream.capture.sources.phone_source import read_phone
 from facestream.common.broker.keys import PHONE_CAP, PHONE_TTL_S, phone_key
-from facestream.common.broker.phone_frames import (
-    new_phone_url,
-    phone_key_of,
-    pop_latest_frame,
-    push_frame,
-)
-from facestream.common.cameras.registry import Camera
+from facestream.common.broker.phone_frames import pop_latest_frame, push_frame
+from facestream.common.cameras.models import Camera
+from facestream.common.cameras.phone_keys import new_phone_url, phone_key_of
 from facestream.common.core.errors import CameraError
 
 CAMERA = Camera.parse(f"phone={new_phone_url()}")

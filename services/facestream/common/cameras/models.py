@@ -1,0 +1,164 @@
+"""Models of a camera: `Camera` is the configuration, `CameraStatus` the state that it is in."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Literal, get_args
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+
+from facestream.common.cameras.privacy import Privacy
+from facestream.common.cameras.regions import Lines, Zones, check_distinct_names
+from facestream.common.core.errors import SettingsError
+from facestream.common.core.names import Name
+from facestream.common.core.urls import NOT_A_URL, split_url
+from facestream.common.security.redaction import (
+    redact,
+    register_secret,
+    register_url_password,
+    validation_message,
+)
+
+CameraState = Literal["connecting", "live", "stalled", "failed", "stopped"]
+STATES: tuple[CameraState, ...] = get_args(CameraState)
+Rotation = Literal[0, 90, 180, 270]
+PHONE_SCHEME = "phone"  # the frames come from the phone's browser, see `phone_keys`
+SCHEMES = ("rtsp", "rtsps", "http", "https", "file", "device", PHONE_SCHEME)
+LOCAL_SCHEMES = ("file", "device")  # of this machine: no host, no password
+
+MAX_URL_CHARS = 2048
+
+_PHONE_KEY = re.compile(r"[A-Za-z0-9_-]{24,64}")
+
+
+class Camera(BaseModel):
+    """A camera as the user gave it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Name
+    url: SecretStr = Field(
+        description="rtsp://, rtsps://, http(s):// (MJPEG), file:///path, device:///dev/video0 or "
+        "phone:KEY"
+    )
+    rotate: Rotation = Field(0, description="degrees clockwise to turn the picture upright")
+    transport: Literal["tcp", "udp"] = Field("tcp", description="RTSP media transport")
+    paused: bool = Field(False, description="known but not read")
+    privacy: Privacy = Field(
+        "live", description="live, blur or stats-only, where capture's own setting is not stricter"
+    )
+    zones: Zones = Field((), description="areas that people enter and leave, to be counted")
+    lines: Lines = Field((), description="lines that people cross, to be counted")
+
+    @field_validator("url")
+    @classmethod
+    def _url_is_supported(cls, url: SecretStr) -> SecretStr:
+        text = url.get_secret_value()
+        if len(text) > MAX_URL_CHARS:
+            raise ValueError(f"has more than {MAX_URL_CHARS} characters")
+        parts = split_url(text)
+        if parts.scheme not in SCHEMES:
+            raise ValueError(f"scheme must be one of {', '.join(SCHEMES)}")
+        if parts.scheme == PHONE_SCHEME:
+            key = text.partition(":")[2]
+            if not _PHONE_KEY.fullmatch(key):
+                raise ValueError("write it as phone:KEY; a key is 24 to 64 letters and digits")
+            register_secret(key)
+        elif parts.scheme in LOCAL_SCHEMES:
+            if not parts.path:
+                raise ValueError(f"write it as {parts.scheme}:///path")
+        elif not parts.hostname:
+            raise ValueError("names no host")
+        elif "#" in text:  # means nothing in a camera's address: it is part of a password
+            raise ValueError(NOT_A_URL)
+        register_url_password(text)
+        return url
+
+    @classmethod
+    def parse(cls, text: str) -> Camera:
+        """`NAME=URL` from a command line.
+
+        Raises:
+            SettingsError: it is not.
+        """
+        name, equals, url = text.partition("=")
+        if not equals or "://" in name:
+            raise SettingsError(f"camera {redact(text)!r}: write it as NAME=URL")
+        if ":" in name or "@" in name:  # an address without its scheme; it may hold a password
+            raise SettingsError("a camera has no NAME: write it as NAME=URL")
+        return validate_camera({"name": name, "url": url}, f"camera {name!r}")
+
+    @property
+    def scheme(self) -> str:
+        """Of the URL, in lower case however it was written: one of `SCHEMES`."""
+        return urlsplit(self.url.get_secret_value()).scheme
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is a file or device of the machine that reads it."""
+        return self.scheme in LOCAL_SCHEMES
+
+    @property
+    def is_phone(self) -> bool:
+        """Whether a phone's browser sends its pictures."""
+        return self.scheme == PHONE_SCHEME
+
+    def redacted_url(self) -> str:
+        """The URL without its password."""
+        return redact(self.url.get_secret_value())
+
+    def to_json(self) -> str:
+        """For the broker only: the password is in it."""
+        return json.dumps(self.model_dump() | {"url": self.url.get_secret_value()})
+
+
+class CameraStatus(BaseModel):
+    """What capture says of a camera: the answer of `GET /api/cameras`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    state: CameraState
+    since: float = Field(description="Unix time at which this state began")
+    fps: float = Field(0.0, description="frames per second received, last seconds")
+    width: int = 0
+    height: int = 0
+    reason: str = Field("", description="why it is not live, in plain words; never a password")
+    privacy: Privacy = Field("live", description="what leaves capture of its picture")
+
+
+def validate_camera(entry: Any, where: str) -> Camera:
+    """Return the camera that a mapping describes.
+
+    Args:
+        entry: from a YAML file or a command line.
+        where: names its place, for the error.
+
+    Raises:
+        SettingsError: the entry is not a valid camera; one line that names the place and the field.
+    """
+    try:
+        camera = Camera.model_validate(entry)
+        check_distinct_names(camera.zones, camera.lines)
+        return camera
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise SettingsError(f"{where}: {field}: {validation_message(first)}") from None
+    except ValueError as error:
+        raise SettingsError(f"{where}: {error}") from None
+
+
+def check_unique_names(cameras: list[Camera]) -> list[Camera]:
+    """The same list.
+
+    Raises:
+        SettingsError: a name stands twice.
+    """
+    names = [camera.name for camera in cameras]
+    for name in names:
+        if names.count(name) > 1:
+            raise SettingsError(f"camera {name!r} is given twice")
+    return cameras

@@ -1,0 +1,64 @@
+"""A camera's configuration: names, URLs and secrets."""
+
+import pytest
+from facestream.common.cameras.models import Camera
+from facestream.common.core.errors import SettingsError
+
+
+def test_a_password_is_shown_to_nobody_but_the_broker() -> None:
+    camera = Camera.parse("door=rtsp://ann:hidden-word@10.0.0.7:8554/live")
+    assert "hidden-word" not in repr(camera)
+    assert camera.redacted_url() == "rtsp://ann:***@10.0.0.7:8554/live"
+    assert Camera.model_validate_json(camera.to_json()) == camera
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("rtsp://host/live", "NAME=URL"),
+        ("Door=rtsp://host/live", "lower-case"),
+        ("door=gopher://host", "url: scheme must be one of"),
+        ("door=rtsp:///live", "names no host"),
+        ("door=rtsp://host:port/", "not a URL"),
+        ("door\n=rtsp://host/live", "lower-case"),
+        ("door=file://", "file:///path"),
+        ("door=phone:short", "write it as phone:KEY"),
+        ("door=phone://" + "k" * 32, "write it as phone:KEY"),
+    ],
+)
+def test_a_wrong_camera_is_refused_in_one_line(text: str, said: str) -> None:
+    with pytest.raises(SettingsError, match=said) as caught:
+        Camera.parse(text)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_a_camera_is_does_not_hang_on_how_its_scheme_is_written() -> None:
+    assert Camera.parse("door=FILE:///etc/passwd").is_local
+    assert Camera.parse("door=Device:///dev/video0").is_local
+    assert Camera.parse("door=PHONE:" + "k" * 32).is_phone
+    assert not Camera.parse("door=rtsp://host/file:").is_local
+
+
+def test_a_phones_key_is_shown_to_nobody_but_the_broker() -> None:
+    camera = Camera.parse("door=phone:" + "k" * 32)
+    assert camera.redacted_url() == "phone:***"
+    assert Camera.model_validate_json(camera.to_json()) == camera
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "door=rtsp://ann:Secret#1@host/live",
+        "door=rtsp://ann:12#Secret@host/live",
+        "door=rtsp://ann:Secret/1@host/live",
+        "door=rtsp://ann:Secret?1@host/live",
+        "door=rtsp://ann:[Secret@host/live",
+        "rtsp://ann:Secret/1@host/live",
+        "ann:Secret=1@host/live",
+    ],
+)
+def test_a_password_that_breaks_its_url_is_not_quoted(text: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Camera.parse(text)
+    assert "Secret" not in str(caught.value)
+    assert any(hint in str(caught.value) for hint in ("# as %23", "NAME=URL"))
