@@ -1,5 +1,5 @@
-# facestream: `make demo` shows it, `make test` tests it. Works with GNU make 3.81 and later.
-# Everything is installed into .venv, from the locked files under requirements/.
+# `make demo` runs facestream, `make test` tests it. Works with GNU make 3.81 and later.
+# Everything is installed into .venv from the lock files in requirements/.
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -14,26 +14,35 @@ STUBS := services/facestream/common/broker/pb
 PROTOS := facestream/v1/messages.proto serving/serving.proto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint proto proto-check audit sbom bench soak up down logs setup-demo setup-test clean
+.PHONY: help demo test lint docs proto proto-check audit sbom bench soak up down logs setup-demo setup-test clean
 
 help:
-	@echo "make demo                  the whole pipeline on this machine, with a demo camera"
-	@echo "make demo CAMERA=rtsp://…  the same with your camera (PORT=8080 for another port)"
-	@echo "make demo PHONE=1          open to your network by https, so that phones can be cameras"
-	@echo "make test                  all tests; what needs missing system packages is skipped"
-	@echo "make setup-test            install what tests and training need (TensorFlow) into .venv"
-	@echo "make lint                  ruff and mypy"
-	@echo "make proto                 generate the stubs of proto/ anew (proto-check: compare only)"
-	@echo "make audit                 known vulnerabilities of the locked packages (AUDIT_FLAGS=--strict)"
-	@echo "make sbom                  a bill of materials (CycloneDX) for each lock file, into sbom/"
-	@echo "make bench                 CPU, memory and latency of the pipeline and of the plain way"
-	@echo "make soak                  10 minutes of faults at random; docs/reliability.md"
-	@echo "make up                    the whole stack in containers (docker compose); docs/install.md"
-	@echo "make up DEMO=1 WITH=openvino WORKERS=2    with the demo camera, our model server, 2 workers"
-	@echo "make down                  stop it (make logs: follow what it says)"
-	@echo "make clean                 remove .venv and caches"
+	@echo "Run"
+	@echo "  make demo                  run everything on this machine with a demo camera"
+	@echo "  make demo CAMERA=rtsp://…  use your camera instead of the demo camera"
+	@echo "  make demo PHONE=1          listen on the network by HTTPS, so that phones can be cameras"
+	@echo "  make demo PORT=9000        use another port (default 8080)"
+	@echo "Run in containers (docs/install.md)"
+	@echo "  make up                    build and start all containers"
+	@echo "  make up DEMO=1             add the demo camera"
+	@echo "  make up MODEL_SERVER=openvino   use the embedded model server (or gpu: TensorFlow Serving on a GPU)"
+	@echo "  make up CAPTURE_REPLICAS=2 WORKER_REPLICAS=2   start two captures and two workers"
+	@echo "  make logs                  follow the containers' logs"
+	@echo "  make down                  stop and remove the containers"
+	@echo "Develop (CONTRIBUTING.md)"
+	@echo "  make setup-demo            install what the demo needs into .venv"
+	@echo "  make setup-test            install what tests and training need (TensorFlow) into .venv"
+	@echo "  make test                  run all tests; skip those that need missing system packages"
+	@echo "  make lint                  run ruff and mypy"
+	@echo "  make docs                  generate docs/configuration.md and docs/metrics.md"
+	@echo "  make proto                 generate the stubs of proto/ (proto-check: compare only)"
+	@echo "  make audit                 check locked packages for vulnerabilities (AUDIT_FLAGS=--strict)"
+	@echo "  make sbom                  write a CycloneDX SBOM for each lock file into sbom/"
+	@echo "  make bench                 measure CPU, memory and latency against a baseline (BENCH_FLAGS=)"
+	@echo "  make soak                  inject faults for ten minutes (SOAK_FLAGS=; docs/reliability.md)"
+	@echo "  make clean                 remove .venv and caches"
 
-# The camera's URL goes through the environment: it may carry a password.
+# Pass the camera URL through the environment: it may contain a password.
 demo: setup-demo
 	@export FACESTREAM_CAMERAS="$$CAMERA"; \
 	exec $(BIN)/facestream up --port $(PORT) \
@@ -46,6 +55,9 @@ lint: setup-test
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+docs: setup-test
+	@$(BIN)/python -m tools.make_docs
 
 proto: setup-test
 	@$(BIN)/python -m grpc_tools.protoc -I proto --python_out=$(STUBS) --pyi_out=$(STUBS) $(PROTOS)
@@ -69,30 +81,33 @@ bench: setup-test
 soak: setup-test
 	@$(BIN)/python -m tests.soak $(SOAK_FLAGS)
 
-# WITH=gpu or WITH=openvino adds that compose file, DEMO=1 the demo camera. docs/install.md says how to
-# keep both in .env. People whom the demo camera draws are counted in a file of their own.
-COMPOSE = $(if $(DEMO),COUNTS_DB_NAME=demo-counts.sqlite3 CAMERA_STATE_NAME=demo-cameras.json) docker compose $(if $(WITH),-f docker-compose.yml \
-	-f compose.$(WITH).yml $(patsubst %,-f %,$(wildcard docker-compose.override.yml))) \
-	$(if $(DEMO),--profile demo)
-# With every service there is, so that whatever was started before can be named.
+# MODEL_SERVER=openvino or gpu adds that Compose file, DEMO=1 the demo camera; docs/install.md shows how to
+# set both in .env. The demo camera counts into separate files. Compose reads CAPTURE_REPLICAS and
+# WORKER_REPLICAS: make exports variables of its command line.
+COMPOSE = $(if $(DEMO),COUNTS_DB_NAME=demo-counts.sqlite3 CAMERA_STATE_NAME=demo-camera-state.json) \
+	docker compose $(if $(MODEL_SERVER),-f docker-compose.yml -f compose.$(MODEL_SERVER).yml \
+	$(patsubst %,-f %,$(wildcard docker-compose.override.yml))) $(if $(DEMO),--profile demo)
+# Every service of every Compose file, to name those of an earlier configuration.
 ANY = docker compose -f docker-compose.yml -f compose.openvino.yml --profile demo --profile never
-# Removes those of the services $(1) that were started and that this configuration (variables here, .env)
-# does not have; and if there were any, does $(2).
+# Remove services $(1) that were started but are not in the current configuration (variables here, .env).
+# If any was removed, also run $(2).
 drop = wanted=$$($(COMPOSE) config --services) || exit; \
 	dropped=$$($(ANY) ps --all --services $(1) | grep -vxF "$$wanted"); \
 	[ -z "$$dropped" ] || { $(ANY) rm --stop --force $$dropped $(2); }
-# Where a service's port is to be found on this machine.
+# https with a certificate (docs/cameras.md), else http.
+scheme = $$($(COMPOSE) config annotator | grep -q 'TLS_CERT_FILE: ./' && echo https || echo http)
+# Address of a service's port on this machine.
 address = $$($(COMPOSE) port $(1) | sed 's/^0\.0\.0\.0:/localhost:/')
 
 up:
 	@deploy/init-secrets.sh
-# Before: whom the demo camera draws must not be counted among real people.
+# First, so that people of the demo clip are not counted among real people.
 	@$(call drop,demo-camera demo-camera-added)
-	@$(COMPOSE) up --detach --build $(if $(WORKERS),--scale worker=$(WORKERS)) \
-		$(if $(CAPTURES),--scale capture=$(CAPTURES))
-# After: the old model server answers until the workers ask the new one. Prometheus would ask it for ever.
+	@$(COMPOSE) up --detach --build
+# Last: the old model server serves until the workers use the new one. Restart Prometheus, which would
+# keep the old target.
 	@$(call drop,tf-serving model-server,&& $(COMPOSE) restart prometheus)
-	@echo "page: http://$(call address,annotator 8080)/login#token=$$(cat deploy/secrets/admin-token)"
+	@echo "web UI: $(scheme)://$(call address,annotator 8080)/login#token=$$(cat deploy/secrets/admin-token)"
 	@echo "Grafana: http://$(call address,grafana 3000)" \
 		"(user admin, password in deploy/secrets/grafana-password)"
 
@@ -109,18 +124,18 @@ setup-demo: $(VENV)/.demo
 setup-test: $(VENV)/.test
 
 $(VENV)/.demo: requirements/demo.txt $(VENV)/.made
-	@echo "installing what the demo needs into $(VENV) (once)"
+	@echo "installing the demo into $(VENV) (once)"
 	@$(BIN)/python tools/install_locked.py requirements/demo.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/.test: requirements/test.txt $(VENV)/.made
-	@echo "installing what tests and training need into $(VENV) (once; TensorFlow is large)"
+	@echo "installing tests and training into $(VENV) (once; TensorFlow is large)"
 	@$(BIN)/python tools/install_locked.py requirements/test.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# TensorFlow comes for Python 3.11 to 3.13, so one of these is taken where there is a choice.
+# TensorFlow supports Python 3.11 to 3.13: use the first of these that is installed.
 $(VENV)/.made:
 	@for python in $(PYTHON) python3 python3.13 python3.12 python3.11; do \
 		if $$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then \

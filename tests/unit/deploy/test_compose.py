@@ -1,4 +1,4 @@
-"""The compose files: valid in every combination, shut to the outside, and true to the services."""
+"""The Compose files: valid in every combination, closed to the outside, and consistent with the services."""
 
 from __future__ import annotations
 
@@ -26,8 +26,12 @@ SETTINGS: dict[str, type[CommonSettings]] = {
     "annotator": AnnotatorSettings,
     "model-server": ModelServerSettings,
 }
-NO_SHELL = {"redis-exporter"}  # its image holds one program: nothing to check its health with
+NO_SHELL = {"redis-exporter"}  # its image has one program, so no health check can run in it
 ONE_SHOT = {"demo-camera-added"}
+
+
+# Fixed by the Compose files: containers must find each other, and passwords stay in files.
+FIXED = {"host", "port", "health_host", "health_port", "broker"}
 
 
 def services(*extra: str) -> dict[str, Any]:
@@ -35,8 +39,14 @@ def services(*extra: str) -> dict[str, Any]:
     return found
 
 
+def set_variables(service: dict[str, Any]) -> dict[str, str]:
+    """Return a service's variables without those that are passed through but not set."""
+    found = service.get("environment", {})
+    return {name: value for name, value in found.items() if value is not None}
+
+
 @pytest.mark.parametrize("extra", COMBINATIONS, ids="+".join)
-def test_only_the_page_and_grafana_can_be_reached_and_only_from_this_machine(
+def test_only_the_web_ui_and_grafana_are_published_and_only_on_loopback(
     extra: tuple[str, ...],
 ) -> None:
     published = {
@@ -51,24 +61,24 @@ def test_only_the_page_and_grafana_can_be_reached_and_only_from_this_machine(
 
 
 @pytest.mark.parametrize("extra", COMBINATIONS, ids="+".join)
-def test_what_needs_nobody_outside_reaches_nobody(extra: tuple[str, ...]) -> None:
+def test_internal_services_are_on_the_internal_network_only(extra: tuple[str, ...]) -> None:
     merged = compose(*extra, demo=True)
-    assert [n for n, net in merged["networks"].items() if net.get("internal")] == ["inside"]
+    assert [n for n, net in merged["networks"].items() if net.get("internal")] == ["internal"]
     outside = {
-        name: sorted(set(service["networks"]) - {"inside"})
+        name: sorted(set(service["networks"]) - {"internal"})
         for name, service in merged["services"].items()
-        if set(service["networks"]) != {"inside"}
+        if set(service["networks"]) != {"internal"}
     }
     assert outside == {
-        "annotator": ["front"],
+        "annotator": ["frontend"],
         "capture": ["cameras"],
         "demo-camera": ["cameras"],
-        "grafana": ["front"],
+        "grafana": ["frontend"],
     }
 
 
 @pytest.mark.parametrize("extra", COMBINATIONS, ids="+".join)
-def test_every_container_is_bounded_and_has_no_rights(extra: tuple[str, ...]) -> None:
+def test_every_container_has_limits_and_no_privileges(extra: tuple[str, ...]) -> None:
     for name, service in services(*extra).items():
         assert service["read_only"] is True, name
         assert service["cap_drop"] == ["ALL"], name
@@ -81,15 +91,15 @@ def test_every_container_is_bounded_and_has_no_rights(extra: tuple[str, ...]) ->
 
 
 @pytest.mark.parametrize("extra", COMBINATIONS, ids="+".join)
-def test_nobody_starts_before_what_it_needs_is_healthy(extra: tuple[str, ...]) -> None:
+def test_every_service_starts_after_its_dependencies_are_healthy(extra: tuple[str, ...]) -> None:
     found = services(*extra)
     for name, service in found.items():
         own = service["image"].startswith("facestream/")
         assert own or "healthcheck" in service or name in NO_SHELL, name
-        for needed, how in service.get("depends_on", {}).items():
-            assert how["condition"] == "service_healthy", (name, needed)
-            assert needed in found
-            assert needed not in NO_SHELL | ONE_SHOT
+        for dependency, how in service.get("depends_on", {}).items():
+            assert how["condition"] == "service_healthy", (name, dependency)
+            assert dependency in found
+            assert dependency not in NO_SHELL | ONE_SHOT
     server = "model-server" if extra == ("compose.openvino.yml",) else "tf-serving"
     assert set(found["worker"]["depends_on"]) == {"redis", server}
     assert ("tf-serving" in found) == (server == "tf-serving")
@@ -101,7 +111,7 @@ def test_nobody_starts_before_what_it_needs_is_healthy(extra: tuple[str, ...]) -
 @pytest.mark.parametrize("extra", COMBINATIONS, ids="+".join)
 def test_every_variable_is_a_setting_and_none_is_a_password(extra: tuple[str, ...]) -> None:
     for name, service in services(*extra).items():
-        environment = dict(service.get("environment", {}))
+        environment = set_variables(service)
         for variable, value in environment.items():
             is_file = str(value).startswith("/run/secrets/")
             assert is_file or not re.search(r"PASSWORD|SECRET|TOKEN|BROKER", variable), variable
@@ -112,29 +122,65 @@ def test_every_variable_is_a_setting_and_none_is_a_password(extra: tuple[str, ..
             SETTINGS[name].load(environ=environment)
 
 
-def test_the_variables_at_the_top_are_those_that_the_files_ask_for() -> None:
+def test_the_variables_in_the_header_are_those_that_the_files_interpolate() -> None:
     files = ("docker-compose.yml", *(name for extra in COMBINATIONS for name in extra))
-    asked = {
+    interpolated = {
         v for name in files for v in re.findall(r"\$\{([A-Z_]+)", (CHECKOUT / name).read_text())
     }
-    head = (CHECKOUT / "docker-compose.yml").read_text().split("\nname:")[0].split("# Variables")[1]
-    assert asked == set(re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b|\bTZ\b", head))
-    # Whoever exports one must not be told by the services that they know no such setting.
-    assert not any(variable.startswith(ENV_PREFIX) for variable in asked)
+    settings = {v for v in interpolated if v.startswith(ENV_PREFIX)}
+    header = (CHECKOUT / "docker-compose.yml").read_text().split("\nname:")[0]
+    header = header.split("# Variables of this file")[1]
+    assert interpolated - settings == set(re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b|\bTZ\b", header))
+    known = {
+        f"{ENV_PREFIX}{settings_class.section}_{field}".upper()
+        for settings_class in SETTINGS.values()
+        for field in settings_class.model_fields
+    }
+    assert settings <= known, "an exported variable that is no setting stops every service"
 
 
-@pytest.mark.parametrize("wanted", ["live", "stats-only"])
-def test_privacy_of_the_installation_is_what_the_variable_says(
+@pytest.mark.parametrize("name", SETTINGS)
+def test_every_setting_of_a_service_is_set_or_passed_through(name: str) -> None:
+    environment = services("compose.openvino.yml")[name]["environment"]
+    section = SETTINGS[name].section
+    wanted = {
+        f"{ENV_PREFIX}{section}_{field}".upper()
+        for field in SETTINGS[name].model_fields
+        if field not in FIXED and (name, field) != ("model-server", "models_dir")
+    }
+    assert wanted | {f"{ENV_PREFIX}LOG_LEVEL"} <= set(environment)
+
+
+@pytest.mark.parametrize("wanted", ["", "stats-only"])
+def test_a_setting_of_the_environment_reaches_its_container(
     wanted: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("CAPTURE_PRIVACY_MODE", "" if wanted == "live" else wanted)
-    merged = compose.__wrapped__()
-    environment = merged["services"]["capture"]["environment"]
+    monkeypatch.delenv("FACESTREAM_CAPTURE_PRIVACY_MODE", raising=False)
+    if wanted:
+        monkeypatch.setenv("FACESTREAM_CAPTURE_PRIVACY_MODE", wanted)
+    environment = set_variables(compose.__wrapped__()["services"]["capture"])
     environment = {k: v for k, v in environment.items() if k not in (CONFIG_ENV, CAMERAS_ENV)}
-    assert CaptureSettings.load(environ=environment).privacy_mode == wanted
+    expected = wanted or CaptureSettings().privacy_mode
+    assert CaptureSettings.load(environ=environment).privacy_mode == expected
 
 
-def test_what_prepare_writes_is_what_the_services_and_the_stack_read(tmp_path: Path) -> None:
+def test_replicas_are_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CAPTURE_REPLICAS", "2")
+    monkeypatch.setenv("WORKER_REPLICAS", "3")
+    found = compose.__wrapped__()["services"]
+    assert (found["capture"]["scale"], found["worker"]["scale"]) == (2, 3)
+
+
+def test_the_example_of_dotenv_names_variables_that_exist() -> None:
+    example = (CHECKOUT / ".env.example").read_text()
+    named = set(re.findall(r"^#?([A-Z][A-Z_]+)=", example, re.MULTILINE))
+    files = ("docker-compose.yml", "compose.openvino.yml", "compose.gpu.yml")
+    text = "".join((CHECKOUT / name).read_text() for name in files)
+    known = set(re.findall(r"\b[A-Z][A-Z_]+\b", text)) | {"COMPOSE_FILE", "COMPOSE_PROFILES"}
+    assert named <= known, named - known
+
+
+def test_services_and_compose_read_what_init_secrets_writes(tmp_path: Path) -> None:
     script = str(DEPLOY / "init-secrets.sh")
     subprocess.run(["sh", script, str(tmp_path)], check=True)
     secrets = tmp_path / "deploy" / "secrets"
@@ -163,13 +209,13 @@ def test_what_prepare_writes_is_what_the_services_and_the_stack_read(tmp_path: P
     assert {file: file.read_text() for file in secrets.iterdir()} == before
     assert [camera.name for camera in load_cameras(tmp_path / "cameras.yaml")] == ["door"]
 
-    users = secrets / "redis-users.acl"  # of a version that knew the broker's boot by another name
+    users = secrets / "redis-users.acl"  # of a version with another key for the registry epoch
     users.write_text(users.read_text().replace("{facestream:cameras}:*", "facestream:boot"))
     subprocess.run(["sh", script, str(tmp_path)], check=True)
     assert users.read_text().count("~{facestream:cameras}:") == 2
 
 
-def test_the_cameras_of_the_example_are_right_once_uncommented(tmp_path: Path) -> None:
+def test_the_example_cameras_are_valid_once_uncommented(tmp_path: Path) -> None:
     lines = (CHECKOUT / "cameras.example.yaml").read_text().splitlines()
     shown = lines[lines.index("# cameras:") : -1]
     file = tmp_path / "cameras.yaml"
@@ -177,7 +223,7 @@ def test_the_cameras_of_the_example_are_right_once_uncommented(tmp_path: Path) -
     assert [camera.name for camera in load_cameras(file)] == ["door", "shop", "phone"]
 
 
-def test_memory_alerts_know_the_limits_of_the_containers() -> None:
+def test_memory_alerts_use_the_containers_limits() -> None:
     limits = {
         name: int(service["mem_limit"])
         for extra in COMBINATIONS
@@ -185,18 +231,18 @@ def test_memory_alerts_know_the_limits_of_the_containers() -> None:
         if name in SETTINGS
     }
     rules = yaml.safe_load((DEPLOY / "prometheus/rules/recording.yml").read_text())["groups"]
-    caps = {
+    alert_limits = {
         rule["labels"]["job"]: int(re.fullmatch(r"vector\((\d+)\)", rule["expr"])[1])  # type: ignore[index]
         for group in rules
         for rule in group["rules"]
         if rule["record"] == "job:memory_limit_bytes"
     }
-    assert caps == limits
+    assert alert_limits == limits
 
 
-def test_prometheus_asks_every_service_at_the_port_it_listens_on() -> None:
+def test_prometheus_scrapes_every_service_at_its_port() -> None:
     config = yaml.safe_load((DEPLOY / "prometheus/prometheus.yml").read_text())
-    asked = {
+    scraped = {
         target["names"][0]: target["port"]
         for job in config["scrape_configs"]
         for target in job.get("dns_sd_configs", ())
@@ -205,6 +251,6 @@ def test_prometheus_asks_every_service_at_the_port_it_listens_on() -> None:
         name: settings().health_port  # type: ignore[attr-defined]
         for name, settings in SETTINGS.items()
     }
-    assert asked == defaults | {"tf-serving": 8501, "redis-exporter": 9121}
+    assert scraped == defaults | {"tf-serving": 8501, "redis-exporter": 9121}
     known = {name for extra in COMBINATIONS for name in services(*extra)}
-    assert set(asked) <= known
+    assert set(scraped) <= known

@@ -1,4 +1,4 @@
-"""`make up` after another: what this one does not have is taken away, and when."""
+"""`make up` after another configuration: which services it removes, and when."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from facestream.common.core.paths import CHECKOUT
 
 from tests.fixtures.deploy import DEPLOY, tool
 
-# Docker without an engine: says what was started, writes down what it is told to do. The real
-# Docker Compose says what is configured.
+# Docker without an engine: lists the services in STARTED and records the commands it gets. The real
+# Docker Compose evaluates the configuration.
 DOCKER = """\
 #!{python} -IS
 import os, subprocess, sys
@@ -35,14 +35,14 @@ else:
     if verb == "ps":
         print("\\n".join(name for name in names if name in os.environ["STARTED"].split()))
     else:
-        with open("told", "a") as told:
-            print(verb, *names, file=told)
+        with open("commands", "a") as commands:
+            print(verb, *names, file=commands)
 """
 DEMO = "demo-camera demo-camera-added"
 
 
 def make_up(folder: Path, *variables: str, started: str, dotenv: str = "") -> list[str]:
-    """What Docker Compose is told to do by `make up`, in this order."""
+    """Return the Docker Compose commands of `make up`, in order."""
     for name in ("Makefile", "cameras.example.yaml", "docker-compose.yml", "compose.gpu.yml"):
         shutil.copy(CHECKOUT / name, folder)
     shutil.copy(CHECKOUT / "compose.openvino.yml", folder)
@@ -60,41 +60,45 @@ def make_up(folder: Path, *variables: str, started: str, dotenv: str = "") -> li
         check=True,
         timeout=60,
     )
-    return (folder / "told").read_text().splitlines()
+    return (folder / "commands").read_text().splitlines()
 
 
 @pytest.mark.parametrize(
     ("variables", "dotenv"),
-    [((), ""), (("WITH=openvino",), ""), ((), "COMPOSE_FILE=docker-compose.yml:compose.gpu.yml")],
+    [
+        ((), ""),
+        (("MODEL_SERVER=openvino",), ""),
+        ((), "COMPOSE_FILE=docker-compose.yml:compose.gpu.yml"),
+    ],
 )
-def test_the_demo_camera_ends_before_its_people_would_be_counted_among_real_ones(
+def test_the_demo_camera_is_removed_before_counting_into_the_real_file(
     tmp_path: Path, variables: tuple[str, ...], dotenv: str
 ) -> None:
-    told = make_up(tmp_path, *variables, started=f"annotator {DEMO}", dotenv=dotenv)
-    assert told == [f"rm {DEMO}", "up"]
+    commands = make_up(tmp_path, *variables, started=f"annotator {DEMO}", dotenv=dotenv)
+    assert commands == [f"rm {DEMO}", "up"]
 
 
 @pytest.mark.parametrize(
     ("variables", "dotenv"), [(("DEMO=1",), ""), ((), "COMPOSE_PROFILES=demo")]
 )
-def test_the_demo_camera_stays_where_it_is_wanted(
+def test_the_demo_camera_stays_when_configured(
     tmp_path: Path, variables: tuple[str, ...], dotenv: str
 ) -> None:
-    told = make_up(tmp_path, *variables, started=f"tf-serving {DEMO}", dotenv=dotenv)
-    assert told == ["up"]
+    commands = make_up(tmp_path, *variables, started=f"tf-serving {DEMO}", dotenv=dotenv)
+    assert commands == ["up"]
 
 
 @pytest.mark.parametrize(
     ("variables", "dotenv", "old"),
     [
-        (("WITH=openvino",), "", "tf-serving"),
+        (("MODEL_SERVER=openvino",), "", "tf-serving"),
         ((), "COMPOSE_FILE=docker-compose.yml:compose.openvino.yml", "tf-serving"),
         ((), "", "model-server"),
-        (("WITH=gpu", "DEMO=1"), "", "model-server"),
+        (("MODEL_SERVER=gpu", "DEMO=1"), "", "model-server"),
     ],
 )
-def test_the_old_model_server_ends_once_the_new_one_is_there_and_is_asked_for_nothing_more(
+def test_the_old_model_server_is_removed_after_the_new_one_started_and_is_no_longer_scraped(
     tmp_path: Path, variables: tuple[str, ...], dotenv: str, old: str
 ) -> None:
-    told = make_up(tmp_path, *variables, started="tf-serving model-server", dotenv=dotenv)
-    assert told == ["up", f"rm {old}", "restart prometheus"]
+    commands = make_up(tmp_path, *variables, started="tf-serving model-server", dotenv=dotenv)
+    assert commands == ["up", f"rm {old}", "restart prometheus"]
