@@ -15,7 +15,7 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
-from facestream.common.core.errors import PictureError
+from facestream.common.core.errors import ImageError
 from facestream.common.core.paths import SAMPLES_DIR
 from numpy.typing import NDArray
 
@@ -39,7 +39,7 @@ def numbered_clip(source: Path, height_px: int, longest_s: float, target: Path) 
     Of a longer one, `longest_s` from a third of its length on are taken.
 
     Raises:
-        PictureError: the source cannot be read or is empty.
+        ImageError: the source cannot be read or is empty.
     """
     try:
         with av.open(str(source)) as container:
@@ -48,9 +48,9 @@ def numbered_clip(source: Path, height_px: int, longest_s: float, target: Path) 
         wanted = islice(_pictures(source, height_px), skipped, skipped + round(longest_s * FPS))
         count = _encode(_numbered(wanted), target)
     except av.error.FFmpegError as error:
-        raise PictureError(f"{source}: cannot be read as a video: {error.strerror}") from None
+        raise ImageError(f"{source}: cannot be read as a video: {error.strerror}") from None
     if not count:
-        raise PictureError(f"{source}: holds no picture")
+        raise ImageError(f"{source}: holds no picture")
     return count
 
 
@@ -63,7 +63,7 @@ def appearing_clip(target: Path) -> None:
     """Write the same wall, with somebody before it from picture `APPEARS_AT` on."""
     face = cv2.imread(str(_FACE))
     if face is None:
-        raise PictureError(f"{_FACE}: cannot be read")
+        raise ImageError(f"{_FACE}: cannot be read")
     height = _SCENE_PX[0] // 2
     width = round(face.shape[1] * height / face.shape[0])
     _encode(_scene(cv2.resize(face, (width, height), interpolation=cv2.INTER_AREA)), target)

@@ -40,7 +40,7 @@ from facestream.common.broker.pb.serving import serving_pb2 as pb
 from facestream.common.broker.phone_frames import MAX_PHONE_SIDE_PX
 from facestream.common.cameras.config_file import load_cameras
 from facestream.common.cameras.models import Camera, CameraStatus
-from facestream.common.core.errors import FacestreamError, MessageError, PictureError, SettingsError
+from facestream.common.core.errors import FacestreamError, ImageError, MessageError, SettingsError
 from facestream.common.security.redaction import redact
 from facestream.common.serving import tf_serving_wire
 from facestream.common.vision.yuv_image import decode
@@ -124,7 +124,7 @@ def test_crops(jpeg: bytes) -> None:
     row = np.zeros((64, 64, 3), np.uint8)
     try:
         decode_crop(jpeg, row)
-    except PictureError as error:
+    except ImageError as error:
         one_line(error)
 
 
@@ -133,7 +133,7 @@ def test_pictures(jpeg: bytes) -> None:
     try:
         planes = decode(jpeg)
         planes.ensure_decoded(0, planes.height)
-    except PictureError:
+    except ImageError:
         return
     assert planes.width <= MAX_SIDE_PX
     assert planes.height <= MAX_SIDE_PX

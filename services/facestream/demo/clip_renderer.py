@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from facestream.common.core.errors import PictureError, StartError
+from facestream.common.core.errors import ImageError, StartError
 from facestream.common.core.paths import SAMPLES_DIR
 
 WIDTH, HEIGHT, FPS = 1280, 720, 15
@@ -125,7 +125,7 @@ def ensure_clip(
 
     Raises:
         StartError: the folder cannot be written or the disk is full.
-        PictureError: a sample is missing or no picture.
+        ImageError: a sample is missing or no picture.
     """
     path = clip_path(cache, samples)
     if path.exists():
@@ -155,7 +155,7 @@ def render(
     """Draw and encode a whole clip: the demo's, or one of another script.
 
     Raises:
-        PictureError: a sample is missing or no picture.
+        ImageError: a sample is missing or no picture.
         OSError: the file cannot be written.
     """
     scene, frames = _Scene(samples, script), round((length_s or LENGTH_S) * fps)
@@ -190,7 +190,7 @@ def _names() -> list[str]:
 def _sample_file(samples: Path, name: str) -> Path:
     path = samples / f"{name}.jpg"
     if not path.is_file():
-        raise PictureError(f"{path}: missing; the demo camera is made from it")
+        raise ImageError(f"{path}: missing; the demo camera is made from it")
     return path
 
 
@@ -198,7 +198,7 @@ def _read(samples: Path, name: str) -> Picture:
     path = _sample_file(samples, name)
     picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if picture is None:
-        raise PictureError(f"{path}: not a picture that can be read")
+        raise ImageError(f"{path}: not a picture that can be read")
     return np.asarray(picture, np.uint8)
 
 

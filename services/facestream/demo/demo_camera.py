@@ -55,7 +55,7 @@ def serve(options: DemoCameraOptions, stop: threading.Event, say: Callable[[str]
 
     Raises:
         StartError: the port is taken, or the clip cannot be kept.
-        PictureError: the file or a sample cannot be used.
+        ImageError: the file or a sample cannot be used.
     """
     file = options.file or ensure_clip(cache_folder(), _Progress(say))
     clip = Clip.load(file)

@@ -17,7 +17,7 @@ import av
 import av.bitstream
 import av.error
 
-from facestream.common.core.errors import PictureError
+from facestream.common.core.errors import ImageError
 
 CLOCK_HZ = 90_000  # RTP clock of H.264, RFC 6184 section 8.2.1
 MAX_PAYLOAD_BYTES = 1400  # fits an Ethernet frame with RTP, UDP and IP headers
@@ -59,13 +59,13 @@ class Clip:
         """Read a file's first video stream.
 
         Raises:
-            PictureError: unreadable, without video, or not H.264.
+            ImageError: unreadable, without video, or not H.264.
         """
         try:
             return _load(path)
         except (OSError, av.error.FFmpegError) as error:
             reason = getattr(error, "strerror", None) or str(error)
-            raise PictureError(f"{path}: cannot be read as a video: {reason}") from None
+            raise ImageError(f"{path}: cannot be read as a video: {reason}") from None
 
     def place(self, count: int) -> tuple[Unit, int, int]:
         """The `count`-th unit sent since the start, and when it is due and shown, in ticks."""
@@ -113,12 +113,10 @@ def payloads_of(nal: bytes, limit: int = MAX_PAYLOAD_BYTES) -> list[bytes]:
 def _load(path: Path) -> Clip:
     with av.open(str(path)) as container:
         if not container.streams.video:
-            raise PictureError(f"{path}: has no video")
+            raise ImageError(f"{path}: has no video")
         stream = container.streams.video[0]
         if stream.codec_context.name != "h264":
-            raise PictureError(
-                f"{path}: is {stream.codec_context.name}, not H.264; convert it first"
-            )
+            raise ImageError(f"{path}: is {stream.codec_context.name}, not H.264; convert it first")
         width, height = stream.codec_context.width, stream.codec_context.height
         rate = stream.average_rate or Fraction(_DEFAULT_FPS)
         to_annex_b = av.bitstream.BitStreamFilterContext("h264_mp4toannexb", stream)
@@ -126,7 +124,7 @@ def _load(path: Path) -> Clip:
         for packet in container.demux(stream):
             for out in to_annex_b.filter(packet if packet.size else None):
                 if out.dts is None or out.pts is None:
-                    raise PictureError(f"{path}: has no time stamps; put it into an MP4 first")
+                    raise ImageError(f"{path}: has no time stamps; put it into an MP4 first")
                 unit_ticks = out.time_base * CLOCK_HZ
                 nals = split_nals(bytes(out))
                 raw.append(
@@ -140,7 +138,7 @@ def _load(path: Path) -> Clip:
     sps = _first(raw, _NAL_SPS)
     pps = _first(raw, _NAL_PPS)
     if not raw or not raw[0][2] or not sps or not pps:
-        raise PictureError(f"{path}: does not begin with a key picture")
+        raise ImageError(f"{path}: does not begin with a key picture")
     first_send = raw[0][0]
     units = tuple(
         Unit(send - first_send, show - first_send, key, _packetize(nals))

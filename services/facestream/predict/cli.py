@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from facestream.common.core.errors import PictureError, SettingsError, StartError
+from facestream.common.core.errors import ImageError, SettingsError, StartError
 
 if TYPE_CHECKING:
     from facestream.predict.predictor import FacePrediction, Predictor
@@ -85,7 +85,7 @@ class _Skipped:
     def __init__(self) -> None:
         self.number = 0
 
-    def __call__(self, error: PictureError) -> None:
+    def __call__(self, error: ImageError) -> None:
         from tqdm import tqdm
 
         self.number += 1

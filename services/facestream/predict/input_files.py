@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from facestream.common.core.errors import PictureError
+from facestream.common.core.errors import ImageError
 from facestream.predict.predictor import read_picture
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
@@ -29,7 +29,7 @@ class Input:
     picture: NDArray[np.uint8]
 
 
-Skip = Callable[[PictureError], None]
+Skip = Callable[[ImageError], None]
 
 
 def find(named: Sequence[str], skip: Skip) -> list[Path]:
@@ -41,10 +41,10 @@ def find(named: Sequence[str], skip: Skip) -> list[Path]:
     for text in named:
         try:
             files.update(dict.fromkeys(_meant_by(text)))
-        except PictureError as error:
+        except ImageError as error:
             skip(error)
         except OSError as error:  # a folder that is closed to us, a name that is too long
-            skip(PictureError(f"{text}: {error.strerror}"))
+            skip(ImageError(f"{text}: {error.strerror}"))
     return list(files)
 
 
@@ -53,13 +53,13 @@ def _meant_by(text: str) -> list[Path]:
     if path.is_dir():
         inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in PICTURES + VIDEOS)
         if not inside:
-            raise PictureError(f"{text}: no picture or video in this folder")
+            raise ImageError(f"{text}: no picture or video in this folder")
         return inside
     if path.exists():
         return [path]
     matches = sorted(m for m in map(Path, glob.glob(text, recursive=True)) if m.is_file())
     if not matches:
-        raise PictureError(f"{text}: no such file, folder or pattern")
+        raise ImageError(f"{text}: no such file, folder or pattern")
     return matches
 
 
@@ -68,7 +68,7 @@ def read_all(files: Iterable[Path], every_s: float, skip: Skip) -> Iterator[Inpu
     for path in files:
         try:
             yield from read(path, every_s)
-        except PictureError as error:
+        except ImageError as error:
             skip(error)
 
 
@@ -76,7 +76,7 @@ def read(path: Path, every_s: float) -> Iterator[Input]:
     """The picture of a file, or a video's frames `every_s` seconds apart; all of them upright.
 
     Raises:
-        PictureError: it cannot be read.
+        ImageError: it cannot be read.
     """
     if path.suffix.lower() not in VIDEOS:
         yield Input(path, str(path), read_picture(path))
@@ -85,7 +85,7 @@ def read(path: Path, every_s: float) -> Iterator[Input]:
         # What a title or a phone's maker has written into the file need not be UTF-8.
         with av.open(str(path), metadata_errors="replace") as video:
             if not video.streams.video:
-                raise PictureError(f"{path}: holds no video")
+                raise ImageError(f"{path}: holds no video")
             due_s = 0.0
             for frame in video.decode(video.streams.video[0]):
                 at_s = frame.time or 0.0
@@ -94,7 +94,7 @@ def read(path: Path, every_s: float) -> Iterator[Input]:
                     yield Input(path, f"{path}@{at_s:.3f}s", _upright(frame))
     except (av.error.FFmpegError, ValueError) as error:
         reason = error.strerror if isinstance(error, av.error.FFmpegError) else error
-        raise PictureError(f"{path}: cannot be read as a video: {reason}") from None
+        raise ImageError(f"{path}: cannot be read as a video: {reason}") from None
 
 
 def _upright(frame: av.VideoFrame) -> NDArray[np.uint8]:

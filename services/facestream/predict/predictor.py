@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from facestream.common.core.errors import PictureError
+from facestream.common.core.errors import ImageError
 from facestream.common.core.paths import MODELS_DIR
 from facestream.common.vision.age_distribution import central_interval
 from facestream.common.vision.exported_model import ExportedModel
@@ -88,7 +88,7 @@ class Predictor:
         """Faces of a picture file, best first.
 
         Raises:
-            PictureError: it cannot be read.
+            ImageError: it cannot be read.
         """
         return self.faces(read_picture(Path(path)))
 
@@ -192,20 +192,20 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
     """A picture file as BGR uint8 `[height, width, 3]`, turned upright as its EXIF says.
 
     Raises:
-        PictureError: missing, unreadable, not a picture, or larger than `MAX_SIDE_PX` on a side.
+        ImageError: missing, unreadable, not a picture, or larger than `MAX_SIDE_PX` on a side.
     """
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise PictureError(f"{path}: {error.strerror}") from None
+        raise ImageError(f"{path}: {error.strerror}") from None
     try:
         picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     except cv2.error:
         picture = None
     if picture is None:
-        raise PictureError(f"{path}: not a picture, or damaged")
+        raise ImageError(f"{path}: not a picture, or damaged")
     if max(picture.shape[:2]) > MAX_SIDE_PX:
-        raise PictureError(f"{path}: larger than {MAX_SIDE_PX} pixels on a side")
+        raise ImageError(f"{path}: larger than {MAX_SIDE_PX} pixels on a side")
     return picture
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from facestream.common.broker.keys import MESSAGE_FIELD
 from facestream.common.broker.messages import Face, Result, decode_face, now_us, pack_distribution
-from facestream.common.core.errors import MessageError, ModelError, PictureError
+from facestream.common.core.errors import ImageError, MessageError, ModelError
 from facestream.common.observability.metrics import WorkerMetrics
 from facestream.worker.crops import decode_crop
 from facestream.worker.face_consumer import PendingFace
@@ -102,7 +102,7 @@ class BatchProcessor:
             else:
                 try:
                     decode_crop(crop, self._rows[len(faces)])
-                except PictureError as error:
+                except ImageError as error:
                     why = f"camera {face.camera}: {error}"
                     dropped.append(DroppedFace(arrival, "corrupt", why, face))
                 else:

@@ -11,7 +11,7 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
-from facestream.common.core.errors import PictureError
+from facestream.common.core.errors import ImageError
 
 # A header of 20 bytes can promise gigabytes; no crop of ours is near this.
 _MAX_SIDE_PX = 1024
@@ -21,19 +21,19 @@ def decode_crop(jpeg: bytes, row: NDArray[np.uint8]) -> None:
     """Decode a crop into `row`, uint8 `[side, side, 3]` RGB, resized where it has another size.
 
     Raises:
-        PictureError: truncated, corrupt or unreasonably large.
+        ImageError: truncated, corrupt or unreasonably large.
     """
     side = row.shape[0]
     try:
         height, width, _, _ = simplejpeg.decode_jpeg_header(jpeg)
         if max(height, width) > _MAX_SIDE_PX:
-            raise PictureError(f"crop of {width}x{height} pixels is larger than any of ours")
+            raise ImageError(f"crop of {width}x{height} pixels is larger than any of ours")
         if (height, width) == (side, side):
             simplejpeg.decode_jpeg(jpeg, "RGB", buffer=row)
             return
         picture = simplejpeg.decode_jpeg(jpeg, "RGB")
     except ValueError as error:
-        raise PictureError(f"crop is not a whole JPEG: {error}") from None
+        raise ImageError(f"crop is not a whole JPEG: {error}") from None
     lines = picture.reshape(height, width * 3).astype(np.float32)
     squeezed = (_weights(height, side) @ lines).reshape(side, width, 3)
     columns = squeezed.transpose(1, 0, 2).reshape(width, side * 3)

@@ -8,7 +8,7 @@ import av
 import cv2
 import numpy as np
 import pytest
-from facestream.common.core.errors import PictureError, StartError
+from facestream.common.core.errors import ImageError, StartError
 from facestream.common.core.paths import SAMPLES_DIR
 from facestream.common.vision.face_detector import FaceDetector
 from facestream.demo import clip_renderer
@@ -103,7 +103,7 @@ def test_the_clip_is_what_a_phone_sends(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_a_missing_sample_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(PictureError, match=r"astronaut.jpg: missing"):
+    with pytest.raises(ImageError, match=r"astronaut.jpg: missing"):
         clip_renderer.ensure_clip(tmp_path, lambda share: None, samples=tmp_path)
 
 

@@ -4,7 +4,7 @@ import itertools
 from pathlib import Path
 
 import pytest
-from facestream.common.core.errors import PictureError
+from facestream.common.core.errors import ImageError
 from facestream.demo.h264_packetizer import (
     CLOCK_HZ,
     MAX_PAYLOAD_BYTES,
@@ -78,6 +78,6 @@ def test_what_is_no_video_is_one_line(tmp_path: Path, content: bytes | None) -> 
     path = tmp_path / "x.mp4"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(PictureError, match=r"x\.mp4: cannot be read as a video") as caught:
+    with pytest.raises(ImageError, match=r"x\.mp4: cannot be read as a video") as caught:
         Clip.load(path)
     assert "\n" not in str(caught.value)

@@ -7,7 +7,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from facestream.common.core.errors import PictureError
+from facestream.common.core.errors import ImageError
 from facestream.predict.input_files import find, read, read_all
 
 _ONE = 1 << 16
@@ -60,7 +60,7 @@ def test_a_video_of_a_turned_phone_is_read_upright(
 
 def test_a_pattern_that_fits_only_folders_fits_nothing(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
-    skipped: list[PictureError] = []
+    skipped: list[ImageError] = []
     assert find([str(tmp_path / "fold*")], skipped.append) == []
     assert [str(e) for e in skipped] == [f"{tmp_path}/fold*: no such file, folder or pattern"]
 
@@ -78,7 +78,7 @@ def test_a_video_of_which_nothing_can_be_said_stops_no_other(
         b"\xff".decode()
 
     monkeypatch.setattr(av, "open", undecodable)
-    skipped: list[PictureError] = []
+    skipped: list[ImageError] = []
     assert list(read_all([tmp_path / "a.mp4", tmp_path / "b.mp4"], 1.0, skipped.append)) == []
     assert ["cannot be read as a video: 'utf-8' codec" in str(e) for e in skipped] == [True, True]
 
@@ -103,6 +103,6 @@ def test_a_name_that_may_not_be_looked_at_stops_no_other(
         return is_dir(path)
 
     monkeypatch.setattr(Path, "is_dir", refused)
-    skipped: list[PictureError] = []
+    skipped: list[ImageError] = []
     assert find(["closed", str(good)], skipped.append) == [good]
     assert [str(e) for e in skipped] == [f"closed: {os.strerror(reason)}"]

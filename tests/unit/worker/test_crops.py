@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import simplejpeg
-from facestream.common.core.errors import PictureError
+from facestream.common.core.errors import ImageError
 from facestream.worker.crops import decode_crop
 
 
@@ -39,11 +39,11 @@ def test_a_grey_jpeg_is_three_equal_channels() -> None:
 @pytest.mark.parametrize("cut", [2, 3, 100, 300, -20])
 def test_a_truncated_jpeg_is_refused(cut: int) -> None:
     whole = simplejpeg.encode_jpeg(picture(160), 90, "RGB", "420")
-    with pytest.raises(PictureError, match="not a whole JPEG"):
+    with pytest.raises(ImageError, match="not a whole JPEG"):
         decode_crop(whole[:cut], np.zeros((160, 160, 3), np.uint8))
 
 
 def test_a_picture_that_is_too_large_is_refused_before_it_is_decoded() -> None:
     large = simplejpeg.encode_jpeg(np.zeros((16, 2000, 3), np.uint8), 50, "RGB", "420")
-    with pytest.raises(PictureError, match="2000x16"):
+    with pytest.raises(ImageError, match="2000x16"):
         decode_crop(large, np.zeros((160, 160, 3), np.uint8))

@@ -67,7 +67,7 @@ class CountStore(Protocol):
         was added, it is to be given again as it is.
 
         Raises:
-            CountsError: it cannot be written now.
+            CountStoreError: it cannot be written now.
         """
 
     def aggregate(
@@ -79,14 +79,14 @@ class CountStore(Protocol):
             limit: most rows to return.
 
         Raises:
-            CountsError: it cannot be read now.
+            CountStoreError: it cannot be read now.
         """
 
     def delete_before(self, minute: int) -> int:
         """Delete what is older; returns how many rows that were.
 
         Raises:
-            CountsError: it cannot be written now.
+            CountStoreError: it cannot be written now.
         """
 
     def close(self) -> None:

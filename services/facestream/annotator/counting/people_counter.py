@@ -28,7 +28,7 @@ from facestream.annotator.people import demographics
 from facestream.annotator.people.camera_people import CameraPeople
 from facestream.common.broker.messages import Frame
 from facestream.common.cameras.models import Camera
-from facestream.common.core.errors import CountsError
+from facestream.common.core.errors import CountStoreError
 from facestream.common.observability.health import Health
 from facestream.common.observability.metrics import AnnotatorMetrics
 
@@ -175,7 +175,7 @@ class PeopleCounter:
                     self._batch = None
                 await self._forget_old()
                 self._say(None)
-            except CountsError as error:
+            except CountStoreError as error:
                 self._metrics.count_write_errors.inc()
                 self._say(str(error))
 
@@ -189,10 +189,10 @@ class PeopleCounter:
 
         Raises:
             BadQuestion: too many rows.
-            CountsError: the ledger cannot be read, or too many ask.
+            CountStoreError: the ledger cannot be read, or too many ask.
         """
         if self._questions.locked():
-            raise CountsError("too many ask at once; try again shortly")
+            raise CountStoreError("too many ask at once; try again shortly")
         async with self._questions:
             if self._is_waiting:
                 await self.flush()

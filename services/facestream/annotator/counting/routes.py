@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from facestream.annotator.counting import stats_query
 from facestream.annotator.counting.people_counter import PeopleCounter
 from facestream.annotator.counting.stats_query import InvalidQuery, StatsQuery
-from facestream.common.core.errors import CountsError
+from facestream.common.core.errors import CountStoreError
 from facestream.common.core.names import Name
 
 _BY = "age_band, gender, camera, place, minute, hour, day; several with commas between"
@@ -84,7 +84,7 @@ def routes(tally: PeopleCounter) -> APIRouter:
             return await tally.query(wanted, request.is_disconnected)
         except InvalidQuery as error:
             raise HTTPException(422, str(error)) from None
-        except CountsError as error:
+        except CountStoreError as error:
             raise HTTPException(503, f"the counts cannot be read: {error}") from None
 
     @router.get("/api/stats", response_model_exclude_unset=True)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from facestream.common.core.errors import CountsError, SettingsError, StartError
+from facestream.common.core.errors import CountStoreError, SettingsError, StartError
 from facestream.common.security.redaction import redact
 
 try:
@@ -154,7 +154,7 @@ class SqlAlchemyCountStore:
     def _transaction(self) -> Iterator[sql.Connection]:
         with self._lock:
             if self._clock() < self._rest_until_s:
-                raise CountsError(self._failure)
+                raise CountStoreError(self._failure)
             try:
                 with self._engine.begin() as database:
                     if not self._has_tables:
@@ -167,7 +167,7 @@ class SqlAlchemyCountStore:
                 # Another process wrote the same key first: the next try finds it there.
                 if not isinstance(error, IntegrityError):
                     self._rest_until_s = self._clock() + REST_S
-                raise CountsError(self._failure) from None
+                raise CountStoreError(self._failure) from None
 
 
 def _engine(text: str) -> sql.Engine:

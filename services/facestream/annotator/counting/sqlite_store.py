@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from facestream.annotator.counting.count_store import AggregateQuery, CountBatch, CountKey
-from facestream.common.core.errors import CountsError, StartError
+from facestream.common.core.errors import CountStoreError, StartError
 
 _VERSION = 1
 _BUSY_S = 5.0
@@ -119,4 +119,4 @@ class SqliteCountStore:
             try:
                 yield self._file
             except sqlite3.Error as error:
-                raise CountsError(str(error)) from None
+                raise CountStoreError(str(error)) from None

@@ -21,7 +21,7 @@ from functools import partial
 from facestream.annotator.video.placeholder import render_placeholder
 from facestream.common.broker.messages import now_us
 from facestream.common.cameras.models import CameraStatus
-from facestream.common.core.errors import PictureError
+from facestream.common.core.errors import ImageError
 from facestream.common.observability.metrics import AnnotatorMetrics
 from facestream.common.vision import yuv_image
 from facestream.common.vision.overlay import Label, draw
@@ -306,7 +306,7 @@ class MjpegHub:
                 channel.waiting = None
                 try:
                     jpeg = await self._in_thread(partial(self._annotated, job))
-                except PictureError as error:
+                except ImageError as error:
                     self._metrics.frames_dropped.labels(channel.camera, "corrupt").inc()
                     logging.debug("%s: %s", channel.camera, error)
                     continue

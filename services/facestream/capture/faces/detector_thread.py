@@ -18,7 +18,7 @@ from facestream.capture.faces.detector_input import choose_input_size
 from facestream.capture.faces.face_pipeline import DetectionResult, FacePipeline
 from facestream.capture.settings import CaptureSettings
 from facestream.capture.sources.camera_reader import CameraReader, CapturedFrame, TrackSnapshot
-from facestream.common.core.errors import PictureError
+from facestream.common.core.errors import ImageError
 from facestream.common.observability.metrics import CaptureMetrics
 from facestream.common.vision.face_detector import FaceDetector
 
@@ -87,7 +87,7 @@ class DetectorThread:
             began = time.perf_counter()
             try:
                 self._detect(reader, frame)
-            except PictureError as error:
+            except ImageError as error:
                 self._metrics.frames_dropped.labels(reader.camera.name, "format").inc()
                 _log.debug("camera %s: %s", reader.camera.name, error)
             except Exception:

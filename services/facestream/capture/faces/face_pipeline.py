@@ -120,7 +120,7 @@ class FacePipeline:
             now: the same moment in seconds of the monotonic clock.
 
         Raises:
-            PictureError: the frame's pixel format cannot be converted.
+            ImageError: the frame's pixel format cannot be converted.
         """
         picture = from_av_frame(frame, self._rotate)
         is_empty = not self._last_found and not self._hides

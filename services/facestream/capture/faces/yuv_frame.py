@@ -17,7 +17,7 @@ from av.video.plane import VideoPlane
 from numpy.typing import NDArray
 
 from facestream.common.cameras.models import Rotation
-from facestream.common.core.errors import PictureError
+from facestream.common.core.errors import ImageError
 from facestream.common.vision.face_alignment import align, source_region
 from facestream.common.vision.strip_jpeg import encode
 
@@ -73,7 +73,7 @@ def from_av_frame(frame: av.VideoFrame, rotate: Rotation) -> YuvFrame:
     """The planes of a decoded frame of any pixel format.
 
     Raises:
-        PictureError: its pixel format cannot be converted.
+        ImageError: its pixel format cannot be converted.
     """
     name = frame.format.name
     is_rgb = frame.format.is_rgb or name.startswith(("gray", "mono", "pal"))
@@ -87,7 +87,7 @@ def from_av_frame(frame: av.VideoFrame, rotate: Rotation) -> YuvFrame:
                 format="yuv420p", src_color_range=code, dst_color_range=code, threads=1
             )
         except (av.FFmpegError, ValueError) as error:
-            raise PictureError(f"pixel format {name} cannot be converted: {error}") from None
+            raise ImageError(f"pixel format {name} cannot be converted: {error}") from None
     y, u, v = (_plane(plane) for plane in frame.planes)
     return YuvFrame(y, u, v, rotate, is_full, is_bt709)
 

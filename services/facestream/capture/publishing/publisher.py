@@ -36,7 +36,7 @@ from facestream.capture.sources.camera_reader import CameraReader, CapturedFrame
 from facestream.common.broker import face_accounting_scripts, keys
 from facestream.common.broker.connection import BROKER_ERRORS, error_text
 from facestream.common.broker.messages import encode
-from facestream.common.core.errors import PictureError
+from facestream.common.core.errors import ImageError
 from facestream.common.observability.metrics import CaptureMetrics
 
 _log = logging.getLogger(__name__)
@@ -320,7 +320,7 @@ class PublisherThread:
             if reader.privacy == "blur" and found is not None:
                 picture = pixelate_faces(picture, found.redaction_boxes)
             jpeg = to_jpeg(picture, self._settings.jpeg_quality)
-        except (PictureError, ValueError) as error:
+        except (ImageError, ValueError) as error:
             self._metrics.frames_dropped.labels(camera, "format").inc()
             _log.debug("camera %s: %s", camera, error)
             return []

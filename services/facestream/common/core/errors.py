@@ -6,9 +6,9 @@ FacestreamError
 ├── AddressError         a host has no address that may be connected to
 ├── CameraError          a camera cannot be opened or read; carries a short reason
 ├── MessageError         a stream entry is corrupt or foreign
-├── CountsError          counts cannot be kept or read for now
+├── CountStoreError      counts cannot be kept or read for now
 ├── ModelError           a model cannot be loaded or answers nonsense
-├── PictureError         a picture cannot be read
+├── ImageError           a picture cannot be read
 └── DataError            a training data set is missing, empty or foreign
 """
 
@@ -43,7 +43,7 @@ class MessageError(FacestreamError):
     """A stream entry is corrupt or foreign."""
 
 
-class CountsError(FacestreamError):
+class CountStoreError(FacestreamError):
     """Counts cannot be kept or read for now: a full disk, a database that is away."""
 
 
@@ -51,7 +51,7 @@ class ModelError(FacestreamError):
     """A model cannot be loaded or answers nonsense."""
 
 
-class PictureError(FacestreamError):
+class ImageError(FacestreamError):
     """A picture cannot be read."""
 
 

@@ -20,7 +20,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.plane import VideoPlane
 from numpy.typing import NDArray
 
-from facestream.common.core.errors import PictureError
+from facestream.common.core.errors import ImageError
 from facestream.common.vision.strip_jpeg import Strips, split, tables_of
 
 Plane = NDArray[np.uint8]
@@ -91,7 +91,7 @@ def decode(jpeg: bytes) -> Planes:
     """The planes of a JPEG, writable, once they are reached. Any thread.
 
     Raises:
-        PictureError: corrupt or truncated; of a JPEG in strips `reach` may raise it too.
+        ImageError: corrupt or truncated; of a JPEG in strips `reach` may raise it too.
     """
     strips = split(jpeg)
     if strips is None:
@@ -126,7 +126,7 @@ def _decoded(jpeg: bytes) -> Planes:
             frame = frame.reformat(format=_FORMAT)
     except (av.FFmpegError, ValueError, IndexError) as error:
         _decoders.__dict__.clear()  # nothing of a bad picture may show in the next one
-        raise PictureError(f"a frame's picture cannot be decoded: {error}") from None
+        raise ImageError(f"a frame's picture cannot be decoded: {error}") from None
     y, u, v = (_writable(plane) for plane in frame.planes)
     return Planes(y, u, v)
 

@@ -20,7 +20,7 @@ from facestream.annotator.counting.count_store import (
 )
 from facestream.annotator.counting.sqlalchemy_store import REST_S, SqlAlchemyCountStore
 from facestream.annotator.counting.sqlite_store import SqliteCountStore
-from facestream.common.core.errors import CountsError, SettingsError, StartError
+from facestream.common.core.errors import CountStoreError, SettingsError, StartError
 from sqlalchemy.engine.default import DefaultDialect
 
 from tests.fixtures.count_stores import KINDS, Opener, opener
@@ -120,7 +120,7 @@ def test_a_failed_write_adds_nothing_and_the_next_one_does(tmp_path: Path) -> No
     pages = ledger._file.execute("PRAGMA page_count").fetchone()[0]
     ledger._file.execute(f"PRAGMA max_page_count = {pages}")  # a full disk, as SQLite sees it
     many = {key(MINUTE + 60 * i): 1 for i in range(2000)}
-    with pytest.raises(CountsError, match="full"):
+    with pytest.raises(CountStoreError, match="full"):
         put(ledger, many)
     assert ledger.aggregate(wanted(), 10) == []
     ledger._file.execute("PRAGMA max_page_count = 100000")
@@ -161,18 +161,18 @@ def test_a_database_may_hang_end_and_come_back(
     ledger = SqlAlchemyCountStore(database.url, clock=lambda: now_s)
     ledger.add(CountBatch(1, {key(): 1}))
     database.hang()
-    with pytest.raises(CountsError, match="timed out"):
+    with pytest.raises(CountStoreError, match="timed out"):
         ledger.add(CountBatch(2, {key(): 1}))
     monkeypatch.setattr(ledger, "_engine", None)  # nothing is asked while it rests
-    with pytest.raises(CountsError, match="timed out"):
+    with pytest.raises(CountStoreError, match="timed out"):
         ledger.add(CountBatch(2, {key(): 1}))
     monkeypatch.undo()
     database.stop()
     now_s += REST_S
-    with pytest.raises(CountsError, match="does not answer: Connection refused"):
+    with pytest.raises(CountStoreError, match="does not answer: Connection refused"):
         ledger.aggregate(wanted(), 10)
     database.start()
-    with pytest.raises(CountsError, match="refused"):
+    with pytest.raises(CountStoreError, match="refused"):
         ledger.aggregate(wanted(), 10)
     now_s += REST_S
     ledger.add(CountBatch(2, {key(): 1}))
@@ -193,7 +193,7 @@ def test_a_batch_whose_commit_was_not_answered_is_added_once(
     ledger = SqlAlchemyCountStore(database.url, clock=lambda: now_s)
     ledger.add(CountBatch(1, {key(): 1}))
     monkeypatch.setattr(DefaultDialect, "do_commit", cut_off)
-    with pytest.raises(CountsError, match="the reply is lost"):
+    with pytest.raises(CountStoreError, match="the reply is lost"):
         ledger.add(CountBatch(2, {key(): 1}))
     now_s += REST_S
     ledger.add(CountBatch(2, {key(): 1}))
@@ -212,7 +212,7 @@ def test_processes_that_write_the_same_at_once_lose_nothing(database: Postgres) 
                 try:
                     ledger.add(batch)
                     break
-                except CountsError as error:
+                except CountStoreError as error:
                     refused.append(str(error))
 
     writers = [threading.Thread(target=write) for _ in range(3)]
@@ -230,7 +230,7 @@ def test_tables_that_were_dropped_are_made_again(database: Postgres) -> None:
     ledger = SqlAlchemyCountStore(database.url, clock=lambda: now_s)
     ledger.add(CountBatch(1, {key(): 1}))
     database.empty()
-    with pytest.raises(CountsError, match="does not exist"):
+    with pytest.raises(CountStoreError, match="does not exist"):
         ledger.add(CountBatch(2, {key(): 1}))
     now_s += REST_S
     ledger.add(CountBatch(2, {key(): 1}))
@@ -239,7 +239,7 @@ def test_tables_that_were_dropped_are_made_again(database: Postgres) -> None:
 
 def test_a_wrong_password_is_told_without_it(database: Postgres) -> None:
     url = database.url.replace(quote(PASSWORD, safe=""), "geheim99")
-    with pytest.raises(CountsError) as told:
+    with pytest.raises(CountStoreError) as told:
         SqlAlchemyCountStore(url).delete_before(0)
     assert str(told.value) == 'password authentication failed for user "counter"'
 
@@ -252,10 +252,10 @@ def test_the_servers_certificate_is_checked_where_it_is_asked_for(
     SqlAlchemyCountStore(
         f"{database.url}?sslmode=verify-full&sslrootcert={database.ca}"
     ).delete_before(0)
-    with pytest.raises(CountsError, match="certificate verify failed"):
+    with pytest.raises(CountStoreError, match="certificate verify failed"):
         SqlAlchemyCountStore(f"{database.url}?sslmode=verify-full").delete_before(0)
     elsewhere = database.url.replace("127.0.0.1", "127.0.0.2")
-    with pytest.raises(CountsError, match="does not answer"):  # it listens on 127.0.0.1 alone
+    with pytest.raises(CountStoreError, match="does not answer"):  # it listens on 127.0.0.1 alone
         SqlAlchemyCountStore(
             f"{elsewhere}?sslmode=verify-full&sslrootcert={database.ca}"
         ).delete_before(0)

@@ -20,7 +20,7 @@ from facestream.annotator.people.attribute_fusion import DisplayThresholds
 from facestream.annotator.people.camera_people import CameraPeople
 from facestream.common.broker.messages import Frame, Result, Track
 from facestream.common.cameras.models import Camera
-from facestream.common.core.errors import CountsError
+from facestream.common.core.errors import CountStoreError
 from facestream.common.observability.health import Health
 from facestream.common.observability.metrics import AnnotatorMetrics
 from prometheus_client import CollectorRegistry
@@ -51,7 +51,7 @@ class FullDisk(SqliteCountStore):
 
     def add(self, batch: CountBatch) -> None:
         if self.is_full:
-            raise CountsError("database or disk is full")
+            raise CountStoreError("database or disk is full")
         super().add(batch)
 
 
@@ -180,7 +180,7 @@ def test_few_questions_wait_and_one_that_was_given_up_is_not_asked() -> None:
         asking = [asyncio.create_task(shop.ask()) for _ in range(MAX_CONCURRENT_QUERIES)]
         while not shop.ledger.asked:
             await asyncio.sleep(0.001)
-        with pytest.raises(CountsError, match="too many ask at once"):
+        with pytest.raises(CountStoreError, match="too many ask at once"):
             await shop.ask()
         shop.has_gone = True
         shop.ledger.goes_on.set()

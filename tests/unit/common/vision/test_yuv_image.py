@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import simplejpeg
-from facestream.common.core.errors import PictureError
+from facestream.common.core.errors import ImageError
 from facestream.common.vision import strip_jpeg
 from facestream.common.vision.yuv_image import decode, encode, solid
 from numpy.typing import NDArray
@@ -52,12 +52,12 @@ def test_a_truncated_picture_is_refused_or_whole_but_never_half(cut: int) -> Non
     if cut == -2:  # only the end marker is missing
         assert decode(jpeg[:cut]).width == 320
         return
-    with pytest.raises(PictureError, match="cannot be decoded"):
+    with pytest.raises(ImageError, match="cannot be decoded"):
         decode(jpeg[:cut])
 
 
 def test_rubbish_is_refused_and_the_next_picture_is_fine() -> None:
-    with pytest.raises(PictureError):
+    with pytest.raises(ImageError):
         decode(b"\xff\xd8" + bytes(1000))
     assert decode(jpeg_of(320, 240)).width == 320
 
@@ -111,6 +111,6 @@ def test_a_damaged_strip_is_refused_when_it_is_reached() -> None:
     damaged = replace(sent, data=(*sent.data[:3], sent.data[3][:20], *sent.data[4:]))
     picture = decode(damaged.jpeg())
     picture.ensure_decoded(0, 64)
-    with pytest.raises(PictureError):
+    with pytest.raises(ImageError):
         picture.ensure_decoded(0, 128)
     assert decode(sent.jpeg()).width == 320
