@@ -25,7 +25,6 @@ import numpy as np
 import simplejpeg
 from facestream.annotator.counting.visit_tracker import CountEvent, VisitPolicy, VisitTracker
 from facestream.annotator.people import demographics
-from facestream.annotator.people.attribute_fusion import DisplayThresholds
 from facestream.annotator.people.camera_people import CameraPeople
 from facestream.annotator.settings import AnnotatorSettings
 from facestream.capture.faces.detector_input import choose_input_size
@@ -36,6 +35,7 @@ from facestream.capture.sources.camera_reader import CapturedFrame
 from facestream.common.broker.messages import Result, pack_distribution
 from facestream.common.cameras.regions import Line
 from facestream.common.core.paths import MODELS_DIR, SAMPLES_DIR
+from facestream.common.vision.displayed_estimate import DisplayThresholds
 from facestream.common.vision.exported_model import ExportedModel
 from facestream.common.vision.face_detector import FaceDetector
 from facestream.common.vision.model_store import newest_version

@@ -29,9 +29,9 @@ def test_corrupt_and_foreign_entries_are_counted_and_passed_over(
     pipeline.frame("door", [1, 2])
     wait_for(lambda: len(annotator.http.get("/api/cameras/door/people").json()) == 2)
     dropped = "facestream_annotator_frames_dropped_total"
-    assert annotator.metric(f'{dropped}{{camera="door",reason="corrupt"}}') == 2
-    assert annotator.metric(f'{dropped}{{camera="door",reason="foreign"}}') == 1
-    results = 'facestream_annotator_results_dropped_total{reason="corrupt"}'
+    assert annotator.metric(f'{dropped}{{camera="door",reason="invalid"}}') == 2
+    assert annotator.metric(f'{dropped}{{camera="door",reason="wrong_camera"}}') == 1
+    results = 'facestream_annotator_results_dropped_total{reason="invalid"}'
     wait_for(lambda: annotator.metric(results) == 1)
 
 
@@ -108,7 +108,7 @@ def test_results_that_came_while_the_broker_was_not_reached_are_read_or_counted(
     annotator: Running, pipeline: Pipeline
 ) -> None:
     total = 'facestream_annotator_results_total{camera="door"}'
-    missed = 'facestream_annotator_results_dropped_total{reason="missed"}'
+    missed = 'facestream_annotator_results_dropped_total{reason="trimmed"}'
     with filming(pipeline, "door", [1]):
         wait_for(lambda: annotator.http.get("/api/cameras/door/people").json())
     pipeline.result("door", 1)
@@ -147,6 +147,6 @@ def test_a_face_answered_twice_is_counted_as_repeated(
         wait_for(lambda: annotator.http.get("/api/cameras/door/people").json())
     for captured_us in (1_000_000, 1_000_000, 2_000_000):
         pipeline.result("door", 1, captured_us)
-    repeated = 'facestream_annotator_results_dropped_total{reason="repeated"}'
+    repeated = 'facestream_annotator_results_dropped_total{reason="duplicate"}'
     wait_for(lambda: annotator.metric(repeated) == 1)
     wait_for(lambda: annotator.metric('facestream_annotator_results_total{camera="door"}') == 2)

@@ -124,17 +124,26 @@ def test_pictures_have_bounds_and_what_is_not_taken_is_counted(
     metrics = locked.client(VIEWER).get("/metrics").text
 
     def count(what: str) -> int:
-        name = f"facestream_annotator_phone_pictures_{what} "
+        name = f"facestream_annotator_phone_frames_{what} "
         return int(float((metrics.partition(name)[2] or "0").split("\n")[0]))
 
     sent = count('total{camera="tablet"}')
     lost = {
         reason: count(f'dropped_total{{camera="tablet",reason="{reason}"}}')
-        for reason in ("corrupt", "size", "other", "rate", "late", "overflow", "paused", "broker")
+        for reason in (
+            "invalid",
+            "invalid_size",
+            "slot_taken",
+            "rate_limited",
+            "stale",
+            "overflow",
+            "paused",
+            "broker_unavailable",
+        )
     }
     assert sent == 64
-    assert (lost["corrupt"], lost["size"], lost["other"]) == (2, 1, 1)
-    assert lost["rate"] == answers.count(429)
+    assert (lost["invalid"], lost["invalid_size"], lost["slot_taken"]) == (2, 1, 1)
+    assert lost["rate_limited"] == answers.count(429)
     assert sent - sum(lost.values()) == broker.llen(phone_key("tablet"))
 
 
@@ -148,7 +157,7 @@ def test_a_picture_that_breaks_off_is_counted(locked: Locked) -> None:
             "Content-Length: 1000\r\n\r\n".encode()
             + JPEG[:100]
         )
-    gone = 'phone_pictures_dropped_total{camera="tablet",reason="gone"} 1.0'
+    gone = 'phone_frames_dropped_total{camera="tablet",reason="client_disconnected"} 1.0'
     wait_for(lambda: gone in locked.client(VIEWER).get("/metrics").text, "it is counted")
 
 

@@ -12,14 +12,14 @@ from collections.abc import Callable, Mapping, Sequence
 from facestream.annotator import system_status
 from facestream.annotator.api.sse import EventBus
 from facestream.annotator.counting.people_counter import PeopleCounter
-from facestream.annotator.people.attribute_fusion import DisplayedEstimate, DisplayThresholds
+from facestream.annotator.metrics import AnnotatorMetrics
 from facestream.annotator.people.camera_people import CameraPeople, Person
-from facestream.annotator.people.recent_history import History
+from facestream.annotator.people.recent_history import RecentHistory
 from facestream.annotator.people.result_latency import Answering
 from facestream.annotator.video.mjpeg_hub import MjpegHub, RenderJob
 from facestream.common.broker.messages import Frame, Result, now_us
 from facestream.common.cameras.models import Camera, CameraStatus
-from facestream.common.observability.metrics import AnnotatorMetrics
+from facestream.common.vision.displayed_estimate import DisplayedEstimate, DisplayThresholds
 from facestream.common.vision.overlay import build_label
 
 PersonJson = dict[str, object]
@@ -54,7 +54,7 @@ class LiveState:
         self._cameras: dict[str, Camera] = {}
         self._statuses: dict[str, CameraStatus] = {}
         self._people: dict[str, CameraPeople] = {}
-        self._history = History()
+        self._history = RecentHistory()
         self._answering = Answering()
         self._people_told_at = clock()
         self._broker_missing: tuple[str, float] | None = ("not reached yet", wall_clock())
@@ -148,7 +148,7 @@ class LiveState:
             return
         now = self._clock()
         if not people.add_result(result, now):
-            self._metrics.results_dropped.labels("repeated").inc()
+            self._metrics.results_dropped.labels("duplicate").inc()
             return
         latency_s = max(0, now_us() - result.captured_us) / 1e6
         self._answering.on_result(latency_s, now)
@@ -213,7 +213,7 @@ class LiveState:
     def publish_history(self) -> None:
         """Take a sample and send every page the charts."""
         now = self._wall_clock()
-        self._history.sample((p.shown for name in self._people for p in self.people(name)), now)
+        self._history.add_sample((p.shown for name in self._people for p in self.people(name)), now)
         # Who left is among those that are gone only after a while: not in between is nobody.
         of_late = [shown for people in self._people.values() for shown in people.recent_estimates()]
         self._events.publish("history", self._history.to_json(of_late, now))
@@ -240,8 +240,8 @@ def person_json(person: Person) -> PersonJson:
         "age": shown.age,
         "age_low": shown.age_low,
         "age_high": shown.age_high,
-        "female": shown.female,
-        "answers": shown.answers,
+        "female": shown.female_probability,
+        "answers": shown.predictions,
     }
 
 

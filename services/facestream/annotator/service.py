@@ -23,8 +23,8 @@ from facestream.annotator.counting.people_counter import KEEP_EVERY_S, PeopleCou
 from facestream.annotator.http_server import LimitedHttpProtocol
 from facestream.annotator.ingest.stream_reader import DEPENDENCY, StreamReader
 from facestream.annotator.live_state import LiveState
-from facestream.annotator.people.attribute_fusion import DisplayThresholds
-from facestream.annotator.people.recent_history import SAMPLE_EVERY_S
+from facestream.annotator.metrics import AnnotatorMetrics
+from facestream.annotator.people.recent_history import SAMPLE_INTERVAL_S
 from facestream.annotator.periodic import next_tick, run_every
 from facestream.annotator.phone.routes import PhoneIngest
 from facestream.annotator.settings import AnnotatorSettings
@@ -32,7 +32,7 @@ from facestream.annotator.video.mjpeg_hub import NOTICE_EVERY_S, MjpegHub
 from facestream.common.broker.connection import connect, connect_async
 from facestream.common.core.errors import SettingsError, StartError
 from facestream.common.observability.health import Health, serve_health
-from facestream.common.observability.metrics import AnnotatorMetrics
+from facestream.common.vision.displayed_estimate import DisplayThresholds
 
 _PEOPLE_EVERY_S = 0.5
 _SYSTEM_EVERY_S = 2.0
@@ -121,7 +121,7 @@ async def _serve(
                     intake.run(),
                     run_every(_PEOPLE_EVERY_S, board.publish_people),
                     run_every(_SYSTEM_EVERY_S, board.publish_status),
-                    run_every(SAMPLE_EVERY_S, board.publish_history),
+                    run_every(SAMPLE_INTERVAL_S, board.publish_history),
                     run_every(_PEOPLE_EVERY_S, tally.publish_counts),
                     run_every(KEEP_EVERY_S, tally.flush),
                     run_every(NOTICE_EVERY_S, board.studio.publish_placeholders),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from facestream.annotator.people.attribute_fusion import DisplayedEstimate, DisplayThresholds
+from facestream.common.vision.displayed_estimate import DisplayedEstimate, DisplayThresholds
 from facestream.common.vision.overlay import build_label, draw, to_planes
 from facestream.common.vision.yuv_image import encode
 from facestream.predict.input_files import Input
@@ -62,6 +62,6 @@ def write_annotated(target: Path, given: Input, faces: Sequence[FacePrediction])
 
 def _sure(female: float | None) -> float | None:
     """The probability where the live picture would show a gender too."""
-    if female is None or max(female, 1 - female) < DisplayThresholds().gender_probability:
+    if female is None or max(female, 1 - female) < DisplayThresholds().min_gender_probability:
         return None
     return female

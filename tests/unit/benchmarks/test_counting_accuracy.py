@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 from facestream.annotator.counting.visit_tracker import CountEvent
-from facestream.annotator.people.attribute_fusion import DisplayedEstimate
+from facestream.common.vision.displayed_estimate import DisplayedEstimate
 from facestream.demo.clip_renderer import Appearance
 
 from benchmarks.counting_accuracy import CLIP_S, SEEDS, choreography, score
@@ -19,7 +19,7 @@ SCRIPT = [
 
 
 def visit(at: float, female: float | None) -> CountEvent:
-    return CountEvent(at, "visit", "", DisplayedEstimate(female=female), 3.0)
+    return CountEvent(at, "visit", "", DisplayedEstimate(female_probability=female), 3.0)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

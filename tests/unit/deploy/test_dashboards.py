@@ -10,6 +10,7 @@ from typing import Any
 import promql_parser
 import pytest
 import yaml
+from facestream.annotator.metrics import AnnotatorMetrics
 from facestream.common.observability import metrics
 from prometheus_client import CollectorRegistry
 
@@ -34,7 +35,7 @@ def exported() -> set[str]:
         metrics.CaptureMetrics,
         metrics.WorkerMetrics,
         metrics.ModelServerMetrics,
-        metrics.AnnotatorMetrics,
+        AnnotatorMetrics,
     ):
         registry = CollectorRegistry()
         cls(registry)

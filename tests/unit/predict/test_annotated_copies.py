@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from facestream.annotator.people.attribute_fusion import DisplayedEstimate
+from facestream.common.vision.displayed_estimate import DisplayedEstimate
 from facestream.common.vision.overlay import Label, build_label
 from facestream.predict import annotated_copies
 from facestream.predict.annotated_copies import common_parent, copy_path
@@ -53,7 +53,7 @@ def test_a_copy_says_a_gender_only_where_the_live_picture_would(
     said: list[float | None] = []
 
     def noted(box: object, estimate: DisplayedEstimate) -> Label:
-        said.append(estimate.female)
+        said.append(estimate.female_probability)
         return build_label((0, 0, 8, 8), estimate)
 
     monkeypatch.setattr(annotated_copies, "build_label", noted)

@@ -24,13 +24,13 @@ from facestream.annotator.counting.settings import CountingSettings
 from facestream.annotator.counting.sqlite_store import SqliteCountStore
 from facestream.annotator.counting.visit_tracker import CountEvent, VisitPolicy, VisitTracker
 from facestream.annotator.counting.webhook import Webhook
+from facestream.annotator.metrics import AnnotatorMetrics
 from facestream.annotator.people import demographics
 from facestream.annotator.people.camera_people import CameraPeople
 from facestream.common.broker.messages import Frame
 from facestream.common.cameras.models import Camera
 from facestream.common.core.errors import CountStoreError
 from facestream.common.observability.health import Health
-from facestream.common.observability.metrics import AnnotatorMetrics
 
 KEEP_EVERY_S = 5.0
 # Old counts are deleted so often; where nobody comes, it also tells whether the ledger is there.

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from facestream.annotator.counting.region_crossing import Crossing, RegionCrossingTracker
-from facestream.annotator.people.attribute_fusion import DisplayedEstimate, Estimate
+from facestream.annotator.people.attribute_fusion import Estimate
 from facestream.common.broker.messages import Frame, Track
 from facestream.common.cameras.regions import Line, Zone
+from facestream.common.vision.displayed_estimate import DisplayedEstimate
 
 # Lengths in face sizes.
 NEAR = 1.0  # a lost face is looked for so far from where it should be …
@@ -200,8 +201,10 @@ def distance(lost: TrackSegment, found: TrackSegment, gap_s: float) -> float | N
 
 def is_compatible(one: DisplayedEstimate, other: DisplayedEstimate) -> bool:
     """Whether two estimates may be of one person; what is not known is no objection."""
-    if one.female is not None and other.female is not None:
-        return (one.female >= 0.5) == (other.female >= 0.5) and _ages_meet(one, other)
+    if one.female_probability is not None and other.female_probability is not None:
+        return (one.female_probability >= 0.5) == (other.female_probability >= 0.5) and _ages_meet(
+            one, other
+        )
     return _ages_meet(one, other)
 
 

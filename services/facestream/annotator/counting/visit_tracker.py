@@ -30,9 +30,10 @@ from facestream.annotator.counting.visit import (
     start_segment,
     update_segment,
 )
-from facestream.annotator.people.attribute_fusion import DisplayedEstimate, Estimate
+from facestream.annotator.people.attribute_fusion import Estimate
 from facestream.common.broker.messages import Frame, Track
 from facestream.common.cameras.regions import Line, Zone
+from facestream.common.vision.displayed_estimate import DisplayedEstimate
 
 MAX_VISITS = 512  # open ones of a camera
 MAX_STEP_S = 1.0  # by which the camera's clock advances from one frame to the next
@@ -211,7 +212,7 @@ class VisitTracker:
         """Whether the track that carries a visit on belongs to it, by what is known of it now."""
         if not is_compatible(visit.estimate_without_last(), merge_estimates(visit.last.estimate)):
             self._part_with_last(visit)
-        elif visit.last.estimate and visit.last.estimate.shown.answers >= SURE_ANSWERS:
+        elif visit.last.estimate and visit.last.estimate.shown.predictions >= SURE_ANSWERS:
             visit.join_snapshot = None
 
     def _part_with_last(self, visit: Visit) -> None:

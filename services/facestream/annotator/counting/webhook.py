@@ -30,8 +30,8 @@ from collections.abc import Callable, Mapping
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from urllib.parse import urlsplit
 
+from facestream.annotator.metrics import AnnotatorMetrics
 from facestream.common.core.errors import AddressError
-from facestream.common.observability.metrics import AnnotatorMetrics
 from facestream.common.security.egress_policy import EgressPolicy
 from facestream.common.security.redaction import redact
 

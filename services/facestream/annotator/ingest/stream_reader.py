@@ -21,6 +21,7 @@ import redis.asyncio
 
 from facestream.annotator.ingest.stream_cursor import ABSENT, Cursor, StreamState
 from facestream.annotator.live_state import LiveState
+from facestream.annotator.metrics import AnnotatorMetrics
 from facestream.annotator.periodic import next_tick
 from facestream.common.broker import keys
 from facestream.common.broker.cluster import slot_groups
@@ -30,7 +31,6 @@ from facestream.common.cameras.models import Camera, CameraStatus
 from facestream.common.cameras.registry import CameraRegistry
 from facestream.common.core.errors import MessageError
 from facestream.common.observability.health import Dependency, Health
-from facestream.common.observability.metrics import AnnotatorMetrics
 
 REFRESH_EVERY_S = 0.5
 RETRY_S = 0.5
@@ -230,7 +230,7 @@ class StreamReader:
                 continue
             lost = cursor.reconcile(state)
             if lost:
-                self._metrics.results_dropped.labels("missed").inc(lost)
+                self._metrics.results_dropped.labels("trimmed").inc(lost)
         self._unchecked.clear()
 
     async def _states(self, keys: Sequence[bytes]) -> list[StreamState]:
@@ -261,11 +261,11 @@ class StreamReader:
         try:
             frame, jpeg = decode_frame(fields)
         except MessageError as error:
-            self._metrics.frames_dropped.labels(name, "corrupt").inc()
+            self._metrics.frames_dropped.labels(name, "invalid").inc()
             logging.debug("%s: a frame was passed over: %s", name, error)
             return
         if frame.camera != name:
-            self._metrics.frames_dropped.labels(name, "foreign").inc()
+            self._metrics.frames_dropped.labels(name, "wrong_camera").inc()
             return
         self._board.on_frame(name, frame, jpeg)
 
@@ -273,11 +273,11 @@ class StreamReader:
         try:
             result = decode_result(fields)
             if result.camera != name:
-                self._metrics.results_dropped.labels("foreign").inc()
+                self._metrics.results_dropped.labels("wrong_camera").inc()
                 return
             self._board.on_result(name, result)
         except MessageError as error:
-            self._metrics.results_dropped.labels("corrupt").inc()
+            self._metrics.results_dropped.labels("invalid").inc()
             logging.debug("%s: a result was passed over: %s", name, error)
 
     def _on_broker_error(self, error: Exception) -> None:

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facestream.common.vision.age_distribution import central_interval, quantile
+from facestream.common.vision.displayed_estimate import DisplayedEstimate, DisplayThresholds
 
 MAX_AGE_YEARS = 110
 CORRELATION = 0.7  # of the errors of two answers about one track
@@ -36,29 +37,6 @@ AGE_STEP_YEARS = 1.0
 INTERVAL_STEP_YEARS = 2.0
 
 _AGES = np.arange(MAX_AGE_YEARS + 1, dtype=np.float64)
-
-
-@dataclass(frozen=True)
-class DisplayThresholds:
-    """When an estimate is sure enough to be shown."""
-
-    weight: float = 0.4
-    interval_years: float = 30.0
-    gender_probability: float = 0.8
-
-
-@dataclass(frozen=True)
-class DisplayedEstimate:
-    """What a person may be told of a track; None = not sure enough.
-
-    `age`, `age_low`, `age_high` in years, `female` a probability.
-    """
-
-    age: float | None = None
-    age_low: float | None = None
-    age_high: float | None = None
-    female: float | None = None
-    answers: int = 0
 
 
 @dataclass
@@ -162,8 +140,8 @@ class Estimate:
             age=age,
             age_low=age_low,
             age_high=age_high,
-            female=self._committed_female(),
-            answers=self._answers,
+            female_probability=self._committed_female(),
+            predictions=self._answers,
         )
 
     def _committed_age(self) -> tuple[float | None, float | None, float | None]:
@@ -173,7 +151,7 @@ class Estimate:
         low, high = (float(side) for side in central_interval(ages))
         age = float(quantile(ages, 0.5))
         before = self._shown
-        limit = self._rule.interval_years
+        limit = self._rule.max_age_interval_years
         if before.age is not None:
             limit *= INTERVAL_SLACK
         if high - low > limit:
@@ -192,14 +170,14 @@ class Estimate:
         if not self._has_enough_evidence(self._gender_weight):
             return None
         p = self.female_probability()
-        needed = self._rule.gender_probability
-        before = self._shown.female
+        needed = self._rule.min_gender_probability
+        before = self._shown.female_probability
         if before is not None and (before >= 0.5) == (p >= 0.5):
             needed = max(0.5, needed - PROBABILITY_SLACK)
         return round(p, 3) if max(p, 1 - p) >= needed else None
 
     def _has_enough_evidence(self, weight: _Weight) -> bool:
-        return weight.total > 0 and weight.total >= self._rule.weight
+        return weight.total > 0 and weight.total >= self._rule.min_evidence
 
 
 def _to_age_grid(

@@ -11,12 +11,9 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from facestream.annotator.people.attribute_fusion import (
-    DisplayedEstimate,
-    DisplayThresholds,
-    Estimate,
-)
+from facestream.annotator.people.attribute_fusion import Estimate
 from facestream.common.broker.messages import Frame, Result, unpack_distribution
+from facestream.common.vision.displayed_estimate import DisplayedEstimate, DisplayThresholds
 
 MAX_TRACKS = 512
 # A camera that is silent for so long, or for so many of its own pauses, has nobody in view. Capture
@@ -153,7 +150,7 @@ class CameraPeople:
         """Whether anyone of the newest frame was answered at least once."""
         view = self._view
         kept = (self._kept.get((view.session, track)) for track in view.boxes)
-        return any(k is not None and k.estimate.shown.answers > 0 for k in kept)
+        return any(k is not None and k.estimate.shown.predictions > 0 for k in kept)
 
     def evict_stale(self, now_s: float) -> int:
         """Drop tracks unseen for long.
@@ -181,4 +178,4 @@ class CameraPeople:
         if kept.was_seen:
             self._on_forgotten(kept.estimate.shown)
         else:
-            self._unmatched_results += kept.estimate.shown.answers
+            self._unmatched_results += kept.estimate.shown.predictions

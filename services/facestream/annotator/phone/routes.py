@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from starlette.requests import ClientDisconnect
 
 from facestream.annotator.live_state import LiveState
+from facestream.annotator.metrics import AnnotatorMetrics
 from facestream.annotator.phone.pairing_link import PAGE_PATH, PICTURE_PATH, phone_link, qr_svg
 from facestream.annotator.phone.upload_slots import UploadDecision, UploadSlots
 from facestream.annotator.settings import AnnotatorSettings
@@ -32,15 +33,14 @@ from facestream.common.cameras.models import Camera, CameraState, Rotation
 from facestream.common.cameras.phone_keys import new_phone_url, phone_key_of
 from facestream.common.cameras.privacy import Privacy
 from facestream.common.core.names import Name
-from facestream.common.observability.metrics import AnnotatorMetrics
 
 _BODY_DEADLINE_S = 10.0
 _CAMERA_ALLOWED = "camera=(self), microphone=(), geolocation=()"
 _JPEG_BODY = {"required": True, "content": {"image/jpeg": {"schema": {"format": "binary"}}}}
 _STRANGER = "this link is not valid: the camera was removed, or the link is incomplete"
 _REJECTIONS: dict[UploadDecision, tuple[int, str]] = {
-    "other": (409, "another phone, or another page on this one, sends by this link"),
-    "rate": (429, "too many pictures"),
+    "slot_taken": (409, "another phone, or another page on this one, sends by this link"),
+    "rate_limited": (429, "too many pictures"),
 }
 
 
@@ -110,7 +110,7 @@ class PhoneIngest:
         self._metrics.phone_frames.labels(name).inc()
         self._senders.retain_only(self._board.names())
         verdict = self._senders.begin(name, sender, seq, self._clock())
-        if verdict != "take":
+        if verdict != "accept":
             self._drop(name, verdict)
             if verdict in _REJECTIONS:
                 raise HTTPException(*_REJECTIONS[verdict])
@@ -136,10 +136,10 @@ class PhoneIngest:
             async with asyncio.timeout(_BODY_DEADLINE_S):
                 jpeg = await request.body()
         except TimeoutError:
-            self._drop(name, "late")
+            self._drop(name, "stale")
             raise HTTPException(408, "the picture took too long") from None
         except ClientDisconnect:
-            self._drop(name, "gone")
+            self._drop(name, "client_disconnected")
             raise HTTPException(400, "the picture broke off") from None
         reason, why = _what_is_wrong(jpeg)
         if reason:
@@ -151,7 +151,7 @@ class PhoneIngest:
         try:
             pushed_out = await push_frame(self._broker, name, jpeg)
         except BROKER_ERRORS:
-            self._drop(name, "broker")
+            self._drop(name, "broker_unavailable")
             raise HTTPException(503, "the broker does not answer; try again shortly") from None
         if pushed_out:
             self._drop(name, "overflow", pushed_out)
@@ -175,9 +175,9 @@ def _what_is_wrong(jpeg: bytes) -> tuple[str, str]:
     try:
         height, width = simplejpeg.decode_jpeg_header(jpeg)[:2]
     except ValueError:
-        return "corrupt", "not a JPEG picture"
+        return "invalid", "not a JPEG picture"
     if not has_allowed_size(height, width):
-        return "size", f"a picture's sides have 2 to {MAX_PHONE_SIDE_PX} pixels"
+        return "invalid_size", f"a picture's sides have 2 to {MAX_PHONE_SIDE_PX} pixels"
     return "", ""
 
 

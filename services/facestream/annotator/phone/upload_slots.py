@@ -16,7 +16,7 @@ MAX_AT_ONCE = 3  # requests of one camera
 _HASTE = 2.0  # a phone may send so many times as fast as it is asked to
 _BURST = 4.0  # pictures
 
-UploadDecision = Literal["take", "late", "rate", "other"]
+UploadDecision = Literal["accept", "stale", "rate_limited", "slot_taken"]
 
 
 @dataclass(slots=True)
@@ -55,17 +55,17 @@ class UploadSlots:
             at_once = place.at_once if place else 0
             place = self._places[camera] = _Place(sender, now, at_once=at_once)
         if place.sender != sender:
-            return "other"
+            return "slot_taken"
         place.left = min(_BURST, place.left + (now - place.heard_at) * self._per_s)
         place.heard_at = now
         if place.at_once >= MAX_AT_ONCE or place.left < 1:
-            return "rate"
+            return "rate_limited"
         if seq <= place.seq:
-            return "late"
+            return "stale"
         place.left -= 1
         place.seq = seq
         place.at_once += 1
-        return "take"
+        return "accept"
 
     def end(self, camera: str) -> None:
         """That request has ended."""

@@ -18,11 +18,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
+from facestream.annotator.metrics import AnnotatorMetrics
 from facestream.annotator.video.placeholder import render_placeholder
 from facestream.common.broker.messages import now_us
 from facestream.common.cameras.models import CameraStatus
 from facestream.common.core.errors import ImageError
-from facestream.common.observability.metrics import AnnotatorMetrics
 from facestream.common.vision import yuv_image
 from facestream.common.vision.overlay import Label, draw
 
@@ -201,7 +201,7 @@ class MjpegHub:
         if channel.viewers == 0:
             return
         if channel.waiting is not None:
-            self._metrics.frames_dropped.labels(camera, "busy").inc()
+            self._metrics.frames_dropped.labels(camera, "superseded").inc()
         channel.waiting = job
         if not channel.drawing:
             channel.drawing = True
@@ -307,7 +307,7 @@ class MjpegHub:
                 try:
                     jpeg = await self._in_thread(partial(self._annotated, job))
                 except ImageError as error:
-                    self._metrics.frames_dropped.labels(channel.camera, "corrupt").inc()
+                    self._metrics.frames_dropped.labels(channel.camera, "invalid").inc()
                     logging.debug("%s: %s", channel.camera, error)
                     continue
                 if channel.viewers == 0:

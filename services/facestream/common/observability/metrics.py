@@ -15,7 +15,7 @@ _LATENCY_BUCKETS_S = (
 _BATCH_BUCKETS = (1, 2, 4, 6, 8, 12, 16, 24, 32, 64, 128)
 
 
-class _Metrics:
+class ServiceMetrics:
     """Counters, gauges and histograms of one service on one registry; CPU and memory too."""
 
     service = ""
@@ -51,7 +51,7 @@ class _Metrics:
                         _remove(metric, labels)
 
 
-class CaptureMetrics(_Metrics):
+class CaptureMetrics(ServiceMetrics):
     """Camera in, faces out.
 
     `reason` of a dropped face: overflow, expired (both had been published), broker, encode, lease
@@ -110,7 +110,7 @@ class CaptureMetrics(_Metrics):
         _remove(self.active_tracks, (camera,))
 
 
-class WorkerMetrics(_Metrics):
+class WorkerMetrics(ServiceMetrics):
     """Crops in, results out.
 
     `reason` of a dropped face: stale, corrupt, foreign, dead, broker; `fate`: see `ledger`.
@@ -156,7 +156,7 @@ class WorkerMetrics(_Metrics):
         self.broker_errors = self._counter("broker_errors_total", "Failed calls to the broker")
 
 
-class ModelServerMetrics(_Metrics):
+class ModelServerMetrics(ServiceMetrics):
     """gRPC requests in, tensors out."""
 
     service = "model_server"
@@ -174,78 +174,6 @@ class ModelServerMetrics(_Metrics):
         self.load_errors = self._counter(
             "load_errors_total", "Model versions that could not be loaded", ("model",)
         )
-
-
-class AnnotatorMetrics(_Metrics):
-    """Results in, picture out.
-
-    `reason` of a frame not shown: corrupt, foreign (of another camera), busy (a newer one came
-    before its turn). Of a result not used: corrupt, foreign, unknown_track, repeated (this face's
-    answer came before), missed (pushed out of its stream before it was read). Of an event that the
-    webhook did not take: overflow, refused, failed, stopped. Of a phone's picture not passed on:
-    corrupt, size, late (a newer one came before it), rate, overflow (capture did not take it),
-    gone (it broke off), paused, broker.
-    """
-
-    service = "annotator"
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        super().__init__(registry)
-        self.frames = self._counter("frames_total", "Frames received", ("camera",))
-        self.frames_annotated = self._counter(
-            "frames_annotated_total", "Frames annotated", ("camera",)
-        )
-        self.frames_dropped = self._counter(
-            "frames_dropped_total", "Frames not shown, by reason", ("camera", "reason")
-        )
-        self.phone_frames = self._counter(
-            "phone_frames_total", "Pictures that phones sent", ("camera",)
-        )
-        self.phone_frames_dropped = self._counter(
-            "phone_frames_dropped_total",
-            "Pictures of phones not passed on, by reason",
-            ("camera", "reason"),
-        )
-        self.results = self._counter("results_total", "Results joined to a track", ("camera",))
-        self.results_dropped = self._counter(
-            "results_dropped_total", "Results not used, by reason", ("reason",)
-        )
-        self.visits = self._counter(
-            "visits_total", "People counted", ("camera", "age_band", "gender")
-        )
-        self.crossings = self._counter(
-            "crossings_total", "Zones and lines crossed", ("camera", "place", "direction")
-        )
-        self.count_write_errors = self._counter(
-            "count_write_errors_total", "Failed attempts to keep counts"
-        )
-        self.counts_dropped = self._counter(
-            "counts_dropped_total", "Counts lost because they could not be kept for long"
-        )
-        self.webhook_delivered = self._counter(
-            "webhook_events_delivered_total", "Events that the webhook took"
-        )
-        self.webhook_dropped = self._counter(
-            "webhook_events_dropped_total",
-            "Events that the webhook did not take, by reason",
-            ("reason",),
-        )
-        self.people_in_view = self._gauge("people_in_view", "People in view", ("camera",))
-        self.person_seconds = self._counter(
-            "person_seconds_total", "Time that people were in view, added up", ("camera",)
-        )
-        self.video_streams = self._gauge("video_streams", "Open picture streams", ("camera",))
-        self.stream_frames_skipped = self._counter(
-            "stream_frames_skipped_total", "Frames that slow viewers did not get", ("camera",)
-        )
-        self.frame_latency = self._seconds(
-            "frame_latency", "From a frame's capture to its annotated picture"
-        )
-        self.result_latency = self._seconds(
-            "result_latency", "From a face's capture to its result here"
-        )
-        self.stage_duration = self._seconds("stage_duration", "Duration of one stage", ("stage",))
-        self.broker_errors = self._counter("broker_errors_total", "Failed calls to the broker")
 
 
 def _remove(metric: object, labels: tuple[str, ...]) -> None:

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from facestream.annotator.people.attribute_fusion import DisplayedEstimate
+from facestream.common.vision.displayed_estimate import DisplayedEstimate
 from facestream.common.vision.text_rendering import Bgr, put_text, text_box
 from facestream.common.vision.yuv_image import Planes
 
@@ -53,7 +53,13 @@ class Label:
 
 def build_label(box: Box, shown: DisplayedEstimate) -> Label:
     """`34 (28–40) female` in as many words as are known; nothing where nothing is."""
-    gender = "" if shown.female is None else "female" if shown.female >= 0.5 else "male"
+    gender = (
+        ""
+        if shown.female_probability is None
+        else "female"
+        if shown.female_probability >= 0.5
+        else "male"
+    )
     bgr = {"female": _FEMALE_BGR, "male": _MALE_BGR}.get(gender, _UNSURE_BGR)
     if shown.age is None or shown.age_low is None or shown.age_high is None:
         return Label(box, (gender,) if gender else (), bgr)

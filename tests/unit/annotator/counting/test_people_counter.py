@@ -16,13 +16,13 @@ from facestream.annotator.counting.people_counter import (
 )
 from facestream.annotator.counting.sqlite_store import SqliteCountStore
 from facestream.annotator.counting.visit_tracker import VisitPolicy
-from facestream.annotator.people.attribute_fusion import DisplayThresholds
+from facestream.annotator.metrics import AnnotatorMetrics
 from facestream.annotator.people.camera_people import CameraPeople
 from facestream.common.broker.messages import Frame, Result, Track
 from facestream.common.cameras.models import Camera
 from facestream.common.core.errors import CountStoreError
 from facestream.common.observability.health import Health
-from facestream.common.observability.metrics import AnnotatorMetrics
+from facestream.common.vision.displayed_estimate import DisplayThresholds
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 

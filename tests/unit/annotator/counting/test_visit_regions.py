@@ -33,7 +33,7 @@ def test_crossings_are_counted_with_the_person_and_only_for_people() -> None:
         ("leave", "left"),
         ("enter", "door"),
     ]
-    assert all((c.shown.female or 0) > 0.5 for c in door.counted)
+    assert all((c.shown.female_probability or 0) > 0.5 for c in door.counted)
 
 
 def test_a_line_drawn_while_somebody_is_in_view_counts_for_him() -> None:

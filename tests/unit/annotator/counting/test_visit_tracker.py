@@ -19,8 +19,8 @@ def test_a_person_is_counted_once_when_the_visit_has_ended() -> None:
     (person,) = door.people()
     assert person.at == START_AT
     assert 2.5 < person.seen_s < 3.1
-    assert person.shown.female is not None
-    assert person.shown.female > 0.5
+    assert person.shown.female_probability is not None
+    assert person.shown.female_probability > 0.5
     assert person.shown.age is not None
 
 
@@ -40,7 +40,7 @@ def test_who_was_never_answered_is_counted_without_an_estimate() -> None:
     door.take(1)
     door.run(10)
     (person,) = door.people()
-    assert (person.shown.age, person.shown.female) == (None, None)
+    assert (person.shown.age, person.shown.female_probability) == (None, None)
 
 
 def test_who_looks_away_for_a_moment_is_one_person() -> None:
@@ -57,7 +57,7 @@ def test_who_looks_away_for_a_moment_is_one_person() -> None:
     door.run(10)
     (person,) = door.people()
     assert 5.4 < person.seen_s < 6.1
-    assert person.shown.answers == 7
+    assert person.shown.predictions == 7
 
 
 def test_many_short_tracks_at_one_place_are_one_person() -> None:
@@ -95,7 +95,7 @@ def test_somebody_else_at_the_same_place_is_a_second_person() -> None:
     door.take(2)
     door.run(10)
     first, second = door.people()
-    assert (first.shown.female or 0) > 0.5 > (second.shown.female or 1)
+    assert (first.shown.female_probability or 0) > 0.5 > (second.shown.female_probability or 1)
     assert first.seen_s < 3.1
     assert second.at > START_AT + 3.5
 
@@ -292,7 +292,7 @@ def test_who_was_there_before_the_annotator_is_counted_when_he_is_known() -> Non
     door.answer(1, 35, 0.95, times=3)
     door.run(RULE.count_after_s + 1)
     (person,) = door.people()
-    assert person.shown.female is not None
+    assert person.shown.female_probability is not None
 
 
 def test_a_clock_that_is_set_back_counts_nobody_again() -> None:
@@ -325,7 +325,7 @@ def test_who_looks_away_all_day_takes_no_more_memory_for_it() -> None:
     assert len(visit.parts) < 5
     assert len(door.visits._by_track) < 5
     assert visit.seen_s() == pytest.approx(59 * 1.0, rel=0.15)
-    assert visit.shown().answers == 3 * 59
+    assert visit.shown().predictions == 3 * 59
 
 
 def test_who_comes_back_is_told_by_a_new_sight_whichever_picture_brings_it() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from facestream.annotator.counting.settings import CountingSettings
 from facestream.annotator.counting.webhook import MAX_WAITING, TRIES, Webhook, signature
-from facestream.common.observability.metrics import AnnotatorMetrics
+from facestream.annotator.metrics import AnnotatorMetrics
 from facestream.common.security import egress_policy
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr, ValidationError

@@ -13,13 +13,13 @@ from facestream.annotator.counting.sqlite_store import SqliteCountStore
 from facestream.annotator.counting.visit_tracker import VisitPolicy
 from facestream.annotator.ingest.stream_reader import DEPENDENCY, StreamReader
 from facestream.annotator.live_state import LiveState
-from facestream.annotator.people.attribute_fusion import DisplayThresholds
+from facestream.annotator.metrics import AnnotatorMetrics
 from facestream.annotator.video.mjpeg_hub import MjpegHub
 from facestream.common.broker.connection import connect, connect_async
 from facestream.common.cameras.models import Camera
 from facestream.common.cameras.registry import CameraRegistry, RegistrySnapshot
 from facestream.common.observability.health import Health
-from facestream.common.observability.metrics import AnnotatorMetrics
+from facestream.common.vision.displayed_estimate import DisplayThresholds
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 

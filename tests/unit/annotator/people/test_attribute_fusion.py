@@ -6,15 +6,14 @@ import math
 
 import numpy as np
 import pytest
-from facestream.annotator.people.attribute_fusion import (
-    DisplayedEstimate,
-    DisplayThresholds,
-    Estimate,
-)
+from facestream.annotator.people.attribute_fusion import Estimate
 from facestream.common.vision.age_distribution import central_interval, quantile
+from facestream.common.vision.displayed_estimate import DisplayedEstimate, DisplayThresholds
 from numpy.typing import NDArray
 
-EAGER = DisplayThresholds(weight=0.0, interval_years=200, gender_probability=0.5001)
+EAGER = DisplayThresholds(
+    min_evidence=0.0, max_age_interval_years=200, min_gender_probability=0.5001
+)
 NAN = float("nan")
 
 
@@ -45,7 +44,7 @@ def test_one_answer_is_told_as_it_came() -> None:
     # 80 % of a normal distribution lie within 1.2816 standard deviations.
     assert shown.age_low == pytest.approx(34 - 1.2816 * 5, abs=0.8)
     assert shown.age_high == pytest.approx(34 + 1.2816 * 5, abs=0.8)
-    assert shown.female == pytest.approx(0.9, abs=0.01)
+    assert shown.female_probability == pytest.approx(0.9, abs=0.01)
 
 
 def test_more_looks_narrow_the_interval_but_never_as_if_they_were_independent() -> None:
@@ -87,13 +86,13 @@ def test_equal_gender_answers_are_strengthened_only_a_little() -> None:
 
 def test_contradicting_gender_answers_leave_it_open() -> None:
     shown = fused([(30, 5, 0.9, 0.8), (30, 5, 0.1, 0.8)], DisplayThresholds(0.4, 40, 0.8)).shown
-    assert shown.female is None
+    assert shown.female_probability is None
     assert shown.age is not None
 
 
 def test_a_model_without_a_gender_head_gives_ages_alone() -> None:
     shown = fused([(30, 5, NAN, 1.0)] * 3).shown
-    assert shown.female is None
+    assert shown.female_probability is None
     assert shown.age is not None
 
 
@@ -101,7 +100,7 @@ def test_a_model_without_an_age_head_gives_genders_alone() -> None:
     estimate = Estimate(DisplayThresholds(0.4, 30, 0.8))
     estimate.add(np.zeros(0, np.float32), NAN, NAN, 0.95, 0.8)
     shown = estimate.shown
-    assert shown == DisplayedEstimate(female=0.95, answers=1)
+    assert shown == DisplayedEstimate(female_probability=0.95, predictions=1)
 
 
 def test_answers_about_gender_alone_take_nothing_from_the_age() -> None:
@@ -111,7 +110,7 @@ def test_answers_about_gender_alone_take_nothing_from_the_age() -> None:
         both.add(np.zeros(0, np.float32), NAN, NAN, 0.9, 0.8)
     np.testing.assert_allclose(both.age_distribution(), ages.age_distribution())
     assert both.shown.age == ages.shown.age
-    assert both.shown.female is not None
+    assert both.shown.female_probability is not None
 
 
 def test_without_a_distribution_age_and_its_deviation_do() -> None:
@@ -138,16 +137,18 @@ def test_absolute_certainty_of_a_model_is_not_believed(female: float) -> None:
 
 @pytest.mark.parametrize("quality", [0.0, -1.0, 5.0])
 def test_a_quality_out_of_range_breaks_nothing(quality: float) -> None:
-    assert fused([(30, 5, 0.9, quality)]).shown.answers == 1
+    assert fused([(30, 5, 0.9, quality)]).shown.predictions == 1
 
 
 def test_nothing_is_shown_before_the_looks_weigh_enough() -> None:
-    rule = DisplayThresholds(weight=0.5, interval_years=40, gender_probability=0.7)
+    rule = DisplayThresholds(
+        min_evidence=0.5, max_age_interval_years=40, min_gender_probability=0.7
+    )
     estimate = fused([(30, 5, 0.99, 0.3)], rule)
-    assert estimate.shown == DisplayedEstimate(answers=1)
+    assert estimate.shown == DisplayedEstimate(predictions=1)
     estimate.add(normal(30, 5), 30, 5, 0.99, 0.3)
     assert estimate.shown.age is not None
-    assert estimate.shown.female is not None
+    assert estimate.shown.female_probability is not None
 
 
 def test_an_age_too_vague_is_not_shown() -> None:
@@ -187,16 +188,16 @@ def test_a_shown_gender_does_not_flicker_at_the_threshold() -> None:
     shown = []
     for female in (0.6, 0.8, 0.7, 0.75, 0.7, 0.8):
         estimate.add(normal(30, 5), 30, 5, female, 1.0)
-        shown.append(estimate.shown.female)
+        shown.append(estimate.shown.female_probability)
     assert all(p is not None and p > 0.5 for p in shown)
 
 
 def test_a_shown_gender_turns_only_by_way_of_the_other_threshold() -> None:
     estimate = fused([(30, 5, 0.9, 1.0)], DisplayThresholds(0.0, 200, 0.8))
-    seen = [estimate.shown.female]
+    seen = [estimate.shown.female_probability]
     for _ in range(12):
         estimate.add(normal(30, 5), 30, 5, 0.05, 1.0)
-        seen.append(estimate.shown.female)
+        seen.append(estimate.shown.female_probability)
     assert seen[-1] is not None
     assert seen[-1] <= 0.2
     assert None in seen

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from facestream.annotator.people.attribute_fusion import DisplayedEstimate, DisplayThresholds
 from facestream.annotator.people.camera_people import MAX_TRACKS, CameraPeople
 from facestream.common.broker.messages import Frame, Result, Track
 from facestream.common.core.errors import MessageError
+from facestream.common.vision.displayed_estimate import DisplayedEstimate, DisplayThresholds
 
-RULE = DisplayThresholds(weight=0.0, interval_years=100, gender_probability=0.6)
+RULE = DisplayThresholds(min_evidence=0.0, max_age_interval_years=100, min_gender_probability=0.6)
 FIRST_SEEN_US = 1_000_000
 
 
@@ -58,8 +58,8 @@ def test_an_answer_finds_its_track() -> None:
     door.on_frame(frame([1, 2]), 0.0)
     door.add_result(result(2), 0.1)
     shown = {person.track: person.shown for person in door.in_view(0.2)}
-    assert shown[1].answers == 0
-    assert shown[2].answers == 1
+    assert shown[1].predictions == 0
+    assert shown[2].predictions == 1
     assert shown[2].age == pytest.approx(30, abs=0.5)
 
 
@@ -68,7 +68,7 @@ def test_an_answer_that_is_there_before_its_track_waits_for_it() -> None:
     door.add_result(result(5), 0.0)
     assert door.in_view(0.1) == []
     door.on_frame(frame([5]), 0.2)
-    assert door.in_view(0.3)[0].shown.answers == 1
+    assert door.in_view(0.3)[0].shown.predictions == 1
     assert door.evict_stale(0.4) == 0
 
 
@@ -79,7 +79,7 @@ def test_a_late_answer_still_counts_when_the_track_comes_back() -> None:
     door.add_result(result(1), 2.0)
     assert door.in_view(2.0) == []
     door.on_frame(frame([1]), 3.0)
-    assert door.in_view(3.0)[0].shown.answers == 1
+    assert door.in_view(3.0)[0].shown.predictions == 1
 
 
 def test_the_same_track_number_of_another_session_is_another_person() -> None:
@@ -87,9 +87,9 @@ def test_the_same_track_number_of_another_session_is_another_person() -> None:
     door.on_frame(frame([1]), 0.0)
     door.add_result(result(1, session=1), 0.1)
     door.on_frame(frame([1], session=2), 0.2)
-    assert door.in_view(0.3)[0].shown.answers == 0
+    assert door.in_view(0.3)[0].shown.predictions == 0
     door.add_result(result(1, session=1), 0.4)
-    assert door.in_view(0.5)[0].shown.answers == 0
+    assert door.in_view(0.5)[0].shown.predictions == 0
 
 
 def test_a_frame_that_is_older_than_the_last_does_not_turn_back_the_view() -> None:
@@ -112,7 +112,7 @@ def test_a_face_that_was_answered_twice_counts_once() -> None:
     assert door.add_result(result(1, captured_us=7), 0.1)
     assert not door.add_result(result(1, captured_us=7), 0.2)
     assert door.add_result(result(1, captured_us=8), 0.3)
-    assert door.in_view(0.4)[0].shown.answers == 2
+    assert door.in_view(0.4)[0].shown.predictions == 2
 
 
 def test_two_models_answer_the_same_face() -> None:
@@ -156,7 +156,7 @@ def test_a_track_that_went_is_forgotten_and_told_once() -> None:
     assert gone == []
     door.evict_stale(11.0)
     door.evict_stale(12.0)
-    assert [shown.answers for shown in gone] == [1]
+    assert [shown.predictions for shown in gone] == [1]
 
 
 def test_answers_that_never_met_their_track_are_counted() -> None:
@@ -174,7 +174,7 @@ def test_a_flood_of_tracks_does_not_grow_memory_without_end() -> None:
         door.add_result(result(track), track * 0.001)
     assert door.evict_stale(1.6) == 2 * MAX_TRACKS
     door.on_frame(frame([3 * MAX_TRACKS - 1]), 2.0)
-    assert door.in_view(2.0)[0].shown.answers == 1
+    assert door.in_view(2.0)[0].shown.predictions == 1
 
 
 def test_a_corrupt_distribution_is_refused() -> None:

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import simplejpeg
+from facestream.annotator.metrics import AnnotatorMetrics
 from facestream.annotator.video.mjpeg_hub import MjpegHub, RenderJob
 from facestream.common.broker.messages import now_us
 from facestream.common.cameras.models import CameraState, CameraStatus
-from facestream.common.observability.metrics import AnnotatorMetrics
 from prometheus_client import CollectorRegistry
 
 
@@ -128,7 +128,7 @@ def test_frames_faster_than_the_drawing_are_dropped_and_counted() -> None:
             for _ in range(10):
                 scene.offer()
             await scene.drawn(1)
-            dropped = scene.count("frames_dropped_total", camera="door", reason="busy")
+            dropped = scene.count("frames_dropped_total", camera="door", reason="superseded")
             assert dropped == 9
 
     run(go())
@@ -139,7 +139,7 @@ def test_a_corrupt_picture_is_counted_and_the_next_one_shown() -> None:
         scene = Scene()
         with scene.studio.subscribe(["door"]):
             scene.offer(data=b"\xff\xd8 rubbish")
-            while not scene.count("frames_dropped_total", camera="door", reason="corrupt"):
+            while not scene.count("frames_dropped_total", camera="door", reason="invalid"):
                 await asyncio.sleep(0.001)
             scene.offer()
             await scene.drawn(1)

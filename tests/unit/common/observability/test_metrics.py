@@ -4,6 +4,7 @@ import re
 import sys
 
 import pytest
+from facestream.annotator.metrics import AnnotatorMetrics
 from facestream.common.observability import metrics
 from facestream.worker.settings import WorkerSettings
 from prometheus_client import CollectorRegistry, generate_latest
@@ -12,7 +13,7 @@ ALL = (
     metrics.CaptureMetrics,
     metrics.WorkerMetrics,
     metrics.ModelServerMetrics,
-    metrics.AnnotatorMetrics,
+    AnnotatorMetrics,
 )
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import simplejpeg
-from facestream.annotator.people.attribute_fusion import DisplayedEstimate
+from facestream.common.vision.displayed_estimate import DisplayedEstimate
 from facestream.common.vision.overlay import Box, build_label, draw
 from facestream.common.vision.yuv_image import decode, encode, solid
 from numpy.typing import NDArray
 
-KNOWN = DisplayedEstimate(age=34.2, age_low=28.1, age_high=40.4, female=0.93, answers=3)
+KNOWN = DisplayedEstimate(
+    age=34.2, age_low=28.1, age_high=40.4, female_probability=0.93, predictions=3
+)
 GREY = (128, 128, 128)
 
 
