@@ -27,7 +27,7 @@ import redis
 import simplejpeg
 from facestream.common.broker import keys
 from facestream.common.broker.messages import (
-    Face,
+    FaceCrop,
     Frame,
     Result,
     Track,
@@ -159,9 +159,9 @@ def _feed(client: redis.Redis, names: list[str], seconds: float) -> None:
         time.sleep(max(0.0, began + beat / DETECT_HZ - time.monotonic()))
 
 
-def face_message(track: int) -> Face:
+def face_message(track: int) -> FaceCrop:
     """A face of a made-up track, captured now."""
-    return Face(
+    return FaceCrop(
         camera="door", session=1, track=track, captured_us=now_us(), published_us=now_us(),
         quality=0.5, size_px=keys.CROP_PX,
     )  # fmt: skip
@@ -174,14 +174,14 @@ def _frame(camera: str, seq: int) -> Frame:
     )  # fmt: skip
     for track in range(1, TRACKS + 1):
         frame.tracks.append(
-            Track(track=track, x=200 * track, y=200, w=90, h=110, score=0.9, first_seen_us=now_us())
+            Track(track=track, x=200 * track, y=200, w=90, h=110, score=0.9, first_detected_us=now_us())
         )
     return frame
 
 
 def _result(camera: str, track: int) -> Result:
     return Result(
-        camera=camera, session=1, track=track, captured_us=now_us(), answered_us=now_us(),
+        camera=camera, session=1, track=track, captured_us=now_us(), inferred_us=now_us(),
         quality=0.5, age=30, age_std=5, female=0.9, model="age_gender", model_version=1,
         age_distribution=pack_distribution(np.full(101, 1 / 101, np.float32)),
     )  # fmt: skip

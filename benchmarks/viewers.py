@@ -76,7 +76,7 @@ class Listener:
     def __init__(self, broker_url: str, cameras: list[str]) -> None:
         self._broker = redis.Redis.from_url(broker_url, socket_timeout=_TIMEOUT_S)
         self._cameras = cameras
-        self._first_seen_us: dict[tuple[str, int, int], int] = {}
+        self._first_detected_us: dict[tuple[str, int, int], int] = {}
         self._answered: set[tuple[str, int, int]] = set()
         self._offsets_s: dict[tuple[str, int], list[float]] = {}
         self.first_result_s: list[float] = []
@@ -123,15 +123,15 @@ class Listener:
         self._offsets_s.setdefault((frame.camera, frame.session), []).append(offset_s)
         for track in frame.tracks:
             key = (frame.camera, frame.session, track.track)
-            if track.first_seen_us >= since_us:
-                self._first_seen_us.setdefault(key, track.first_seen_us)
+            if track.first_detected_us >= since_us:
+                self._first_detected_us.setdefault(key, track.first_detected_us)
 
     def _note_result(self, fields: dict[bytes, bytes]) -> None:
         result = decode_result(fields)
         key = (result.camera, result.session, result.track)
-        if key not in self._answered and key in self._first_seen_us:
+        if key not in self._answered and key in self._first_detected_us:
             self._answered.add(key)
-            self.first_result_s.append((now_us() - self._first_seen_us[key]) / 1e6)
+            self.first_result_s.append((now_us() - self._first_detected_us[key]) / 1e6)
 
 
 class Lookout:
@@ -172,6 +172,6 @@ class Lookout:
                     frame, _ = decode_frame(fields)
                     for track in frame.tracks:
                         face = (frame.camera, frame.session, track.track)
-                        if face not in self._known and track.first_seen_us >= since_us:
+                        if face not in self._known and track.first_detected_us >= since_us:
                             self.found_s.append(self._age_s(frame.camera))
                         self._known.add(face)

@@ -98,7 +98,7 @@ class World:
             self.registry.put_statuses(statuses)
 
     def _film(self, name: str, seq: int, began: int, watched: bool) -> None:
-        tracks = [Track(track=1, x=100, y=80, w=60, h=70, first_seen_us=began)]
+        tracks = [Track(track=1, x=100, y=80, w=60, h=70, first_detected_us=began)]
         frame = Frame(
             camera=name,
             session=1,

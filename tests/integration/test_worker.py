@@ -75,7 +75,7 @@ def test_every_face_gets_its_own_answer_and_leaves_the_stream(
             assert result.age_std == pytest.approx(2)
             assert (result.session, result.quality) == (5, 0.75)
             assert (result.model, result.model_version) == ("age_gender", 1)
-            assert result.answered_us >= result.captured_us
+            assert result.inferred_us >= result.captured_us
             distribution = unpack_distribution(result.age_distribution)
             assert distribution.shape == (111,)
             assert distribution.argmax() == pytest.approx(result.age, abs=0.6)

@@ -77,7 +77,7 @@ class Desk:
 
 
 def answer(arrival: PendingFace, camera: str = "door", track: int = 0) -> FaceResult:
-    result = Result(camera=camera, session=5, track=track, captured_us=7, answered_us=9)
+    result = Result(camera=camera, session=5, track=track, captured_us=7, inferred_us=9)
     result.age, result.age_std, result.female, result.model = 30, 5, 0.5, "m"
     return FaceResult(arrival, result)
 

@@ -26,7 +26,7 @@ from facestream.common.broker.messages import (
     MAX_FRAME_BYTES,
     MAX_SIDE_PX,
     MAX_TRACKS,
-    Face,
+    FaceCrop,
     Frame,
     Result,
     Track,
@@ -60,7 +60,7 @@ FRAME = Frame(
 )
 MESSAGES: list[tuple[Callable[[dict[bytes, bytes]], object], dict[bytes, bytes]]] = [
     (decode_frame, encode(FRAME, JPEG)),
-    (decode_face, encode(Face(camera="door", track=1, quality=0.5, size_px=64), JPEG)),
+    (decode_face, encode(FaceCrop(camera="door", track=1, quality=0.5, size_px=64), JPEG)),
     (decode_result, encode(Result(camera="door", age=30, age_std=5, female=0.5))),
 ]
 

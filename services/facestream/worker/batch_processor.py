@@ -13,7 +13,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from facestream.common.broker.keys import MESSAGE_FIELD
-from facestream.common.broker.messages import Face, Result, decode_face, now_us, pack_distribution
+from facestream.common.broker.messages import (
+    FaceCrop,
+    Result,
+    decode_face,
+    now_us,
+    pack_distribution,
+)
 from facestream.common.core.errors import ImageError, MessageError, ModelError
 from facestream.common.observability.metrics import WorkerMetrics
 from facestream.worker.crops import decode_crop
@@ -25,7 +31,7 @@ from facestream.worker.serving_client import ModelServerUnavailable, Predictions
 # takes `claim_min_idle_s`: at a third one a face would be stale, whatever it did to its workers.
 MAX_DELIVERIES = 2
 
-Read = tuple[PendingFace, Face]
+Read = tuple[PendingFace, FaceCrop]
 
 
 class BatchProcessor:
@@ -131,7 +137,7 @@ class BatchProcessor:
                 session=face.session,
                 track=face.track,
                 captured_us=face.captured_us,
-                answered_us=now,
+                inferred_us=now,
                 quality=face.quality,
                 age=answers.age[i],
                 age_std=answers.age_std[i],

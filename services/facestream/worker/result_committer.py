@@ -25,7 +25,7 @@ from facestream.common.broker.keys import (
     WORKER_GROUP,
     results_key,
 )
-from facestream.common.broker.messages import DeadFace, Face, Result, decode_result, encode
+from facestream.common.broker.messages import DeadLetter, FaceCrop, Result, decode_result, encode
 from facestream.common.core.errors import MessageError
 from facestream.common.observability.metrics import WorkerMetrics
 from facestream.worker.drop_counter import DropCounter, Reason
@@ -55,7 +55,7 @@ class DroppedFace:
     arrival: PendingFace
     reason: Reason
     why: str
-    face: Face | None = None
+    face: FaceCrop | None = None
 
 
 class ResultCommitter:
@@ -86,7 +86,7 @@ class ResultCommitter:
                 pipe.expire(results_key(camera), _RESULTS_TTL_S)
             for drop in dropped:
                 if drop.reason == "dead":
-                    letter = DeadFace(
+                    letter = DeadLetter(
                         face=drop.face, deliveries=drop.arrival.deliveries, reason=drop.why
                     )
                     _add(pipe, DEAD_LETTER_KEY, letter, DEAD_CAP)
@@ -205,5 +205,5 @@ def _identity(result: Result) -> Identity:
         result.session,
         result.track,
         result.captured_us,
-        result.answered_us,
+        result.inferred_us,
     )

@@ -132,7 +132,7 @@ def merge_estimates(*estimates: Estimate | None) -> DisplayedEstimate:
 
 def seen_us_of(frame: Frame, track: Track) -> int:
     """When it was last seen; capture of an older version does not tell."""
-    return track.seen_us or frame.captured_us
+    return track.last_detected_us or frame.captured_us
 
 
 def ago_s_of(frame: Frame, at_us: int) -> float:

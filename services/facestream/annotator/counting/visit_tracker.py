@@ -134,7 +134,7 @@ class VisitTracker:
             visit = self._visit_of(key, frame, track, fresh)
             is_new = visit is None
             if visit is None:
-                age_s = ago_s_of(frame, track.first_seen_us)
+                age_s = ago_s_of(frame, track.first_detected_us)
                 part = start_segment(
                     key, frame, track, estimate_of(track.track), self._clock_s, age_s
                 )

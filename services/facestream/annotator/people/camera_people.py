@@ -61,7 +61,7 @@ class _Snapshot:
     expires_s: float = VIEW_EXPIRES_S  # after `at_s`
     captured_us: int = 0
     boxes: dict[int, tuple[float, float, float, float]] = field(default_factory=dict)
-    first_seen_us: dict[int, int] = field(default_factory=dict)
+    first_detected_us: dict[int, int] = field(default_factory=dict)
 
 
 class CameraPeople:
@@ -99,7 +99,7 @@ class CameraPeople:
             max(VIEW_EXPIRES_S, min(_VIEW_PAUSES * pause_s, _LONGEST_VIEW_S)),
             frame.captured_us,
             {t.track: (t.x, t.y, t.w, t.h) for t in frame.tracks},
-            {t.track: t.first_seen_us for t in frame.tracks},
+            {t.track: t.first_detected_us for t in frame.tracks},
         )
         for track in frame.tracks:
             kept = self._get_or_create_state((frame.session, track.track), now_s)
@@ -131,7 +131,7 @@ class CameraPeople:
         people = []
         for track, box in view.boxes.items():
             kept = self._kept.get((view.session, track))
-            seen_s = max(0.0, (view.captured_us - view.first_seen_us[track]) / 1e6)
+            seen_s = max(0.0, (view.captured_us - view.first_detected_us[track]) / 1e6)
             people.append(
                 Person(track, box, seen_s, kept.estimate.shown if kept else DisplayedEstimate())
             )

@@ -10,7 +10,7 @@ from facestream.capture.faces.tracker import TrackedFace
 from facestream.capture.settings import CaptureSettings
 from facestream.capture.sources.camera_reader import CapturedFrame
 from facestream.common.broker import keys
-from facestream.common.broker.messages import Face, Frame, Track, encode, now_us
+from facestream.common.broker.messages import FaceCrop, Frame, Track, encode, now_us
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ def build_entries(
     entries = [StreamEntry("frame", camera, keys.frames_key(camera), encode(message))]
     key = keys.faces_key(keys.shard_of(camera, settings.face_shards))
     for crop in found.crops:
-        face = Face(
+        face = FaceCrop(
             camera=camera,
             session=frame.session,
             track=crop.track,
@@ -79,8 +79,8 @@ def frame_message(
                 w=w,
                 h=h,
                 score=face.score,
-                first_seen_us=frame.captured_us - round((frame.at - face.first_seen) * 1e6),
-                seen_us=frame.captured_us - round((frame.at - face.seen) * 1e6),
+                first_detected_us=frame.captured_us - round((frame.at - face.first_seen) * 1e6),
+                last_detected_us=frame.captured_us - round((frame.at - face.seen) * 1e6),
             )
         )
     return message

@@ -15,7 +15,7 @@ CAMERAS_KEY = f"{PREFIX}:cameras"  # hash: camera name -> Camera as JSON; what s
 # Set by the first capture to see an empty broker; gone = restarted. In a Redis Cluster it lies, as
 # does the next one, where the cameras lie, and is lost with them.
 EPOCH_KEY = f"{{{CAMERAS_KEY}}}:boot"
-DEAD_LETTER_KEY = f"{PREFIX}:dead"  # stream of DeadFace
+DEAD_LETTER_KEY = f"{PREFIX}:dead"  # stream of DeadLetter
 # hash: camera of a file or command line -> digest of what stands there
 CONFIGURED_KEY = f"{{{CAMERAS_KEY}}}:given"
 REPLICAS_KEY = f"{PREFIX}:{{capture}}:replicas"  # hash: capture replica -> end of its lease
@@ -77,7 +77,7 @@ def phone_key(camera: str) -> str:
 
 
 def faces_key(shard: int) -> str:
-    """Stream of Face: capture → workers."""
+    """Stream of FaceCrop: capture → workers."""
     return f"{PREFIX}:faces:{{{shard}}}"
 
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from facestream.common.broker.keys import JPEG_FIELD, MESSAGE_FIELD
 from facestream.common.broker.pb.facestream.v1.messages_pb2 import (
-    DeadFace,
-    Face,
+    DeadLetter,
+    FaceCrop,
     Frame,
     Result,
     Track,
@@ -27,8 +27,8 @@ from facestream.common.core.errors import MessageError
 from facestream.common.core.names import is_name
 
 __all__ = [
-    "DeadFace",
-    "Face",
+    "DeadLetter",
+    "FaceCrop",
     "Frame",
     "Result",
     "Track",
@@ -77,9 +77,9 @@ def decode_frame(fields: Fields) -> tuple[Frame, bytes | None]:
     return frame, jpeg
 
 
-def decode_face(fields: Fields) -> tuple[Face, bytes]:
+def decode_face(fields: Fields) -> tuple[FaceCrop, bytes]:
     """A face and its crop, which is a JPEG."""
-    face = _parse(fields, Face())
+    face = _parse(fields, FaceCrop())
     crop = fields.get(JPEG_FIELD, b"")
     _check(is_name(face.camera), "camera name")
     _check(0 < face.size_px <= 1024, "crop size")

@@ -101,7 +101,7 @@ class Shop:
         for step in range(60):
             self.seq += 1
             self.now_s += 0.2
-            track = Track(track=self.track, x=500, y=300, w=90, h=90, first_seen_us=began_us)
+            track = Track(track=self.track, x=500, y=300, w=90, h=90, first_detected_us=began_us)
             frame = Frame(
                 camera="door",
                 session=1,

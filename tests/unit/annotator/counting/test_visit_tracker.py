@@ -286,7 +286,7 @@ def test_who_was_there_before_the_annotator_is_counted_when_he_is_known() -> Non
     door = Door()
     door.now_s = 600.0
     door.put(1)
-    door.first_seen_us[1] = round(START_AT * 1e6)
+    door.first_detected_us[1] = round(START_AT * 1e6)
     door.frame()
     assert door.counted == []
     door.answer(1, 35, 0.95, times=3)

@@ -21,7 +21,7 @@ def frame(tracks: list[int], at_s: float = 2.0, session: int = 1, seq: int = 0) 
         width=1280,
         height=720,
         tracks=[
-            Track(track=t, x=10 * t, y=20, w=30, h=40, first_seen_us=FIRST_SEEN_US) for t in tracks
+            Track(track=t, x=10 * t, y=20, w=30, h=40, first_detected_us=FIRST_SEEN_US) for t in tracks
         ],
     )
 
@@ -138,8 +138,8 @@ def test_the_one_who_is_here_longest_comes_first() -> None:
             session=1,
             captured_us=10_000_000,
             tracks=[
-                Track(track=1, w=1, h=1, first_seen_us=9_000_000),
-                Track(track=2, w=1, h=1, first_seen_us=1_000_000),
+                Track(track=1, w=1, h=1, first_detected_us=9_000_000),
+                Track(track=2, w=1, h=1, first_detected_us=1_000_000),
             ],
         ),
         0.0,

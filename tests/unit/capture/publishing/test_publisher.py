@@ -250,7 +250,7 @@ def test_times_of_a_face_go_out_as_unix_time(bench: _Bench) -> None:
     bench.publisher.stop(time.monotonic() + 5)
     entries: Any = bench.client.xrange(keys.frames_key("door"))
     (track,) = decode_frame(entries[0][1])[0].tracks
-    assert track.first_seen_us == FRAME.captured_us - 500_000
+    assert track.first_detected_us == FRAME.captured_us - 500_000
     assert track.x == pytest.approx(face.box_at(50.0)[0])
 
 

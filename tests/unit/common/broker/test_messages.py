@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from facestream.common.broker.messages import (
-    Face,
+    FaceCrop,
     Frame,
     Result,
     Track,
@@ -33,7 +33,7 @@ def test_a_frame_comes_back_with_and_without_its_picture() -> None:
 
 
 def test_a_face_comes_back_with_its_crop() -> None:
-    face = Face(camera="door", track=1, quality=0.5, size_px=160)
+    face = FaceCrop(camera="door", track=1, quality=0.5, size_px=160)
     assert decode_face(encode(face, JPEG)) == (face, JPEG)
 
 
@@ -78,13 +78,13 @@ def test_a_bad_frame_is_refused_by_name(fields: dict[bytes, bytes], said: str) -
 @pytest.mark.parametrize(
     ("face", "crop"),
     [
-        (Face(camera="door", size_px=160), b""),
-        (Face(camera="door", size_px=0), JPEG),
-        (Face(camera="door", size_px=160, quality=float("inf")), JPEG),
-        (Face(camera="door", size_px=160), JPEG + bytes(300_000)),
+        (FaceCrop(camera="door", size_px=160), b""),
+        (FaceCrop(camera="door", size_px=0), JPEG),
+        (FaceCrop(camera="door", size_px=160, quality=float("inf")), JPEG),
+        (FaceCrop(camera="door", size_px=160), JPEG + bytes(300_000)),
     ],
 )
-def test_a_bad_face_is_refused(face: Face, crop: bytes) -> None:
+def test_a_bad_face_is_refused(face: FaceCrop, crop: bytes) -> None:
     with pytest.raises(MessageError):
         decode_face(encode(face, crop))
 
