@@ -268,13 +268,13 @@ def _streams(clip: Path, folder: Path, extent: Extent, say: Say) -> Figures:
 
 
 def _searches(window: Reading) -> float:
-    kinds = ("detections", "detections_spared")
+    kinds = ("detections", "detections_skipped")
     return sum(window.metrics.get(f"facestream_capture_{kind}_total", 0.0) for kind in kinds)
 
 
 def _searches_taken(window: Reading) -> float:
     """Of the searches that were due; the others came while the last one was still to be made."""
-    skipped = window.metrics.get("facestream_capture_frames_dropped_total:detector", 0.0)
+    skipped = window.metrics.get("facestream_capture_frames_dropped_total:detector_busy", 0.0)
     taken = _searches(window)
     return taken / max(1.0, taken + skipped)
 

@@ -50,7 +50,10 @@ def test_a_broker_that_forgot_everything_is_told_again(tmp_path: Path, rtsp: str
             wait_for(lambda: is_in_state(client, "yard", "live"), "the added camera is put back")
             wait_for(lambda: is_in_state(client, "door", "live"), "the given camera is put back")
             wait_for(lambda: client.xlen(keys.faces_key(0)), "faces come again")
-        wait_for(lambda: metric_of(port, "faces_dropped_total", "broker") > 0, "drops are counted")
+        wait_for(
+            lambda: metric_of(port, "faces_dropped_total", "broker_unavailable") > 0,
+            "drops are counted",
+        )
 
 
 def test_cameras_of_the_page_are_there_again_after_everything_was_restarted(

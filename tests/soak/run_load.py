@@ -94,7 +94,7 @@ def _loaded(clip: Path, cameras: int, seconds: float) -> Figures:
                 ),
                 "skipped": fairness(
                     counts.by_camera(
-                        "facestream_capture_frames_dropped_total", bank.names, "detector"
+                        "facestream_capture_frames_dropped_total", bank.names, "detector_busy"
                     )
                 ),
                 "answers": fairness([watch.seen.answered[name] for name in bank.names]),
@@ -212,6 +212,6 @@ class Counts:
         return list(sums.values())
 
     def searches(self, cameras: int) -> float:
-        """Looks for faces, those that were spared included."""
-        kinds = ("detections", "detections_spared")
+        """Detections, skipped ones included."""
+        kinds = ("detections", "detections_skipped")
         return sum(self.total(f"facestream_capture_{kind}_total") for kind in kinds)

@@ -22,6 +22,7 @@ import redis
 from prometheus_client import CollectorRegistry
 
 from facestream.capture.faces.detector_thread import DetectorThread
+from facestream.capture.metrics import CaptureMetrics
 from facestream.capture.ownership.assignment import LeaseTable, assign_cameras
 from facestream.capture.ownership.camera_store import CameraStore
 from facestream.capture.ownership.leases import Leases, replica_name
@@ -41,7 +42,6 @@ from facestream.common.cameras.models import (
 )
 from facestream.common.cameras.registry import CameraRegistry, RegistrySnapshot
 from facestream.common.observability.health import Dependency, Health, serve_health
-from facestream.common.observability.metrics import CaptureMetrics
 from facestream.common.security.egress_policy import ALLOW_ALL, EgressPolicy
 
 _log = logging.getLogger(__name__)

@@ -11,6 +11,7 @@ import promql_parser
 import pytest
 import yaml
 from facestream.annotator.metrics import AnnotatorMetrics
+from facestream.capture.metrics import CaptureMetrics
 from facestream.common.observability import metrics
 from prometheus_client import CollectorRegistry
 
@@ -32,7 +33,7 @@ def exported() -> set[str]:
     """The name of every series that a service can export, and of every recorded one."""
     names = set(OTHERS | PROCESS)
     for cls in (
-        metrics.CaptureMetrics,
+        CaptureMetrics,
         metrics.WorkerMetrics,
         metrics.ModelServerMetrics,
         AnnotatorMetrics,

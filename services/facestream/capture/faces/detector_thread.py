@@ -16,10 +16,10 @@ import cv2
 
 from facestream.capture.faces.detector_input import choose_input_size
 from facestream.capture.faces.face_pipeline import DetectionResult, FacePipeline
+from facestream.capture.metrics import CaptureMetrics
 from facestream.capture.settings import CaptureSettings
 from facestream.capture.sources.camera_reader import CameraReader, CapturedFrame, TrackSnapshot
 from facestream.common.core.errors import ImageError
-from facestream.common.observability.metrics import CaptureMetrics
 from facestream.common.vision.face_detector import FaceDetector
 
 _log = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ class DetectorThread:
         """A frame of this camera is due for detection."""
         with self._changed:
             if reader in self._waiting:
-                self._metrics.frames_dropped.labels(reader.camera.name, "detector").inc()
+                self._metrics.frames_dropped.labels(reader.camera.name, "detector_busy").inc()
                 return
             self._waiting[reader] = None
             self._changed.notify()
@@ -88,11 +88,13 @@ class DetectorThread:
             try:
                 self._detect(reader, frame)
             except ImageError as error:
-                self._metrics.frames_dropped.labels(reader.camera.name, "format").inc()
+                self._metrics.frames_dropped.labels(
+                    reader.camera.name, "unsupported_pixel_format"
+                ).inc()
                 _log.debug("camera %s: %s", reader.camera.name, error)
             except Exception:
                 # One camera's strange frame must not end the detection of all the others.
-                self._metrics.frames_dropped.labels(reader.camera.name, "error").inc()
+                self._metrics.frames_dropped.labels(reader.camera.name, "internal_error").inc()
                 _log.exception("camera %s: detection failed", reader.camera.name)
             self._step.observe(time.perf_counter() - began)
 
@@ -132,7 +134,7 @@ class DetectorThread:
             self._metrics.detections.labels(name).inc()
             self._metrics.faces_detected.labels(name).inc(found.found)
         self._metrics.active_tracks.labels(name).set(len(found.faces))
-        self._metrics.faces_dropped.labels(name, "encode").inc(found.failed_crops)
+        self._metrics.faces_dropped.labels(name, "encode_failed").inc(found.failed_crops)
 
     def _sensitive_detector_for(self, width: int, height: int) -> FaceDetector:
         """One that tells of what is hardly a face too: it is hidden, but not followed."""

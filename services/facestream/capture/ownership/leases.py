@@ -18,9 +18,9 @@ from typing import Any
 
 import redis
 
+from facestream.capture.metrics import CaptureMetrics
 from facestream.capture.ownership.assignment import LeaseTable
 from facestream.common.broker.keys import LEASES_KEY, REPLICAS_KEY
-from facestream.common.observability.metrics import CaptureMetrics
 
 _log = logging.getLogger(__name__)
 

@@ -24,6 +24,7 @@ import redis
 from facestream.capture.faces.face_pipeline import DetectionResult
 from facestream.capture.faces.pixelation import pixelate_faces
 from facestream.capture.faces.yuv_frame import from_av_frame, to_jpeg
+from facestream.capture.metrics import CaptureMetrics
 from facestream.capture.publishing.crop_retention import CropRetention, Sweep
 from facestream.capture.publishing.stream_entries import (
     FaceBatch,
@@ -37,7 +38,6 @@ from facestream.common.broker import face_accounting_scripts, keys
 from facestream.common.broker.connection import BROKER_ERRORS, error_text
 from facestream.common.broker.messages import encode
 from facestream.common.core.errors import ImageError
-from facestream.common.observability.metrics import CaptureMetrics
 
 _log = logging.getLogger(__name__)
 
@@ -100,11 +100,11 @@ class PublisherThread:
         with self._changed:
             if reader.is_stopped:
                 for entry in entries:
-                    self._count_dropped(entry, "removed")
+                    self._count_dropped(entry, "camera_removed")
                 return
             self._entries.extend(entries)
             while len(self._entries) > MAX_WAITING:
-                self._count_dropped(self._entries.popleft(), "broker")
+                self._count_dropped(self._entries.popleft(), "broker_unavailable")
             self._changed.notify()
         if reader.has_viewers and reader.privacy == "blur" and not found.is_still:
             self.publish_frame(reader, frame, found)
@@ -120,7 +120,7 @@ class PublisherThread:
         """
         with self._changed:
             if self._pictures.pop(reader, None) is not None:
-                self._metrics.frames_dropped.labels(reader.camera.name, "publisher").inc()
+                self._metrics.frames_dropped.labels(reader.camera.name, "superseded").inc()
             self._pictures[reader] = (frame, found)
             self._changed.notify()
 
@@ -129,7 +129,7 @@ class PublisherThread:
         with self._changed:
             for entry in self._entries:
                 if entry.camera == camera:
-                    self._count_dropped(entry, "removed")
+                    self._count_dropped(entry, "camera_removed")
             self._entries = deque(e for e in self._entries if e.camera != camera)
             self._removed.add(camera)
             self._changed.notify()
@@ -152,7 +152,7 @@ class PublisherThread:
             except Exception:
                 _log.exception("publishing failed")
         for batch in self._unconfirmed:
-            self._count_all_dropped(batch.faces, "broker")
+            self._count_all_dropped(batch.faces, "broker_unavailable")
 
     def _chores_in_s(self) -> float | None:
         """How long until there is something to clear away in the broker; None for never."""
@@ -169,9 +169,9 @@ class PublisherThread:
         removed: set[str],
     ) -> None:
         if time.monotonic() < self._retry_at or not self._has_no_doubt():
-            self._count_all_dropped(entries, "broker")
+            self._count_all_dropped(entries, "broker_unavailable")
             for reader in pictures:
-                self._metrics.frames_dropped.labels(reader.camera.name, "broker").inc()
+                self._metrics.frames_dropped.labels(reader.camera.name, "broker_unavailable").inc()
             self._remove_later(removed)
             return
         for reader, (frame, found) in pictures.items():
@@ -207,7 +207,7 @@ class PublisherThread:
             try:
                 answers = pipe.execute(raise_on_error=False)
             except BROKER_ERRORS as error:
-                self._count_all_dropped(frames, "broker")
+                self._count_all_dropped(frames, "broker_unavailable")
                 self._unconfirmed = batches
                 self._remove_later(removed)
                 self._lost_the_broker(error)
@@ -250,7 +250,7 @@ class PublisherThread:
                 return False
         for batch, last in zip(self._unconfirmed, answers, strict=True):
             if last is None:
-                self._count_all_dropped(batch.faces, "broker")
+                self._count_all_dropped(batch.faces, "broker_unavailable")
             else:
                 for face in batch.faces:
                     self._count_published(face, last)
@@ -267,7 +267,7 @@ class PublisherThread:
         permits = {entry.camera: self._may_publish(entry.camera) for entry in entries}
         for entry in entries:
             if not permits[entry.camera]:
-                self._count_dropped(entry, "lease")
+                self._count_dropped(entry, "lease_lost")
         return [entry for entry in entries if permits[entry.camera]]
 
     def _remove_later(self, removed: set[str]) -> None:
@@ -285,7 +285,7 @@ class PublisherThread:
         """Count a frame that the broker took; returns why it did not, if so."""
         if isinstance(answer, Exception):
             self._metrics.broker_errors.inc()
-            self._count_dropped(frame, "broker")
+            self._count_dropped(frame, "broker_unavailable")
             return error_text(answer)
         if keys.JPEG_FIELD in frame.fields:
             self._metrics.frames_published.labels(frame.camera).inc()
@@ -295,7 +295,7 @@ class PublisherThread:
         """The same of a batch of faces, which is taken or refused as a whole."""
         if isinstance(answer, Exception):
             self._metrics.broker_errors.inc()
-            self._count_all_dropped(batch.faces, "broker")
+            self._count_all_dropped(batch.faces, "broker_unavailable")
             return error_text(answer)
         added, self._ledgers[batch.key] = face_accounting_scripts.parse_add_reply(answer)
         for face, (entry, pushed_out) in zip(batch.faces, added, strict=True):
@@ -321,12 +321,12 @@ class PublisherThread:
                 picture = pixelate_faces(picture, found.redaction_boxes)
             jpeg = to_jpeg(picture, self._settings.jpeg_quality)
         except (ImageError, ValueError) as error:
-            self._metrics.frames_dropped.labels(camera, "format").inc()
+            self._metrics.frames_dropped.labels(camera, "unsupported_pixel_format").inc()
             _log.debug("camera %s: %s", camera, error)
             return []
         except Exception:
             # One camera's strange frame must not take the faces of all the others along.
-            self._metrics.frames_dropped.labels(camera, "error").inc()
+            self._metrics.frames_dropped.labels(camera, "internal_error").inc()
             _log.exception("camera %s: its picture could not be made", camera)
             return []
         self._encode_step.observe(time.perf_counter() - began)

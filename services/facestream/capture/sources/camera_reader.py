@@ -21,6 +21,7 @@ import redis
 
 from facestream.capture.faces.tracker import TrackedFace
 from facestream.capture.faces.yuv_frame import luma_of
+from facestream.capture.metrics import CaptureMetrics
 from facestream.capture.settings import CaptureSettings
 from facestream.capture.sources.connection_state import (
     FIRST_WAIT_S,
@@ -33,7 +34,6 @@ from facestream.capture.sources.scene_cuts import SceneCutDetector
 from facestream.common.cameras.models import Camera, CameraStatus
 from facestream.common.cameras.privacy import stricter
 from facestream.common.core.errors import CameraError
-from facestream.common.observability.metrics import CaptureMetrics
 from facestream.common.security.egress_policy import EgressPolicy
 from facestream.common.security.redaction import redact
 
@@ -197,7 +197,7 @@ class CameraReader:
     def _opened(self) -> Iterator[SourceFrame]:
         dropped = self._metrics.frames_dropped
         on_corrupt = dropped.labels(self.camera.name, "corrupt").inc
-        on_late = dropped.labels(self.camera.name, "late").inc
+        on_late = dropped.labels(self.camera.name, "stale").inc
         if self.camera.is_phone:
             return read_phone(
                 self.camera,

@@ -19,7 +19,7 @@ PUBLISHED, WAITING, LOST = "published", "waiting", "lost"
 OUTCOMES = ("answered", "dead", "stale", "corrupt", "broker", "overflow", "expired", LOST)
 METRIC = "facestream_worker_face_outcomes"
 _NOT_SENT = "facestream_capture_faces_dropped_total"
-_NOT_SENT_REASONS = ("broker", "lease", "encode", "removed")
+_NOT_SENT_REASONS = ("broker_unavailable", "lease_lost", "encode_failed", "camera_removed")
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,10 @@ _BATCH_BUCKETS = (1, 2, 4, 6, 8, 12, 16, 24, 32, 64, 128)
 
 
 class ServiceMetrics:
-    """Counters, gauges and histograms of one service on one registry; CPU and memory too."""
+    """Counters, gauges and histograms of one service on one registry, and its CPU and memory.
+
+    Every metric is an attribute of a subclass, so that `forget_camera` finds it.
+    """
 
     service = ""
 
@@ -40,74 +43,15 @@ class ServiceMetrics:
         )
 
     def forget_camera(self, camera: str) -> None:
-        """Drop the series of a camera that was removed."""
+        """Drop all series of one camera, so that removed cameras do not accumulate."""
         for metric in vars(self).values():
             names = getattr(metric, "_labelnames", ())
             if names == ("camera",):
-                _remove(metric, (camera,))
+                remove_series(metric, (camera,))
             elif "camera" in names:
                 for labels in list(getattr(metric, "_metrics", {})):
                     if labels[names.index("camera")] == camera:
-                        _remove(metric, labels)
-
-
-class CaptureMetrics(ServiceMetrics):
-    """Camera in, faces out.
-
-    `reason` of a dropped face: overflow, expired (both had been published), broker, encode, lease
-    (the camera is another replica's), removed (with its camera); of a frame: corrupt, late (the
-    machine is too busy to decode it, or a phone had sent a newer one), detector (too many are due),
-    publisher, broker, format, error, lease, removed.
-    """
-
-    service = "capture"
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        super().__init__(registry)
-        self.cameras = self._gauge("cameras", "Cameras by state", ("state",))
-        self.frames = self._counter("frames_total", "Frames decoded", ("camera",))
-        self.frames_published = self._counter(
-            "frames_published_total", "Frames sent with their picture", ("camera",)
-        )
-        self.frames_dropped = self._counter(
-            "frames_dropped_total", "Frames not used, by reason", ("camera", "reason")
-        )
-        self.reconnects = self._counter("reconnects_total", "Camera reconnections", ("camera",))
-        self.scene_cuts = self._counter(
-            "scene_cuts_total",
-            "Hard cuts in what a camera shows: all tracks began anew",
-            ("camera",),
-        )
-        self.detections = self._counter("detections_total", "Detector runs", ("camera",))
-        self.detections_skipped = self._counter(
-            "detections_skipped_total", "Detections not needed: nothing had changed", ("camera",)
-        )
-        self.faces_detected = self._counter(
-            "faces_detected_total", "Faces seen by the detector", ("camera",)
-        )
-        self.faces_published = self._counter(
-            "faces_published_total", "Face crops sent to the workers", ("camera",)
-        )
-        self.faces_dropped = self._counter(
-            "faces_dropped_total",
-            "Face crops not sent or pushed out, by reason",
-            ("camera", "reason"),
-        )
-        self.active_tracks = self._gauge("active_tracks", "Faces being followed", ("camera",))
-        self.stage_duration = self._seconds("stage_duration", "Duration of one stage", ("stage",))
-        self.broker_errors = self._counter("broker_errors_total", "Failed calls to the broker")
-        self.leases_held = self._gauge(
-            "leases_held", "Cameras that this replica holds the lease of"
-        )
-        self.leases_lost = self._counter(
-            "leases_lost_total", "Leases that another replica took over from this one"
-        )
-        self.replicas = self._gauge("replicas", "Capture replicas that share the cameras")
-
-    def forget_paused(self, camera: str) -> None:
-        """Of a camera that is paused: to send no frames is not to be silent, and nobody is seen."""
-        _remove(self.frames, (camera,))
-        _remove(self.active_tracks, (camera,))
+                        remove_series(metric, labels)
 
 
 class WorkerMetrics(ServiceMetrics):
@@ -176,7 +120,8 @@ class ModelServerMetrics(ServiceMetrics):
         )
 
 
-def _remove(metric: object, labels: tuple[str, ...]) -> None:
+def remove_series(metric: object, labels: tuple[str, ...]) -> None:
+    """Drop one series of a metric; a series that does not exist is no error."""
     try:
         metric.remove(*labels)  # type: ignore[attr-defined]
     except KeyError:

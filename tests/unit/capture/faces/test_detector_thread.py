@@ -13,10 +13,10 @@ import pytest
 import redis
 from facestream.capture.faces.detector_thread import DetectorThread
 from facestream.capture.faces.face_pipeline import DetectionResult
+from facestream.capture.metrics import CaptureMetrics
 from facestream.capture.settings import CaptureSettings
 from facestream.capture.sources.camera_reader import CameraReader, CapturedFrame
 from facestream.common.cameras.models import Camera
-from facestream.common.observability.metrics import CaptureMetrics
 from facestream.common.security.egress_policy import ALLOW_ALL
 from prometheus_client import CollectorRegistry
 
@@ -59,7 +59,7 @@ class _Bench:
 
     def skipped(self, name: str) -> float:
         value = self.metrics.registry.get_sample_value(
-            "facestream_capture_frames_dropped_total", {"camera": name, "reason": "detector"}
+            "facestream_capture_frames_dropped_total", {"camera": name, "reason": "detector_busy"}
         )
         return value or 0.0
 

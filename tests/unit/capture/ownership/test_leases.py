@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pytest
 import redis
+from facestream.capture.metrics import CaptureMetrics
 from facestream.capture.ownership.leases import MARGIN, Leases
 from facestream.common.broker.keys import LEASES_KEY, REPLICAS_KEY
-from facestream.common.observability.metrics import CaptureMetrics
 from prometheus_client import CollectorRegistry
 
 LEASE_S = 0.6

