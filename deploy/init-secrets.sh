@@ -20,7 +20,7 @@ put() { [ -s "$secrets/$1" ] || { cat >"$secrets/$1.new" && mv "$secrets/$1.new"
 of_broker="redis-users.acl capture.yaml worker.yaml annotator.yaml redis-exporter.json"
 complete=yes
 for name in $of_broker; do [ -s "$secrets/$name" ] || complete=no; done
-grep -q '^user capture .* ~{facestream:cameras}:' "$secrets/redis-users.acl" 2>/dev/null || complete=no
+grep -q '^user capture .* ~facestream:phone-frames:' "$secrets/redis-users.acl" 2>/dev/null || complete=no
 if [ $complete = no ]; then
 	[ ! -s "$secrets/redis-users.acl" ] ||
 		echo "new passwords for the broker: docker compose restart, if it runs" >&2

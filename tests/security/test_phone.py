@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import redis
 import simplejpeg
-from facestream.common.broker.keys import phone_key
+from facestream.common.broker.keys import phone_frames_key
 from facestream.common.broker.phone_frames import MAX_PHONE_PICTURE_BYTES
 
 from tests.fixtures.annotator_with_accounts import ADMIN, CAMERA, VIEWER, Locked
@@ -72,8 +72,8 @@ def test_a_link_sends_for_its_camera_and_opens_nothing_else(
     answer = phone.send()
     assert answer.status_code == 200
     assert answer.json()["camera"] == "tablet"
-    assert broker.lrange(phone_key("tablet"), 0, -1) == [JPEG]
-    assert not broker.exists(phone_key("hall"))
+    assert broker.lrange(phone_frames_key("tablet"), 0, -1) == [JPEG]
+    assert not broker.exists(phone_frames_key("hall"))
     for method, path in (
         *(("GET", "/api/cameras"), ("GET", "/cameras/tablet/snapshot.jpg"), ("GET", "/metrics")),
         *(("POST", "/api/cameras/tablet/phone-link"), ("DELETE", "/api/cameras/tablet")),
@@ -116,7 +116,7 @@ def test_pictures_have_bounds_and_what_is_not_taken_is_counted(
     assert "1920" in phone.send(WIDE).json()["detail"]
     assert phone.send(b"x" * (MAX_PHONE_PICTURE_BYTES + 1)).status_code == 413
     assert phone.send(kind="application/json").status_code == 415
-    assert not broker.exists(phone_key("tablet"))
+    assert not broker.exists(phone_frames_key("tablet"))
     other = Phone(locked.client(), f"#{phone.key}", "b" * 12)
     assert other.send().status_code == 409
     answers = [phone.send().status_code for _ in range(60)]
@@ -144,7 +144,7 @@ def test_pictures_have_bounds_and_what_is_not_taken_is_counted(
     assert sent == 64
     assert (lost["invalid"], lost["invalid_size"], lost["slot_taken"]) == (2, 1, 1)
     assert lost["rate_limited"] == answers.count(429)
-    assert sent - sum(lost.values()) == broker.llen(phone_key("tablet"))
+    assert sent - sum(lost.values()) == broker.llen(phone_frames_key("tablet"))
 
 
 def test_a_picture_that_breaks_off_is_counted(locked: Locked) -> None:
@@ -167,7 +167,7 @@ def test_nothing_is_passed_on_of_a_phone_that_is_paused(
     phone = Phone(locked.client(), add(locked, "tablet")["link"])
     locked.client(ADMIN).patch("/api/cameras/tablet", json={"paused": True})
     assert phone.send().status_code == 200
-    assert not broker.exists(phone_key("tablet"))
+    assert not broker.exists(phone_frames_key("tablet"))
 
 
 def test_there_are_no_more_phones_than_allowed(locked: Locked) -> None:

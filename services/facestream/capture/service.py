@@ -165,14 +165,14 @@ class _Capture:
         """The registry's cameras; those known here are put back first if it was lost."""
         # That boot is read after the cameras: still the same, it says that they were not lost.
         survey = self._registry.snapshot()
-        if survey.boot_after is None or survey.boot_after != self._boot:
+        if survey.epoch_after is None or survey.epoch_after != self._boot:
             self._restore_registry(survey)
             survey = self._registry.snapshot()
-            self._boot = survey.boot_after
+            self._boot = survey.epoch_after
         return survey.cameras
 
     def _restore_registry(self, survey: RegistrySnapshot) -> None:
-        first, is_empty = self._boot is None, survey.boot_after is None
+        first, is_empty = self._boot is None, survey.epoch_after is None
         if first and not is_empty:
             self._registry.apply_configured(list(self._configured.values()))
         else:

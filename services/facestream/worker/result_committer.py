@@ -19,8 +19,8 @@ from google.protobuf.message import Message
 from facestream.common.broker import face_accounting_scripts
 from facestream.common.broker.cluster import is_cluster
 from facestream.common.broker.keys import (
-    DEAD_CAP,
     DEAD_LETTER_KEY,
+    DEAD_LETTERS_CAP,
     RESULTS_CAP,
     WORKER_GROUP,
     results_key,
@@ -89,7 +89,7 @@ class ResultCommitter:
                     letter = DeadLetter(
                         face=drop.face, deliveries=drop.arrival.deliveries, reason=drop.why
                     )
-                    _add(pipe, DEAD_LETTER_KEY, letter, DEAD_CAP)
+                    _add(pipe, DEAD_LETTER_KEY, letter, DEAD_LETTERS_CAP)
                 fates[drop.arrival.stream][drop.reason].append(drop.arrival.id)
             for stream, by_fate in fates.items():
                 face_accounting_scripts.settle(pipe, stream, by_fate)

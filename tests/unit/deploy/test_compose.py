@@ -209,10 +209,10 @@ def test_services_and_compose_read_what_init_secrets_writes(tmp_path: Path) -> N
     assert {file: file.read_text() for file in secrets.iterdir()} == before
     assert [camera.name for camera in load_cameras(tmp_path / "cameras.yaml")] == ["door"]
 
-    users = secrets / "redis-users.acl"  # of a version with another key for the registry epoch
-    users.write_text(users.read_text().replace("{facestream:cameras}:*", "facestream:boot"))
+    users = secrets / "redis-users.acl"  # of version 0.1.0, which had other key names
+    users.write_text(users.read_text().replace("phone-frames:", "phone:"))
     subprocess.run(["sh", script, str(tmp_path)], check=True)
-    assert users.read_text().count("~{facestream:cameras}:") == 2
+    assert users.read_text().count("~facestream:phone-frames:") == 2
 
 
 def test_the_example_cameras_are_valid_once_uncommented(tmp_path: Path) -> None:

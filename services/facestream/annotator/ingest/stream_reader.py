@@ -137,7 +137,7 @@ class StreamReader:
             self._registry.mark_watched(name)
         survey = self._registry.snapshot(list(known))
         cameras, boot = survey.cameras, survey.epoch
-        is_whole = boot == survey.boot_after and (boot is not None or self._boot is None)
+        is_whole = boot == survey.epoch_after and (boot is not None or self._boot is None)
         if is_whole:
             self._boot = boot
         else:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from facestream.common.broker.keys import FACES_KEPT_S
+from facestream.common.broker.keys import FACES_RETENTION_S
 
 SWEEP_INTERVAL_S = 5.0
 
@@ -57,7 +57,9 @@ class CropRetention:
         self._due_at = now + SWEEP_INTERVAL_S
         return [
             Sweep(
-                key, str(max(0, _broker_ms(newest, now) - int(FACES_KEPT_S * 1000))), newest.camera
+                key,
+                str(max(0, _broker_ms(newest, now) - int(FACES_RETENTION_S * 1000))),
+                newest.camera,
             )
             for key, newest in self._newest.items()
         ]

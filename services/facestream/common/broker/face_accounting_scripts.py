@@ -19,8 +19,8 @@ from facestream.common.broker.keys import (
     JPEG_FIELD,
     MESSAGE_FIELD,
     WORKER_GROUP,
-    ledger_key,
-    sent_key,
+    accounting_key,
+    last_batch_key,
 )
 from facestream.common.broker.messages import Fields
 
@@ -44,7 +44,7 @@ if not epoch then
   redis.call('HSET', ledger, '_epoch', new)
   epoch = new
 end
-if known ~= '' and known ~= epoch and redis.call('HSETNX', ledger, '_after:' .. known, 1) == 1 then
+if known ~= '' and known ~= epoch and redis.call('HSETNX', ledger, '_carried_over:' .. known, 1) == 1 then
   for i = 8, last_known, 2 do
     if string.sub(ARGV[i], 1, 1) == '_' then
       redis.call('HSET', ledger, ARGV[i], ARGV[i + 1])
@@ -162,8 +162,8 @@ def add_faces(
         _PUT,
         3,
         stream,
-        ledger_key(stream),
-        sent_key(stream, publisher),
+        accounting_key(stream),
+        last_batch_key(stream, publisher),
         batch,
         keys.FACES_CAP,
         int(FACES_TTL_S * 1000),
@@ -187,36 +187,36 @@ def abandon_batch(pipe: Any, stream: str, publisher: str, batch: int) -> None:
 
     None: it was not put, and will not be, should it still be under way.
     """
-    _eval(pipe, _GIVE_UP, 1, sent_key(stream, publisher), batch, _SENT_TTL_S)
+    _eval(pipe, _GIVE_UP, 1, last_batch_key(stream, publisher), batch, _SENT_TTL_S)
 
 
 def settle(pipe: Any, stream: str, by_fate: Mapping[str, Sequence[bytes]]) -> None:
     """Acknowledge and delete entries; the answer is how many there were, of each fate."""
     parts = [part for fate, ids in by_fate.items() for part in (fate, len(ids), *ids)]
-    _eval(pipe, _SETTLE, 2, stream, ledger_key(stream), WORKER_GROUP, *parts)
+    _eval(pipe, _SETTLE, 2, stream, accounting_key(stream), WORKER_GROUP, *parts)
 
 
 def correct(broker: Any, stream: str, fate: str, right: str, number: int) -> None:
     """So many faces were entered under a fate that turned out not to be theirs. At once."""
     with broker.pipeline(transaction=False) as pipe:
-        pipe.hincrby(ledger_key(stream), fate, -number)
-        pipe.hincrby(ledger_key(stream), right, number)
+        pipe.hincrby(accounting_key(stream), fate, -number)
+        pipe.hincrby(accounting_key(stream), right, number)
         pipe.execute()
 
 
 def expire(pipe: Any, stream: str, min_id: str) -> None:
     """Take away entries with an id below this one; the answer is how many."""
-    _eval(pipe, _EXPIRE, 2, stream, ledger_key(stream), min_id)
+    _eval(pipe, _EXPIRE, 2, stream, accounting_key(stream), min_id)
 
 
 def ensure_group(pipe: Any, stream: str) -> None:
     """Have the workers' group; the answer is a BUSYGROUP error where it was there."""
-    _eval(pipe, _OPEN, 2, stream, ledger_key(stream), WORKER_GROUP)
+    _eval(pipe, _OPEN, 2, stream, accounting_key(stream), WORKER_GROUP)
 
 
 def read(pipe: Any, stream: str) -> None:
     """Ask for the ledger of one stream."""
-    _eval(pipe, _READ, 2, stream, ledger_key(stream))
+    _eval(pipe, _READ, 2, stream, accounting_key(stream))
 
 
 def answer_of_read(answer: Any) -> FaceAccounting:

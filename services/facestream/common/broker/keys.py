@@ -14,12 +14,12 @@ PREFIX = "facestream"
 CAMERAS_KEY = f"{PREFIX}:cameras"  # hash: camera name -> Camera as JSON; what should be read
 # Set by the first capture to see an empty broker; gone = restarted. In a Redis Cluster it lies, as
 # does the next one, where the cameras lie, and is lost with them.
-EPOCH_KEY = f"{{{CAMERAS_KEY}}}:boot"
-DEAD_LETTER_KEY = f"{PREFIX}:dead"  # stream of DeadLetter
+EPOCH_KEY = f"{{{CAMERAS_KEY}}}:epoch"
+DEAD_LETTER_KEY = f"{PREFIX}:dead-letters"  # stream of DeadLetter
 # hash: camera of a file or command line -> digest of what stands there
-CONFIGURED_KEY = f"{{{CAMERAS_KEY}}}:given"
+CONFIGURED_KEY = f"{{{CAMERAS_KEY}}}:configured"
 REPLICAS_KEY = f"{PREFIX}:{{capture}}:replicas"  # hash: capture replica -> end of its lease
-LEASES_KEY = f"{PREFIX}:{{capture}}:holders"  # hash: camera -> the replica that reads it
+LEASES_KEY = f"{PREFIX}:{{capture}}:leases"  # hash: camera -> the replica that reads it
 WORKER_GROUP = "workers"
 
 # Stream entry fields.
@@ -30,7 +30,7 @@ JPEG_FIELD = b"jpeg"
 FRAMES_CAP = 8
 RESULTS_CAP = 256
 FACES_CAP = 256  # per shard
-DEAD_CAP = 1000
+DEAD_LETTERS_CAP = 1000
 PHONE_CAP = 4
 
 CROP_PX = 128  # side of a face crop: what the exported networks take
@@ -42,7 +42,7 @@ FRAMES_TTL_S = 5.0
 # Faces: no shorter than the longest deadline that a worker can be given, so that none is taken away
 # that could still be answered. Capture takes away older ones and counts them; the time to live is
 # for a capture that is gone and cannot, and longer, so that one that lives is always first.
-FACES_KEPT_S = 60.0
+FACES_RETENTION_S = 60.0
 FACES_TTL_S = 90.0
 PHONE_TTL_S = 2.0  # pictures of a phone that nobody reads
 STATUS_TTL_S = 10.0  # a camera's status is rewritten every second by who reads it
@@ -71,9 +71,9 @@ def watched_key(camera: str) -> str:
     return f"{PREFIX}:watched:{{{camera}}}"
 
 
-def phone_key(camera: str) -> str:
+def phone_frames_key(camera: str) -> str:
     """List of JPEGs: a phone's browser → annotator → capture."""
-    return f"{PREFIX}:phone:{{{camera}}}"
+    return f"{PREFIX}:phone-frames:{{{camera}}}"
 
 
 def faces_key(shard: int) -> str:
@@ -81,14 +81,14 @@ def faces_key(shard: int) -> str:
     return f"{PREFIX}:faces:{{{shard}}}"
 
 
-def ledger_key(faces: str) -> str:
+def accounting_key(faces: str) -> str:
     """Hash beside a faces stream: what became of its faces; see `ledger`."""
-    return f"{faces}:ledger"
+    return f"{faces}:accounting"
 
 
-def sent_key(faces: str, publisher: str) -> str:
+def last_batch_key(faces: str, publisher: str) -> str:
     """String with a time to live: the last batch that a publisher put into a faces stream."""
-    return f"{faces}:sent:{publisher}"
+    return f"{faces}:last-batch:{publisher}"
 
 
 def shard_of(camera: str, shards: int) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 import redis
 import redis.asyncio
 
-from facestream.common.broker.keys import PHONE_CAP, PHONE_TTL_S, phone_key
+from facestream.common.broker.keys import PHONE_CAP, PHONE_TTL_S, phone_frames_key
 
 MAX_PHONE_PICTURE_BYTES = 1024 * 1024
 MAX_PHONE_SIDE_PX = 1920
@@ -30,7 +30,7 @@ async def push_frame(broker: redis.asyncio.Redis, camera: str, jpeg: bytes) -> i
     Raises:
         BROKER_ERRORS: it was not handed over.
     """
-    name = phone_key(camera)
+    name = phone_frames_key(camera)
     async with broker.pipeline(transaction=True) as pipe:  # counted exactly, whoever else puts
         pipe.rpush(name, jpeg)
         pipe.ltrim(name, -PHONE_CAP, -1)
@@ -45,7 +45,7 @@ def pop_latest_frame(broker: redis.Redis, camera: str, wait_s: float) -> tuple[b
     Raises:
         BROKER_ERRORS: the broker does not answer.
     """
-    name = phone_key(camera)
+    name = phone_frames_key(camera)
     first: Any = broker.blpop([name], timeout=wait_s)
     if first is None:
         return None, 0

@@ -24,14 +24,14 @@ _log = logging.getLogger(__name__)
 class RegistrySnapshot:
     """The registry as it was read.
 
-    boot, boot_after: the boot's id from before and after the cameras were read; it changes with
+    boot, epoch_after: the boot's id from before and after the cameras were read; it changes with
     every restart of the broker, and is None until capture has seen to its cameras. statuses: of
     those cameras that were asked for.
     """
 
     cameras: dict[str, Camera]
     epoch: bytes | None
-    boot_after: bytes | None
+    epoch_after: bytes | None
     statuses: list[CameraStatus]
 
 
@@ -91,7 +91,7 @@ class CameraRegistry:
                 keys.watched_key,
                 keys.frames_key,
                 keys.results_key,
-                keys.phone_key,
+                keys.phone_frames_key,
             ):
                 pipe.delete(key_of(name))  # one each: a cluster's pipeline takes no more
             return bool(pipe.execute()[0])

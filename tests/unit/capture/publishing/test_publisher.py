@@ -220,7 +220,7 @@ def test_a_face_that_nobody_asked_for_is_taken_away_and_counted(
     bench: _Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(crop_retention, "SWEEP_INTERVAL_S", 0.05)
-    monkeypatch.setattr(crop_retention, "FACES_KEPT_S", 0.2)
+    monkeypatch.setattr(crop_retention, "FACES_RETENTION_S", 0.2)
     bench.publisher.start()
     bench.publisher.publish_detection(bench.reader, FRAME, FOUND)
     wait_for(lambda: bench.count("faces_published") == 1)

@@ -14,7 +14,7 @@ import redis.asyncio
 import simplejpeg
 from facestream.capture.sources.ffmpeg_source import SourceFrame
 from facestream.capture.sources.phone_source import read_phone
-from facestream.common.broker.keys import PHONE_CAP, PHONE_TTL_S, phone_key
+from facestream.common.broker.keys import PHONE_CAP, PHONE_TTL_S, phone_frames_key
 from facestream.common.broker.phone_frames import pop_latest_frame, push_frame
 from facestream.common.cameras.models import Camera
 from facestream.common.cameras.phone_keys import new_phone_url, phone_key_of
@@ -89,7 +89,7 @@ def test_the_newest_picture_is_taken_and_none_is_left_behind(phone: Phone) -> No
     assert (frame.video.width, frame.video.height) == (64, 48)
     assert phone.late == 2
     assert abs(time.monotonic() - frame.at) < 1
-    assert not phone.broker.exists(phone_key(CAMERA.name))
+    assert not phone.broker.exists(phone_frames_key(CAMERA.name))
     phone.send(jpeg(200, 48, 64))  # it was turned
     assert next(frames).video.height == 64
 
@@ -97,8 +97,8 @@ def test_the_newest_picture_is_taken_and_none_is_left_behind(phone: Phone) -> No
 def test_a_list_that_nobody_reads_is_short_and_goes_away(phone: Phone) -> None:
     pushed_out = phone.send(*[jpeg(i) for i in range(PHONE_CAP + 3)])
     assert pushed_out == 3
-    assert phone.broker.llen(phone_key(CAMERA.name)) == PHONE_CAP
-    assert 0 < phone.broker.pttl(phone_key(CAMERA.name)) <= PHONE_TTL_S * 1000
+    assert phone.broker.llen(phone_frames_key(CAMERA.name)) == PHONE_CAP
+    assert 0 < phone.broker.pttl(phone_frames_key(CAMERA.name)) <= PHONE_TTL_S * 1000
     assert pop_latest_frame(phone.broker, CAMERA.name, 1.0)[1] == PHONE_CAP - 1
 
 

@@ -36,7 +36,9 @@ def test_shards_add_up() -> None:
 
 
 def test_the_broker_s_own_fields_are_no_faces() -> None:
-    read = of_fields({"_epoch": "a-1", "_after:b": "1", "published": "3", "overflow": "2"}, 1)
+    read = of_fields(
+        {"_epoch": "a-1", "_carried_over:b": "1", "published": "3", "overflow": "2"}, 1
+    )
     assert read == FaceAccounting(3, {"overflow": 2}, 1)
 
 
