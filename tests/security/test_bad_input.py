@@ -43,11 +43,11 @@ from facestream.common.cameras.models import Camera, CameraStatus
 from facestream.common.core.errors import FacestreamError, ImageError, MessageError, SettingsError
 from facestream.common.security.redaction import redact
 from facestream.common.serving import tf_serving_wire
+from facestream.common.vision.crop_codec import decode_crop
 from facestream.common.vision.yuv_image import decode
 from facestream.demo.rtsp_protocol import basic_credentials, parse_request, parse_transport
 from facestream.model_server.grpc_service import RpcError, _input, _outputs, _wanted
 from facestream.model_server.model import Port
-from facestream.worker.crops import decode_crop
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError

@@ -19,7 +19,7 @@ import numpy as np
 import simplejpeg
 from facestream.common.core.errors import DataError
 from facestream.common.vision.age_distribution import median_and_std
-from facestream.common.vision.crop_codec import crop_jpeg
+from facestream.common.vision.crop_codec import encode_crop
 from facestream.common.vision.exported_model import ExportedModel, Predictions
 from facestream.common.vision.face_alignment import align
 from facestream.common.vision.face_detector import FaceDetector
@@ -61,7 +61,7 @@ def end_to_end_cut(size_px: int) -> Cut:
         if landmarks is None:
             return None
         crop = align(rgb, landmarks, size_px)
-        return simplejpeg.decode_jpeg(crop_jpeg(crop, CROP_QUALITY))
+        return simplejpeg.decode_jpeg(encode_crop(crop, CROP_QUALITY))
 
     return cut
 

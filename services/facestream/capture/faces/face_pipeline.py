@@ -30,7 +30,7 @@ from facestream.capture.faces.yuv_frame import (
 from facestream.capture.settings import CaptureSettings
 from facestream.common.broker.messages import MAX_CROP_BYTES
 from facestream.common.cameras.models import Rotation
-from facestream.common.vision.crop_codec import crop_jpeg
+from facestream.common.vision.crop_codec import encode_crop
 from facestream.common.vision.face_detector import FaceDetector
 
 # A session's tracks are numbered from a random start: whoever keeps numbers without sessions does
@@ -191,7 +191,7 @@ class FacePipeline:
         sight = moment.sight
         try:
             crop = face_crop(sight.picture, sight.landmarks, self._settings.crop_size_px)
-            jpeg = crop_jpeg(crop, self._settings.crop_jpeg_quality)
+            jpeg = encode_crop(crop, self._settings.crop_jpeg_quality)
         except (ValueError, cv2.error):
             return None
         if len(jpeg) > MAX_CROP_BYTES:
