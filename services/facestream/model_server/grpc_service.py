@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 
 from facestream.common.broker.pb.serving import serving_pb2 as pb
 from facestream.common.core.errors import ModelError
-from facestream.common.observability.metrics import ModelServerMetrics
 from facestream.common.serving import tf_serving_wire
+from facestream.model_server.metrics import ModelServerMetrics
 from facestream.model_server.model import Model, Port
 from facestream.model_server.model_repository import NotServedError, Repository
 

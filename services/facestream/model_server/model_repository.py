@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from facestream.common.core.errors import ModelError
-from facestream.common.observability.metrics import ModelServerMetrics
 from facestream.common.vision.model_store import versions_of
+from facestream.model_server.metrics import ModelServerMetrics
 
 log = logging.getLogger(__name__)
 

@@ -20,10 +20,10 @@ from prometheus_client import CollectorRegistry
 from facestream.common.core.errors import StartError
 from facestream.common.core.malloc_tuning import retain_large_buffers, trim_heap
 from facestream.common.observability.health import Health, serve_health
-from facestream.common.observability.metrics import ModelServerMetrics
 from facestream.common.serving import tf_serving_wire
 from facestream.common.serving.grpc_tls import server_credentials
 from facestream.model_server.grpc_service import ModelService
+from facestream.model_server.metrics import ModelServerMetrics
 from facestream.model_server.model import Model
 from facestream.model_server.model_repository import Repository
 from facestream.model_server.settings import ModelServerSettings

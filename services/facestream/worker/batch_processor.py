@@ -23,7 +23,7 @@ from facestream.common.broker.messages import (
 from facestream.common.core.errors import ImageError, MessageError, ModelError
 from facestream.common.vision.crop_codec import decode_crop
 from facestream.worker.face_consumer import PendingFace
-from facestream.common.observability.metrics import WorkerMetrics
+from facestream.worker.metrics import WorkerMetrics
 from facestream.worker.result_committer import DroppedFace, FaceResult
 from facestream.worker.serving_client import ModelServerUnavailable, Predictions, ServingClient
 

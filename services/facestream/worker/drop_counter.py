@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Literal, get_args
 
-from facestream.common.observability.metrics import WorkerMetrics
+from facestream.worker.metrics import WorkerMetrics
 
 log = logging.getLogger(__name__)
 

@@ -27,9 +27,9 @@ from facestream.common.broker.keys import (
 )
 from facestream.common.broker.messages import DeadLetter, FaceCrop, Result, decode_result, encode
 from facestream.common.core.errors import MessageError
-from facestream.common.observability.metrics import WorkerMetrics
 from facestream.worker.drop_counter import DropCounter, Reason
 from facestream.worker.face_consumer import NO_GROUP, PendingFace
+from facestream.worker.metrics import WorkerMetrics
 
 # A result that comes after its camera was removed makes the stream anew: it must not stay.
 _RESULTS_TTL_S = 60

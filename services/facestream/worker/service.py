@@ -24,12 +24,12 @@ from facestream.common.broker.connection import BROKER_ERRORS, MAX_BLOCK_MS, con
 from facestream.common.core.errors import ModelError
 from facestream.common.core.malloc_tuning import retain_large_buffers
 from facestream.common.observability.health import Dependency, Health, serve_health
-from facestream.common.observability.metrics import WorkerMetrics
 from facestream.common.serving.grpc_tls import client_credentials
 from facestream.worker.batch_processor import BatchProcessor
 from facestream.worker.batcher import Batcher
 from facestream.worker.drop_counter import DropCounter
 from facestream.worker.face_consumer import FaceConsumer, PendingFace, consumer_name
+from facestream.worker.metrics import WorkerMetrics
 from facestream.worker.result_committer import DroppedFace, FaceResult, ResultCommitter
 from facestream.worker.serving_client import ServingClient
 from facestream.worker.settings import WorkerSettings

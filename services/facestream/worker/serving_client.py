@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from facestream.common.broker.messages import MAX_AGE_BINS
 from facestream.common.broker.pb.serving import serving_pb2 as pb
 from facestream.common.core.errors import ModelError
-from facestream.common.observability.metrics import WorkerMetrics
 from facestream.common.serving import tf_serving_wire
+from facestream.worker.metrics import WorkerMetrics
 
 INPUT = "faces"
 _AGE, _AGE_STD, _GENDER, _DISTRIBUTION = "age", "age_std", "gender", "age_distribution"

@@ -12,7 +12,8 @@ import pytest
 import yaml
 from facestream.annotator.metrics import AnnotatorMetrics
 from facestream.capture.metrics import CaptureMetrics
-from facestream.common.observability import metrics
+from facestream.model_server.metrics import ModelServerMetrics
+from facestream.worker.metrics import WorkerMetrics
 from prometheus_client import CollectorRegistry
 
 from deploy.grafana import make_dashboards
@@ -34,8 +35,8 @@ def exported() -> set[str]:
     names = set(OTHERS | PROCESS)
     for cls in (
         CaptureMetrics,
-        metrics.WorkerMetrics,
-        metrics.ModelServerMetrics,
+        WorkerMetrics,
+        ModelServerMetrics,
         AnnotatorMetrics,
     ):
         registry = CollectorRegistry()

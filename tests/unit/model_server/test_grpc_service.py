@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from facestream.common.broker.pb.serving import serving_pb2 as pb
-from facestream.common.observability.metrics import ModelServerMetrics
 from facestream.model_server.grpc_service import ModelService
+from facestream.model_server.metrics import ModelServerMetrics
 from prometheus_client import CollectorRegistry
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from facestream.common.core.errors import ModelError
-from facestream.common.observability.metrics import ModelServerMetrics
+from facestream.model_server.metrics import ModelServerMetrics
 from facestream.model_server.model_repository import NotServedError, Repository, State
 from prometheus_client import CollectorRegistry
 

@@ -1,8 +1,8 @@
 """Dropped faces are counted each and told now and then."""
 
 import pytest
-from facestream.common.observability.metrics import WorkerMetrics
 from facestream.worker.drop_counter import DropCounter
+from facestream.worker.metrics import WorkerMetrics
 from prometheus_client import CollectorRegistry
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from facestream.common.broker.pb.serving import serving_pb2 as pb
-from facestream.common.observability.metrics import WorkerMetrics
 from facestream.common.serving import tf_serving_wire
+from facestream.worker.metrics import WorkerMetrics
 from facestream.worker.serving_client import ServingClient
 from prometheus_client import CollectorRegistry
 

@@ -6,14 +6,15 @@ import sys
 import pytest
 from facestream.annotator.metrics import AnnotatorMetrics
 from facestream.capture.metrics import CaptureMetrics
-from facestream.common.observability import metrics
+from facestream.model_server.metrics import ModelServerMetrics
+from facestream.worker.metrics import WorkerMetrics
 from facestream.worker.settings import WorkerSettings
 from prometheus_client import CollectorRegistry, generate_latest
 
 ALL = (
     CaptureMetrics,
-    metrics.WorkerMetrics,
-    metrics.ModelServerMetrics,
+    WorkerMetrics,
+    ModelServerMetrics,
     AnnotatorMetrics,
 )
 
@@ -43,7 +44,7 @@ def test_a_removed_camera_leaves_no_series() -> None:
 
 def test_the_largest_batch_has_a_bucket() -> None:
     registry = CollectorRegistry()
-    worker = metrics.WorkerMetrics(registry)
+    worker = WorkerMetrics(registry)
     limit = WorkerSettings.model_json_schema()["properties"]["max_batch_size"]["maximum"]
     worker.batch_size.observe(limit)
     labels = {"le": str(float(limit))}
@@ -53,6 +54,6 @@ def test_the_largest_batch_has_a_bucket() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="read from /proc")
 def test_every_service_tells_its_cpu_time_and_memory() -> None:
     registry = CollectorRegistry()
-    metrics.WorkerMetrics(registry)
+    WorkerMetrics(registry)
     assert (registry.get_sample_value("process_cpu_seconds_total") or 0) > 0
     assert (registry.get_sample_value("process_resident_memory_bytes") or 0) > 1e6
