@@ -33,7 +33,7 @@ help:
 	@echo "  make setup-demo            install what the demo needs into .venv"
 	@echo "  make setup-test            install what tests and training need (TensorFlow) into .venv"
 	@echo "  make test                  run all tests; skip those that need missing system packages"
-	@echo "  make lint                  run ruff and mypy"
+	@echo "  make lint                  run ruff, mypy and import-linter"
 	@echo "  make docs                  generate docs/configuration.md and docs/metrics.md"
 	@echo "  make proto                 generate the stubs of proto/ (proto-check: compare only)"
 	@echo "  make audit                 check locked packages for vulnerabilities (AUDIT_FLAGS=--strict)"
@@ -55,6 +55,7 @@ lint: setup-test
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@PYTHONPATH=services $(BIN)/lint-imports
 
 docs: setup-test
 	@$(BIN)/python -m tools.make_docs
