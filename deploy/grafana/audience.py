@@ -1,4 +1,4 @@
-"""How many people are and were in view, and who."""
+"""Audience dashboard: people in view and people counted, by age band and gender."""
 
 from __future__ import annotations
 
@@ -11,16 +11,14 @@ PANELS = [
     stat("People counted, last hour", f"sum(increase({_VISITS}[1h])) or on () vector(0)"),
     stat("People counted, last 24 h", f"sum(increase({_VISITS}[24h])) or on () vector(0)"),
     stat("People in view now", "sum(facestream_annotator_people_in_view)"),
+    stat("Peak in view, last hour", "max_over_time(sum(facestream_annotator_people_in_view)[1h:])"),
+    stat("Average in view, last hour", f"sum(increase({_IN_VIEW}[1h])) / 3600"),
     stat(
-        "Most at a time, last hour", "max_over_time(sum(facestream_annotator_people_in_view)[1h:])"
-    ),
-    stat("Mean in view, last hour", f"sum(increase({_IN_VIEW}[1h])) / 3600"),
-    stat(
-        "Minutes looked on, last hour",
+        "Person-minutes in view, last hour",
         f"sum(increase({_IN_VIEW}[1h])) / 60",
-        help="The sum over all people of the time each was in view.",
+        help="Sum over all people of the time each was in view.",
     ),
-    stat("Answers, last hour", "sum(increase(facestream_annotator_results_total[1h]))"),
+    stat("Results, last hour", "sum(increase(facestream_annotator_results_total[1h]))"),
     Panel(
         "People in view",
         [Query("sum by (camera) (facestream_annotator_people_in_view)", "{{camera}}")],
@@ -29,7 +27,7 @@ PANELS = [
     Panel(
         "People counted, by hour",
         [Query(f"sum by (camera) (increase({_VISITS}[1h]))", "{{camera}}")],
-        help="Each person once a visit. Exact numbers are on the page: Prometheus estimates them.",
+        help="Each person counts once a visit. The web UI has exact numbers: Prometheus estimates.",
     ),
     Panel(
         "By age band, by hour",
@@ -40,12 +38,12 @@ PANELS = [
         [Query(f"sum by (gender) (increase({_VISITS}[1h]))", "{{gender}}")],
     ),
     Panel(
-        "Mean in view, by hour",
+        "Average in view, by hour",
         [Query(f"sum by (camera) (increase({_IN_VIEW}[1h])) / 3600", "{{camera}}")],
         width=12,
     ),
     Panel(
-        "Most at a time, by hour",
+        "Peak in view, by hour",
         [
             Query(
                 "max by (camera) (max_over_time(facestream_annotator_people_in_view[1h]))",

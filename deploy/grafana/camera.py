@@ -1,4 +1,4 @@
-"""The same questions as in the overview, by camera; `$camera` is chosen in Grafana."""
+"""Camera dashboard: the overview's figures for the cameras chosen in `$camera`."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ def _query(metric: str, legend: str, by: str = "camera") -> Query:
 
 
 PANELS = [
-    stat("Frames a second", f"sum(camera:frames:rate1m{_CAMERA})"),
-    stat("Faces followed", f"sum(facestream_capture_active_tracks{_CAMERA})"),
+    stat("Frame rate", f"sum(camera:frames:rate1m{_CAMERA})"),
+    stat("Active tracks", f"sum(facestream_capture_active_tracks{_CAMERA})"),
     stat("People in view", f"sum(facestream_annotator_people_in_view{_CAMERA})"),
-    stat("Viewers", f"sum(facestream_annotator_video_streams{_CAMERA}) or vector(0)"),
+    stat("Video streams", f"sum(facestream_annotator_video_streams{_CAMERA}) or vector(0)"),
     stat(
-        "Reconnections, last hour",
+        "Reconnects, last hour",
         f"sum(increase(facestream_capture_reconnects_total{_CAMERA}[1h])) or vector(0)",
         red_from=5,
     ),
     stat("Results, last hour", f"sum(increase(facestream_annotator_results_total{_CAMERA}[1h]))"),
     Panel(
-        "Frames a second",
+        "Frame rate",
         [
-            _query("facestream_capture_frames_total", "read {{camera}}"),
-            _query("facestream_capture_frames_published_total", "sent with picture {{camera}}"),
-            _query("facestream_annotator_frames_annotated_total", "drawn {{camera}}"),
+            _query("facestream_capture_frames_total", "decoded {{camera}}"),
+            _query("facestream_capture_frames_published_total", "published {{camera}}"),
+            _query("facestream_annotator_frames_annotated_total", "annotated {{camera}}"),
         ],
         width=12,
     ),
     Panel(
-        "Frames dropped a second",
+        "Frame drop rate by reason",
         [
             _query(
                 "facestream_capture_frames_dropped_total",
@@ -46,25 +46,25 @@ PANELS = [
             ),
             _query(
                 "facestream_annotator_stream_frames_skipped_total",
-                "{{camera}} skipped for slow viewers",
+                "{{camera}} skipped for slow clients",
             ),
         ],
         width=12,
     ),
     Panel(
-        "Detector runs a second",
+        "Detection rate",
         [_query("facestream_capture_detections_total", "{{camera}}")],
     ),
     Panel(
-        "Faces a second",
+        "Face rate",
         [
-            _query("facestream_capture_faces_detected_total", "found {{camera}}"),
-            _query("facestream_capture_faces_published_total", "sent {{camera}}"),
-            _query("facestream_annotator_results_total", "result {{camera}}"),
+            _query("facestream_capture_faces_detected_total", "detected {{camera}}"),
+            _query("facestream_capture_faces_published_total", "published {{camera}}"),
+            _query("facestream_annotator_results_total", "results {{camera}}"),
         ],
     ),
     Panel(
-        "Faces dropped a second",
+        "Face drop rate by reason",
         [
             _query(
                 "facestream_capture_faces_dropped_total",

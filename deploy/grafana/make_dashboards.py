@@ -1,7 +1,7 @@
-"""Writes the Grafana dashboards: `python -m deploy.grafana.make_dashboards`.
+"""Generate the Grafana dashboards: `python -m deploy.grafana.make_dashboards`.
 
-Each has a module of its own beside this one. The JSON files are committed; a test holds them to
-these modules, and every query to the metrics that exist.
+Each dashboard is one module in this folder. The JSON files are committed. A test compares them with
+the modules and checks that every queried metric exists.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ FOLDER = Path(__file__).resolve().parent / "dashboards"
 
 
 def dashboards() -> dict[str, str]:
-    """File name and content of each."""
-    made = {
+    """Return the content of each dashboard by file name."""
+    built = {
         "overview": dashboard("overview", "Overview", overview.PANELS, by_camera=False),
-        "camera": dashboard("camera", "One camera", camera.PANELS, by_camera=True),
+        "camera": dashboard("camera", "Camera", camera.PANELS, by_camera=True),
         "audience": dashboard("audience", "Audience", audience.PANELS, by_camera=False),
     }
-    return {f"{name}.json": json.dumps(found, indent=1) + "\n" for name, found in made.items()}
+    return {f"{name}.json": json.dumps(content, indent=1) + "\n" for name, content in built.items()}
 
 
 def main() -> None:
-    """Write them where Grafana's container finds them."""
+    """Write the dashboards into the folder that Grafana's container mounts."""
     FOLDER.mkdir(exist_ok=True)
     for name, text in dashboards().items():
         (FOLDER / name).write_text(text)

@@ -1,4 +1,4 @@
-"""Do all cameras send, are all faces answered, does the machine keep up?"""
+"""Overview dashboard: cameras live, faces processed, errors, and load of the machine."""
 
 from __future__ import annotations
 
@@ -8,25 +8,23 @@ PANELS = [
     stat("Cameras live", "facestream:cameras_live"),
     stat("Cameras down", "facestream:cameras_down", red_from=1),
     stat("People in view", "sum(facestream_annotator_people_in_view)"),
-    stat("Frames a second", "sum(camera:frames:rate1m)"),
-    stat("Faces answered a second", "facestream:faces_answered:rate1m"),
-    stat("Result after (p95)", "facestream:result_latency_seconds:p95", "s", red_from=2),
-    stat("Oldest waiting face", "facestream:oldest_face_seconds", "s", red_from=2),
-    stat("Viewers", "sum(facestream_annotator_video_streams) or vector(0)"),
+    stat("Frame rate", "sum(camera:frames:rate1m)"),
+    stat("Result rate", "facestream:faces_processed:rate1m"),
+    stat("Result latency (p95)", "facestream:result_latency_seconds:p95", "s", red_from=2),
+    stat("Oldest pending face", "facestream:oldest_pending_face_seconds", "s", red_from=2),
+    stat("Video streams", "sum(facestream_annotator_video_streams) or vector(0)"),
+    Panel("Frame rate", [Query(rate("facestream_capture_frames_total", "camera"), "{{camera}}")]),
     Panel(
-        "Frames a second", [Query(rate("facestream_capture_frames_total", "camera"), "{{camera}}")]
-    ),
-    Panel(
-        "Faces a second",
+        "Face rate",
         [
-            Query(rate("facestream_capture_faces_detected_total"), "found"),
-            Query(rate("facestream_capture_faces_published_total"), "sent to workers"),
-            Query(rate("facestream_worker_faces_processed_total"), "answered"),
+            Query(rate("facestream_capture_faces_detected_total"), "detected"),
+            Query(rate("facestream_capture_faces_published_total"), "published"),
+            Query(rate("facestream_worker_faces_processed_total"), "processed"),
             Query("facestream:faces_dropped:rate1m", "dropped"),
         ],
     ),
     Panel(
-        "Drops a second, by reason",
+        "Drop rate by reason",
         [
             Query(rate("facestream_capture_frames_dropped_total", "reason"), "frame: {{reason}}"),
             Query(rate("facestream_capture_faces_dropped_total", "reason"), "face: {{reason}}"),
@@ -35,41 +33,41 @@ PANELS = [
                 rate("facestream_annotator_results_dropped_total", "reason"), "result: {{reason}}"
             ),
         ],
-        help="Nothing is dropped without being counted: overflow and stale mean too few workers.",
+        help="Every drop is counted. overflow and stale mean too few workers.",
     ),
     Panel(
-        "Faces since the broker began, by what became of them",
+        "Face accounting since broker start",
         [
             Query("max by (fate) (facestream_worker_face_outcomes)", "{{fate}}"),
-            Query("max(facestream_worker_unaccounted_faces)", "unexplained"),
+            Query("max(facestream_worker_unaccounted_faces)", "unaccounted"),
         ],
-        help="published = all the others together; unexplained is 0.",
+        help="published is the sum of the other outcomes; unaccounted is 0.",
     ),
     Panel(
-        "From a face's capture to its result",
+        "Result latency",
         quantiles("facestream_annotator_result_latency_seconds"),
         "s",
     ),
     Panel(
-        "From a frame's capture to its picture",
+        "Frame latency",
         quantiles("facestream_annotator_frame_latency_seconds"),
         "s",
-        help="Only while somebody watches: else no picture is made.",
+        help="From capture to the annotated frame. Measured only while a client watches.",
     ),
     Panel(
-        "One request to the model server",
+        "Inference request duration",
         quantiles("facestream_worker_inference_request_seconds", "model"),
         "s",
     ),
     Panel(
-        "Faces waiting",
+        "Backlog",
         [
             Query("facestream:backlog_faces", "faces"),
-            Query("facestream:oldest_face_seconds", "age of the oldest, s"),
+            Query("facestream:oldest_pending_face_seconds", "age of the oldest face, s"),
         ],
     ),
     Panel(
-        "Faces per request",
+        "Batch size",
         [
             Query(
                 f"sum(rate(facestream_worker_batch_size_sum{RATE})) / "
@@ -79,7 +77,7 @@ PANELS = [
         ],
     ),
     Panel(
-        "Errors a second",
+        "Error rate",
         [
             Query(
                 rate("facestream_worker_inference_request_errors_total", "code"),
@@ -94,22 +92,22 @@ PANELS = [
         "Cameras by capture replica",
         [
             Query("facestream_capture_leases_held", "{{instance}}"),
-            Query(rate("facestream_capture_leases_lost_total"), "taken over, a second"),
+            Query(rate("facestream_capture_leases_lost_total"), "leases lost per second"),
         ],
-        help="Replicas share the cameras evenly; one that is silent for 5 s loses its own.",
+        help="Replicas share the cameras evenly. One without a heartbeat for 5 s loses its leases.",
     ),
     Panel(
         "CPU",
         [Query("job:process_cpu_seconds:rate1m", "{{job}}")],
         "percentunit",
-        help="1 is one core. TensorFlow Serving does not tell its own.",
+        help="1 is one core. TensorFlow Serving does not export its CPU time.",
     ),
     Panel("Memory", [Query("sum by (job) (process_resident_memory_bytes)", "{{job}}")], "bytes"),
     Panel(
-        "Memory of the broker",
+        "Redis memory",
         [
             Query("redis_memory_used_bytes", "used"),
-            Query("redis_memory_max_bytes", "at most"),
+            Query("redis_memory_max_bytes", "limit"),
         ],
         "bytes",
     ),

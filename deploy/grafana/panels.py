@@ -1,7 +1,7 @@
-"""What a dashboard is made of, and how Grafana wants it written.
+"""Panels and queries of a dashboard, and their Grafana JSON.
 
-A dashboard is a list of panels, a panel a title and its queries; places, ids and everything that
-Grafana wants besides follow from these.
+A dashboard is a list of panels. A panel has a title and queries. Positions, IDs and the rest of
+Grafana's JSON are derived from them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ RATE = "[$__rate_interval]"
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One PromQL expression and how its series are called."""
+    """PromQL expression and the legend of its series."""
 
     expr: str
     legend: str = ""
@@ -26,10 +26,11 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """A graph over time, or with `kind` "stat" a single figure.
+    """Graph over time or, with `kind` "stat", a single figure.
 
-    unit: Grafana's name of it (`s`, `percentunit`, `bytes`, `short`).
-    red_from: a figure is shown red from this value on.
+    Attributes:
+        unit: Grafana's unit name (`s`, `percentunit`, `bytes`, `short`).
+        red_from: threshold from which a figure is red.
     """
 
     title: str
@@ -42,13 +43,13 @@ class Panel:
 
 
 def rate(metric: str, by: str = "", labels: str = "") -> str:
-    """Per second, summed; 0 where nothing was counted yet."""
+    """Return the summed rate per second of a counter; 0 without samples."""
     grouped = f"sum by ({by})" if by else "sum"
     return f"{grouped} (rate({metric}{labels}{RATE})) or on () vector(0)"
 
 
 def quantiles(metric: str, by: str = "") -> list[Query]:
-    """Median, 95th and 99th percentile of a histogram of seconds."""
+    """Return queries for p50, p95 and p99 of a histogram in seconds."""
     buckets = f"sum by ({f'le, {by}' if by else 'le'}) (rate({metric}_bucket{RATE}))"
     legend = f" {{{{{by}}}}}" if by else ""
     return [
@@ -60,12 +61,12 @@ def quantiles(metric: str, by: str = "") -> list[Query]:
 def stat(
     title: str, expr: str, unit: str = "short", *, red_from: float | None = None, help: str = ""
 ) -> Panel:
-    """One figure, an eighth of the width."""
+    """Return a single-figure panel, an eighth of the width."""
     return Panel(title, [Query(expr)], unit, "stat", 3, help, red_from)
 
 
 def dashboard(uid: str, title: str, panels: Sequence[Panel], *, by_camera: bool) -> dict[str, Any]:
-    """What Grafana reads."""
+    """Return the Grafana JSON of a dashboard."""
     camera_variable = {
         "name": "camera",
         "label": "Camera",
@@ -101,28 +102,28 @@ def dashboard(uid: str, title: str, panels: Sequence[Panel], *, by_camera: bool)
                 "keepTime": True,
             }
         ],
-        "panels": _placed(panels),
+        "panels": _lay_out(panels),
     }
 
 
-def _placed(panels: Sequence[Panel]) -> list[dict[str, Any]]:
-    """Panels left to right and row by row; a row is as high as its first."""
-    placed = []
+def _lay_out(panels: Sequence[Panel]) -> list[dict[str, Any]]:
+    """Lay out panels left to right, row by row. The first panel sets a row's height."""
+    laid_out = []
     x = y = height = 0
     for number, panel in enumerate(panels, start=1):
         if x + panel.width > _WIDTH or (x and height != _height(panel)):
             x, y = 0, y + height
         height = _height(panel)
-        placed.append(_panel(number, panel, {"x": x, "y": y, "w": panel.width, "h": height}))
+        laid_out.append(_panel(number, panel, {"x": x, "y": y, "w": panel.width, "h": height}))
         x += panel.width
-    return placed
+    return laid_out
 
 
 def _height(panel: Panel) -> int:
     return 4 if panel.kind == "stat" else 8
 
 
-def _panel(number: int, panel: Panel, place: dict[str, int]) -> dict[str, Any]:
+def _panel(number: int, panel: Panel, position: dict[str, int]) -> dict[str, Any]:
     steps: list[dict[str, Any]] = [{"color": "green", "value": None}]
     if panel.red_from is not None:
         steps.append({"color": "red", "value": panel.red_from})
@@ -144,7 +145,7 @@ def _panel(number: int, panel: Panel, place: dict[str, int]) -> dict[str, Any]:
         "type": panel.kind,
         "description": panel.help,
         "datasource": _DATASOURCE,
-        "gridPos": place,
+        "gridPos": position,
         "fieldConfig": {
             "defaults": {
                 "unit": panel.unit,
