@@ -1,35 +1,35 @@
 #!/bin/sh
-# Makes what `docker compose up` needs beside the repository, once: passwords and the page's token in
-# deploy/secrets/, and cameras.yaml. What is already there stays. `make up` runs this; it needs nothing but a POSIX shell.
-# Usage: deploy/init-secrets.sh [FOLDER]   (FOLDER in place of this repository: for tests)
+# Create the files that `docker compose up` needs: passwords and the admin token in deploy/secrets/, and
+# cameras.yaml. Existing files are kept. `make up` runs this script; it needs only a POSIX shell.
+# Usage: deploy/init-secrets.sh [FOLDER]   (FOLDER instead of this repository: for tests)
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=${1:-$(dirname "$here")}
 secrets="$root/deploy/secrets"
 
 mkdir -p "$secrets"
-# Containers read these files as users of their own, so the files are readable and the folder is shut.
+# Containers read the files as other users, so files are world-readable and the folder is mode 0700.
 chmod 700 "$secrets"
 umask 022
 
 random() { od -An -N24 -tx1 /dev/urandom | tr -d ' \n'; }
 put() { [ -s "$secrets/$1" ] || { cat >"$secrets/$1.new" && mv "$secrets/$1.new" "$secrets/$1"; }; }
 
-# The files of the broker's passwords belong together: all anew when one is missing, or when the
-# users of an earlier version may not do all that they must (what was added last is looked for).
-of_broker="redis-users.acl capture.yaml worker.yaml annotator.yaml redis-exporter.json"
+# The broker password files belong together: create all of them when one is missing, or when an earlier
+# version wrote users without a permission of this version (the newest one is checked).
+broker_files="redis-users.acl capture.yaml worker.yaml annotator.yaml redis-exporter.json"
 complete=yes
-for name in $of_broker; do [ -s "$secrets/$name" ] || complete=no; done
+for name in $broker_files; do [ -s "$secrets/$name" ] || complete=no; done
 grep -q '^user capture .* ~facestream:phone-frames:' "$secrets/redis-users.acl" 2>/dev/null || complete=no
 if [ $complete = no ]; then
 	[ ! -s "$secrets/redis-users.acl" ] ||
-		echo "new passwords for the broker: docker compose restart, if it runs" >&2
-	for name in $of_broker; do rm -f "$secrets/$name"; done
+		echo "created new broker passwords; if facestream is running: docker compose restart" >&2
+	for name in $broker_files; do rm -f "$secrets/$name"; done
 	capture=$(random)
 	worker=$(random)
 	annotator=$(random)
 	metrics=$(random)
-	# Each service's keys and commands, and nothing besides; `%R~` is to be read only.
+	# Each service gets its own keys and commands only. `%R~` is read-only.
 	own="resetchannels -@all +@connection -@admin -@dangerous"
 	put redis-users.acl <<-EOT
 		user default off

@@ -1,4 +1,4 @@
-"""Draw the demo camera's clip into a folder: a step of its image's build."""
+"""Render the demo camera's clip into a folder; a step of its image build."""
 
 import sys
 from pathlib import Path

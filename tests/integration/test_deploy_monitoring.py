@@ -1,5 +1,7 @@
-"""The broker's, Prometheus' and Grafana's files against a live stack: its broker runs with our
-configuration and users, and every query of every dashboard gets an answer."""
+"""Redis, Prometheus and Grafana files against a running system.
+
+Its Redis uses the configuration and users of `deploy/`, and every dashboard query returns data.
+"""
 
 from __future__ import annotations
 
@@ -35,31 +37,31 @@ HEALTH_PORTS = {
     "model-server": "FACESTREAM_MODEL_SERVER_HEALTH_PORT",
     "annotator": "FACESTREAM_ANNOTATOR_HEALTH_PORT",
 }
-SERVICES = ("capture", "worker", "annotator")  # that have a user in the broker
+SERVICES = ("capture", "worker", "annotator")  # have a Redis user
 JPEG = simplejpeg.encode_jpeg(np.full((48, 64, 3), 90, np.uint8), 90, "RGB", "420")
 ROOT_PASSWORD = "of-the-test-alone"
-NOT_HERE = {"tf-serving"}  # its program is not to be had as a package
+NOT_HERE = {"tf-serving"}  # not available as a package
 
 
 @dataclass
 class Monitored:
-    """A stack that somebody watches, and the Prometheus that asks it."""
+    """A running system with a viewer, and the Prometheus that scrapes it."""
 
     stack: Stack
     prometheus: str
 
-    def ask(self, path: str, **fields: str) -> Any:
-        """The data of an answer of Prometheus' API, or None while it does not answer."""
+    def query(self, path: str, **fields: str) -> Any:
+        """Return the data of a Prometheus API response, or None while it is unavailable."""
         url = f"{self.prometheus}/api/v1/{path}?{urllib.parse.urlencode(fields)}"
         try:
-            with urllib.request.urlopen(url, timeout=5) as answer:
-                return json.load(answer)["data"]
+            with urllib.request.urlopen(url, timeout=5) as response:
+                return json.load(response)["data"]
         except OSError:
             return None
 
     def has_data(self, query: str) -> bool:
-        """Whether a query gives at least one figure."""
-        found = (self.ask("query", query=query) or {"result": []})["result"]
+        """Return whether a query returns at least one finite value."""
+        found = (self.query("query", query=query) or {"result": []})["result"]
         return any(math.isfinite(float(series["value"][1])) for series in found)
 
 
@@ -75,7 +77,7 @@ def started(*command: str) -> Iterator[subprocess.Popen[bytes]]:
 
 @contextlib.contextmanager
 def broker(folder: Path) -> Iterator[int]:
-    """Redis with our configuration and users, and its exporter; gives the exporter's port."""
+    """Run Redis with our configuration and users, and its exporter; yield the exporter's port."""
     subprocess.run(["sh", str(DEPLOY / "init-secrets.sh"), str(folder)], check=True)
     secrets, port, exporter_port = folder / "deploy" / "secrets", free_port(), free_port()
     here = f"127.0.0.1:{port}"
@@ -106,10 +108,10 @@ def environment_of(pid: int) -> dict[str, str]:
 
 @contextlib.contextmanager
 def viewer(stack: Stack) -> Iterator[None]:
-    """Somebody who looks at the demo camera's picture, and opens it anew when it ends."""
+    """Run a client of the demo camera's stream that reconnects when it ends."""
     stop = threading.Event()
 
-    def look() -> None:
+    def watch() -> None:
         while not stop.wait(0.2):
             connection = http.client.HTTPConnection("127.0.0.1", stack.port, timeout=10)
             with (
@@ -117,15 +119,15 @@ def viewer(stack: Stack) -> Iterator[None]:
                 contextlib.suppress(OSError, http.client.HTTPException, ValueError),
             ):
                 connection.request("GET", "/cameras/demo/stream.mjpg")
-                answer = connection.getresponse()
-                while answer.status == 200 and not stop.is_set() and answer.read1(65536):
+                response = connection.getresponse()
+                while response.status == 200 and not stop.is_set() and response.read1(65536):
                     pass
 
-    thread = threading.Thread(target=look, daemon=True)
+    thread = threading.Thread(target=watch, daemon=True)
     thread.start()
     try:
-        drawn = "facestream_annotator_frames_annotated_total"
-        wait_for(lambda: stack.metric(drawn) > 0, "a picture for the viewer", 60)
+        annotated = "facestream_annotator_frames_annotated_total"
+        wait_for(lambda: stack.metric(annotated) > 0, "a frame for the viewer", 60)
         yield
     finally:
         stop.set()
@@ -137,7 +139,7 @@ def monitored(
     tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
 ) -> Iterator[Monitored]:
     if sys.platform != "linux":
-        pytest.skip("reads the parts' ports and figures from /proc")
+        pytest.skip("reads the services' ports from /proc")
     folder = tmp_path_factory.mktemp("monitored")
     cache = Path(pytestconfig.cache.mkdir("demo")) if pytestconfig.cache else folder
     with contextlib.ExitStack() as ends:
@@ -175,7 +177,7 @@ def monitored(
 
 
 def queries() -> Iterator[tuple[str, str]]:
-    """Every panel's name and query, as Grafana would send it for a short look."""
+    """Yield each panel's name and its query as Grafana sends it for a short range."""
     for file in sorted((DEPLOY / "grafana" / "dashboards").glob("*.json")):
         for panel in json.loads(file.read_text())["panels"]:
             for target in panel["targets"]:
@@ -185,41 +187,41 @@ def queries() -> Iterator[tuple[str, str]]:
 
 
 def test_every_panel_of_every_dashboard_shows_data(monitored: Monitored) -> None:
-    left = dict.fromkeys(queries())
+    pending = dict.fromkeys(queries())
 
-    def all_answered() -> bool:
-        for asked in [asked for asked in left if monitored.has_data(asked[1])]:
-            del left[asked]
-        return not left
+    def all_have_data() -> bool:
+        for query in [query for query in pending if monitored.has_data(query[1])]:
+            del pending[query]
+        return not pending
 
     try:
-        wait_for(all_answered, "data for every query", 45)
+        wait_for(all_have_data, "data for every query", 45)
     except AssertionError:
-        pytest.fail("no data for " + "\n".join(f"{title}: {query}" for title, query in left))
+        pytest.fail("no data for " + "\n".join(f"{title}: {query}" for title, query in pending))
 
 
-def test_every_target_answers_every_rule_is_sound_and_nothing_is_wrong(
+def test_every_target_is_up_every_rule_evaluates_and_no_alert_fires(
     monitored: Monitored,
 ) -> None:
     def all_up() -> bool:
-        active = (monitored.ask("targets") or {"activeTargets": []})["activeTargets"]
+        active = (monitored.query("targets") or {"activeTargets": []})["activeTargets"]
         return bool(active) and all(target["health"] == "up" for target in active)
 
     wait_for(all_up, "every target up")
-    groups = monitored.ask("rules")["groups"]
+    groups = monitored.query("rules")["groups"]
     rules = [rule for group in groups for rule in group["rules"]]
     assert len(rules) > 20
     assert {rule["health"] for rule in rules} == {"ok"}, [r for r in rules if r["health"] != "ok"]
     assert [rule["name"] for rule in rules if rule.get("state") == "firing"] == []
 
 
-# Of each user: keys and what it may do there, and what it must not.
-MAY: dict[str, list[tuple[str, ...]]] = {
+# Commands that each Redis user may run, and commands that Redis must deny.
+ALLOWED: dict[str, list[tuple[str, ...]]] = {
     "capture": [("SET", "facestream:status:{trial}", "1", "EX", "5")],
     "worker": [("XLEN", "facestream:faces:{0}")],
     "annotator": [("SET", "facestream:watched:{trial}", "1", "EX", "5")],
 }
-MAY_NOT: dict[str, list[tuple[str, ...]]] = {
+DENIED: dict[str, list[tuple[str, ...]]] = {
     "capture": [
         ("SET", "facestream:watched:{trial}", "1"),
         ("XREADGROUP", "GROUP", "workers", "x", "STREAMS", "facestream:faces:{0}", ">"),
@@ -241,7 +243,7 @@ MAY_NOT: dict[str, list[tuple[str, ...]]] = {
         ("LPOP", "facestream:phone-frames:{trial}"),
     ],
 }
-NOBODY_MAY: list[tuple[str, ...]] = [
+DENIED_TO_ALL: list[tuple[str, ...]] = [
     *(("FLUSHALL",), ("CONFIG", "GET", "*"), ("GET", "other"), ("KEYS", "*"), ("ACL", "LIST")),
     *(("CLIENT", "LIST"), ("CLIENT", "KILL", "TYPE", "normal"), ("MONITOR",), ("SHUTDOWN",)),
     *(("SCRIPT", "LOAD", "return 1"), ("PUBLISH", "c", "m"), ("SAVE",)),
@@ -252,10 +254,10 @@ def broker_of(monitored: Monitored, service: str) -> str:
     return environment_of(monitored.stack.parts()[service])[f"FACESTREAM_{service.upper()}_BROKER"]
 
 
-def test_the_broker_refused_nothing_that_a_service_wanted(monitored: Monitored) -> None:
+def test_redis_denied_no_command_of_a_service(monitored: Monitored) -> None:
     url = broker_of(monitored, "worker").split("@")[1]
     with redis.Redis.from_url(f"redis://root:{ROOT_PASSWORD}@{url}") as root:
-        # Asked last, this includes a camera that is added, changed and removed, and a phone.
+        # Exercise adding, changing and removing a camera, and a phone.
         api = f"http://127.0.0.1:{monitored.stack.port}/api"
         page = f"{api}/cameras"
         camera = {"name": "trial", "url": "rtsp://192.0.2.1/x"}
@@ -268,7 +270,7 @@ def test_the_broker_refused_nothing_that_a_service_wanted(monitored: Monitored) 
             numbers = count(1)
 
             def is_live() -> bool:
-                answer = client.post(
+                response = client.post(
                     f"{api}/phone/picture?sender=aaaaaaaa&seq={next(numbers)}",
                     content=JPEG,
                     headers={
@@ -276,45 +278,43 @@ def test_the_broker_refused_nothing_that_a_service_wanted(monitored: Monitored) 
                         "Content-Type": "image/jpeg",
                     },
                 )
-                return bool(answer.json().get("state") == "live")
+                return bool(response.json().get("state") == "live")
 
-            wait_for(is_live, "the phone is read")
+            wait_for(is_live, "the phone camera is live")
             assert client.delete(f"{page}/tablet").status_code == 204
-        refused: Any = root.acl_log()
-        assert [(e["username"], e["object"], e["context"]) for e in refused] == []
+        denied: Any = root.acl_log()
+        assert [(e["username"], e["object"], e["context"]) for e in denied] == []
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_the_broker_gives_each_service_no_more_than_it_needs(
-    monitored: Monitored, service: str
-) -> None:
+def test_redis_denies_each_service_everything_else(monitored: Monitored, service: str) -> None:
     url = broker_of(monitored, service)
     assert f"//{service}:" in url
     with redis.Redis.from_url(url) as client:
-        for allowed in MAY[service]:
+        for allowed in ALLOWED[service]:
             client.execute_command(*allowed)
-        for refused in (*MAY_NOT[service], *NOBODY_MAY):
+        for denied in (*DENIED[service], *DENIED_TO_ALL):
             with pytest.raises(redis.exceptions.NoPermissionError):
-                client.execute_command(*refused)
+                client.execute_command(*denied)
     with (
         pytest.raises(redis.AuthenticationError),
-        redis.Redis.from_url(f"redis://{url.split('@')[1]}") as anybody,
+        redis.Redis.from_url(f"redis://{url.split('@')[1]}") as anonymous,
     ):
-        anybody.ping()
+        anonymous.ping()
 
 
-def test_the_demo_camera_is_told_to_the_stack_once_and_again(
-    monitored: Monitored, tmp_path: Path
-) -> None:
+def test_registering_the_demo_camera_is_idempotent(monitored: Monitored, tmp_path: Path) -> None:
     script = str(DEPLOY / "docker" / "register_demo_camera.py")
-    page, camera = f"http://127.0.0.1:{monitored.stack.port}", "rtsp://127.0.0.1:1/demo"
+    base_url, camera = f"http://127.0.0.1:{monitored.stack.port}", "rtsp://127.0.0.1:1/demo"
     token_file = str(tmp_path / "admin-token")
-    (tmp_path / "admin-token").write_text("on this machine the door is open\n")
+    (tmp_path / "admin-token").write_text("no token is needed on loopback\n")
 
-    def add(name: str) -> int:
-        return subprocess.run([sys.executable, script, page, token_file, name, camera]).returncode
+    def register(name: str) -> int:
+        return subprocess.run(
+            [sys.executable, script, base_url, token_file, name, camera]
+        ).returncode
 
-    assert add("second") == 0
-    assert add("second") == 0
+    assert register("second") == 0
+    assert register("second") == 0
     assert [c["name"] for c in monitored.stack.get("/api/cameras")] == ["demo", "second"]
-    assert add("Not A Name") != 0
+    assert register("Not A Name") != 0

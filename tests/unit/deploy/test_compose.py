@@ -1,4 +1,4 @@
-"""The Compose files: valid in every combination, closed to the outside, and consistent with the services."""
+"""The Compose files: valid in every combination, closed to the outside, true to the services."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The dashboards are what their modules say, and ask for nothing that nobody exports."""
+"""Dashboards match their modules and query only exported series."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from prometheus_client import CollectorRegistry
 from deploy.grafana import make_dashboards
 from tests.fixtures.deploy import DEPLOY
 
-# Of the Redis exporter and of Prometheus itself; the integration test sees them alive.
+# Of the Redis exporter and of Prometheus itself; the integration test covers them live.
 OTHERS = {"up", "redis_up", "redis_memory_used_bytes", "redis_memory_max_bytes"}
 PROCESS = {"process_cpu_seconds_total", "process_resident_memory_bytes"}
 
@@ -31,7 +31,7 @@ def rules() -> list[dict[str, Any]]:
 
 
 def exported() -> set[str]:
-    """The name of every series that a service can export, and of every recorded one."""
+    """Return the name of every series that a service exports and of every recorded one."""
     names = set(OTHERS | PROCESS)
     for cls in (
         CaptureMetrics,
@@ -51,20 +51,20 @@ def exported() -> set[str]:
     return names | {rule["record"] for rule in rules() if "record" in rule}
 
 
-def asked(node: Any) -> Iterator[str]:
-    """The names of the series in a parsed query."""
+def queried(node: Any) -> Iterator[str]:
+    """Yield the series names in a parsed query."""
     if isinstance(node, promql_parser.VectorSelector):
         if node.name:
             yield node.name
     elif isinstance(node, promql_parser.MatrixSelector):
-        yield from asked(node.vector_selector)
+        yield from queried(node.vector_selector)
     elif isinstance(node, promql_parser.Call):
         for argument in node.args:
-            yield from asked(argument)
+            yield from queried(argument)
     else:
         for part in ("expr", "lhs", "rhs"):
             if (inner := getattr(node, part, None)) is not None:
-                yield from asked(inner)
+                yield from queried(inner)
 
 
 def parsed(query: str) -> Any:
@@ -72,30 +72,30 @@ def parsed(query: str) -> Any:
 
 
 @pytest.mark.parametrize("name", ["overview.json", "camera.json", "audience.json"])
-def test_the_committed_dashboards_are_those_of_their_modules(name: str) -> None:
+def test_committed_dashboards_match_their_modules(name: str) -> None:
     committed = (DEPLOY / "grafana" / "dashboards" / name).read_text()
     assert committed == make_dashboards.dashboards()[name], (
         "run python -m deploy.grafana.make_dashboards"
     )
 
 
-def test_every_query_of_every_panel_asks_for_series_that_exist() -> None:
+def test_every_panel_queries_existing_series() -> None:
     known, seen = exported(), set()
     for text in make_dashboards.dashboards().values():
         for panel in json.loads(text)["panels"]:
             assert panel["targets"], panel["title"]
             for target in panel["targets"]:
-                names = set(asked(parsed(target["expr"])))
+                names = set(queried(parsed(target["expr"])))
                 assert names, target["expr"]
                 assert names <= known, f"{panel['title']}: {names - known}"
                 seen |= names
     assert {"facestream_worker_inference_request_seconds_bucket", "redis_memory_max_bytes"} <= seen
 
 
-def test_every_rule_asks_for_series_that_exist() -> None:
+def test_every_rule_queries_existing_series() -> None:
     known = exported()
     for rule in rules():
-        missing = set(asked(parsed(rule["expr"]))) - known
+        missing = set(queried(parsed(rule["expr"]))) - known
         assert not missing, f"{rule}: {missing}"
 
 
@@ -107,14 +107,14 @@ def test_the_broker_errors_of_each_service_match_the_alert() -> None:
     assert {name.split("_")[1] for name in matched} == {"capture", "worker", "annotator"}
 
 
-def test_panels_lie_side_by_side_and_within_the_width() -> None:
+def test_panels_do_not_overlap_and_fit_the_width() -> None:
     for text in make_dashboards.dashboards().values():
-        places = [panel["gridPos"] for panel in json.loads(text)["panels"]]
+        positions = [panel["gridPos"] for panel in json.loads(text)["panels"]]
         cells = {
             (x, y)
-            for p in places
+            for p in positions
             for x in range(p["x"], p["x"] + p["w"])
             for y in range(p["y"], p["y"] + p["h"])
         }
-        assert len(cells) == sum(p["w"] * p["h"] for p in places)
-        assert all(p["x"] + p["w"] <= 24 for p in places)
+        assert len(cells) == sum(p["w"] * p["h"] for p in positions)
+        assert all(p["x"] + p["w"] <= 24 for p in positions)

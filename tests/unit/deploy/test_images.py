@@ -1,4 +1,4 @@
-"""The Dockerfile: clean, complete, and its health check answers as the service does."""
+"""The Dockerfile: lint-free and complete; its health check agrees with the service."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def stages() -> dict[str, list[str]]:
     return found
 
 
-def test_hadolint_finds_nothing() -> None:
+def test_hadolint_reports_no_problem() -> None:
     run(tool("hadolint"), str(DOCKERFILE))
 
 
 @pytest.mark.parametrize("target", MODULES)
-def test_each_image_says_who_it_runs_as_and_how_it_is(target: str) -> None:
+def test_each_image_sets_user_health_check_and_command(target: str) -> None:
     made = stages()
     own = made["service"] + made[target]
     assert "USER 10001:10001" in own
@@ -60,7 +60,7 @@ def test_each_image_says_who_it_runs_as_and_how_it_is(target: str) -> None:
     assert "--hash=sha256:" in (CHECKOUT / listed).read_text()
 
 
-def test_everything_copied_is_sent_to_the_builder() -> None:
+def test_dockerignore_admits_every_copied_file() -> None:
     rules = [line for line in (CHECKOUT / ".dockerignore").read_text().splitlines() if line]
     sent = [line[1:] for line in rules if line.startswith("!")]
     copied = [
@@ -77,9 +77,7 @@ def test_everything_copied_is_sent_to_the_builder() -> None:
 
 
 @pytest.mark.parametrize("target", MODULES)
-def test_the_code_in_each_image_is_all_that_its_service_imports(
-    target: str, tmp_path: Path
-) -> None:
+def test_each_image_has_all_code_that_its_service_imports(target: str, tmp_path: Path) -> None:
     made = stages()
     for line in made["service"] + made[target]:
         if line.startswith("COPY --from=code"):
@@ -95,8 +93,9 @@ def test_the_code_in_each_image_is_all_that_its_service_imports(
                     (tmp_path / outside).mkdir(parents=True, exist_ok=True)
                     shutil.copy(CHECKOUT / inside, tmp_path / outside)
     script = (
-        f"import sys; sys.path.insert(0, {str(tmp_path / 'services')!r}); import facestream.cli, {MODULES[target]}"
-        f" as own; assert own.__file__.startswith({str(tmp_path)!r}), own.__file__"
+        f"import sys; sys.path.insert(0, {str(tmp_path / 'services')!r})\n"
+        f"import facestream.cli, {MODULES[target]} as own\n"
+        f"assert own.__file__.startswith({str(tmp_path)!r}), own.__file__"
     )
     environment = {"PYTHONDONTWRITEBYTECODE": "1", "PATH": "/usr/bin:/bin"}
     command = [sys.executable, "-c", script]
@@ -110,7 +109,7 @@ def probe(port: int, request: str) -> int:
     return subprocess.run([sys.executable, "-I", "-S", str(PROBE), str(port), request]).returncode
 
 
-def test_the_probe_tells_ready_from_not_ready_and_from_gone() -> None:
+def test_the_health_check_distinguishes_ready_not_ready_and_down() -> None:
     health = Health(("broker",))
     server = serve_health(health, CollectorRegistry(), "127.0.0.1", 0)
     try:
@@ -124,7 +123,7 @@ def test_the_probe_tells_ready_from_not_ready_and_from_gone() -> None:
     assert probe(server.server_port, "GET /readyz HTTP/1.0") == 1
 
 
-def test_the_probe_tells_whether_an_rtsp_server_answers(tmp_path: Path) -> None:
+def test_the_health_check_supports_rtsp(tmp_path: Path) -> None:
     clip = Clip.load(make_clip(tmp_path / "clip.mp4", seconds=0.5))
     with running(RtspServer({"demo": clip}, port=0)) as server:
         began_s = time.monotonic()
@@ -133,8 +132,8 @@ def test_the_probe_tells_whether_an_rtsp_server_answers(tmp_path: Path) -> None:
         assert probe(server.port, "NONSENSE") == 1
 
 
-def test_the_worker_does_without_what_would_double_its_image() -> None:
-    """OpenCV alone is larger than all else that the worker needs, TensorFlow far larger."""
+def test_the_worker_image_has_no_opencv_and_no_tensorflow() -> None:
+    """OpenCV is larger than the rest of the worker image, TensorFlow far larger."""
     locked = (CHECKOUT / "requirements" / "worker.txt").read_text()
     assert not re.search("^(opencv|tensorflow)", locked, re.MULTILINE)
     script = "import sys, facestream.worker.service; print(*{'cv2', 'tensorflow'} & {*sys.modules})"

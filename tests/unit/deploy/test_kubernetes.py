@@ -1,4 +1,4 @@
-"""The manifests: strictly valid, and each object speaks of others that exist."""
+"""Kubernetes manifests: strictly valid, with references to objects that exist."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from facestream.worker.settings import WorkerSettings
 
 from tests.fixtures.deploy import DEPLOY, run, tool
 from tests.unit.deploy.test_compose import SETTINGS
-from tests.unit.deploy.test_dashboards import asked, exported, parsed
+from tests.unit.deploy.test_dashboards import exported, parsed, queried
 
 VERSIONS = ("1.30", "1.33")
 MADE = ("base", "overlays/openvino", "overlays/keda")
-# The parts of KEDA's resource that are used here, closed; its `behavior` is the autoscaler's.
+# Schema of the used part of KEDA's resource; `behavior` is that of the autoscaler.
 SCALED_OBJECT = {
     "additionalProperties": False,
     "required": ["scaleTargetRef", "triggers"],
@@ -57,7 +57,7 @@ SCALED_OBJECT = {
         },
     },
 }
-# As base/kustomization.yaml says.
+# As listed in base/kustomization.yaml.
 SECRET_KEYS = {
     *(f"{service}.yaml" for service in ("capture", "worker", "annotator")),
     *("redis-users.acl", "admin-token", "cameras.yaml"),
@@ -83,7 +83,7 @@ def test_every_object_is_strictly_valid(folder: str, version: str) -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_workers_are_scaled_by_the_age_of_the_oldest_face(version: str) -> None:
+def test_keda_scales_workers_by_the_age_of_the_oldest_face(version: str) -> None:
     (scaled,) = of_kind("overlays/keda", "ScaledObject")
     assert scaled["apiVersion"] == "keda.sh/v1alpha1"
     jsonschema.validate(scaled["spec"], SCALED_OBJECT)
@@ -99,13 +99,13 @@ def test_workers_are_scaled_by_the_age_of_the_oldest_face(version: str) -> None:
     names = [f["metadata"]["name"] for f in of_kind("overlays/keda", "HorizontalPodAutoscaler")]
     assert names == ["model-server"], "two scalers of one deployment would fight"
     for trigger in scaled["spec"]["triggers"]:
-        series = set(asked(parsed(trigger["metadata"]["query"])))
+        series = set(queried(parsed(trigger["metadata"]["query"])))
         assert series == {"facestream_worker_oldest_pending_face_seconds"} <= exported()
         assert 0 < float(trigger["metadata"]["threshold"]) < WorkerSettings().max_face_age_s
 
 
 @pytest.mark.parametrize("folder", MADE)
-def test_every_pod_is_bounded_probed_and_without_rights(folder: str) -> None:
+def test_every_pod_has_limits_probes_and_no_privileges(folder: str) -> None:
     deployments = of_kind(folder, "Deployment")
     assert len(deployments) == 5
     for deployment in deployments:
@@ -113,7 +113,7 @@ def test_every_pod_is_bounded_probed_and_without_rights(folder: str) -> None:
         (container,) = pod["containers"]
         assert pod["securityContext"]["runAsNonRoot"] is True
         assert pod["automountServiceAccountToken"] is False
-        # Else a Service named facestream-… would come as FACESTREAM_…, which is no setting.
+        # A Service named facestream-… would set FACESTREAM_…, an unknown setting.
         assert pod["enableServiceLinks"] is False
         assert container["securityContext"]["readOnlyRootFilesystem"] is True
         assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
@@ -122,13 +122,13 @@ def test_every_pod_is_bounded_probed_and_without_rights(folder: str) -> None:
         assert ":" in container["image"]
         ports = {port["name"] for port in container["ports"]}
         for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
-            asked = container.get(probe, {})
-            port = asked.get("httpGet", asked.get("tcpSocket", {})).get("port")
+            check = container.get(probe, {})
+            port = check.get("httpGet", check.get("tcpSocket", {})).get("port")
             assert port is None or port in ports
 
 
 @pytest.mark.parametrize("folder", MADE)
-def test_every_selector_finds_pods_and_every_scaler_its_deployment(folder: str) -> None:
+def test_selectors_match_pods_and_scalers_their_deployments(folder: str) -> None:
     deployments = of_kind(folder, "Deployment")
     apps = {d["spec"]["template"]["metadata"]["labels"]["app"] for d in deployments}
     for service in of_kind(folder, "Service"):
@@ -143,7 +143,7 @@ def test_every_selector_finds_pods_and_every_scaler_its_deployment(folder: str) 
 
 
 @pytest.mark.parametrize("folder", MADE)
-def test_who_may_talk_to_whom_is_open_at_both_ends(folder: str) -> None:
+def test_network_policies_allow_each_connection_at_both_ends(folder: str) -> None:
     into: set[tuple[str, str, int]] = set()
     out: set[tuple[str, str, int]] = set()
     for policy in of_kind(folder, "NetworkPolicy"):
@@ -168,15 +168,15 @@ def test_who_may_talk_to_whom_is_open_at_both_ends(folder: str) -> None:
 
 
 @pytest.mark.parametrize("folder", MADE)
-def test_monitoring_may_ask_for_metrics_and_for_nothing_else(folder: str) -> None:
-    asked = {
+def test_monitoring_may_only_scrape_metrics(folder: str) -> None:
+    scraped = {
         (policy["metadata"]["name"], rule["ports"][0]["port"])
         for policy in of_kind(folder, "NetworkPolicy")
         for rule in policy["spec"].get("ingress", ())
         if any("namespaceSelector" in peer for peer in rule.get("from", ()))
     }
-    assert asked == {
-        ("redis", 6379),  # its exporter is there, too
+    assert scraped == {
+        ("redis", 6379),  # the Redis exporter
         ("capture", 9101),
         ("worker", 9102),
         ("annotator", 9104),
@@ -186,7 +186,7 @@ def test_monitoring_may_ask_for_metrics_and_for_nothing_else(folder: str) -> Non
 
 
 @pytest.mark.parametrize("folder", MADE)
-def test_every_variable_is_a_setting_and_every_secret_is_one_that_is_made(folder: str) -> None:
+def test_every_variable_is_a_setting_and_every_secret_key_exists(folder: str) -> None:
     for deployment in of_kind(folder, "Deployment"):
         name, pod = deployment["metadata"]["name"], deployment["spec"]["template"]["spec"]
         environment = {
@@ -205,7 +205,7 @@ def test_every_variable_is_a_setting_and_every_secret_is_one_that_is_made(folder
             assert int(annotations["prometheus.io/port"]) in ports
 
 
-def test_the_overlay_swaps_the_model_server_and_nothing_else() -> None:
+def test_the_overlay_replaces_only_the_model_server() -> None:
     def names(folder: str) -> set[tuple[str, str]]:
         return {(found["kind"], found["metadata"]["name"]) for found in objects(folder)}
 

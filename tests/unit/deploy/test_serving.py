@@ -1,4 +1,4 @@
-"""TensorFlow Serving's files, read by its own messages where these can be had."""
+"""TensorFlow Serving's files, parsed with its own messages where available."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_models_config_serves_one_model_under_the_labels_stable_and_canary() -> 
 
 
 @pytest.mark.parametrize("name", ["batching.config", "batching-gpu.config", "monitoring.config"])
-def test_the_other_files_hold_nothing_but_known_fields(name: str) -> None:
+def test_the_other_files_have_known_fields_only(name: str) -> None:
     lines = [line for line in (SERVING / name).read_text().splitlines() if not line.startswith("#")]
     if name == "monitoring.config":
         assert [line.split(":")[0].strip() for line in lines] == [
@@ -57,7 +57,7 @@ def test_the_other_files_hold_nothing_but_known_fields(name: str) -> None:
         assert match[1] in known
 
 
-def test_tensorflow_serving_is_started_alike_everywhere() -> None:
+def test_tensorflow_serving_has_the_same_flags_everywhere() -> None:
     flags = compose()["services"]["tf-serving"]["command"]
     on_gpu = compose("compose.gpu.yml")["services"]["tf-serving"]["command"]
     manifest = (DEPLOY / "k8s" / "base" / "tf-serving.yaml").read_text()
@@ -70,7 +70,7 @@ def test_tensorflow_serving_is_started_alike_everywhere() -> None:
 
 
 @pytest.mark.parametrize("name", ["batching.config", "batching-gpu.config"])
-def test_tensorflow_serving_takes_the_largest_batch_that_a_worker_may_send(name: str) -> None:
+def test_tensorflow_serving_accepts_the_largest_worker_batch(name: str) -> None:
     (limit,) = (
         m.le for m in WorkerSettings.model_fields["max_batch_size"].metadata if hasattr(m, "le")
     )
@@ -80,7 +80,7 @@ def test_tensorflow_serving_takes_the_largest_batch_that_a_worker_may_send(name:
 
 
 @pytest.mark.parametrize("extra", [(), ("compose.gpu.yml",)], ids="+".join)
-def test_every_file_that_the_command_names_is_there(extra: tuple[str, ...]) -> None:
+def test_every_file_of_the_command_exists(extra: tuple[str, ...]) -> None:
     command = compose(*extra)["services"]["tf-serving"]["command"]
     named = [flag.split("=/etc/serving/")[1] for flag in command if "=/etc/serving/" in flag]
     assert len(named) == 3
