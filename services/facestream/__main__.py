@@ -1,4 +1,4 @@
-"""`python -m facestream`: the same as `facestream`."""
+"""Run `python -m facestream`: the same as `facestream`."""
 
 from __future__ import annotations
 

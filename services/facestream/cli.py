@@ -1,9 +1,8 @@
 """The `facestream` command: one thin function per subcommand.
 
-Each imports what it runs only when it is run, so that `--help` needs nothing heavy. Errors are one
-line on standard error; exit codes: 0 done, 1 could not, 2 asked wrongly. Ctrl-C is how a service is
-told to end: 0. Of a command that has an end of its own it leaves the work undone: 1, so that a
-script does not go on as if it were done.
+A subcommand imports its code only when it runs, so `--help` loads nothing heavy. Errors are one
+line on standard error. Exit codes: 0 success, 1 failure, 2 usage error. Ctrl-C is the normal way to
+stop a service: 0. It interrupts every other command: 1, so that a script does not continue.
 """
 
 from __future__ import annotations
@@ -11,13 +10,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
-import importlib.util
 import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from facestream import __version__
 from facestream.common.core.errors import FacestreamError, SettingsError
 from facestream.common.core.paths import CHECKOUT
 
@@ -26,10 +25,10 @@ if TYPE_CHECKING:
     from facestream.common.core.settings import CommonSettings
 
 _SERVICES = {
-    "capture": "camera in, faces out",
-    "worker": "faces in, results out",
-    "annotator": "results in, picture out: page, streams and API",
-    "model-server": "TensorFlow Serving's gRPC API on OpenVINO",
+    "capture": "Read cameras and publish face crops",
+    "worker": "Run inference on face crops",
+    "annotator": "Serve the web UI, the video streams and the API",
+    "model-server": "Serve models over TensorFlow Serving's gRPC API, on OpenVINO",
 }
 _SETTINGS = {
     "capture": "CaptureSettings",
@@ -37,17 +36,25 @@ _SETTINGS = {
     "annotator": "AnnotatorSettings",
     "model-server": "ModelServerSettings",
 }
-
-_OWN_COMMANDS = ("up", "demo-camera", "password", "predict", *_SERVICES)
+_PREDICT_HELP = "Estimate age and gender of the faces in images and videos"
+_PACKAGED_COMMANDS = ("up", "demo-camera", "hash-password", "predict", *_SERVICES)
+# Command to the module that adds it. These modules are not in the installed package.
+_CHECKOUT_COMMANDS = {
+    "distill-targets": "training.cli",
+    "train": "training.cli",
+    "evaluate": "training.cli",
+    "export": "training.cli",
+    "bench": "benchmarks.cli",
+}
 
 Run = Callable[[argparse.Namespace], int]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns its exit code."""
+    """Run one command and return its exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        parser = _parser(_asked(arguments))
+        parser = _build_parser(_find_command(arguments))
         namespace = parser.parse_args(arguments)
         run: Run | None = getattr(namespace, "run", None)
         if run is None:
@@ -60,15 +67,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"facestream: {redact(str(error))}", file=sys.stderr)
         return error.exit_code
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.split(".")[0] in (
-            "facestream",
-            "training",
-            "benchmarks",
-        ):
+        package = (error.name or "").split(".")[0]
+        if package in ("", "facestream", "training", "benchmarks"):
             raise
         print(
-            f"facestream: {error.name} is not installed; see requirements/ for what this "
-            "command needs",
+            f"facestream: Python module {error.name} is not installed; "
+            "install facestream[all], or the file under requirements/ for this command",
             file=sys.stderr,
         )
         return 1
@@ -77,31 +81,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _asked(arguments: Sequence[str]) -> str:
-    """The subcommand, so that only its own flags need be known."""
+def _find_command(arguments: Sequence[str]) -> str:
+    """Return the subcommand, so that only its own flags need loading."""
     return next((argument for argument in arguments if not argument.startswith("-")), "")
 
 
-def _parser(asked: str) -> argparse.ArgumentParser:
+def _build_parser(command: str) -> argparse.ArgumentParser:
     parser = _Parser(
         prog="facestream",
-        description="Age and gender of every face on a live camera picture, and honest counts.",
-        epilog="facestream COMMAND --help tells a command's flags.",
+        description="Estimate age and gender of every face on live cameras, and count people.",
+        epilog="Run `facestream COMMAND --help` for the flags of a command.",
     )
+    parser.add_argument("--version", action="version", version=f"facestream {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    _add_up(commands, asked)
+    _add_up(commands, command)
     for name, text in _SERVICES.items():
-        _add_service(commands, asked, name, text)
+        _add_service(commands, command, name, text)
     _add_demo_camera(commands)
-    _add_password(commands)
-    _add_predict(commands, asked)
-    _add_training(commands, asked)
-    _add_bench(commands, asked)
+    _add_hash_password(commands)
+    _add_predict(commands, command)
+    if command not in _PACKAGED_COMMANDS:
+        _add_checkout_commands(commands, command)
     return parser
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
+    """Argument parser that prints a usage error in one line, without passwords."""
 
     def error(self, message: str) -> NoReturn:
         from facestream.common.security.redaction import redact
@@ -109,14 +114,14 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {redact(message)}; see {self.prog} --help\n")
 
 
-Commands = argparse._SubParsersAction  # the only name that argparse has for it
+Commands = argparse._SubParsersAction  # argparse has no public name for this type
 
 
-def _add_up(commands: Commands[_Parser], asked: str) -> None:
-    text = "everything on this machine, by one command"
-    parser = commands.add_parser("up", help=text, description=text[0].upper() + text[1:] + ".")
+def _add_up(commands: Commands[_Parser], command: str) -> None:
+    text = "Start all services on this machine"
+    parser = commands.add_parser("up", help=text, description=f"{text}.")
     parser.set_defaults(run=_up)
-    if asked != "up":
+    if command != "up":
         return
     from facestream.common.core.settings import add_flags
     from facestream.launcher.settings import UpSettings
@@ -126,11 +131,11 @@ def _add_up(commands: Commands[_Parser], asked: str) -> None:
         action="append",
         default=[],
         metavar="NAME=URL",
-        help="a camera to read; may be repeated; without NAME= it gets a name",
+        help="camera to read; may be repeated; without NAME= a name is generated",
     )
-    parser.add_argument("--cameras", type=Path, metavar="FILE", help="YAML file of cameras")
+    parser.add_argument("--cameras-file", type=Path, metavar="FILE", help="YAML file of cameras")
     parser.add_argument("--demo", action="store_true", help="start the demo camera too")
-    parser.add_argument("--verbose", action="store_true", help="show what the parts log")
+    parser.add_argument("--verbose", action="store_true", help="show the logs of the services")
     add_flags(parser, UpSettings)
 
 
@@ -145,9 +150,9 @@ def _up(arguments: argparse.Namespace) -> int:
     if arguments.verbose and arguments.log_level is None:
         arguments.log_level = "info"
     settings = from_arguments(UpSettings, arguments)
-    cameras = _cameras(arguments.camera)
-    if arguments.cameras is not None:  # capture reads it; here a mistake is told before any start
-        check_unique_names([*cameras, *load_cameras(arguments.cameras)])
+    cameras = _collect_cameras(arguments.camera)
+    if arguments.cameras_file is not None:  # capture reads it; fail before the start
+        check_unique_names([*cameras, *load_cameras(arguments.cameras_file)])
     return run_service(
         "facestream",
         settings.log_level,
@@ -157,15 +162,15 @@ def _up(arguments: argparse.Namespace) -> int:
             cameras,
             demo=arguments.demo,
             config_file=arguments.config,
-            cameras_file=arguments.cameras,
+            cameras_file=arguments.cameras_file,
         ),
     )
 
 
-def _add_service(commands: Commands[_Parser], asked: str, name: str, text: str) -> None:
-    parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-    parser.set_defaults(run=lambda arguments: _service(name, arguments))
-    if asked != name:
+def _add_service(commands: Commands[_Parser], command: str, name: str, text: str) -> None:
+    parser = commands.add_parser(name, help=text, description=f"{text}.")
+    parser.set_defaults(run=lambda arguments: _run_service(name, arguments))
+    if command != name:
         return
     from facestream.common.core.settings import add_flags
 
@@ -175,38 +180,40 @@ def _add_service(commands: Commands[_Parser], asked: str, name: str, text: str) 
             action="append",
             default=[],
             metavar="NAME=URL",
-            help="a camera to read from the start; may be repeated; also FACESTREAM_CAMERAS, "
-            "where other users of the machine cannot see it",
+            help="camera to read at start-up; may be repeated; FACESTREAM_CAMERAS takes the same "
+            "and hides passwords from other users of this machine",
         )
     add_flags(parser, _settings_class(name))
 
 
-def _service(name: str, arguments: argparse.Namespace) -> int:
+def _run_service(name: str, arguments: argparse.Namespace) -> int:
     from facestream.common.core.process_lifecycle import run_service
     from facestream.common.core.settings import from_arguments
 
     settings = from_arguments(_settings_class(name), arguments)
-    extra = {"cameras": _cameras(arguments.camera)} if name == "capture" else {}
+    extra = {"cameras": _collect_cameras(arguments.camera)} if name == "capture" else {}
     serve = importlib.import_module(f"facestream.{name.replace('-', '_')}.service").serve
     return run_service(name, settings.log_level, lambda stop: serve(settings, stop, **extra))
 
 
 def _settings_class(name: str) -> type[CommonSettings]:
     module = importlib.import_module(f"facestream.{name.replace('-', '_')}.settings")
-    found: type[CommonSettings] = getattr(module, _SETTINGS[name])
-    return found
+    settings_class: type[CommonSettings] = getattr(module, _SETTINGS[name])
+    return settings_class
 
 
-def _cameras(given: Sequence[str]) -> list[Camera]:
-    """Cameras of the flags and of the environment, which is cleared of them.
+def _collect_cameras(flags: Sequence[str]) -> list[Camera]:
+    """Return the cameras of the flags and of FACESTREAM_CAMERAS, which is removed.
+
+    Child processes inherit the environment, and only capture may have the passwords.
 
     Raises:
-        SettingsError: one is malformed, or a name stands twice.
+        SettingsError: a camera is malformed, or two have one name.
     """
     from facestream.common.cameras.models import Camera, check_unique_names
     from facestream.common.core.settings import CAMERAS_ENV
 
-    texts = [*given, *os.environ.pop(CAMERAS_ENV, "").split()]
+    texts = [*flags, *os.environ.pop(CAMERAS_ENV, "").split()]
     cameras = []
     for i, text in enumerate(texts, start=1):
         has_name = "=" in text.partition("://")[0]
@@ -217,20 +224,21 @@ def _cameras(given: Sequence[str]) -> list[Camera]:
 def _add_demo_camera(commands: Commands[_Parser]) -> None:
     parser = commands.add_parser(
         "demo-camera",
-        help="a live RTSP camera made from samples/, or from a file",
-        description="A live RTSP camera made from samples/, or from any H.264 file, in a loop.",
+        help="Serve a demo clip or a file as a live RTSP camera",
+        description="Serve a clip rendered from sample photos, or any H.264 file, as a live RTSP "
+        "camera that plays in a loop.",
     )
-    parser.add_argument("--file", type=Path, metavar="MP4", help="an H.264 file to play instead")
+    parser.add_argument("--file", type=Path, metavar="MP4", help="H.264 file to play instead")
     parser.add_argument("--host", default="127.0.0.1", help="address (default: 127.0.0.1)")
-    parser.add_argument("--port", type=int, default=8554, help="0 takes any free (default: 8554)")
+    parser.add_argument("--port", type=int, default=8554, help="0 = any free (default: 8554)")
     parser.add_argument(
         "--path",
         action="append",
         default=[],
         help="path of the stream; may be repeated (default: demo)",
     )
-    parser.add_argument("--user", default="", help="that clients must give")
-    parser.add_argument("--password", default="", help="that clients must give")
+    parser.add_argument("--user", default="", help="user name that clients must send")
+    parser.add_argument("--password", default="", help="password that clients must send")
     parser.set_defaults(run=_demo_camera)
 
 
@@ -249,23 +257,25 @@ def _demo_camera(arguments: argparse.Namespace) -> int:
         password=arguments.password,
     )
 
-    def say(line: str) -> None:
-        with contextlib.suppress(OSError):
+    def print_line(line: str) -> None:
+        with contextlib.suppress(OSError):  # the terminal is closed
             print(line, flush=True)
 
-    return run_service("demo-camera", "info", lambda stop: demo_camera.serve(options, stop, say))
-
-
-def _add_password(commands: Commands[_Parser]) -> None:
-    parser = commands.add_parser(
-        "password",
-        help="the hash of a password, for the users' file of the page",
-        description="Ask for a password and print its hash, for the annotator's --users-file.",
+    return run_service(
+        "demo-camera", "info", lambda stop: demo_camera.serve(options, stop, print_line)
     )
-    parser.set_defaults(run=_password)
 
 
-def _password(arguments: argparse.Namespace) -> int:
+def _add_hash_password(commands: Commands[_Parser]) -> None:
+    parser = commands.add_parser(
+        "hash-password",
+        help="Hash a password for the annotator's users file",
+        description="Read a password and print its hash, for the annotator's --users-file.",
+    )
+    parser.set_defaults(run=_hash_password)
+
+
+def _hash_password(arguments: argparse.Namespace) -> int:
     from getpass import getpass
 
     from facestream.annotator.auth.accounts import (
@@ -274,53 +284,36 @@ def _password(arguments: argparse.Namespace) -> int:
         hash_password,
     )
 
-    asks = sys.stdin.isatty()
-    password = getpass("Password: ") if asks else sys.stdin.readline().rstrip("\n")
+    is_interactive = sys.stdin.isatty()
+    password = getpass("Password: ") if is_interactive else sys.stdin.readline().rstrip("\n")
     if not MIN_PASSWORD_CHARS <= len(password) <= MAX_PASSWORD_CHARS:
         raise SettingsError(
-            f"a password has {MIN_PASSWORD_CHARS} to {MAX_PASSWORD_CHARS} characters"
+            f"the password must have {MIN_PASSWORD_CHARS} to {MAX_PASSWORD_CHARS} characters"
         )
-    if asks and getpass("The same again: ") != password:
-        raise SettingsError("the two passwords differ")
+    if is_interactive and getpass("Repeat password: ") != password:
+        raise SettingsError("the passwords differ")
     print(hash_password(password))
     return 0
 
 
-def _add_predict(commands: Commands[_Parser], asked: str) -> None:
-    if asked == "predict":
-        _add_commands_of("facestream.predict.cli", commands)
-    else:  # the package is heavy to import
-        commands.add_parser("predict", help="age and gender of the faces in pictures and videos")
+def _add_predict(commands: Commands[_Parser], command: str) -> None:
+    if command == "predict":
+        importlib.import_module("facestream.predict.cli").add_commands(commands)
+    else:  # importing the package is slow
+        commands.add_parser("predict", help=_PREDICT_HELP)
 
 
-def _add_training(commands: Commands[_Parser], asked: str) -> None:
-    if asked in _OWN_COMMANDS:
+def _add_checkout_commands(commands: Commands[_Parser], command: str) -> None:
+    """Add the training and benchmark commands, which only a source checkout has.
+
+    Raises:
+        SettingsError: `command` is one of them and this is an installed package.
+    """
+    if not (CHECKOUT / "training" / "cli.py").is_file():
+        if command in _CHECKOUT_COMMANDS:
+            raise SettingsError(f"{command} needs a source checkout; the package does not have it")
         return
-    _import_from_checkout()
-    _add_commands_of("training.cli", commands)
-
-
-def _add_bench(commands: Commands[_Parser], asked: str) -> None:
-    """Only where this is a checkout; the installed command finds no folder `tests` by itself."""
-    if asked in _OWN_COMMANDS or not (CHECKOUT / "benchmarks" / "cli.py").is_file():
-        return
-    _import_from_checkout()
-    _add_commands_of("benchmarks.cli", commands)
-
-
-def _import_from_checkout() -> None:
-    """Make `training` and `benchmarks` importable: they are part of a checkout, not of the package."""
-    if (CHECKOUT / "training" / "cli.py").is_file() and str(CHECKOUT) not in sys.path:
+    if str(CHECKOUT) not in sys.path:  # an editable installation has only services/ on the path
         sys.path.insert(0, str(CHECKOUT))
-
-
-def _add_commands_of(module: str, commands: Commands[_Parser]) -> None:
-    """Have a module add its commands, where it is there."""
-    try:
-        found = importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-            raise  # it is there, but something that it needs is not
-        found = False
-    if found:
+    for module in dict.fromkeys(_CHECKOUT_COMMANDS.values()):
         importlib.import_module(module).add_commands(commands)

@@ -105,7 +105,7 @@ def test_no_secret_is_anywhere_that_anybody_may_read(tmp_path: Path) -> None:
             "FACESTREAM_CAPTURE_ALLOW_LOCAL_SOURCES": "true",
             "XDG_DATA_HOME": str(tmp_path / "data"),
         }
-        flags = ("--log-level", "debug", "--cameras", str(tmp_path / "cameras.yaml"))
+        flags = ("--log-level", "debug", "--cameras-file", str(tmp_path / "cameras.yaml"))
         with running_stack(*flags, cache=tmp_path, environment=environment) as stack:
             wait_for(lambda: "door: live" in stack.output, "the right one is live")
             wait_for(lambda: "wrong user or password" in stack.output, "the wrong one is refused")

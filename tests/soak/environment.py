@@ -173,7 +173,7 @@ def scene(
         file.write_text(yaml.safe_dump({"cameras": cameras}))
         stack = held.enter_context(
             running_stack(
-                "--cameras",
+                "--cameras-file",
                 str(file),
                 cache=cache_folder(),
                 environment={

@@ -60,7 +60,7 @@ def test_help_needs_nothing_heavy() -> None:
         (["up", "--camra", "door=rtsp://u:hidden@h/x"], "--camra door=rtsp://u:***@h/x"),
         (["rtsp://u:hidden@h/x"], "invalid choice: 'rtsp://u:***@h/x'"),
         (["up", "--camera", "x=rtsp://u:hid#den@h/x"], "camera 'x': url: "),
-        (["up", "--cameras", "/no/such.yaml"], "/no/such.yaml: No such file"),
+        (["up", "--cameras-file", "/no/such.yaml"], "/no/such.yaml: No such file"),
     ],
 )
 def test_what_is_asked_wrongly_is_one_line_and_code_2(arguments: list[str], said: str) -> None:
@@ -74,7 +74,7 @@ def test_what_is_asked_wrongly_is_one_line_and_code_2(arguments: list[str], said
 def test_cameras_of_a_file_may_not_repeat_those_given(tmp_path: Path) -> None:
     file = tmp_path / "cameras.yaml"
     file.write_text("cameras: [{name: door, url: 'rtsp://h/1'}]\n")
-    code, output = facestream("up", "--cameras", str(file), "--camera", "door=rtsp://h/2")
+    code, output = facestream("up", "--cameras-file", str(file), "--camera", "door=rtsp://h/2")
     assert (code, output) == (2, "facestream: camera 'door' is given twice\n")
 
 
@@ -88,7 +88,7 @@ def test_a_file_of_cameras_reaches_the_stack(
         launcher, "serve", lambda *_, cameras_file, **__: given.append(cameras_file)
     )
     monkeypatch.setattr(process_lifecycle, "run_service", lambda name, level, main: main(None))
-    cli.main(["up", "--cameras", str(file)])
+    cli.main(["up", "--cameras-file", str(file)])
     assert given == [file]
 
 
@@ -129,16 +129,16 @@ def test_what_cannot_be_done_is_one_line_and_code_1(tmp_path: Path) -> None:
 
 def test_cameras_without_a_name_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FACESTREAM_CAMERAS", "rtsp://h/a?x=1 yard=http://h/video")
-    cameras = cli._cameras(["door=rtsp://h/b"])
+    cameras = cli._collect_cameras(["door=rtsp://h/b"])
     assert [camera.name for camera in cameras] == ["door", "camera2", "yard"]
 
 
 def test_the_environment_is_cleared_of_cameras(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FACESTREAM_CAMERAS", "a=rtsp://u:p@h/1")
-    cli._cameras([])
-    assert cli._cameras([]) == []
+    cli._collect_cameras([])
+    assert cli._collect_cameras([]) == []
 
 
 def test_a_name_given_twice_is_refused() -> None:
     with pytest.raises(SettingsError, match="camera 'a' is given twice"):
-        cli._cameras(["a=rtsp://h/1", "a=rtsp://h/2"])
+        cli._collect_cameras(["a=rtsp://h/1", "a=rtsp://h/2"])

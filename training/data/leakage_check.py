@@ -1,7 +1,7 @@
 """What a network has learnt from before a run: no picture of that may judge it, or calibrate it.
 
 A version to go on from tells in its `model.json` what it has learnt from, all versions before it
-included; a teacher is known by the way `teach` makes one.
+included; a teacher is known by the way `distill-targets` makes one.
 """
 
 from __future__ import annotations

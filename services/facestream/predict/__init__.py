@@ -1,6 +1,6 @@
-"""Age and gender of the faces in pictures; no server needed.
+"""Estimate age and gender of the faces in images; no server needed.
 
-from facestream.predict import Predictor
+from facestream import Predictor
 for face in Predictor().faces_in_file("group.jpg"):
     print(face.box, face.age, face.age_low, face.age_high, face.female)
 """

@@ -1,7 +1,7 @@
-"""Annotated copies of pictures, drawn as the live picture is.
+"""Write annotated copies of images, drawn as the live view draws frames.
 
-A copy has the place below the output folder, and the name, that its original has below the folder
-that all originals share, so that pictures of one name in two folders do not meet in one copy.
+A copy keeps its file name and its place below the folder that all originals share. Images with the
+same name in two folders therefore never overwrite each other.
 """
 
 from __future__ import annotations
@@ -15,53 +15,61 @@ import numpy as np
 from facestream.common.vision.displayed_estimate import DisplayedEstimate, DisplayThresholds
 from facestream.common.vision.overlay import build_label, draw, to_planes
 from facestream.common.vision.yuv_image import encode
-from facestream.predict.input_files import Input
+from facestream.predict.input_files import InputImage
 from facestream.predict.predictor import FacePrediction
 
-_QUALITY = 92
+_JPEG_QUALITY = 92
 
 
 def common_parent(files: Sequence[Path]) -> Path:
-    """The innermost folder that holds all the files."""
+    """Return the innermost folder that holds all the files."""
     return Path(os.path.commonpath([os.path.abspath(file.parent) for file in files]))
 
 
-def copy_path(folder: Path, shared: Path, given: Input) -> Path:
-    """Where the copy goes: `a/x.jpg`, `a/x.png.jpg`, `a/clip.mp4_1.500s.jpg` in `folder`."""
-    below = Path(os.path.abspath(given.path)).relative_to(shared)
-    time = given.name.rpartition("@")[2] if given.name != str(given.path) else ""
+def copy_path(output_dir: Path, parent: Path, source: InputImage) -> Path:
+    """Return the path of a copy: `a/x.jpg`, `a/x.png.jpg` or `a/clip.mp4_1.500s.jpg`.
+
+    Args:
+        output_dir: folder of the copies.
+        parent: folder that all originals share.
+        source: the original image or video frame.
+    """
+    below = Path(os.path.abspath(source.path)).relative_to(parent)
+    time = source.name.rpartition("@")[2] if source.name != str(source.path) else ""
     name = below.name + (f"_{time}" if time else "")
-    return folder / below.with_name(name if name.endswith(".jpg") else f"{name}.jpg")
+    return output_dir / below.with_name(name if name.endswith(".jpg") else f"{name}.jpg")
 
 
-def write_annotated(target: Path, given: Input, faces: Sequence[FacePrediction]) -> None:
-    """Write the picture with its faces marked to `target`, as JPEG.
+def write_annotated(target: Path, source: InputImage, faces: Sequence[FacePrediction]) -> None:
+    """Write the image with its faces marked to `target`, as JPEG.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    picture = given.picture
-    if 1 in picture.shape[:2]:  # colours come in blocks of two by two
-        lower, right = (side == 1 for side in picture.shape[:2])
-        picture = np.pad(picture, ((0, lower), (0, right), (0, 0)), "edge")
-    height, width = (side // 2 * 2 for side in picture.shape[:2])
-    planes = to_planes(picture[:height, :width])
+    image = source.image
+    if 1 in image.shape[:2]:  # chroma is stored per block of two by two pixels
+        lower, right = (side == 1 for side in image.shape[:2])
+        image = np.pad(image, ((0, lower), (0, right), (0, 0)), "edge")
+    height, width = (side // 2 * 2 for side in image.shape[:2])
+    planes = to_planes(image[:height, :width])
     draw(
         planes,
         [
             build_label(
                 face.box,
-                DisplayedEstimate(face.age, face.age_low, face.age_high, _sure(face.female)),
+                DisplayedEstimate(
+                    face.age, face.age_low, face.age_high, _displayed_gender(face.female)
+                ),
             )
             for face in faces
         ],
     )
-    target.write_bytes(encode(planes, _QUALITY))
+    target.write_bytes(encode(planes, _JPEG_QUALITY))
 
 
-def _sure(female: float | None) -> float | None:
-    """The probability where the live picture would show a gender too."""
+def _displayed_gender(female: float | None) -> float | None:
+    """Return the probability if the live view would show a gender for it, else None."""
     if female is None or max(female, 1 - female) < DisplayThresholds().min_gender_probability:
         return None
     return female

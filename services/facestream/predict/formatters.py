@@ -1,4 +1,4 @@
-"""Predictions as text: a table for a person, JSON lines or CSV for a program. Pure."""
+"""Format predictions as text: a table for people, JSON lines or CSV for programs. No I/O."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _WIDTHS = (30, 22, 5, 14, 12)
 
 
 def json_lines(name: str, faces: Sequence[FacePrediction]) -> list[str]:
-    """One line a face; a picture without a face gives one with `"box": null`."""
+    """Return one JSON object per face; an image without a face gives one with `"box": null`."""
     if not faces:
         empty = dict.fromkeys(("box", "score", "age", "age_low", "age_high", "female"))
         return [json.dumps({"path": name, **empty}, ensure_ascii=False)]
@@ -36,12 +36,12 @@ def json_lines(name: str, faces: Sequence[FacePrediction]) -> list[str]:
 
 
 def csv_header() -> str:
-    """The first line of the CSV."""
+    """Return the first line of the CSV."""
     return ",".join(COLUMNS)
 
 
 def csv_lines(name: str, faces: Sequence[FacePrediction]) -> list[str]:
-    """One line a face; a picture without a face gives one with empty cells."""
+    """Return one CSV line per face; an image without a face gives one with empty cells."""
     lines = []
     for line in json_lines(name, faces):
         record = json.loads(line)
@@ -54,18 +54,18 @@ def csv_lines(name: str, faces: Sequence[FacePrediction]) -> list[str]:
 
 
 def table_header() -> str:
-    """The first line of the table."""
-    return _row("picture", "box (x y w h)", "score", "age (80 %)", "gender")
+    """Return the first line of the table."""
+    return _row("image", "box (x y w h)", "score", "age (80 %)", "gender")
 
 
 def table_lines(name: str, faces: Sequence[FacePrediction]) -> list[str]:
-    """Rows of the table; long names keep their end."""
-    shown = name if len(name) <= _WIDTHS[0] else "…" + name[1 - _WIDTHS[0] :]
+    """Return one table row per face; long names keep their end."""
+    short_name = name if len(name) <= _WIDTHS[0] else "…" + name[1 - _WIDTHS[0] :]
     if not faces:
-        return [_row(shown, "no face", "", "", "")]
+        return [_row(short_name, "no face", "", "", "")]
     return [
         _row(
-            shown,
+            short_name,
             " ".join(f"{v:.0f}" for v in face.box),
             f"{face.score:.2f}",
             _age(face),
@@ -90,8 +90,8 @@ def _age(face: FacePrediction) -> str:
 def _gender(face: FacePrediction) -> str:
     if face.female is None:
         return "-"
-    sure = max(face.female, 1 - face.female)
-    return f"{'female' if face.female >= 0.5 else 'male'} {sure:.0%}"
+    probability = max(face.female, 1 - face.female)
+    return f"{'female' if face.female >= 0.5 else 'male'} {probability:.0%}"
 
 
 def _rounded(value: float | None, digits: int) -> float | None:

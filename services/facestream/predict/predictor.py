@@ -1,9 +1,10 @@
-"""Pictures in, their faces out: detector, alignment and network in this process.
+"""Predict age and gender of the faces in images: detection, alignment and network in this process.
 
-The same three steps as in the live pipeline, with the same code and the same exported model. A
-portrait, which most pictures are, is clear at half the detector's size and a quarter of its cost.
-What such a first look leaves in doubt is looked at closely, by itself; only where it is much, or
-small, or nothing is sure, is there a second look at full size.
+The three steps use the code and the exported model of the live pipeline. Most images are portraits,
+whose face is certain at half the detector's size and a quarter of its cost. A first detection at
+half size therefore comes first. Up to two large but uncertain candidates are detected again in a
+crop of their own. The full-size detection runs only where candidates are more, or small, or no face
+is certain.
 """
 
 from __future__ import annotations
@@ -26,27 +27,27 @@ from facestream.common.vision.face_alignment import align
 from facestream.common.vision.face_detector import STEP_PX, Detections, FaceDetector
 from facestream.common.vision.model_store import newest_version
 
-_MAX_DETECTORS = 12  # compiled ones kept, by the shape of the picture
-_TWO_LOOKS_FROM_PX = 400  # smaller pictures cost little anyway
-# A first look is enough where it finds a face and nothing that might be one: what is there scores
-# high and is large enough for exact landmarks (at half size).
-_CANDIDATE_SCORE, _CLEAR_SCORE, _CLEAR_PX = 0.1, 0.8, 32
-_SURE_SCORE = 0.6  # who wants less sure ones too gets the whole look
-# Up to so many that are this large but not clear are looked at closely: each by itself, with so
-# many of its sizes around it, by a detector of one size; only a clear one then counts.
-_MOST_CLOSE, _CLOSE_PX = 2, 40
-_AROUND, _CLOSE_LOOK_PX = 2.5, 160
+_MAX_DETECTORS = 12  # compiled detectors in the cache, one per image shape
+_MIN_TWO_STAGE_PX = 400  # detection in smaller images is cheap anyway
+# The half-size detection suffices where every candidate (score 0.1 and more) is certain: it scores
+# 0.8 and is 32 px large, which exact landmarks need.
+_CANDIDATE_SCORE, _CERTAIN_SCORE, _CERTAIN_PX = 0.1, 0.8, 32
+_DEFAULT_MIN_SCORE = 0.6  # below it the half-size detection is skipped: it would lose faces
+# At most 2 uncertain candidates of 40 px and more are refined: each is detected again in a crop of
+# 2.5 times its size, scaled to 160 px, and must then reach the certain score.
+_MAX_REFINED, _MIN_REFINED_PX = 2, 40
+_REFINE_MARGIN, _REFINE_PX = 2.5, 160
 _SAME_FACE_IOU = 0.3
 MAX_SIDE_PX = 16_384
 
 
 @dataclass(frozen=True, slots=True)
 class FacePrediction:
-    """One face of a picture.
+    """One face of an image.
 
-    box: x, y, width, height in pixels; score: the detector's, 0–1; age: years; age_low,
-    age_high: years, the middle 80 % of what the model holds possible; female: probability, 0–1.
-    What the model has no head for is None.
+    box: x, y, width, height in pixels; score: the detector's score, 0–1; age: years; age_low,
+    age_high: years, the central 80 % interval of the predicted distribution; female: probability,
+    0–1. A value is None if the model has no head for it.
     """
 
     box: tuple[float, float, float, float]
@@ -58,15 +59,15 @@ class FacePrediction:
 
 
 class Predictor:
-    """Reads faces; not thread-safe, one thread of CPU.
+    """Predictor of age and gender from images; not thread-safe, uses one CPU thread.
 
     Args:
-        model: folder of an exported model or of one of its versions.
-        detect_px: pictures are reduced to this longest side to look for faces; smaller is faster
-            and misses small faces (below about 1/30 of that side).
-        min_score: detector's confidence (0–1) from which on a face counts in a look at full size.
-            Where a first look at half size is enough, faces count from 0.8 on at least; below 0.6
-            there is no such look.
+        model: folder of an exported model, or of one of its versions.
+        detector_size_px: longest image side for face detection; larger images are reduced to it.
+            Smaller is faster and misses small faces (below about 1/30 of that side).
+        min_score: minimum detector score (0–1) in the full-size detection. Where the half-size
+            detection suffices, the minimum is at least 0.8. Below 0.6 every image is searched at
+            full size.
 
     Raises:
         ModelError: there is no model, or it does not load.
@@ -76,44 +77,44 @@ class Predictor:
         self,
         model: Path = MODELS_DIR / "age_gender",
         *,
-        detect_px: int = 640,
-        min_score: float = _SURE_SCORE,
+        detector_size_px: int = 640,
+        min_score: float = _DEFAULT_MIN_SCORE,
     ) -> None:
         cv2.setNumThreads(1)
         self._model = ExportedModel(newest_version(model), precision="auto")
-        self._detect_px, self._min_score = detect_px, min_score
+        self._detector_size_px, self._min_score = detector_size_px, min_score
         self._detectors: OrderedDict[tuple[int, int, float], FaceDetector] = OrderedDict()
 
     def faces_in_file(self, path: str | Path) -> list[FacePrediction]:
-        """Faces of a picture file, best first.
+        """Return the faces of an image file, best score first.
 
         Raises:
-            ImageError: it cannot be read.
+            ImageError: the file cannot be read.
         """
-        return self.faces(read_picture(Path(path)))
+        return self.faces(read_image(Path(path)))
 
-    def faces(self, picture: NDArray[np.uint8]) -> list[FacePrediction]:
-        """Faces of a BGR picture, uint8 `[height, width, 3]`, best first."""
-        return self.faces_of_each([picture])[0]
+    def faces(self, image: NDArray[np.uint8]) -> list[FacePrediction]:
+        """Return the faces of a BGR image, uint8 `[height, width, 3]`, best score first."""
+        return self.faces_in_batch([image])[0]
 
-    def faces_of_each(self, pictures: Sequence[NDArray[np.uint8]]) -> list[list[FacePrediction]]:
-        """Faces of each of a few BGR pictures; their faces share a batch, which saves time."""
-        found = [self._find(picture) for picture in pictures]
+    def faces_in_batch(self, images: Sequence[NDArray[np.uint8]]) -> list[list[FacePrediction]]:
+        """Return the faces of each of a few BGR images; one inference batch for all saves time."""
+        detections = [self._detect(image) for image in images]
         size = self._model.size_px
         crops = [
-            align(picture, landmarks, size)
-            for picture, faces in zip(pictures, found, strict=True)
+            align(image, landmarks, size)
+            for image, faces in zip(images, detections, strict=True)
             for landmarks in faces.landmarks
         ]
         if not crops:
-            return [[] for _ in pictures]
-        answers = self._model.predict(np.ascontiguousarray(np.stack(crops)[..., ::-1]))
-        age, female = answers.get("age"), answers.get("gender")
+            return [[] for _ in images]
+        outputs = self._model.predict(np.ascontiguousarray(np.stack(crops)[..., ::-1]))
+        age, female = outputs.get("age"), outputs.get("gender")
         low = high = None
-        if "age_distribution" in answers:
-            low, high = central_interval(answers["age_distribution"])
-        boxes = np.concatenate([faces.boxes for faces in found])
-        scores = np.concatenate([faces.scores for faces in found])
+        if "age_distribution" in outputs:
+            low, high = central_interval(outputs["age_distribution"])
+        boxes = np.concatenate([faces.boxes for faces in detections])
+        scores = np.concatenate([faces.scores for faces in detections])
         predictions = iter(
             FacePrediction(
                 box=tuple(float(v) for v in boxes[i]),  # type: ignore[arg-type]
@@ -125,59 +126,62 @@ class Predictor:
             )
             for i in range(len(crops))
         )
-        return [list(islice(predictions, len(faces))) for faces in found]
+        return [list(islice(predictions, len(faces))) for faces in detections]
 
-    def _find(self, picture: NDArray[np.uint8]) -> Detections:
-        """Faces in pixels of the picture."""
-        longest = max(picture.shape[:2])
-        scale = min(1.0, self._detect_px / longest)
-        if longest * scale >= _TWO_LOOKS_FROM_PX and self._min_score >= _SURE_SCORE:
-            first = self._detect_at_scale(picture, scale / 2, _CANDIDATE_SCORE)
-            clear_score = max(_CLEAR_SCORE, self._min_score)
-            sizes = first.boxes[:, 2:].min(axis=1) * scale / 2
-            is_clear = (first.scores >= clear_score) & (sizes >= _CLEAR_PX)
-            doubtful = first.boxes[~is_clear]
-            if len(doubtful) <= _MOST_CLOSE and (sizes[~is_clear] >= _CLOSE_PX).all():
-                found = first.filter(is_clear)
-                for box in doubtful:
-                    close = self._refine(picture, box, clear_score)
-                    found = found.merge_nms(close, _SAME_FACE_IOU)
-                if len(found):
-                    return found
-        return self._detect_at_scale(picture, scale, self._min_score)
+    def _detect(self, image: NDArray[np.uint8]) -> Detections:
+        """Return the faces in pixels of the image."""
+        longest = max(image.shape[:2])
+        scale = min(1.0, self._detector_size_px / longest)
+        if longest * scale >= _MIN_TWO_STAGE_PX and self._min_score >= _DEFAULT_MIN_SCORE:
+            candidates = self._detect_at_scale(image, scale / 2, _CANDIDATE_SCORE)
+            certain_score = max(_CERTAIN_SCORE, self._min_score)
+            sizes = candidates.boxes[:, 2:].min(axis=1) * scale / 2
+            is_certain = (candidates.scores >= certain_score) & (sizes >= _CERTAIN_PX)
+            uncertain = candidates.boxes[~is_certain]
+            if len(uncertain) <= _MAX_REFINED and (sizes[~is_certain] >= _MIN_REFINED_PX).all():
+                faces = candidates.filter(is_certain)
+                for box in uncertain:
+                    refined = self._refine(image, box, certain_score)
+                    faces = faces.merge_nms(refined, _SAME_FACE_IOU)
+                if len(faces):
+                    return faces
+        return self._detect_at_scale(image, scale, self._min_score)
 
     def _refine(
-        self, picture: NDArray[np.uint8], box: NDArray[np.float32], min_score: float
+        self, image: NDArray[np.uint8], box: NDArray[np.float32], min_score: float
     ) -> Detections:
-        """Faces found in and around a box (x, y, width, height), in pixels of the picture."""
-        side = float(max(box[2:])) * _AROUND
+        """Return the faces in and around a box (x, y, width, height), in pixels of the image."""
+        side = float(max(box[2:])) * _REFINE_MARGIN
         corner = np.maximum(0, box[:2] + box[2:] / 2 - side / 2).astype(int)
         end = np.ceil(corner + side).astype(int)
-        part = picture[corner[1] : end[1], corner[0] : end[0]]
-        scale = _CLOSE_LOOK_PX / max(part.shape[:2])
-        return self._detect_at_scale(part, scale, min_score, _CLOSE_LOOK_PX).transform(1.0, *corner)
+        crop = image[corner[1] : end[1], corner[0] : end[0]]
+        scale = _REFINE_PX / max(crop.shape[:2])
+        return self._detect_at_scale(crop, scale, min_score, _REFINE_PX).transform(1.0, *corner)
 
     def _detect_at_scale(
-        self, picture: NDArray[np.uint8], scale: float, min_score: float, side_px: int = 1
+        self, image: NDArray[np.uint8], scale: float, min_score: float, side_px: int = 1
     ) -> Detections:
-        """Faces found in the picture when it is scaled, in its own pixels.
+        """Detect faces in the scaled image; return them in pixels of the image.
 
         Args:
-            side_px: least width and height of the detector.
+            image: BGR uint8 `[height, width, 3]`.
+            scale: factor on the image's size for the detector.
+            min_score: minimum detector score.
+            side_px: minimum width and height of the detector input.
         """
-        height, width = (max(round(side * scale), side_px) for side in picture.shape[:2])
+        height, width = (max(round(side * scale), side_px) for side in image.shape[:2])
         detector = self._detector(width, height, min_score)
         if scale == 1.0:
-            return detector.detect(_padded(picture, detector.width, detector.height))
-        # Of a picture like a thread a pixel is left.
-        fy, fx = (max(scale, 1 / side) for side in picture.shape[:2])
+            return detector.detect(_pad(image, detector.width, detector.height))
+        # At least one pixel must remain of a very narrow image.
+        fy, fx = (max(scale, 1 / side) for side in image.shape[:2])
         interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-        reduced = cv2.resize(picture, None, fx=fx, fy=fy, interpolation=interpolation)
-        reduced = _padded(np.asarray(reduced, np.uint8), detector.width, detector.height)
+        reduced = cv2.resize(image, None, fx=fx, fy=fy, interpolation=interpolation)
+        reduced = _pad(np.asarray(reduced, np.uint8), detector.width, detector.height)
         return detector.detect(reduced).transform(1 / scale)
 
     def _detector(self, width: int, height: int, min_score: float) -> FaceDetector:
-        """A detector that holds a picture of this size; those last used are kept."""
+        """Return a detector whose input holds an image of this size, from an LRU cache."""
         width, height = (-(-max(1, side) // STEP_PX) * STEP_PX for side in (width, height))
         key = (width, height, min_score)
         if key not in self._detectors:
@@ -188,29 +192,29 @@ class Predictor:
         return self._detectors[key]
 
 
-def read_picture(path: Path) -> NDArray[np.uint8]:
-    """A picture file as BGR uint8 `[height, width, 3]`, turned upright as its EXIF says.
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """Read an image file as BGR uint8 `[height, width, 3]`, rotated upright as its EXIF says.
 
     Raises:
-        ImageError: missing, unreadable, not a picture, or larger than `MAX_SIDE_PX` on a side.
+        ImageError: missing, unreadable, not an image, or a side larger than `MAX_SIDE_PX`.
     """
     try:
         data = path.read_bytes()
     except OSError as error:
         raise ImageError(f"{path}: {error.strerror}") from None
     try:
-        picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     except cv2.error:
-        picture = None
-    if picture is None:
-        raise ImageError(f"{path}: not a picture, or damaged")
-    if max(picture.shape[:2]) > MAX_SIDE_PX:
-        raise ImageError(f"{path}: larger than {MAX_SIDE_PX} pixels on a side")
-    return picture
+        image = None
+    if image is None:
+        raise ImageError(f"{path}: not an image, or damaged")
+    if max(image.shape[:2]) > MAX_SIDE_PX:
+        raise ImageError(f"{path}: a side is larger than {MAX_SIDE_PX} pixels")
+    return image
 
 
-def _padded(picture: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
-    if picture.shape[:2] == (height, width):
-        return picture
-    right, bottom = width - picture.shape[1], height - picture.shape[0]
-    return cv2.copyMakeBorder(picture, 0, bottom, 0, right, cv2.BORDER_CONSTANT)
+def _pad(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+    if image.shape[:2] == (height, width):
+        return image
+    right, bottom = width - image.shape[1], height - image.shape[0]
+    return cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_CONSTANT)

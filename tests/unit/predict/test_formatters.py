@@ -1,4 +1,4 @@
-"""Predictions as text."""
+"""Tests of predictions as text."""
 
 import csv
 import json
@@ -16,7 +16,7 @@ from facestream.predict.predictor import FacePrediction
 FACE = FacePrediction((10.04, 20, 30, 40), 0.91234, 34.2, 28.04, 40.0, 0.97)
 
 
-def test_a_json_line_holds_a_face() -> None:
+def test_json_line_describes_a_face() -> None:
     assert json.loads(json_lines("a.jpg", [FACE])[0]) == {
         "path": "a.jpg",
         "box": [10.0, 20, 30, 40],
@@ -28,22 +28,22 @@ def test_a_json_line_holds_a_face() -> None:
     }
 
 
-def test_a_picture_without_a_face_gives_one_line() -> None:
+def test_image_without_a_face_gives_one_line() -> None:
     assert json.loads(json_lines("a.jpg", [])[0])["box"] is None
     assert csv_lines("a.jpg", []) == ["a.jpg" + "," * (len(COLUMNS) - 1)]
     assert "no face" in table_lines("a.jpg", [])[0]
 
 
-def test_csv_is_read_back_whatever_the_name() -> None:
+def test_csv_with_special_characters_in_the_name_is_read_back() -> None:
     name = 'odd, "name".jpg'
     rows = list(csv.DictReader([csv_header(), *csv_lines(name, [FACE])]))
     assert rows[0]["path"] == name
     assert float(rows[0]["age"]) == 34.2
 
 
-def test_the_table_lines_up_and_says_what_is_not_known() -> None:
+def test_table_is_aligned_and_marks_unknown_values() -> None:
     partial = FacePrediction((0, 0, 9, 9), 0.9, 34.2, None, None, None)
     row = table_lines("p" * 60, [partial])[0]
-    assert row.index("34") == table_header().index("age")
+    assert row.index("34") == table_header().index("age (")
     assert row.endswith("-")
     assert "female 97%" in table_lines("a.jpg", [FACE])[0]

@@ -1,4 +1,4 @@
-"""Files and frames that the user named."""
+"""Tests of reading the files, folders, globs and videos that a user names."""
 
 import errno
 import os
@@ -8,7 +8,7 @@ import av
 import numpy as np
 import pytest
 from facestream.common.core.errors import ImageError
-from facestream.predict.input_files import find, read, read_all
+from facestream.predict.input_files import find_files, read_all_images, read_images
 
 _ONE = 1 << 16
 # The upper left 2x2 of the display matrix of ISO/IEC 14496-12, 8.3.2, as phones write it.
@@ -21,15 +21,15 @@ MATRICES = {
 
 
 def make_video(path: Path, clockwise: int = 0, *, frames: int = 1, rate: int = 10) -> Path:
-    """A video of 96x64 whose first row's left end is white, to be shown turned; it has a title."""
-    picture = np.zeros((64, 96, 3), np.uint8)
-    picture[:24, :24] = 255
+    """Write a 96x64 video, white in the top left corner, with a rotation and a title."""
+    image = np.zeros((64, 96, 3), np.uint8)
+    image[:24, :24] = 255
     with av.open(str(path), "w") as output:
         output.metadata["title"] = "a title"
         stream = output.add_stream("libx264", rate=rate)
         stream.width, stream.height = 96, 64
         for _ in range(frames):
-            output.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "bgr24")))
+            output.mux(stream.encode(av.VideoFrame.from_ndarray(image, "bgr24")))
         output.mux(stream.encode(None))
     data = bytearray(path.read_bytes())
     matrix = data.index(b"tkhd") + 4 + 40
@@ -49,29 +49,29 @@ def make_video(path: Path, clockwise: int = 0, *, frames: int = 1, rate: int = 1
         (270, (96, 64), (-1, 0)),
     ],
 )
-def test_a_video_of_a_turned_phone_is_read_upright(
+def test_video_of_a_rotated_phone_is_read_upright(
     tmp_path: Path, clockwise: int, size: tuple[int, int], corner: tuple[int, int]
 ) -> None:
-    (given,) = read(make_video(tmp_path / "clip.mp4", clockwise), 1.0)
-    assert given.picture.shape[:2] == size
-    corners = {(y, x): int(given.picture[y, x].mean()) for y in (0, -1) for x in (0, -1)}
+    (source,) = read_images(make_video(tmp_path / "clip.mp4", clockwise), 1.0)
+    assert source.image.shape[:2] == size
+    corners = {(y, x): int(source.image[y, x].mean()) for y in (0, -1) for x in (0, -1)}
     assert max(corners, key=lambda at: corners[at]) == corner
 
 
-def test_a_pattern_that_fits_only_folders_fits_nothing(tmp_path: Path) -> None:
+def test_pattern_that_matches_only_folders_matches_nothing(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     skipped: list[ImageError] = []
-    assert find([str(tmp_path / "fold*")], skipped.append) == []
+    assert find_files([str(tmp_path / "fold*")], skipped.append) == []
     assert [str(e) for e in skipped] == [f"{tmp_path}/fold*: no such file, folder or pattern"]
 
 
-def test_a_title_that_is_no_text_does_not_matter(tmp_path: Path) -> None:
+def test_title_that_is_not_utf8_does_not_matter(tmp_path: Path) -> None:
     clip = make_video(tmp_path / "clip.mp4")
     clip.write_bytes(clip.read_bytes().replace(b"a title", b"caf\xe9 \xff!"))
-    assert len(list(read(clip, 1.0))) == 1
+    assert len(list(read_images(clip, 1.0))) == 1
 
 
-def test_a_video_of_which_nothing_can_be_said_stops_no_other(
+def test_undecodable_video_does_not_stop_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def undecodable(*_: object, **__: object) -> None:
@@ -79,18 +79,22 @@ def test_a_video_of_which_nothing_can_be_said_stops_no_other(
 
     monkeypatch.setattr(av, "open", undecodable)
     skipped: list[ImageError] = []
-    assert list(read_all([tmp_path / "a.mp4", tmp_path / "b.mp4"], 1.0, skipped.append)) == []
+    assert (
+        list(read_all_images([tmp_path / "a.mp4", tmp_path / "b.mp4"], 1.0, skipped.append)) == []
+    )
     assert ["cannot be read as a video: 'utf-8' codec" in str(e) for e in skipped] == [True, True]
 
 
-def test_no_two_frames_of_a_fast_video_have_one_name(tmp_path: Path) -> None:
-    names = [g.name for g in read(make_video(tmp_path / "clip.mp4", frames=12, rate=240), 0.0)]
+def test_frames_of_a_fast_video_have_distinct_names(tmp_path: Path) -> None:
+    names = [
+        g.name for g in read_images(make_video(tmp_path / "clip.mp4", frames=12, rate=240), 0.0)
+    ]
     assert len(set(names)) == 12
     assert names[1].endswith("clip.mp4@0.004s")
 
 
 @pytest.mark.parametrize("reason", [errno.EACCES, errno.ENAMETOOLONG])
-def test_a_name_that_may_not_be_looked_at_stops_no_other(
+def test_inaccessible_name_does_not_stop_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: int
 ) -> None:
     good = tmp_path / "good.jpg"
@@ -104,5 +108,5 @@ def test_a_name_that_may_not_be_looked_at_stops_no_other(
 
     monkeypatch.setattr(Path, "is_dir", refused)
     skipped: list[ImageError] = []
-    assert find(["closed", str(good)], skipped.append) == [good]
+    assert find_files(["closed", str(good)], skipped.append) == [good]
     assert [str(e) for e in skipped] == [f"closed: {os.strerror(reason)}"]

@@ -161,7 +161,7 @@ def _read_users(file: Path) -> list[Account]:
             _parsed(stored)
         except ValueError:
             raise SettingsError(
-                f"{where}: password: not a hash; make one with: facestream password"
+                f"{where}: password: not a hash; make one with: facestream hash-password"
             ) from None
         register_secret(stored)
         accounts[name] = Account(name, role, stored)

@@ -31,7 +31,6 @@ ENV_PREFIX = "FACESTREAM_"
 CONFIG_ENV = "FACESTREAM_CONFIG"
 CAMERAS_ENV = "FACESTREAM_CAMERAS"  # NAME=URL NAME=URL …: read by the command line, not a setting
 _NOT_SETTINGS = (CONFIG_ENV, CAMERAS_ENV, PARENT_ENV)
-_LISTENS = {"health_host": "host", "health_port": "port"}
 SECTIONS = ("capture", "worker", "annotator", "model_server", "up")
 
 
@@ -88,29 +87,44 @@ S = TypeVar("S", bound=CommonSettings)
 
 
 def add_flags(parser: argparse.ArgumentParser, cls: type[CommonSettings]) -> None:
-    """A `--flag` for every field of a settings class, with its help and default.
-
-    `--host` and `--port` are where the service listens, on every service: one that listens for its
-    health alone takes them for `--health-host` and `--health-port`.
-    """
+    """Add a `--flag` for every field of a settings class, with its help text and default."""
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings file (YAML)")
     for name, field in cls.model_fields.items():
-        default = field.get_default(call_default_factory=True)
-        if isinstance(default, SecretStr):
-            default = redact(default.get_secret_value())
-        text = f"{field.description or ''} (default: {default})"
-        spellings = ["--" + name.replace("_", "-")]
-        if name in _LISTENS and _LISTENS[name] not in cls.model_fields:
-            spellings.append("--" + _LISTENS[name])
-        # The flag alone is a yes: --https, or --https=false.
+        default = _format_default(field.get_default(call_default_factory=True))
+        text = (field.description or "") + (f" (default: {default})" if default else "")
+        # A Boolean flag without a value means true: `--https` or `--https=false`.
         switch: dict[str, Any] = {"nargs": "?", "const": "true"} if field.annotation is bool else {}
         parser.add_argument(
-            *spellings,
+            "--" + name.replace("_", "-"),
             dest=name,
-            metavar=name.rsplit("_", 1)[-1].upper(),
+            metavar=_metavar(name, field.annotation),
             help=text.replace("%", "%%"),
             **switch,
         )
+
+
+def _metavar(name: str, annotation: Any) -> str:
+    last = name.rsplit("_", 1)[-1]
+    if annotation is bool:
+        return "true|false"
+    if annotation in (int, float) and last != "port":
+        return "N"
+    return last.upper()
+
+
+def _format_default(value: Any) -> str:
+    """Return a default as the user would write it; empty where there is nothing to print."""
+    if isinstance(value, SecretStr):
+        return redact(value.get_secret_value())
+    if isinstance(value, Path):
+        return value.name if value.is_absolute() else str(value)  # not a path of this machine
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list | tuple | set | frozenset):
+        return ",".join(map(str, value))
+    return "" if value is None else str(value)
 
 
 def from_arguments(cls: type[S], arguments: argparse.Namespace) -> S:

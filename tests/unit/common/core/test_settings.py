@@ -93,28 +93,33 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         DemoSettings.load(environ={}, config_file=tmp_path / "none.yaml")
 
 
-class ListeningSettings(DemoSettings):
-    health_host: str = Field("127.0.0.1", description="address of the health")
-    health_port: int = Field(9101, description="its port")
+def test_the_health_address_has_no_short_alias() -> None:
+    class ListeningSettings(DemoSettings):
+        health_port: int = Field(9101, description="its port")
+
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    add_flags(parser, ListeningSettings)
+    assert vars(parser.parse_args(["--health-port", "7"]))["health_port"] == "7"
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--port", "7"])
 
 
-class ServingSettings(ListeningSettings):
-    host: str = Field("127.0.0.1", description="address of the service itself")
-    port: int = Field(8500, description="its port")
+def test_help_prints_defaults_as_a_user_writes_them() -> None:
+    class Various(CommonSettings):
+        names: tuple[str, ...] = Field(("age_gender",), description="models")
+        folder_dir: Path = Field(Path("/opt/x/models"), description="folder")
+        cert_file: Path | None = Field(None, description="certificate")
+        bright: bool = Field(False, description="light")
+        max_batches: int = Field(2, description="batches")
 
-
-@pytest.mark.parametrize(
-    ("cls", "field"), [(ListeningSettings, "health_port"), (ServingSettings, "port")]
-)
-def test_host_and_port_are_where_a_service_listens(
-    cls: type[CommonSettings], field: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("FACESTREAM_CONFIG", raising=False)
     parser = argparse.ArgumentParser()
-    add_flags(parser, cls)
-    settings = from_arguments(cls, parser.parse_args(["--host", "0.0.0.0", "--port", "7"]))
-    assert getattr(settings, field) == 7
-    assert getattr(settings, field.replace("port", "host")) == "0.0.0.0"
+    add_flags(parser, Various)
+    text = " ".join(parser.format_help().split())
+    assert "--names NAMES models (default: age_gender)" in text
+    assert "--folder-dir DIR folder (default: models)" in text
+    assert "--cert-file FILE certificate --bright" in text
+    assert "--bright [true|false] light (default: false)" in text
+    assert "--max-batches N batches (default: 2)" in text
 
 
 def test_every_setting_is_a_flag(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -136,7 +136,7 @@ def test_plots_go_where_they_are_wished_and_the_tables_come_first(
 ) -> None:
     plot, stem = tmp_path / "new" / "plot.png", tmp_path / "new" / "v9.1"
     arguments = ["evaluate", "--model", str(MODEL), "--data", str(data), "--folds", "0-9"]
-    harms = ["--robustness", str(stem), "--robustness-faces", "1"]
+    harms = ["--robustness-output", str(stem), "--robustness-faces", "1"]
     assert main([*arguments, "--plot", str(plot), *harms]) == 0
     assert {p.name for p in plot.parent.iterdir()} == {"plot.png", "v9.1.json", "v9.1.png"}
     capsys.readouterr()
