@@ -38,7 +38,7 @@ PANELS = [
     Panel(
         "Face accounting since broker start",
         [
-            Query("max by (fate) (facestream_worker_face_outcomes)", "{{fate}}"),
+            Query("max by (outcome) (facestream_worker_face_outcomes)", "{{outcome}}"),
             Query("max(facestream_worker_unaccounted_faces)", "unaccounted"),
         ],
         help="published is the sum of the other outcomes; unaccounted is 0.",

@@ -1,4 +1,4 @@
-"""The ledger of a real broker: whatever happens to a face, its number and its fate go together."""
+"""The ledger of a real broker: whatever happens to a face, its number and its outcome go together."""
 
 from __future__ import annotations
 
@@ -43,13 +43,15 @@ class Desk:
             last: bytes | None = pipe.execute()[0]
             return last
 
-    def settle(self, **fates: int) -> None:
-        """Take so many faces and give them these fates."""
+    def settle(self, **outcomes: int) -> None:
+        """Take so many faces and give them these outcomes."""
         arrivals = iter(self.inbox.read(50))
-        by_fate = {fate: [next(arrivals).id for _ in range(n)] for fate, n in fates.items()}
+        by_outcome = {
+            outcome: [next(arrivals).id for _ in range(n)] for outcome, n in outcomes.items()
+        }
         with self.broker.pipeline() as pipe:
-            face_accounting_scripts.settle(pipe, STREAM, by_fate)
-            assert pipe.execute() == [list(fates.values())]
+            face_accounting_scripts.settle(pipe, STREAM, by_outcome)
+            assert pipe.execute() == [list(outcomes.values())]
 
     @property
     def ledger(self) -> FaceAccounting:
@@ -63,12 +65,12 @@ def desk(broker_url: str) -> Iterator[Desk]:
         yield Desk(broker)
 
 
-def test_every_face_has_a_fate_or_waits(desk: Desk) -> None:
+def test_every_face_has_an_outcome_or_waits(desk: Desk) -> None:
     desk.put(9, batch=1)
-    desk.settle(answered=4, stale=1, dead=1)
+    desk.settle(processed=4, stale=1, dead_lettered=1)
     ledger = desk.ledger
     assert (ledger.published, ledger.waiting, ledger.unaccounted) == (9, 3, 0)
-    assert ledger.fates == {"answered": 4, "stale": 1, "dead": 1}
+    assert ledger.outcomes == {"processed": 4, "stale": 1, "dead_lettered": 1}
 
 
 def test_a_face_that_somebody_takes_away_unasked_is_unexplained(desk: Desk) -> None:
@@ -81,10 +83,10 @@ def test_an_entry_that_is_gone_already_is_not_entered_again(desk: Desk) -> None:
     desk.put(1, batch=1)
     (arrival,) = desk.inbox.read(50)
     with desk.broker.pipeline() as pipe:
-        for fate in ("answered", "stale"):
-            face_accounting_scripts.settle(pipe, STREAM, {fate: [arrival.id]})
+        for outcome in ("processed", "stale"):
+            face_accounting_scripts.settle(pipe, STREAM, {outcome: [arrival.id]})
         assert pipe.execute() == [[1], [0]]
-    assert desk.ledger.fates == {"answered": 1}
+    assert desk.ledger.outcomes == {"processed": 1}
 
 
 def test_what_is_pushed_out_is_entered(desk: Desk) -> None:
@@ -130,7 +132,7 @@ def test_a_batch_that_was_given_up_is_refused_when_it_comes_late(desk: Desk) -> 
 
 def test_a_broker_that_died_is_remembered_and_what_waited_in_it_is_lost(desk: Desk) -> None:
     desk.put(5, batch=1)
-    desk.settle(answered=2)
+    desk.settle(processed=2)
     known = desk.put(1, batch=2)
     others = desk.put(1, batch=1, publisher="another")
     desk.broker.flushall()
@@ -138,7 +140,7 @@ def test_a_broker_that_died_is_remembered_and_what_waited_in_it_is_lost(desk: De
     desk.put(1, batch=4, known=known)  # the same death: it is entered once
     desk.inbox.ensure_groups()
     ledger = desk.ledger
-    assert ledger.fates == {"answered": 2, "lost": 5}
+    assert ledger.outcomes == {"processed": 2, "lost": 5}
     assert (ledger.published, ledger.waiting, ledger.unaccounted) == (9, 2, 0)
 
 
@@ -147,7 +149,7 @@ def test_two_deaths_are_two_losses(desk: Desk) -> None:
     for batch in (2, 3):
         desk.broker.flushall()
         known = desk.put(1, batch=batch, known=known)
-    assert (known.ledger.fates["lost"], known.ledger.published) == (3, 4)
+    assert (known.ledger.outcomes["lost"], known.ledger.published) == (3, 4)
     assert known.ledger.unaccounted == 0
 
 
@@ -157,10 +159,10 @@ def test_without_memory_nothing_is_put_and_what_is_there_can_leave(desk: Desk) -
     try:
         with pytest.raises(redis.exceptions.OutOfMemoryError):
             desk.put(1, batch=2)
-        desk.settle(broker=2)
+        desk.settle(broker_error=2)
     finally:
         desk.broker.config_set("maxmemory", 0)
-    assert (desk.ledger.published, desk.ledger.dropped) == (2, {"broker": 2})
+    assert (desk.ledger.published, desk.ledger.dropped) == (2, {"broker_error": 2})
     assert desk.ledger.unaccounted == 0
 
 

@@ -89,7 +89,7 @@ def test_every_face_gets_its_own_answer_and_leaves_the_stream(
 
 def test_all_shards_are_read(broker: redis.Redis, broker_url: str, server: ModelServer) -> None:
     cameras = [f"camera{i}" for i in range(12)]
-    with running_worker(settings(broker_url, server.port, shards=4)):
+    with running_worker(settings(broker_url, server.port, face_shards=4)):
         for camera in cameras:
             publish(broker, face(1, camera=camera), crop(), shards=4)
         wait_for(lambda: all(results(broker, camera) for camera in cameras))
@@ -99,7 +99,7 @@ def test_the_heads_may_be_two_models(
     broker: redis.Redis, broker_url: str, server: ModelServer
 ) -> None:
     publish(broker, face(1), crop(red=255, green=51))
-    with running_worker(settings(broker_url, server.port, models="age,gender")) as worker:
+    with running_worker(settings(broker_url, server.port, model_names="age,gender")) as worker:
         wait_for(lambda: results(broker))
         wait_for(lambda: answered(worker, "age,gender") == 1)
     result = results(broker)[1]
@@ -111,7 +111,7 @@ def test_without_a_gender_head_female_is_no_number(
     broker: redis.Redis, broker_url: str, server: ModelServer
 ) -> None:
     publish(broker, face(1), crop(green=51))
-    with running_worker(settings(broker_url, server.port, models="age")):
+    with running_worker(settings(broker_url, server.port, model_names="age")):
         wait_for(lambda: results(broker))
     assert math.isnan(results(broker)[1].female)
 
@@ -120,7 +120,7 @@ def test_without_an_age_head_age_is_no_number(
     broker: redis.Redis, broker_url: str, server: ModelServer
 ) -> None:
     publish(broker, face(1), crop(red=255))
-    with running_worker(settings(broker_url, server.port, models="gender")):
+    with running_worker(settings(broker_url, server.port, model_names="gender")):
         wait_for(lambda: results(broker))
     assert math.isnan(results(broker)[1].age)
     assert results(broker)[1].female == pytest.approx(1, abs=0.02)
@@ -137,7 +137,7 @@ def test_a_crop_of_another_size_is_resized(
     assert results(broker)[2].age == pytest.approx(41, abs=0.6)
 
 
-def test_corrupt_and_foreign_entries_are_counted_and_removed(
+def test_invalid_entries_and_entries_of_others_are_counted_and_removed(
     broker: redis.Redis,
     broker_url: str,
     server: ModelServer,
@@ -152,8 +152,8 @@ def test_corrupt_and_foreign_entries_are_counted_and_removed(
     publish(broker, face(4), whole)
     with running_worker(settings(broker_url, server.port)) as worker:
         wait_for(lambda: answered(worker) == 1)
-        wait_for(lambda: dropped(worker, "corrupt") == 4)
-        assert dropped(worker, "foreign") == 1
+        wait_for(lambda: dropped(worker, "invalid") == 4)
+        assert dropped(worker, "not_ours") == 1
         assert list(results(broker)) == [4]
         assert broker.xlen(faces_key(0)) == 0
     lines = [r.getMessage() for r in caplog.records if "dropped" in r.getMessage()]
@@ -187,7 +187,9 @@ def test_what_a_dead_worker_held_is_taken_over(
         assert counted(worker, "faces_reclaimed_total") == 1
         assert broker.xpending(stream, WORKER_GROUP)["pending"] == 0
         assert list(results(broker)) == [1]
-        assert sum(dropped(worker, r) for r in ("stale", "corrupt", "foreign", "dead")) == 0
+        assert (
+            sum(dropped(worker, r) for r in ("stale", "invalid", "not_ours", "dead_lettered")) == 0
+        )
 
 
 def test_the_consumer_of_a_dead_worker_is_forgotten_when_it_holds_nothing(
@@ -215,7 +217,7 @@ def test_a_face_that_kills_workers_becomes_a_dead_letter_without_its_picture(
     broker.xreadgroup(WORKER_GROUP, "dead", {stream: ">"})
     broker.xclaim(stream, WORKER_GROUP, "dead too", 0, [entry])
     with running_worker(settings(broker_url, server.port)) as worker:
-        wait_for(lambda: dropped(worker, "dead") == 1)
+        wait_for(lambda: dropped(worker, "dead_lettered") == 1)
     (letter,) = dead_letters(broker)
     assert (letter.face.track, letter.deliveries) == (1, 3)
     assert "2 times" in letter.reason
@@ -226,8 +228,8 @@ def test_a_model_that_refuses_for_good_is_told_by_dead_letters_and_readiness(
     broker: redis.Redis, broker_url: str, server: ModelServer
 ) -> None:
     publish(broker, face(1), crop())
-    with running_worker(settings(broker_url, server.port, input_px=96)) as worker:
-        wait_for(lambda: dropped(worker, "dead") == 1)
+    with running_worker(settings(broker_url, server.port, model_input_px=96)) as worker:
+        wait_for(lambda: dropped(worker, "dead_lettered") == 1)
         status, answer = ready(worker)
         assert status == 503
         assert "[1,96,96,3]" in answer["missing"]["model server"]
@@ -418,7 +420,9 @@ def test_faces_trimmed_while_in_hand_are_not_counted_again(
         with running_model_server(tmp_path, port):
             wait_for(lambda: 2 in results(broker) and broker.xlen(stream) == 0)
             wait_for(lambda: answered(worker) == 1)
-        assert sum(dropped(worker, r) for r in ("stale", "corrupt", "foreign", "dead")) == 0
+        assert (
+            sum(dropped(worker, r) for r in ("stale", "invalid", "not_ours", "dead_lettered")) == 0
+        )
 
 
 def test_the_worker_process_ends_cleanly_and_one_killed_loses_nothing(

@@ -66,13 +66,13 @@ class Desk:
 
     def counted(self) -> dict[str, float]:
         """Answered and dropped faces, by reason; none that are 0."""
-        totals = {"answered": self._sample("processed", {"model": "m"})}
-        for reason in ("stale", "dead", "broker"):
+        totals = {"processed": self._sample("processed", {"model": "m"})}
+        for reason in ("stale", "dead_lettered", "broker_error"):
             totals[reason] = self._sample("dropped", {"reason": reason})
-        return {fate: number for fate, number in totals.items() if number}
+        return {outcome: number for outcome, number in totals.items() if number}
 
-    def _sample(self, fate: str, labels: dict[str, str]) -> float:
-        name = f"facestream_worker_faces_{fate}_total"
+    def _sample(self, outcome: str, labels: dict[str, str]) -> float:
+        name = f"facestream_worker_faces_{outcome}_total"
         return self._registry.get_sample_value(name, labels) or 0.0
 
 
@@ -109,7 +109,7 @@ def test_faces_whose_settling_lost_its_reply_are_counted_once(
     left = desk.outbox.find_uncommitted(faces, drops)
     assert left == (([], []) if after_the_work else (faces, drops))
     desk.outbox.settle(*left)
-    assert desk.counted() == {"answered": 2, "stale": 1}
+    assert desk.counted() == {"processed": 2, "stale": 1}
     assert broker.xlen(results_key("door")) == 2  # and none was given twice
     assert broker.xlen(faces_key(0)) == 0
 
@@ -121,7 +121,7 @@ def test_a_result_that_went_with_the_broker_s_memory_is_not_counted_as_given(
     (arrival,) = desk.take("door")
     broker.flushall()
     assert desk.outbox.find_uncommitted([answer(arrival)], []) == ([], [])
-    assert desk.counted() == {"broker": 1}
+    assert desk.counted() == {"broker_error": 1}
 
 
 def test_a_face_that_another_worker_has_taken_over_is_left_to_it(broker: redis.Redis) -> None:
@@ -141,7 +141,7 @@ def test_a_refused_result_is_counted_in_its_own_shard(broker: redis.Redis) -> No
     by_stream = {arrival.stream: arrival for arrival in desk.take(*cameras)}
     broker.set(results_key("door"), "not a stream")
     desk.outbox.settle([answer(by_stream[faces_key(shard_of(c, 2))], c) for c in cameras], [])
-    assert desk.counted() == {"answered": 1, "broker": 1}
+    assert desk.counted() == {"processed": 1, "broker_error": 1}
     assert broker.xlen(results_key(cameras[1])) == 1
 
 
@@ -151,11 +151,12 @@ def test_a_broker_without_memory_lets_the_faces_go(broker: redis.Redis) -> None:
     broker.config_set("maxmemory", 1)
     try:
         desk.outbox.settle(
-            [answer(first)], [DroppedFace(second, "dead", "?"), DroppedFace(third, "stale", "late")]
+            [answer(first)],
+            [DroppedFace(second, "dead_lettered", "?"), DroppedFace(third, "stale", "late")],
         )
     finally:
         broker.config_set("maxmemory", 0)
-    assert desk.counted() == {"broker": 2, "stale": 1}
+    assert desk.counted() == {"broker_error": 2, "stale": 1}
     assert broker.xlen(faces_key(0)) == 0
     assert broker.xpending(faces_key(0), WORKER_GROUP)["pending"] == 0
 
@@ -200,7 +201,7 @@ def test_a_face_that_kills_workers_is_a_dead_letter_at_default_settings(
         "claim_min_idle_s": DEFAULTS.claim_min_idle_s,
     }
     with running_worker(settings(broker_url, silent_port, **default)) as worker:
-        wait_for(lambda: dropped(worker, "dead") == 1)
+        wait_for(lambda: dropped(worker, "dead_lettered") == 1)
         assert dropped(worker, "stale") == 0
     (letter,) = dead_letters(broker)
     assert (letter.face.track, letter.deliveries) == (1, 3)

@@ -105,7 +105,7 @@ def load(record: Figures) -> str:
         row("frames read, of those sent", lambda p: f"{p['frames_received']:.1%}"),
         row("searches a second and camera, of 5", lambda p: f"{p['searches_a_second']:.2f}"),
         row("faces published", lambda p: str(p["ledger"]["published"])),
-        row("answered", lambda p: str(p["ledger"]["answered"])),
+        row("processed", lambda p: str(p["ledger"]["processed"])),
         row("lost, by reason", lambda p: _counts(_lost(p["ledger"]))),
         row("unexplained", lambda p: str(p["unexplained"])),
         row(
@@ -168,15 +168,15 @@ _SIZES = ("rss_mb", "threads", "descriptors")
 def _ledger(record: Figures) -> str:
     faces = record["ledger"]
     return (
-        f"Ledger: {faces['published']} faces published = {faces['answered']} answered + "
-        f"{faces['dead']} dead letters + {sum(_lost(faces).values())} lost "
+        f"Ledger: {faces['published']} faces published = {faces['processed']} processed + "
+        f"{faces['dead_lettered']} dead letters + {sum(_lost(faces).values())} lost "
         f"({_counts(_lost(faces))}) + {faces['waiting']} waiting; "
         f"{record['unexplained']} unexplained."
     )
 
 
 def _lost(ledger: Mapping[str, int]) -> dict[str, int]:
-    others = ("published", "answered", "dead", "waiting")
+    others = ("published", "processed", "dead_lettered", "waiting")
     return {name: number for name, number in ledger.items() if name not in others and number}
 
 

@@ -61,7 +61,7 @@ def run(seconds: float, seed: int, say: Say, steady: int = STEADY, height_px: in
             # What a reader of the streams saw, of what was answered meanwhile; the rest went with
             # brokers that died before it was read.
             "results_seen": sum(seen.answered.values()),
-            "results_given": stage.watch.ledger_meanwhile.fates.get("answered", 0),
+            "results_given": stage.watch.ledger_meanwhile.outcomes.get("processed", 0),
             "not_sent": dict(seen.not_sent),
             "memory_mb": _memory(level, seen.sizes),
             "said": [line for line in stage.stack.lines if "Traceback" in line or "ERROR" in line],
@@ -122,8 +122,8 @@ def faces_of(ledger: FaceAccounting) -> Figures:
     """What a record says of a ledger."""
     return {
         "published": ledger.published,
-        "answered": ledger.fates.get("answered", 0),
-        "dead": ledger.fates.get("dead", 0),
+        "processed": ledger.outcomes.get("processed", 0),
+        "dead_lettered": ledger.outcomes.get("dead_lettered", 0),
         "dropped": ledger.dropped,
         "unexplained": ledger.unaccounted,
     }

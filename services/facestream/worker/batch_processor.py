@@ -82,7 +82,9 @@ class BatchProcessor:
             why = f"model server away: {error}"
             return [], dropped + [DroppedFace(a, "stale", why, face) for a, face in faces]
         except ModelError as error:
-            return [], dropped + [DroppedFace(a, "dead", str(error), face) for a, face in faces]
+            return [], dropped + [
+                DroppedFace(a, "dead_lettered", str(error), face) for a, face in faces
+            ]
         return self._answer(faces, answers, dropped)
 
     def _partition(self, batch: Sequence[PendingFace]) -> tuple[list[Read], list[DroppedFace]]:
@@ -94,14 +96,14 @@ class BatchProcessor:
             try:
                 face, crop = decode_face(arrival.fields)
             except MessageError as error:
-                foreign = MESSAGE_FIELD not in arrival.fields
+                not_ours = MESSAGE_FIELD not in arrival.fields
                 dropped.append(
-                    DroppedFace(arrival, "foreign" if foreign else "corrupt", str(error))
+                    DroppedFace(arrival, "not_ours" if not_ours else "invalid", str(error))
                 )
                 continue
             if arrival.deliveries > MAX_DELIVERIES:
                 why = f"delivered {arrival.deliveries - 1} times without an answer"
-                dropped.append(DroppedFace(arrival, "dead", why, face))
+                dropped.append(DroppedFace(arrival, "dead_lettered", why, face))
             elif face.captured_us < stale_us:
                 late_s = (stale_us - face.captured_us) / 1e6
                 dropped.append(DroppedFace(arrival, "stale", f"{late_s:.1f} s too late", face))
@@ -110,7 +112,7 @@ class BatchProcessor:
                     decode_crop(crop, self._rows[len(faces)])
                 except ImageError as error:
                     why = f"camera {face.camera}: {error}"
-                    dropped.append(DroppedFace(arrival, "corrupt", why, face))
+                    dropped.append(DroppedFace(arrival, "invalid", why, face))
                 else:
                     faces.append((arrival, face))
         return faces, dropped
@@ -129,7 +131,7 @@ class BatchProcessor:
         for i, (arrival, face) in enumerate(faces):
             if not sound[i]:
                 dropped.append(
-                    DroppedFace(arrival, "dead", "the model's answer is no number", face)
+                    DroppedFace(arrival, "dead_lettered", "the model's answer is no number", face)
                 )
                 continue
             result = Result(

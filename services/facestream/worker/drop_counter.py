@@ -12,7 +12,7 @@ from facestream.worker.metrics import WorkerMetrics
 
 log = logging.getLogger(__name__)
 
-Reason = Literal["stale", "corrupt", "foreign", "dead", "broker"]
+Reason = Literal["stale", "invalid", "not_ours", "dead_lettered", "broker_error"]
 _SAY_EVERY_S = 10.0
 
 

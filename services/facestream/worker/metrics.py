@@ -12,7 +12,7 @@ _BATCH_BUCKETS = (1, 2, 4, 6, 8, 12, 16, 24, 32, 64, 128)
 class WorkerMetrics(ServiceMetrics):
     """Faces received and processed, requests to the model server, face accounting.
 
-    `reason` of a dropped face: stale, corrupt, foreign, dead, broker; `fate`: see `ledger`.
+    `reason` of a dropped face: see `drop_counter.Reason`; `outcome`: see `face_accounting.OUTCOMES`.
     """
 
     service = "worker"
@@ -32,7 +32,7 @@ class WorkerMetrics(ServiceMetrics):
             "oldest_pending_face_seconds", "Age of the oldest of them"
         )
         self.face_outcomes = self._gauge(
-            "face_outcomes", "Faces in the broker's ledger, by what became of them", ("fate",)
+            "face_outcomes", "Faces in the broker's ledger, by what became of them", ("outcome",)
         )
         self.unaccounted = self._gauge(
             "unaccounted_faces", "Published faces of which the ledger does not say what became"

@@ -1,4 +1,4 @@
-"""Ends a face's time in the stream: its result or its fate goes out, its entry goes away.
+"""Ends a face's time in the stream: its result or its outcome goes out, its entry goes away.
 
 `settle` writes results and dead letters, acknowledges, deletes and enters it in the ledger, all of
 it or nothing (but in a Redis Cluster, which has no transaction over the slots of a face and its
@@ -34,7 +34,7 @@ from facestream.worker.metrics import WorkerMetrics
 # A result that comes after its camera was removed makes the stream anew: it must not stay.
 _RESULTS_TTL_S = 60
 
-_ANSWERED = "answered"  # a face's fate in the ledger; the others are the reasons
+_PROCESSED = "processed"  # a face's outcome in the ledger; the others are the reasons
 
 # What tells a result from every other: camera, session, track, time of picture and of answer.
 Identity = tuple[str, int, int, int, int]
@@ -76,23 +76,23 @@ class ResultCommitter:
 
         Where this raises, it may have been done all the same: ask `unsettled` before trying again.
         """
-        fates: dict[str, dict[str, list[bytes]]] = defaultdict(lambda: defaultdict(list))
+        outcomes: dict[str, dict[str, list[bytes]]] = defaultdict(lambda: defaultdict(list))
         # One transaction: half of it done would be a result without its count, or the reverse.
         with self._broker.pipeline(transaction=not is_cluster(self._broker)) as pipe:
             for item in answered:
                 _add(pipe, results_key(item.result.camera), item.result, RESULTS_CAP)
-                fates[item.arrival.stream][_ANSWERED].append(item.arrival.id)
+                outcomes[item.arrival.stream][_PROCESSED].append(item.arrival.id)
             for camera in {item.result.camera for item in answered}:
                 pipe.expire(results_key(camera), _RESULTS_TTL_S)
             for drop in dropped:
-                if drop.reason == "dead":
+                if drop.reason == "dead_lettered":
                     letter = DeadLetter(
                         face=drop.face, deliveries=drop.arrival.deliveries, reason=drop.why
                     )
                     _add(pipe, DEAD_LETTER_KEY, letter, DEAD_LETTERS_CAP)
-                fates[drop.arrival.stream][drop.reason].append(drop.arrival.id)
-            for stream, by_fate in fates.items():
-                face_accounting_scripts.settle(pipe, stream, by_fate)
+                outcomes[drop.arrival.stream][drop.reason].append(drop.arrival.id)
+            for stream, by_outcome in outcomes.items():
+                face_accounting_scripts.settle(pipe, stream, by_outcome)
             try:
                 answers = pipe.execute(raise_on_error=False)
             except redis.exceptions.OutOfMemoryError as error:
@@ -106,22 +106,22 @@ class ResultCommitter:
             for item, answer in zip(answered, answers, strict=False)
             if isinstance(answer, Exception)
         )
-        for (stream, by_fate), taken in zip(
-            fates.items(), answers[len(answers) - len(fates) :], strict=True
+        for (stream, by_outcome), taken in zip(
+            outcomes.items(), answers[len(answers) - len(outcomes) :], strict=True
         ):
             if isinstance(taken, Exception):
                 continue
-            for fate, number in zip(by_fate, taken, strict=True):
-                if fate == _ANSWERED:
+            for outcome, number in zip(by_outcome, taken, strict=True):
+                if outcome == _PROCESSED:
                     lost = min(number, refused[stream])
                     self._count_answered(answered, number - lost)
                     if lost:
-                        self._drops.count("broker", lost, failures[0])
+                        self._drops.count("broker_error", lost, failures[0])
                         face_accounting_scripts.correct(
-                            self._broker, stream, _ANSWERED, "broker", lost
+                            self._broker, stream, _PROCESSED, "broker_error", lost
                         )
                 else:
-                    first = next(drop for drop in dropped if drop.reason == fate)
+                    first = next(drop for drop in dropped if drop.reason == outcome)
                     self._drops.count(first.reason, number, first.why)
 
     def find_uncommitted(
@@ -148,7 +148,7 @@ class ResultCommitter:
                 elif holder is None and _identity(item.result) in sent:
                     self._count_answered([item], 1)
                 elif holder is None:
-                    self._drops.count("broker", 1, "the broker has lost it")
+                    self._drops.count("broker_error", 1, "the broker has lost it")
             elif holder == ours:
                 left[1].append(item)
             elif holder is None:
@@ -174,9 +174,13 @@ class ResultCommitter:
     ) -> None:
         """A broker without memory takes nothing: have the faces leave, so that there is some."""
         self._metrics.broker_errors.inc()
-        unsaid = [DroppedFace(item.arrival, "broker", why) for item in answered]
-        unsaid += [DroppedFace(d.arrival, "broker", why) for d in dropped if d.reason == "dead"]
-        self.settle([], unsaid + [d for d in dropped if d.reason != "dead"])
+        unsaid = [DroppedFace(item.arrival, "broker_error", why) for item in answered]
+        unsaid += [
+            DroppedFace(d.arrival, "broker_error", why)
+            for d in dropped
+            if d.reason == "dead_lettered"
+        ]
+        self.settle([], unsaid + [d for d in dropped if d.reason != "dead_lettered"])
 
     def _count_answered(self, answered: Sequence[FaceResult], number: int) -> None:
         if number:

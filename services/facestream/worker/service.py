@@ -240,8 +240,8 @@ class Worker:
                 stock = self._inbox.backlog()
                 self.metrics.backlog.set(stock.faces)
                 self.metrics.oldest_pending.set(stock.oldest_s)
-                for fate, number in stock.ledger.as_metrics().items():
-                    self.metrics.face_outcomes.labels(fate).set(number)
+                for outcome, number in stock.ledger.as_metrics().items():
+                    self.metrics.face_outcomes.labels(outcome).set(number)
                 self.metrics.unaccounted.set(stock.ledger.unaccounted)
                 if time.monotonic() >= forget_at:
                     forget_at = time.monotonic() + _FORGET_EVERY_S

@@ -12,15 +12,15 @@ def test_one_line_per_reason_stands_for_many(caplog: pytest.LogCaptureFixture) -
     drops = DropCounter(WorkerMetrics(registry), clock=lambda: now[0])
     for _ in range(5):
         drops.count("stale", 2, "too late")
-    drops.count("corrupt", 1, "half a JPEG")
-    drops.count("foreign", 0, "nobody")
+    drops.count("invalid", 1, "half a JPEG")
+    drops.count("not_ours", 0, "nobody")
     now[0] = 11.0
     drops.count("stale", 1, "too late")
     assert [r.getMessage() for r in caplog.records] == [
         "dropped 2 faces (stale): too late",
-        "dropped 1 faces (corrupt): half a JPEG",
+        "dropped 1 faces (invalid): half a JPEG",
         "dropped 9 faces (stale): too late",
     ]
     name = "facestream_worker_faces_dropped_total"
     assert registry.get_sample_value(name, {"reason": "stale"}) == 11
-    assert registry.get_sample_value(name, {"reason": "corrupt"}) == 1
+    assert registry.get_sample_value(name, {"reason": "invalid"}) == 1

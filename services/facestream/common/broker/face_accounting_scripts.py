@@ -79,15 +79,15 @@ redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
 return false
 """
 
-# Takes entries out, by fate. Memory is not refused to a script that has deleted first.
+# Takes entries out, by outcome. Memory is not refused to a script that has deleted first.
 _SETTLE = """
 local stream, ledger = KEYS[1], KEYS[2]
 local taken, i = {}, 2
 while i <= #ARGV do
-  local fate, last = ARGV[i], i + 1 + ARGV[i + 1]
+  local outcome, last = ARGV[i], i + 1 + ARGV[i + 1]
   redis.call('XACK', stream, ARGV[1], unpack(ARGV, i + 2, last))
   local number = redis.call('XDEL', stream, unpack(ARGV, i + 2, last))
-  if number > 0 and fate ~= 'foreign' then redis.call('HINCRBY', ledger, fate, number) end
+  if number > 0 and outcome ~= 'not_ours' then redis.call('HINCRBY', ledger, outcome, number) end
   taken[#taken + 1] = number
   i = last + 1
 end
@@ -136,7 +136,7 @@ class AccountingSnapshot:
         """Its epoch, and the fields that go on when the broker that held it has died."""
         own = {k: v for k, v in self.fields.items() if k.startswith("_") and k != "_epoch"}
         figures = self.ledger.after_broker_loss()
-        counts = {"published": figures.published, **figures.fates}
+        counts = {"published": figures.published, **figures.outcomes}
         return self.fields.get("_epoch", ""), own | {k: str(v) for k, v in counts.items()}
 
 
@@ -190,16 +190,16 @@ def abandon_batch(pipe: Any, stream: str, publisher: str, batch: int) -> None:
     _eval(pipe, _GIVE_UP, 1, last_batch_key(stream, publisher), batch, _SENT_TTL_S)
 
 
-def settle(pipe: Any, stream: str, by_fate: Mapping[str, Sequence[bytes]]) -> None:
-    """Acknowledge and delete entries; the answer is how many there were, of each fate."""
-    parts = [part for fate, ids in by_fate.items() for part in (fate, len(ids), *ids)]
+def settle(pipe: Any, stream: str, by_outcome: Mapping[str, Sequence[bytes]]) -> None:
+    """Acknowledge and delete entries; the answer is how many there were, of each outcome."""
+    parts = [part for outcome, ids in by_outcome.items() for part in (outcome, len(ids), *ids)]
     _eval(pipe, _SETTLE, 2, stream, accounting_key(stream), WORKER_GROUP, *parts)
 
 
-def correct(broker: Any, stream: str, fate: str, right: str, number: int) -> None:
-    """So many faces were entered under a fate that turned out not to be theirs. At once."""
+def correct(broker: Any, stream: str, outcome: str, right: str, number: int) -> None:
+    """So many faces were entered under an outcome that turned out not to be theirs. At once."""
     with broker.pipeline(transaction=False) as pipe:
-        pipe.hincrby(accounting_key(stream), fate, -number)
+        pipe.hincrby(accounting_key(stream), outcome, -number)
         pipe.hincrby(accounting_key(stream), right, number)
         pipe.execute()
 

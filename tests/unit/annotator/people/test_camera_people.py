@@ -21,7 +21,8 @@ def frame(tracks: list[int], at_s: float = 2.0, session: int = 1, seq: int = 0) 
         width=1280,
         height=720,
         tracks=[
-            Track(track=t, x=10 * t, y=20, w=30, h=40, first_detected_us=FIRST_SEEN_US) for t in tracks
+            Track(track=t, x=10 * t, y=20, w=30, h=40, first_detected_us=FIRST_SEEN_US)
+            for t in tracks
         ],
     )
 

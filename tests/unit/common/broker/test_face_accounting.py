@@ -11,12 +11,12 @@ from facestream.common.broker.face_accounting import (
     of_samples,
 )
 
-LEDGER = FaceAccounting(10, {"answered": 5, "dead": 1, "stale": 2}, 1)
+LEDGER = FaceAccounting(10, {"processed": 5, "dead_lettered": 1, "stale": 2}, 1)
 
 
-def test_what_has_no_fate_and_does_not_wait_is_unexplained() -> None:
+def test_a_face_with_no_outcome_that_does_not_wait_is_unaccounted() -> None:
     assert LEDGER.unaccounted == 1
-    assert FaceAccounting(10, {"answered": 5, "dead": 1, "stale": 2}, 2).unaccounted == 0
+    assert FaceAccounting(10, {"processed": 5, "dead_lettered": 1, "stale": 2}, 2).unaccounted == 0
 
 
 def test_dropped_are_those_without_result_and_without_dead_letter() -> None:
@@ -25,14 +25,14 @@ def test_dropped_are_those_without_result_and_without_dead_letter() -> None:
 
 def test_what_waited_when_the_broker_died_is_lost() -> None:
     ended = LEDGER.after_broker_loss()
-    assert (ended.published, ended.fates["lost"], ended.waiting) == (10, 1, 0)
+    assert (ended.published, ended.outcomes["lost"], ended.waiting) == (10, 1, 0)
     assert ended.unaccounted == LEDGER.unaccounted
 
 
 def test_shards_add_up() -> None:
     both = LEDGER + LEDGER
-    assert (both.published, both.fates["stale"], both.waiting) == (20, 4, 2)
-    assert (both.since(LEDGER).published, both.since(LEDGER).fates["dead"]) == (10, 1)
+    assert (both.published, both.outcomes["stale"], both.waiting) == (20, 4, 2)
+    assert (both.since(LEDGER).published, both.since(LEDGER).outcomes["dead_lettered"]) == (10, 1)
 
 
 def test_the_broker_s_own_fields_are_no_faces() -> None:
@@ -44,9 +44,9 @@ def test_the_broker_s_own_fields_are_no_faces() -> None:
 
 def test_of_several_workers_the_one_that_has_come_furthest_is_believed() -> None:
     samples = [
-        (METRIC, {"instance": worker, "fate": fate}, float(number))
+        (METRIC, {"instance": worker, "outcome": outcome}, float(number))
         for worker, ledger in (("a", LEDGER), ("b", LEDGER + LEDGER))
-        for fate, number in ledger.as_metrics().items()
+        for outcome, number in ledger.as_metrics().items()
     ]
     assert of_samples(samples) == LEDGER + LEDGER
     assert of_samples([]) == FaceAccounting()
