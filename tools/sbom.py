@@ -1,8 +1,8 @@
-"""What facestream is made of: a bill of materials, and the licences of what its services run on.
+"""What facestream is made of: a bill of materials, and the licenses of what its services run on.
 
 Usage: `python -m tools.sbom sbom FOLDER` writes a CycloneDX 1.5 file for each lock file:
-every package with version, package URL, licence and the hashes that the installation insists on.
-`python -m tools.sbom licences` prints the table of `docs/licences.md`. Licences are read
+every package with version, package URL, license and the hashes that the installation insists on.
+`python -m tools.sbom licenses` prints the table of `docs/licenses.md`. Licenses are read
 from the installed packages, so run it in the environment of `make test`. Needs nothing but Python.
 """
 
@@ -72,7 +72,7 @@ def read_lock(file: Path) -> list[Package]:
     return found
 
 
-def licence_of(name: str) -> str:
+def license_of(name: str) -> str:
     """The SPDX expression of a package; `unknown` where nobody has said."""
     if name in _SAID_OTHERWISE:
         return _SAID_OTHERWISE[name]
@@ -101,9 +101,9 @@ def bill_of_materials(name: str, packages: list[Package]) -> dict[str, object]:
                 }
             ],
         }
-        licence = licence_of(package.name)
-        if licence != "unknown":
-            component["licenses"] = [{"expression": licence}]
+        license = license_of(package.name)
+        if license != "unknown":
+            component["licenses"] = [{"expression": license}]
         components.append(component)
     return {
         "bomFormat": "CycloneDX",
@@ -116,18 +116,18 @@ def bill_of_materials(name: str, packages: list[Package]) -> dict[str, object]:
     }
 
 
-def licences() -> str:
+def licenses() -> str:
     """The table of what the services run on."""
     names = {package.name for name in SERVICES for package in read_lock(LOCKS / f"{name}.txt")}
-    rows = [f"| {name} | {licence_of(name)} |" for name in sorted(names)]
-    return "\n".join(["| package | licence |", "|---|---|", *rows])
+    rows = [f"| {name} | {license_of(name)} |" for name in sorted(names)]
+    return "\n".join(["| package | license |", "|---|---|", *rows])
 
 
 def main(arguments: list[str]) -> int:
     """Do what was asked; returns the exit code."""
     match arguments:
-        case ["licences"]:
-            print(licences())
+        case ["licenses"]:
+            print(licenses())
         case ["sbom", folder]:
             Path(folder).mkdir(parents=True, exist_ok=True)
             for lock in sorted(LOCKS.glob("*.txt")):

@@ -1,4 +1,4 @@
-"""The lock files, the bill of materials and the licences belong together."""
+"""The lock files, the bill of materials and the licenses belong together."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from facestream.common.core.paths import CHECKOUT
 
 LOCKS = sorted((CHECKOUT / "requirements").glob("*.txt"))
-# May be used and passed on with a program of any licence; MPL-2.0 asks it of its own files alone.
+# May be used and passed on with a program of any license; MPL-2.0 asks it of its own files alone.
 ALLOWED = {
     *("0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "CC0-1.0", "MIT", "MIT-0"),
     *("MPL-2.0", "PSF-2.0", "Zlib"),
@@ -45,11 +45,11 @@ def test_the_bill_of_materials_names_every_package_of_every_lock(tmp_path: Path)
         assert len(set(references)) == len(references)
 
 
-def test_the_licences_are_listed_and_allowed() -> None:
-    table = run("licences")
-    assert table.strip() in (CHECKOUT / "docs" / "licences.md").read_text(), (
-        "docs/licences.md is old: see its head"
+def test_the_licenses_are_listed_and_allowed() -> None:
+    table = run("licenses")
+    assert table.strip() in (CHECKOUT / "docs" / "licenses.md").read_text(), (
+        "docs/licenses.md is old: see its head"
     )
     for row in table.splitlines()[2:]:
-        _, name, licence, _ = (part.strip() for part in row.split("|"))
-        assert set(re.split(r" AND | OR |[()]", licence)) - {""} <= ALLOWED, name
+        _, name, license, _ = (part.strip() for part in row.split("|"))
+        assert set(re.split(r" AND | OR |[()]", license)) - {""} <= ALLOWED, name
