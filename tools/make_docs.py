@@ -84,7 +84,8 @@ _METRICS = f"""\
 Every service exports Prometheus metrics at `/metrics` on its health port: capture 9101, worker
 9102, model server 9103, annotator 9104. All also export `process_*` (CPU, memory) on Linux. Names
 are `facestream_<service>_<name>_<unit>`; counters end in `_total`. Labels are bounded. The series
-of a removed camera are removed too. Alerts and dashboards: [operations](operations.md#dashboards-and-alerts).
+of a removed camera are removed too. Alerts and dashboards:
+[operations](operations.md#dashboards-and-alerts).
 """
 
 
