@@ -44,7 +44,7 @@ from facestream.common.core.errors import FacestreamError, ImageError, MessageEr
 from facestream.common.security.redaction import redact
 from facestream.common.serving import tf_serving_wire
 from facestream.common.vision.crop_codec import decode_crop
-from facestream.common.vision.yuv_image import decode
+from facestream.common.vision.yuv_image import decode_jpeg
 from facestream.demo.rtsp_protocol import basic_credentials, parse_request, parse_transport
 from facestream.model_server.grpc_service import RpcError, _input, _outputs, _wanted
 from facestream.model_server.model import Port
@@ -131,7 +131,7 @@ def test_crops(jpeg: bytes) -> None:
 @given(st.one_of(damaged(JPEG), st.binary(max_size=100)))
 def test_pictures(jpeg: bytes) -> None:
     try:
-        planes = decode(jpeg)
+        planes = decode_jpeg(jpeg)
         planes.ensure_decoded(0, planes.height)
     except ImageError:
         return

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from facestream.common.vision.displayed_estimate import DisplayedEstimate, DisplayThresholds
-from facestream.common.vision.overlay import build_label, draw, to_planes
-from facestream.common.vision.yuv_image import encode
+from facestream.common.vision.overlay import bgr_to_yuv_image, build_label, draw_labels
+from facestream.common.vision.yuv_image import encode_jpeg
 from facestream.predict.input_files import InputImage
 from facestream.predict.predictor import FacePrediction
 
@@ -52,8 +52,8 @@ def write_annotated(target: Path, source: InputImage, faces: Sequence[FacePredic
         lower, right = (side == 1 for side in image.shape[:2])
         image = np.pad(image, ((0, lower), (0, right), (0, 0)), "edge")
     height, width = (side // 2 * 2 for side in image.shape[:2])
-    planes = to_planes(image[:height, :width])
-    draw(
+    planes = bgr_to_yuv_image(image[:height, :width])
+    draw_labels(
         planes,
         [
             build_label(
@@ -65,7 +65,7 @@ def write_annotated(target: Path, source: InputImage, faces: Sequence[FacePredic
             for face in faces
         ],
     )
-    target.write_bytes(encode(planes, _JPEG_QUALITY))
+    target.write_bytes(encode_jpeg(planes, _JPEG_QUALITY))
 
 
 def _displayed_gender(female: float | None) -> float | None:

@@ -24,7 +24,7 @@ from facestream.common.broker.messages import now_us
 from facestream.common.cameras.models import CameraStatus
 from facestream.common.core.errors import ImageError
 from facestream.common.vision import yuv_image
-from facestream.common.vision.overlay import Label, draw
+from facestream.common.vision.overlay import Label, draw_labels
 
 BOUNDARY = b"facestream"
 CONTENT_TYPE = "multipart/x-mixed-replace; boundary=" + BOUNDARY.decode()
@@ -324,12 +324,14 @@ class MjpegHub:
     def _annotated(self, job: RenderJob) -> bytes:
         started = time.perf_counter()
         planes = (
-            yuv_image.solid(*job.size, _EMPTY) if job.jpeg is None else yuv_image.decode(job.jpeg)
+            yuv_image.solid_color(*job.size, _EMPTY)
+            if job.jpeg is None
+            else yuv_image.decode_jpeg(job.jpeg)
         )
         decoded = time.perf_counter()
-        draw(planes, job.labels)
+        draw_labels(planes, job.labels)
         drawn = time.perf_counter()
-        jpeg = yuv_image.encode(planes, self._quality)
+        jpeg = yuv_image.encode_jpeg(planes, self._quality)
         step = self._metrics.stage_duration
         step.labels("decode").observe(decoded - started)
         step.labels("draw").observe(drawn - decoded)

@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 
 from facestream.common.cameras.models import CameraState, CameraStatus
-from facestream.common.vision.overlay import to_planes
+from facestream.common.vision.overlay import bgr_to_yuv_image
 from facestream.common.vision.text_rendering import Bgr, put_text, text_box
-from facestream.common.vision.yuv_image import encode
+from facestream.common.vision.yuv_image import encode_jpeg
 
 DEFAULT_SIZE = (1280, 720)
 _BACKGROUND_BGR = (40, 32, 26)
@@ -76,7 +76,7 @@ def render_placeholder(status: CameraStatus, now: float) -> bytes:
     for i, line in enumerate(lines):
         at = (x, y + title_px // 2 + (i + 1) * round(text_px * 1.5))
         put_text(picture, line, at, _TEXT_BGR, text_px, 400)
-    return encode(to_planes(picture), _QUALITY)
+    return encode_jpeg(bgr_to_yuv_image(picture), _QUALITY)
 
 
 def _wrapped(text: str, width: int, text_px: int) -> list[str]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from facestream.common.cameras.models import Rotation
 from facestream.common.core.errors import ImageError
 from facestream.common.vision.face_alignment import align, source_region
-from facestream.common.vision.strip_jpeg import encode
+from facestream.common.vision.strip_jpeg import encode_strips
 
 Plane = NDArray[np.uint8]
 
@@ -168,7 +168,7 @@ def to_jpeg(picture: YuvFrame, quality: int) -> bytes:
     if picture.rotate:
         y, u, v = (cv2.rotate(plane, CV2_ROTATIONS[picture.rotate]) for plane in (y, u, v))
     y, u, v = (np.ascontiguousarray(plane) for plane in (y, u, v))
-    return encode(y, u, v, quality).jpeg()
+    return encode_strips(y, u, v, quality).to_jpeg()
 
 
 def _plane(plane: VideoPlane) -> Plane:

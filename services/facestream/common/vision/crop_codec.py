@@ -54,7 +54,7 @@ def decode_crop(jpeg: bytes, row: NDArray[np.uint8]) -> None:
 
 @lru_cache(maxsize=16)
 def _weights(length: int, side: int) -> NDArray[np.float32]:
-    """Return linear interpolation weights, float32 `[side, length]`, from `length` to `side` pixels.
+    """Return linear interpolation weights from `length` to `side` pixels, float32 `[side, length]`.
 
     The kernel widens when the image shrinks, so that every pixel counts. OpenCV can resize too, but
     it would double the size of the worker's container image; capture sends crops of the right size.

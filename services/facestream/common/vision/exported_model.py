@@ -1,6 +1,6 @@
-"""An exported model in this process, on OpenVINO: crops in, answers out. Needs no TensorFlow.
+"""Inference with an exported model inside this process, on OpenVINO. Needs no TensorFlow.
 
-`facestream predict` and the evaluation use it; they read the very file that is served.
+`facestream predict` and the evaluation use it. They read the same file that the model server loads.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _BATCH = 16
 
 
 def read_model_info(version: Path) -> Mapping[str, Any]:
-    """What the export wrote beside the model in this folder; empty where it is foreign.
+    """Return the metadata that the export wrote into a version's folder; empty if there is no file.
 
     Raises:
-        ModelError: it is damaged.
+        ModelError: the file is damaged.
     """
     path = version / INFO_FILE
     try:
@@ -39,12 +39,12 @@ class ExportedModel:
     """A SavedModel compiled for this CPU.
 
     Args:
-        version: folder of one version, as `newest_version` gives it.
-        threads: of the CPU.
-        precision: of the arithmetic, `f32`, the same on every machine, `bf16` or `auto`.
+        version: folder of one version, as `newest_version` returns it.
+        threads: CPU threads of one inference.
+        precision: `f32` (same numbers on every machine), `bf16` or `auto`.
 
     Raises:
-        ModelError: the model does not load or is not one of ours.
+        ModelError: the model does not load, or its input is not a batch of square RGB crops.
     """
 
     def __init__(self, version: Path, threads: int = 1, precision: str = "f32") -> None:
@@ -67,31 +67,34 @@ class ExportedModel:
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """Names of what it answers, sorted."""
+        """Names of the outputs, sorted."""
         return tuple(sorted(self._outputs))
 
     def info(self) -> Mapping[str, Any]:
-        """As `read_model_info`."""
+        """Return the metadata of the version; see `read_model_info`."""
         return read_model_info(self.path)
 
     def predict(self, crops: NDArray[np.uint8]) -> Predictions:
-        """Answers for RGB uint8 `[n, size_px, size_px, 3]`: float32 `[n]` or `[n, bins]` each."""
+        """Return the outputs for RGB crops, uint8 `[n, size_px, size_px, 3]`.
+
+        Each output is float32 `[n]` or `[n, bins]`.
+        """
         parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in self._outputs}
         for start in range(0, len(crops), _BATCH):
             batch = np.ascontiguousarray(crops[start : start + _BATCH])
-            self._request.infer([batch], share_outputs=True)  # they are copied below, once
+            self._request.infer([batch], share_outputs=True)  # copied below, once
             for name, index in self._outputs.items():
                 parts[name].append(self._request.get_output_tensor(index).data.copy())
         return {name: np.concatenate(part) for name, part in parts.items()}
 
 
 def _output_name(port: Any) -> str:
-    """The signature's own name of an output among the names that OpenVINO knows it by."""
+    """Return the signature's name of an output; OpenVINO lists several names for it."""
     known = [n for n in port.get_names() if n in ("age", "age_std", "gender", "age_distribution")]
     return known[0] if known else str(port.get_any_name())
 
 
 def last_error_line(error: Exception) -> str:
-    """OpenVINO's messages are a stack of check failures; the innermost, last line tells."""
+    """Return the last line of an OpenVINO error: the innermost of its stack of check failures."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__

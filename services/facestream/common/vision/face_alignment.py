@@ -1,7 +1,7 @@
-"""The one face alignment: five landmarks in, an upright square crop out.
+"""Face alignment: five landmarks in, an upright square crop out. No I/O.
 
-Training, `facestream predict` and capture all cut faces with `align`, so the network sees in
-production exactly the framing that it learned. Pure functions on arrays; no I/O.
+Training, `facestream predict` and capture all call `align`, so that the network gets the same
+framing in production as in training.
 """
 
 from __future__ import annotations
@@ -10,28 +10,28 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-# Where UTKFace's own crops hold the landmarks, as fractions of the crop's side: the subject's
-# right eye (left in the picture), left eye, nose tip, right and left mouth corner. This is also
-# the order in which YuNet reports them.
+# Landmark positions in UTKFace's own crops, as fractions of the crop's side: the subject's right
+# eye (on the left of the image), left eye, nose tip, right and left mouth corner. YuNet reports
+# them in the same order.
 TEMPLATE: NDArray[np.float32] = np.array(
     [[0.29, 0.29], [0.68, 0.29], [0.48, 0.50], [0.32, 0.68], [0.65, 0.67]], dtype=np.float32
 )
 
-# Bilinear warping looks at four source pixels; shrinking by more than this would skip some of
-# them, so the source is first reduced by averaging.
+# Bilinear warping reads four source pixels. Shrinking by more than this would skip pixels, so the
+# source is first reduced by averaging.
 _MAX_SHRINK = 2.0
 
 
 def similarity_transform(
     landmarks: NDArray[np.float32], size_px: int, margin: float = 0.0
 ) -> NDArray[np.float64]:
-    """Least-squares similarity (rotation, scale, shift) from landmarks to the template.
+    """Return the least-squares similarity (rotation, scale, shift) from landmarks to the template.
 
     Closed form for two dimensions of S. Umeyama, "Least-squares estimation of transformation
     parameters between two point patterns", IEEE TPAMI 13(4), 1991.
 
     Args:
-        landmarks: float `[5, 2]`, x and y in pixels of the source picture.
+        landmarks: float `[5, 2]`, x and y in pixels of the source image.
         size_px: side of the square crop.
         margin: context added on each side, as a fraction of the face's own frame.
 
@@ -39,7 +39,7 @@ def similarity_transform(
         float64 `[2, 3]`: multiply `[x, y, 1]` by it to get pixels of the crop.
 
     Raises:
-        ValueError: the landmarks coincide or are not finite, so no scale can be told.
+        ValueError: the landmarks coincide or are not finite, so the scale is undefined.
     """
     source = np.asarray(landmarks, dtype=np.float64).reshape(5, 2)
     target = (TEMPLATE.astype(np.float64) + margin) / (1 + 2 * margin) * size_px
@@ -55,17 +55,17 @@ def similarity_transform(
 
 
 def face_scale(matrix: NDArray[np.float64]) -> float:
-    """Crop pixels per source pixel of a similarity transform `[2, 3]`."""
+    """Return the crop pixels per source pixel of a similarity transform `[2, 3]`."""
     return float(np.hypot(matrix[0, 0], matrix[1, 0]))
 
 
 def source_region(
     landmarks: NDArray[np.float32], width: int, height: int
 ) -> tuple[int, int, int, int]:
-    """The part of a picture that `align` reads, as `(x0, y0, x1, y1)` with even coordinates.
+    """Return the part of an image that `align` reads: `(x0, y0, x1, y1)`, even coordinates.
 
-    Lets a caller convert only this region of a YUV frame to RGB. Clipped to the picture; empty
-    (`x1 <= x0` or `y1 <= y0`) where the face lies outside it.
+    A caller can convert only this region of a YUV frame to RGB. The region is clipped to the image;
+    it is empty (`x1 <= x0` or `y1 <= y0`) if the face lies outside.
     """
     inverse = cv2.invertAffineTransform(similarity_transform(landmarks, 1))
     corners = np.array([[0, 0, 1], [1, 0, 1], [0, 1, 1], [1, 1, 1]], dtype=np.float64)
@@ -77,38 +77,38 @@ def source_region(
 
 
 def align(
-    picture: NDArray[np.uint8],
+    image: NDArray[np.uint8],
     landmarks: NDArray[np.float32],
     size_px: int,
     margin: float = 0.0,
 ) -> NDArray[np.uint8]:
-    """Cut one face out of a picture, upright and framed as the network expects.
+    """Cut one face out of an image, upright and framed as the network expects.
 
     Args:
-        picture: uint8 `[height, width, 3]`, any channel order (it is kept).
-        landmarks: float `[5, 2]` in pixels of `picture`.
+        image: uint8 `[height, width, 3]`, any channel order; the crop has the same order.
+        landmarks: float `[5, 2]` in pixels of `image`.
         size_px: side of the crop.
         margin: context added on each side, as a fraction of the face's own frame.
 
     Returns:
-        uint8 `[size_px, size_px, 3]`. What lies outside the picture repeats its border.
+        uint8 `[size_px, size_px, 3]`. Pixels outside the image repeat its border.
 
     Raises:
-        ValueError: degenerate landmarks or an empty picture.
+        ValueError: degenerate landmarks or an empty image.
     """
-    if picture.size == 0:
-        raise ValueError("picture is empty")
+    if image.size == 0:
+        raise ValueError("image is empty")
     matrix = similarity_transform(landmarks, size_px, margin)
     shrink = 1.0 / face_scale(matrix)
     if shrink > _MAX_SHRINK:
-        height, width = picture.shape[:2]
+        height, width = image.shape[:2]
         factor = shrink / _MAX_SHRINK
         small = (max(1, round(width / factor)), max(1, round(height / factor)))
-        picture = cv2.resize(picture, small, interpolation=cv2.INTER_AREA)
+        image = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
         landmarks = landmarks * np.array([small[0] / width, small[1] / height], np.float32)
         matrix = similarity_transform(landmarks, size_px, margin)
     return cv2.warpAffine(
-        picture,
+        image,
         matrix,
         (size_px, size_px),
         flags=cv2.INTER_LINEAR,

@@ -1,9 +1,9 @@
-"""Finds faces in a picture: YuNet on OpenVINO.
+"""Face detector: YuNet on OpenVINO.
 
-A BGR picture of the detector's own size goes in; boxes, five landmarks and scores come out, in
-pixels of that picture. YuNet: W. Wu, H. Peng, S. Yu, "YuNet: a tiny millisecond-level face
-detector", Machine Intelligence Research 20, 2023. The decoding follows the reference
-implementation: score = sqrt(cls · obj), box centre and landmarks as offsets in strides.
+Input: a BGR image of the detector's size. Output: boxes, five landmarks and scores, in pixels of
+that image. YuNet: W. Wu, H. Peng, S. Yu, "YuNet: a tiny millisecond-level face detector", Machine
+Intelligence Research 20, 2023. The decoding follows the reference implementation:
+score = sqrt(cls · obj), box center and landmarks are offsets in strides.
 """
 
 from __future__ import annotations
@@ -17,18 +17,20 @@ import openvino as ov
 from numpy.typing import NDArray
 
 from facestream.common.core.paths import FACE_DETECTOR_FILE
-from facestream.common.vision.yunet import STRIDES, compiled_yunet
+from facestream.common.vision.yunet import STRIDES, compile_yunet
 
-STEP_PX = STRIDES[-1]  # the sides of its input are multiples of the coarsest stride
-_MAX_CANDIDATES = 400  # bounds the cost of non-maximum suppression on a noisy picture
+STEP_PX = STRIDES[-1]  # input width and height are multiples of the coarsest stride
+_MAX_CANDIDATES = 400  # bounds the cost of non-maximum suppression on a noisy image
 
 
 @dataclass(frozen=True, slots=True)
 class Detections:
-    """Faces of one picture, best first.
+    """Faces of one image, best first.
 
-    boxes: float32 `[n, 4]` x, y, width, height in pixels; landmarks: float32 `[n, 5, 2]`;
-    scores: float32 `[n]` in 0–1.
+    Attributes:
+        boxes: float32 `[n, 4]`: x, y, width, height in pixels.
+        landmarks: float32 `[n, 5, 2]`: x, y in pixels.
+        scores: float32 `[n]`, 0–1.
     """
 
     boxes: NDArray[np.float32]
@@ -36,21 +38,25 @@ class Detections:
     scores: NDArray[np.float32]
 
     def __len__(self) -> int:
+        """Return the number of faces."""
         return len(self.scores)
 
-    def filter(self, kept: NDArray[np.bool_] | NDArray[np.intp]) -> Detections:
-        """Those that are chosen, by a mask or by their numbers."""
-        return Detections(self.boxes[kept], self.landmarks[kept], self.scores[kept])
+    def filter(self, selection: NDArray[np.bool_] | NDArray[np.intp]) -> Detections:
+        """Return the faces that a mask or an array of indices selects."""
+        return Detections(self.boxes[selection], self.landmarks[selection], self.scores[selection])
 
     def merge_nms(self, others: Detections, iou: float) -> Detections:
-        """These and the others of the same picture, best first; of two that overlap, the better."""
+        """Return the union with other faces of the same image, best first, after NMS.
+
+        Of two boxes that overlap by more than `iou`, the one with the lower score is dropped.
+        """
         boxes = np.concatenate([self.boxes, others.boxes])
         scores = np.concatenate([self.scores, others.scores])
-        together = Detections(boxes, np.concatenate([self.landmarks, others.landmarks]), scores)
-        return together.filter(_nms(boxes, scores, 0.0, iou))
+        union = Detections(boxes, np.concatenate([self.landmarks, others.landmarks]), scores)
+        return union.filter(_nms(boxes, scores, 0.0, iou))
 
     def transform(self, scale: float, dx: float = 0.0, dy: float = 0.0) -> Detections:
-        """The same faces in another picture's pixels: shift by `dx, dy`, then scale."""
+        """Return the faces in the pixels of another image: shift by `dx, dy`, then scale."""
         shift = np.array([dx, dy], np.float32)
         boxes = self.boxes.copy()
         boxes[:, :2] = (boxes[:, :2] + shift) * scale
@@ -59,15 +65,17 @@ class Detections:
 
 
 class FaceDetector:
-    """YuNet compiled for one input size; not thread-safe, one thread of CPU.
+    """YuNet compiled for one input size. Uses one CPU thread; not thread-safe.
 
     Args:
-        width, height: input size in pixels, multiples of 32.
+        width: of the input in pixels, a multiple of 32.
+        height: as `width`.
         min_score: faces below this score (0–1) are dropped.
         nms_iou: boxes that overlap a better one by more than this are dropped.
+        model_path: the ONNX file.
 
     Raises:
-        ModelError: the model's file is missing, damaged or not YuNet.
+        ModelError: the model file is missing, damaged or not YuNet.
     """
 
     def __init__(
@@ -85,25 +93,25 @@ class FaceDetector:
             )
         self.width, self.height = width, height
         self._min_score, self._nms_iou = min_score, nms_iou
-        self._request = compiled_yunet(model_path, width, height).create_infer_request()
+        self._request = compile_yunet(model_path, width, height).create_infer_request()
         self._input = np.empty((1, height, width, 3), np.float32)
-        # Bound once: to be given it anew for each picture, and to copy what comes out, costs 8 %.
+        # Binding the input once and sharing the outputs saves 8 % over a copy for each image.
         self._request.set_input_tensor(ov.Tensor(self._input, shared_memory=True))
         self._cells, self._strides = _anchor_grid(width, height)
 
-    def detect(self, picture: NDArray[np.uint8]) -> Detections:
-        """Faces in a BGR uint8 `[height, width, 3]` picture of the detector's size."""
-        self._input[0] = picture
+    def detect(self, image: NDArray[np.uint8]) -> Detections:
+        """Return the faces in a BGR uint8 `[height, width, 3]` image of the detector's size."""
+        self._input[0] = image
         self._request.infer(share_outputs=True)
-        certainty = self._request.get_output_tensor(0).data[0]
-        places = self._request.get_output_tensor(1).data[0]
-        product = certainty[:, 0] * certainty[:, 1]
-        keep = np.flatnonzero(product >= self._min_score**2)
-        cells, strides, places = self._cells[keep], self._strides[keep], places[keep]
-        centres = (cells + places[:, :2]) * strides
-        sizes = np.exp(places[:, 2:4]) * strides
-        landmarks = (places[:, 4:].reshape(-1, 5, 2) + cells[:, None]) * strides[:, None]
-        boxes, scores = np.hstack([centres - sizes / 2, sizes]), np.sqrt(product[keep])
+        confidence = self._request.get_output_tensor(0).data[0]
+        offsets = self._request.get_output_tensor(1).data[0]
+        product = confidence[:, 0] * confidence[:, 1]
+        selected = np.flatnonzero(product >= self._min_score**2)
+        cells, strides, offsets = self._cells[selected], self._strides[selected], offsets[selected]
+        centers = (cells + offsets[:, :2]) * strides
+        sizes = np.exp(offsets[:, 2:4]) * strides
+        landmarks = (offsets[:, 4:].reshape(-1, 5, 2) + cells[:, None]) * strides[:, None]
+        boxes, scores = np.hstack([centers - sizes / 2, sizes]), np.sqrt(product[selected])
         best = _nms(boxes, scores, self._min_score, self._nms_iou)
         return Detections(boxes, landmarks, scores).filter(best)
 
@@ -111,15 +119,17 @@ class FaceDetector:
 def _nms(
     boxes: NDArray[np.float32], scores: NDArray[np.float32], min_score: float, iou: float
 ) -> NDArray[np.intp]:
-    """Numbers of the boxes that no better one overlaps, best first."""
+    """Return the indices of the boxes that remain after non-maximum suppression, best first."""
     if len(scores) == 0:
         return np.empty(0, np.intp)
-    kept = cv2.dnn.NMSBoxes(boxes.tolist(), scores.tolist(), min_score, iou, top_k=_MAX_CANDIDATES)
-    return np.asarray(kept, dtype=np.intp).reshape(-1)
+    indices = cv2.dnn.NMSBoxes(
+        boxes.tolist(), scores.tolist(), min_score, iou, top_k=_MAX_CANDIDATES
+    )
+    return np.asarray(indices, dtype=np.intp).reshape(-1)
 
 
 def _anchor_grid(width: int, height: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Column and row of each place of the three grids, `[n, 2]`, and its stride, `[n, 1]`."""
+    """Return column and row of each cell of the three grids, `[n, 2]`, and its stride, `[n, 1]`."""
     cells, strides = [], []
     for stride in STRIDES:
         grid = np.meshgrid(np.arange(width // stride), np.arange(height // stride))
@@ -128,18 +138,16 @@ def _anchor_grid(width: int, height: int) -> tuple[NDArray[np.float32], NDArray[
     return np.concatenate(cells).astype(np.float32), np.concatenate(strides).astype(np.float32)
 
 
-def letterbox(
-    picture: NDArray[np.uint8], width: int, height: int
-) -> tuple[NDArray[np.uint8], float]:
-    """Fit a picture into `width` × `height`, top left, black elsewhere.
+def letterbox(image: NDArray[np.uint8], width: int, height: int) -> tuple[NDArray[np.uint8], float]:
+    """Fit an image into `width` × `height`, at the top left, black elsewhere.
 
     Returns:
-        the fitted picture, uint8 `[height, width, 3]`, and the factor that brings its pixels
-        back to the original's.
+        the letterboxed image, uint8 `[height, width, 3]`, and the factor from its pixels to those
+        of the original.
     """
-    scale = min(width / picture.shape[1], height / picture.shape[0])
-    size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
+    scale = min(width / image.shape[1], height / image.shape[0])
+    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    fitted = np.zeros((height, width, 3), np.uint8)
-    fitted[: size[1], : size[0]] = cv2.resize(picture, size, interpolation=interpolation)
-    return fitted, 1.0 / scale
+    canvas = np.zeros((height, width, 3), np.uint8)
+    canvas[: size[1], : size[0]] = cv2.resize(image, size, interpolation=interpolation)
+    return canvas, 1.0 / scale

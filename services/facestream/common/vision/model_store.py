@@ -1,4 +1,4 @@
-"""Where models are and what a version of one is called. Pure, and cheap to import."""
+"""Folders of exported models: `models/<name>/<version>/`. Imports no inference runtime."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from pathlib import Path
 
 from facestream.common.core.errors import ModelError
 
-SAVED_MODEL = "saved_model.pb"  # the file that makes `<model>/<version>/` a version
+SAVED_MODEL = "saved_model.pb"  # a folder with this file is a version
 
 
 def versions_of(model: Path) -> dict[int, Path]:
-    """The versions in `models/<name>`, by number; none where it is no folder of a model."""
+    """Return the versions in `models/<name>` by number; empty if that is not a model's folder."""
     if not model.is_dir():
         return {}
     return {
-        int(inner.name): inner
-        for inner in model.iterdir()
-        if inner.name.isascii() and inner.name.isdigit() and (inner / SAVED_MODEL).is_file()
+        int(folder.name): folder
+        for folder in model.iterdir()
+        if folder.name.isascii() and folder.name.isdigit() and (folder / SAVED_MODEL).is_file()
     }
 
 
 def newest_version(model: Path) -> Path:
-    """The folder of the newest version under `models/<name>`, or the version's folder itself.
+    """Return the folder of the newest version; `model` is `models/<name>` or a version's folder.
 
     Raises:
         ModelError: there is no SavedModel, or the folder cannot be read.
@@ -34,6 +34,6 @@ def newest_version(model: Path) -> Path:
         raise ModelError(f"{model}: {error.strerror}") from None
     if not versions:
         raise ModelError(
-            f"{model}: no exported model here; give models/<name> or one version of it"
+            f"{model}: no exported model here; pass models/<name> or one of its versions"
         )
     return versions[max(versions)]

@@ -1,4 +1,4 @@
-"""The arithmetic of a network on this CPU."""
+"""Numeric precision of OpenVINO inference on this CPU: bf16 or f32."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import openvino as ov
 
 
 def precision_hint(core: ov.Core, precision: str) -> str:
-    """OpenVINO's name of the arithmetic: `auto` is bf16 on a CPU that multiplies it, else f32.
+    """Return OpenVINO's name of a precision; `auto` is bf16 if the CPU supports it, else f32.
 
-    In bf16 a face costs less than half, a search two thirds, and what is said hardly differs
-    (`docs/performance.md`). Left alone, OpenVINO would choose the same, but without saying so.
+    With bf16 a face costs less than half and a detection two thirds; the predictions hardly differ
+    (`docs/performance.md`). OpenVINO's own default would choose the same, but would not report it.
     """
     if precision != "auto":
         return precision
-    able: list[str] = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    return "bf16" if "BF16" in able else "f32"
+    capabilities: list[str] = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "bf16" if "BF16" in capabilities else "f32"

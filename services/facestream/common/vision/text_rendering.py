@@ -1,4 +1,4 @@
-"""Text in pictures: smooth at any size, in the font that OpenCV carries (Rubik, SIL OFL)."""
+"""Text rendering with OpenCV's built-in TrueType font (Rubik, SIL OFL), antialiased at any size."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ Bgr = tuple[int, int, int]
 
 
 def text_box(text: str, px: int, weight: int) -> tuple[int, int, int, int]:
-    """Left, top, width and height in pixels of a text drawn at the origin; top is negative.
+    """Return left, top, width and height in pixels of text drawn at the origin; top is negative.
 
     Args:
+        text: one line.
         px: font size.
         weight: 300 (light) to 900 (black).
     """
@@ -23,10 +24,10 @@ def text_box(text: str, px: int, weight: int) -> tuple[int, int, int, int]:
 
 
 def put_text(
-    picture: NDArray[np.uint8], text: str, origin: tuple[int, int], bgr: Bgr, px: int, weight: int
+    image: NDArray[np.uint8], text: str, origin: tuple[int, int], bgr: Bgr, px: int, weight: int
 ) -> None:
-    """Draw text in place on a BGR picture `[h, w, 3]`; `origin` is the left of its baseline."""
-    cv2.putText(picture, text, origin, bgr, _font(), px, weight)
+    """Draw text in place on a BGR image `[h, w, 3]`; `origin` is the left end of its baseline."""
+    cv2.putText(image, text, origin, bgr, _font(), px, weight)
 
 
 @lru_cache(maxsize=1)

@@ -1,9 +1,9 @@
-"""JPEG in, planes to draw on, JPEG out: the cheapest way from one to the other.
+"""Planar YUV images: decode a JPEG, draw on its planes, encode it again at the least cost.
 
-Capture sends pictures in strips (`services/facestream/common/vision/strip_jpeg.py`). Only strips that are drawn on are
-decoded and encoded again; the others go out as they came, so that a picture without faces costs
-next to nothing. A JPEG of another make is decoded and encoded whole. Either way the planes (Y, and
-U and V at half size) are drawn on as they are: through BGR it would be two conversions more.
+Capture sends strip JPEGs (`strip_jpeg`). Only the strips that are drawn on are decoded and encoded
+again; the others keep their bytes, so an image without faces costs almost nothing. Any other JPEG
+is decoded and encoded whole. Overlays are drawn on the Y, U and V planes directly, which saves two
+conversions to and from BGR.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from av.video.plane import VideoPlane
 from numpy.typing import NDArray
 
 from facestream.common.core.errors import ImageError
-from facestream.common.vision.strip_jpeg import Strips, split, tables_of
+from facestream.common.vision.strip_jpeg import StripJpeg, header_for, split_strips
 
 Plane = NDArray[np.uint8]
 _FORMAT = "yuvj420p"
@@ -31,8 +31,8 @@ _decoders = threading.local()
 
 
 @dataclass(frozen=True)
-class Planes:
-    """A picture: full-range BT.601 planes, uint8; `y` is `[h, w]`, `u`, `v` `[⌈h/2⌉, ⌈w/2⌉]`."""
+class YuvImage:
+    """Image as full-range BT.601 planes, uint8: `y` is `[h, w]`, `u` and `v` `[⌈h/2⌉, ⌈w/2⌉]`."""
 
     y: Plane
     u: Plane
@@ -40,64 +40,64 @@ class Planes:
 
     @property
     def width(self) -> int:
-        """In pixels."""
+        """Width in pixels."""
         return int(self.y.shape[1])
 
     @property
     def height(self) -> int:
-        """In pixels."""
+        """Height in pixels."""
         return int(self.y.shape[0])
 
     def ensure_decoded(self, top: int, bottom: int) -> None:
-        """Have these rows ready; to be called before they are read or drawn on."""
+        """Decode these rows if they are not; call it before reading or drawing on them."""
 
 
 @dataclass(frozen=True)
-class _StripPlanes(Planes):
-    """Planes that hold only what was reached of a JPEG in strips."""
+class _StripImage(YuvImage):
+    """Image of a strip JPEG; only the strips whose index is in `decoded` have valid pixels."""
 
-    strips: Strips
-    reached: set[int] = field(default_factory=set)
+    strips: StripJpeg
+    decoded: set[int] = field(default_factory=set)
 
     def ensure_decoded(self, top: int, bottom: int) -> None:
-        """Decode those strips of these rows that are not decoded yet."""
+        """Decode the strips of these rows that are not decoded yet."""
         strip_px = self.strips.strip_px
         rows = range(max(0, top) // strip_px, -(-min(bottom, self.height) // strip_px))
-        new = [i for i in rows if i not in self.reached]
-        self.reached.update(new)
-        # Neighbours are decoded together; each number less its place is the same within a run.
+        new = [i for i in rows if i not in self.decoded]
+        self.decoded.update(new)
+        # Adjacent strips are decoded together: within such a run, index minus position is constant.
         for _, run in groupby(enumerate(new), lambda pair: pair[1] - pair[0]):
-            numbers = [number for _, number in run]
-            first, last = numbers[0], numbers[-1] + 1
-            part = _decoded(self.strips.jpeg(first, last))
-            for whole, plane, scale in zip(
+            indices = [index for _, index in run]
+            first, last = indices[0], indices[-1] + 1
+            part = _decode_whole(self.strips.to_jpeg(first, last))
+            for target, plane, scale in zip(
                 (self.y, self.u, self.v), (part.y, part.u, part.v), (1, 2, 2), strict=True
             ):
                 start = first * strip_px // scale
-                whole[start : start + len(plane)] = plane
+                target[start : start + len(plane)] = plane
 
 
-def solid(width: int, height: int, yuv: tuple[int, int, int]) -> Planes:
-    """A picture of one colour."""
+def solid_color(width: int, height: int, yuv: tuple[int, int, int]) -> YuvImage:
+    """Return an image of one color."""
     half = ((height + 1) // 2, (width + 1) // 2)
-    return Planes(
+    return YuvImage(
         np.full((height, width), yuv[0], np.uint8),
         np.full(half, yuv[1], np.uint8),
         np.full(half, yuv[2], np.uint8),
     )
 
 
-def decode(jpeg: bytes) -> Planes:
-    """The planes of a JPEG, writable, once they are reached. Any thread.
+def decode_jpeg(jpeg: bytes) -> YuvImage:
+    """Return a JPEG as writable planes; a strip JPEG is decoded by `ensure_decoded`. Any thread.
 
     Raises:
-        ImageError: corrupt or truncated; of a JPEG in strips `reach` may raise it too.
+        ImageError: the JPEG is corrupt or truncated; of a strip JPEG `ensure_decoded` raises it.
     """
-    strips = split(jpeg)
+    strips = split_strips(jpeg)
     if strips is None:
-        return _decoded(jpeg)
+        return _decode_whole(jpeg)
     half = ((strips.height + 1) // 2, (strips.width + 1) // 2)
-    return _StripPlanes(
+    return _StripImage(
         np.empty((strips.height, strips.width), np.uint8),
         np.empty(half, np.uint8),
         np.empty(half, np.uint8),
@@ -105,30 +105,27 @@ def decode(jpeg: bytes) -> Planes:
     )
 
 
-def encode(picture: Planes, quality: int) -> bytes:
-    """The picture as a JPEG of this quality, 1-100."""
-    if isinstance(picture, _StripPlanes) and picture.strips.tables == tables_of(
-        picture.width, quality
-    ):
-        planes = (picture.y, picture.u, picture.v)
-        return picture.strips.with_strips(picture.reached, *planes, quality).jpeg()
-    picture.ensure_decoded(0, picture.height)
+def encode_jpeg(image: YuvImage, quality: int) -> bytes:
+    """Return the image as a JPEG of this quality, 1-100."""
+    if isinstance(image, _StripImage) and image.strips.header == header_for(image.width, quality):
+        planes = (image.y, image.u, image.v)
+        return image.strips.with_strips(image.decoded, *planes, quality).to_jpeg()
+    image.ensure_decoded(0, image.height)
     return cast(
-        bytes,
-        simplejpeg.encode_jpeg_yuv_planes(picture.y, picture.u, picture.v, quality=quality),
+        bytes, simplejpeg.encode_jpeg_yuv_planes(image.y, image.u, image.v, quality=quality)
     )
 
 
-def _decoded(jpeg: bytes) -> Planes:
+def _decode_whole(jpeg: bytes) -> YuvImage:
     try:
         frame = _decoder().decode(av.Packet(jpeg))[0]
         if frame.format.name != _FORMAT:
             frame = frame.reformat(format=_FORMAT)
     except (av.FFmpegError, ValueError, IndexError) as error:
-        _decoders.__dict__.clear()  # nothing of a bad picture may show in the next one
-        raise ImageError(f"a frame's picture cannot be decoded: {error}") from None
+        _decoders.__dict__.clear()  # the decoder may keep parts of a bad frame
+        raise ImageError(f"cannot decode JPEG: {error}") from None
     y, u, v = (_writable(plane) for plane in frame.planes)
-    return Planes(y, u, v)
+    return YuvImage(y, u, v)
 
 
 def _writable(plane: VideoPlane) -> Plane:

@@ -1,4 +1,4 @@
-"""Which arithmetic is chosen for which CPU."""
+"""Inference precision by the capabilities of the CPU."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from facestream.common.vision.openvino_precision import precision_hint
 
 
 class _Core:
-    def __init__(self, able: list[str]) -> None:
-        self._able = able
+    def __init__(self, capabilities: list[str]) -> None:
+        self._capabilities = capabilities
 
     def get_property(self, device: str, name: str) -> list[str]:
         assert (device, name) == ("CPU", "OPTIMIZATION_CAPABILITIES")
-        return self._able
+        return self._capabilities
 
 
 @pytest.mark.parametrize(
-    ("asked", "able", "given"),
+    ("setting", "capabilities", "expected"),
     [
         ("auto", ["FP32", "INT8", "BF16", "FP16"], "bf16"),
         ("auto", ["FP32", "INT8"], "f32"),
@@ -26,8 +26,8 @@ class _Core:
         ("bf16", ["FP32"], "bf16"),
     ],
 )
-def test_bf16_is_taken_where_the_cpu_multiplies_it_or_where_it_is_asked_for(
-    asked: str, able: list[str], given: str
+def test_auto_is_bf16_if_the_cpu_supports_it_and_an_explicit_setting_wins(
+    setting: str, capabilities: list[str], expected: str
 ) -> None:
-    core: Any = _Core(able)
-    assert precision_hint(core, asked) == given
+    core: Any = _Core(capabilities)
+    assert precision_hint(core, setting) == expected

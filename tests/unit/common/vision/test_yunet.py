@@ -1,25 +1,25 @@
-"""Joined heads give what the file's own twelve give."""
+"""YuNet with joined heads: the same outputs as the original model."""
 
 import numpy as np
 import openvino as ov
 from facestream.common.core.paths import FACE_DETECTOR_FILE
-from facestream.common.vision.yunet import STRIDES, compiled_yunet
+from facestream.common.vision.yunet import STRIDES, compile_yunet
 
 
-def test_joined_heads_give_what_the_files_own_heads_give() -> None:
+def test_joined_heads_have_the_same_outputs_as_the_original_heads() -> None:
     width, height = 96, 64
-    picture = np.random.default_rng(3).integers(0, 255, (1, height, width, 3)).astype(np.float32)
-    own = ov.Core().read_model(FACE_DETECTOR_FILE)
-    own.reshape([1, 3, height, width])
+    image = np.random.default_rng(3).integers(0, 255, (1, height, width, 3)).astype(np.float32)
+    original = ov.Core().read_model(FACE_DETECTOR_FILE)
+    original.reshape([1, 3, height, width])
     f32 = {"INFERENCE_PRECISION_HINT": "f32"}
-    answers = ov.Core().compile_model(own, "CPU", f32)(picture.transpose(0, 3, 1, 2))
+    outputs = ov.Core().compile_model(original, "CPU", f32)(image.transpose(0, 3, 1, 2))
 
-    joined = compiled_yunet(FACE_DETECTOR_FILE, width, height, "f32")(picture)
+    joined = compile_yunet(FACE_DETECTOR_FILE, width, height, "f32")(image)
 
     def column(kind: str) -> np.ndarray:
-        return np.concatenate([answers[f"{kind}_{stride}"][0] for stride in STRIDES])
+        return np.concatenate([outputs[f"{kind}_{stride}"][0] for stride in STRIDES])
 
     scores = np.hstack([column("cls"), column("obj")])
-    places = np.hstack([column("bbox"), column("kps")])
+    offsets = np.hstack([column("bbox"), column("kps")])
     np.testing.assert_allclose(joined[0][0], scores, atol=1e-5)
-    np.testing.assert_allclose(joined[1][0], places, atol=1e-4)
+    np.testing.assert_allclose(joined[1][0], offsets, atol=1e-4)
