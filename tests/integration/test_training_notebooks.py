@@ -26,7 +26,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 def _run(notebook: Path, work: Path, monkeypatch: pytest.MonkeyPatch, **environ: object) -> str:
-    for name, value in {"CHECKOUT": CHECKOUT, "OUT": work / "out", **environ}.items():
+    for name, value in {"REPO": CHECKOUT, "OUT": work / "out", **environ}.items():
         monkeypatch.setenv(f"FACESTREAM_{name}", str(value))
     monkeypatch.setenv("IPYTHONDIR", str(work / "ipython"))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
