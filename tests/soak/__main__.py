@@ -1,5 +1,7 @@
-"""Runs one of faults, clock, load and growth, and writes its record; `page` writes the records'
-figures into docs/reliability.md; `all` is load, growth, faults and page, one after the other."""
+"""Run one soak test (faults, clock, load or growth) and write its record.
+
+`page` renders the records as docs/reports/reliability.md. `all` runs load, growth, faults and page.
+"""
 
 from __future__ import annotations
 
@@ -18,47 +20,55 @@ from facestream.common.core.paths import CHECKOUT
 from benchmarks.report import machine
 from tests.soak import run_clock, run_faults, run_growth, run_load
 from tests.soak.assertions import JUDGES
-from tests.soak.markdown import filled
+from tests.soak.markdown import render
 
 RECORDS = Path(__file__).parent / "records"
-PAGE = CHECKOUT / "docs" / "reliability.md"
-_MINUTES = {"load": 10.0, "growth": 30.0, "faults": 10.0}  # a clock has six steps
+PAGE = CHECKOUT / "docs" / "reports" / "reliability.md"
+_MINUTES = {"load": 10.0, "growth": 30.0, "faults": 10.0}  # clock has six steps instead
 
 
 def main() -> int:
-    """Run what is asked for; 1 where a record does not hold what it must."""
+    """Run the chosen tests; return 1 if one failed."""
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
     parser.add_argument("what", choices=(*JUDGES, "all", "page"))
     parser.add_argument(
-        "--minutes", type=float, help="of each run; default: 30 of growth, 10 of others"
+        "--minutes", type=float, help="duration of each run (default: 30 for growth, 10 for others)"
     )
     parser.add_argument(
-        "--cameras", type=int, default=12, help="as many as are carried: of load; growth takes half"
+        "--cameras",
+        type=int,
+        default=12,
+        help="sustained number of cameras for load; growth uses half",
     )
     parser.add_argument(
-        "--steady", type=int, default=3, help="cameras that nobody troubles (faults, clock)"
+        "--steady", type=int, default=3, help="cameras without faults (faults, clock)"
     )
     parser.add_argument(
-        "--height", type=int, default=720, help="lines of their pictures (faults, clock)"
+        "--height", type=int, default=720, help="frame height in pixels (faults, clock)"
     )
-    parser.add_argument("--seed", type=int, default=1, help="of faults")
+    parser.add_argument("--seed", type=int, default=1, help="random seed of faults")
     parser.add_argument(
-        "--into", type=Path, default=RECORDS, help="folder of the records; default: the repository"
+        "--into",
+        type=Path,
+        default=RECORDS,
+        help="folder of records and report (default: the repository)",
     )
-    parser.add_argument("--note", default="", help="kept in the record: what else the machine did")
+    parser.add_argument(
+        "--note", default="", help="note for the record, such as other load on the machine"
+    )
     arguments = parser.parse_args()
-    asked = {"all": tuple(_MINUTES), "page": ()}.get(arguments.what, (arguments.what,))
+    chosen = {"all": tuple(_MINUTES), "page": ()}.get(arguments.what, (arguments.what,))
     arguments.into.mkdir(parents=True, exist_ok=True)
-    good = [_is_good(name, arguments) for name in asked]
+    passed = [_run_one(name, arguments) for name in chosen]
     if arguments.what in ("all", "page"):
         page = PAGE if arguments.into == RECORDS else arguments.into / PAGE.name
-        page.write_text(filled(PAGE.read_text(), records(arguments.into)))
+        page.write_text(render(records(arguments.into)))
         say(f"written to {page}")
-    return 0 if all(good) else 1
+    return 0 if all(passed) else 1
 
 
-def _is_good(name: str, arguments: argparse.Namespace) -> bool:
-    """Make a record and judge it; one that cannot be made does not keep others from it."""
+def _run_one(name: str, arguments: argparse.Namespace) -> bool:
+    """Run a test, write its record and return whether it passed. Exceptions count as failure."""
     minutes = arguments.minutes or _MINUTES.get(name, 0.0)
     seconds, load = minutes * 60, os.getloadavg()[0]
     steady, height = arguments.steady, arguments.height
@@ -73,7 +83,7 @@ def _is_good(name: str, arguments: argparse.Namespace) -> bool:
         made = runs[name]()
     except Exception:
         traceback.print_exc()
-        say(f"WRONG: no record of {name}")
+        say(f"FAILED: {name} wrote no record")
         return False
     record = {
         **made,
@@ -87,17 +97,17 @@ def _is_good(name: str, arguments: argparse.Namespace) -> bool:
     say(f"written to {path}")
     lines = JUDGES[name](record)
     for line in lines:
-        say(f"WRONG: {line}")
+        say(f"FAILED: {line}")
     return not lines
 
 
 def records(folder: Path = RECORDS) -> dict[str, dict[str, Any]]:
-    """The records of a folder, by name; those of the repository, if no other is given."""
+    """Return the records of a folder by name."""
     return {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
 
 
 def say(line: str) -> None:
-    """Print at once."""
+    """Print without buffering."""
     print(line, flush=True)
 
 

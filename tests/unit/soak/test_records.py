@@ -1,4 +1,4 @@
-"""What is said of records, and that the page says what they say."""
+"""Assertions over soak records, and the report generated from them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from tests.soak import assertions
 from tests.soak.__main__ import PAGE, records
-from tests.soak.markdown import filled
+from tests.soak.markdown import render
 
 FAULTS: dict[str, Any] = {
     "rounds": [{"faults": [], "states": {}, "back_s": 1.5}],
@@ -23,18 +23,17 @@ FAULTS: dict[str, Any] = {
 }
 
 
-def test_the_page_says_what_the_records_say() -> None:
-    assert filled(PAGE.read_text(), records()) == PAGE.read_text(), "run python -m tests.soak page"
+def test_the_report_is_current() -> None:
+    assert render(records()) == PAGE.read_text(), "run python -m tests.soak page"
 
 
-def test_the_page_says_what_is_not_as_it_must_be() -> None:
-    page = "<!-- faults: from here -->\n<!-- /faults -->"
+def test_the_report_shows_failed_assertions() -> None:
     record = {**records()["faults"], "unexplained": 4}
-    assert "Not as it must be:** 4 faces are unexplained." in filled(page, {"faults": record})
-    assert "Not as it must be" not in filled(page, {"faults": {**record, "unexplained": 0}})
+    assert "**Failed: 4 faces are unexplained.**" in render({"faults": record})
+    assert "**Failed" not in render({"faults": {**record, "unexplained": 0}})
 
 
-def test_a_run_from_which_everything_came_back_is_right() -> None:
+def test_a_run_with_full_recovery_passes() -> None:
     assert assertions.faults(FAULTS) == []
 
 
@@ -50,7 +49,7 @@ def test_a_run_from_which_everything_came_back_is_right() -> None:
         ({"said": ["worker: Traceback"]}, "Traceback"),
     ],
 )
-def test_what_is_wrong_is_said(change: dict[str, Any], said: str) -> None:
+def test_failures_are_reported(change: dict[str, Any], said: str) -> None:
     (line,) = assertions.faults({**copy.deepcopy(FAULTS), **change})
     assert said in line
 
@@ -71,10 +70,10 @@ def _growth(each_minute: list[float], an_hour: float) -> dict[str, Any]:
     }
 
 
-def test_memory_that_only_rises_has_grown() -> None:
+def test_steadily_rising_memory_fails() -> None:
     (line,) = assertions.growth(_growth([50, 80, 90, 91, 92, 93, 94, 95], 60.0))
     assert line == "rss_mb of worker: 60.0 an hour"
 
 
-def test_memory_that_is_given_back_now_and_then_has_not_grown() -> None:
+def test_memory_that_is_released_at_times_passes() -> None:
     assert assertions.growth(_growth([50, 80, 99, 90, 91, 92, 93, 94], 60.0)) == []
