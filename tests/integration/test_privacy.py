@@ -67,7 +67,7 @@ def test_no_picture_leaves_where_there_are_only_counts(
 ) -> None:
     client = redis.Redis.from_url(broker_url)
     client.delete(keys.frames_key("door"), keys.faces_key(0))
-    of_settings: dict[str, Any] = {"privacy": "stats-only"} if where == "installation" else {}
+    of_settings: dict[str, Any] = {"privacy_mode": "stats-only"} if where == "installation" else {}
     # A camera may be stricter than the installation, never laxer.
     of_camera = {"privacy": "live" if where == "installation" else "stats-only"}
     with running_capture(
