@@ -143,25 +143,25 @@ def count(clip: Path, rule: VisitPolicy) -> list[CountEvent]:
 
 def score(seed: int, script: Sequence[Appearance], counted: Sequence[CountEvent]) -> Score:
     """What was counted against what is true."""
-    visits = [entry for entry in counted if entry.what == "visit"]
+    visits = [entry for entry in counted if entry.kind == "visit"]
     matched: list[tuple[Appearance, CountEvent]] = []
     left = list(visits)
     for real in script:
-        fits = [v for v in left if -0.2 <= v.at - real.enter_s <= _SLACK_S]
+        fits = [v for v in left if -0.2 <= v.timestamp - real.enter_s <= _SLACK_S]
         # Two who came at the same time are told apart by what is right of them.
-        fits.sort(key=lambda v: (_is_wrong(real, v), v.at))
+        fits.sort(key=lambda v: (_is_wrong(real, v), v.timestamp))
         if fits:
             left.remove(fits[0])
             matched.append((real, fits[0]))
     genders = Counter(
         "unknown"
-        if demographics.gender_label(v.shown) == demographics.UNKNOWN
+        if demographics.gender_label(v.estimate) == demographics.UNKNOWN
         else "wrong"
         if _is_wrong(real, v)
         else "right"
         for real, v in matched
     )
-    crossed = Counter(entry.what for entry in counted)
+    crossed = Counter(entry.kind for entry in counted)
     from_left = sum(real.from_left for real in script)
     return Score(
         seed,
@@ -178,7 +178,7 @@ def score(seed: int, script: Sequence[Appearance], counted: Sequence[CountEvent]
 
 
 def _is_wrong(real: Appearance, counted: CountEvent) -> bool:
-    return demographics.gender_label(counted.shown) not in (
+    return demographics.gender_label(counted.estimate) not in (
         demographics.UNKNOWN,
         _GENDERS[real.sample],
     )

@@ -25,9 +25,9 @@ BY_HOUR = "People by hour: 0: 12 (7 female, 3 male, 2 not sure)."
 IN_VIEW = r"^Faces by age in the last ten minutes\. \d+–\d+: 1 \(1 female\)\.$"
 
 
-def key(at: float, what: str = "visit", band: str = "30-39", gender: str = "female") -> CountKey:
-    place = "" if what == "visit" else "till"
-    return CountKey(int(at) // MINUTE_S * MINUTE_S, "door", what, place, band, gender)
+def key(at: float, kind: str = "visit", band: str = "30-39", gender: str = "female") -> CountKey:
+    region = "" if kind == "visit" else "till"
+    return CountKey(int(at) // MINUTE_S * MINUTE_S, "door", kind, region, band, gender)
 
 
 @pytest.fixture

@@ -110,7 +110,7 @@ def test_people_are_counted_kept_and_told(
     assert answer.headers["content-type"].startswith("text/csv")
     assert answer.text == "gender,count\r\nfemale,1\r\nunknown,1\r\n"
     assert running.http.get("/api/stats?by=hour").json()["rows"][0]["count"] == 2
-    for wrong in ("by=name", "from=soon", "zone=Mars", "what=all", f"camera={'x' * 99}"):
+    for wrong in ("by=name", "from=soon", "tz=Mars", "kind=all", f"camera={'x' * 99}"):
         answer = running.http.get(f"/api/stats?{wrong}")
         assert answer.status_code == 422
         assert "\n" not in answer.json()["detail"]
@@ -130,8 +130,8 @@ def test_a_database_that_is_away_is_waited_for(
     broker_url: str, pipeline: Pipeline, database: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At the start, and when it dies later: people are counted all the time, each is kept."""
-    monkeypatch.setattr(sqlalchemy_store, "DEADLINE_S", 1.0)
-    refused = "the database does not answer: Connection refused"
+    monkeypatch.setattr(sqlalchemy_store, "REPLY_TIMEOUT_S", 1.0)
+    refused = "cannot reach the database: Connection refused"
     database.stop()
     running = Running(
         broker_url, min_visit_s=0.1, max_visit_gap_s=0.2, counts_db_url=SecretStr(database.url)

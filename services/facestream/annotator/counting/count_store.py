@@ -1,7 +1,7 @@
-"""The kept counts: a number per minute, camera, kind and group, wherever it is kept.
+"""Storage of counts: the number of people per minute, camera, kind, region and group.
 
-No row is about one person: it says how many of a group came in a minute. `sqlite_ledger.py` keeps
-them in a file, `sql_ledger.py` in a database by URL.
+No row describes one person. `sqlite_store.py` keeps the rows in a file, `sqlalchemy_store.py` in a
+database server.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ MINUTE_S = 60
 
 
 class CountKey(NamedTuple):
-    """What a number stands for.
+    """The key of one count.
 
-    minute: Unix time of its beginning; what: "visit", "enter" or "leave"; place: the zone or line,
-    empty for visits.
+    minute: Unix time of its start, seconds; kind: "visit", "enter" or "leave"; region: the zone or
+    line, empty for visits.
     """
 
     minute: int
     camera: str
-    what: str
-    place: str
+    kind: str
+    region: str
     age_band: str
     gender: str
 
 
 @dataclass(frozen=True, slots=True)
 class CountBatch:
-    """Counts that are added together.
+    """Counts that are added in one transaction.
 
-    number: different for each batch of a process, so that none is added twice.
+    number: unique among the batches of a process, so that no batch is added twice.
     """
 
     number: int
@@ -41,53 +41,55 @@ class CountBatch:
 
 @dataclass(frozen=True, slots=True)
 class AggregateQuery:
-    """Which counts to sum up: since ≤ minute < until, and how.
+    """Filter and grouping of counts to sum up; since ≤ minute < until.
 
-    step_s: times are cut to multiples of it; columns: of `CountKey`.
+    step_s: times are rounded down to multiples of it; columns: fields of `CountKey` to group by.
     """
 
     since: int
     until: int
-    what: str
+    kind: str
     camera: str | None
-    place: str | None
+    region: str | None
     step_s: int
     columns: Sequence[str]
 
 
 class CountStore(Protocol):
-    """Keeps counts. Every call blocks for seconds at most; any thread. Two processes that write to
-    one ledger add up.
+    """Persistent counts. Thread-safe; a call blocks for seconds at most.
+
+    Counts of several processes that write to one store add up.
     """
 
     def add(self, batch: CountBatch) -> None:
-        """Add to what is kept: all of it or, on an error, nothing.
+        """Add the whole batch or, on an error, nothing.
 
-        The batch that was added last is passed over: after an error that leaves open whether it
-        was added, it is to be given again as it is.
+        A batch with the number of the last added one is skipped. After an error that leaves open
+        whether a batch was added, add the same batch again.
 
         Raises:
-            CountStoreError: it cannot be written now.
+            CountStoreError: the store cannot be written now.
         """
 
     def aggregate(
-        self, wanted: AggregateQuery, limit: int
+        self, query: AggregateQuery, limit: int
     ) -> list[tuple[int, tuple[str, ...], int]]:
-        """Time (cut to the step), the columns asked for, and the number; by time.
+        """Return rows of time (rounded down), the queried columns and the sum, ordered by time.
 
         Args:
-            limit: most rows to return.
+            query: filter and grouping.
+            limit: at most this many rows.
 
         Raises:
-            CountStoreError: it cannot be read now.
+            CountStoreError: the store cannot be read now.
         """
 
     def delete_before(self, minute: int) -> int:
-        """Delete what is older; returns how many rows that were.
+        """Delete counts older than this minute; return the number of deleted rows.
 
         Raises:
-            CountStoreError: it cannot be written now.
+            CountStoreError: the store cannot be written now.
         """
 
     def close(self) -> None:
-        """Let go of the file or the database."""
+        """Close the file or the database."""

@@ -162,7 +162,7 @@ class PeopleCounter:
         """Send every page what was counted last, if that is news."""
         for visits in self._visits.values():
             visits.expire(self._clock())
-        self._events.publish("counted", {"number": self._number, "recent": list(self._recent)})
+        self._events.publish("count", {"total_since_start": self._number, "recent": list(self._recent)})
 
     async def flush(self) -> None:
         """Write to the ledger what is not in it yet, and delete what is too old."""
@@ -223,25 +223,25 @@ class PeopleCounter:
 
     def _count(self, camera: str, counted: CountEvent) -> None:
         band, gender = (
-            demographics.age_band(counted.shown),
-            demographics.gender_label(counted.shown),
+            demographics.age_band(counted.estimate),
+            demographics.gender_label(counted.estimate),
         )
-        minute = int(counted.at) // MINUTE_S * MINUTE_S
-        self._remember(CountKey(minute, camera, counted.what, counted.place, band, gender), 1)
-        if counted.what == "visit":
+        minute = int(counted.timestamp) // MINUTE_S * MINUTE_S
+        self._remember(CountKey(minute, camera, counted.kind, counted.region, band, gender), 1)
+        if counted.kind == "visit":
             self._metrics.visits.labels(camera, band, gender).inc()
         else:
-            self._metrics.crossings.labels(camera, counted.place, counted.what).inc()
+            self._metrics.crossings.labels(camera, counted.region, counted.kind).inc()
         self._number += 1
         event: dict[str, object] = {
             "id": f"{self._run}-{self._number}",
-            "at": round(counted.at, 1),
+            "timestamp": round(counted.timestamp, 1),
             "camera": camera,
-            "what": counted.what,
-            "place": counted.place,
+            "kind": counted.kind,
+            "region": counted.region,
             "age_band": band,
             "gender": gender,
-            "seen_s": round(counted.seen_s, 1),
+            "dwell_s": round(counted.dwell_s, 1),
         }
         self._recent.append(event)
         if self._webhook is not None:

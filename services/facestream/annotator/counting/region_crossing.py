@@ -24,7 +24,7 @@ Point = tuple[float, float]  # x, y in fractions of the picture's sides
 class Crossing:
     """A zone was entered or left, or a line crossed."""
 
-    place: str
+    region: str
     direction: Direction
 
 

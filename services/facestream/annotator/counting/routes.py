@@ -14,7 +14,7 @@ from facestream.annotator.counting.stats_query import InvalidQuery, StatsQuery
 from facestream.common.core.errors import CountStoreError
 from facestream.common.core.names import Name
 
-_BY = "age_band, gender, camera, place, minute, hour, day; several with commas between"
+_BY = "age_band, gender, camera, region, minute, hour, day; several with commas between"
 _MOMENT = "ISO 8601 date or time, or Unix seconds; "
 
 
@@ -27,7 +27,7 @@ class StatsRow(BaseModel):
     age_band: str | None = Field(None, description="as 30-39, or unknown")
     gender: str | None = Field(None, description="female, male or unknown")
     camera: str | None = None
-    place: str | None = Field(None, description="zone or line; empty for visits")
+    region: str | None = Field(None, description="zone or line; empty for visits")
     minute: str | None = Field(None, description="its beginning, ISO 8601 with offset")
     hour: str | None = Field(None, description="its beginning, ISO 8601 with offset")
     day: str | None = Field(None, description="ISO 8601 date")
@@ -38,7 +38,7 @@ class Stats(BaseModel):
 
     since: str = Field(alias="from")
     until: str = Field(alias="to")
-    what: str
+    kind: str
     total: int
     rows: list[StatsRow]
 
@@ -49,12 +49,12 @@ def stats_query_params(
     ] = None,
     until: Annotated[str | None, Query(alias="to", description=_MOMENT + "without it, now")] = None,
     by: Annotated[list[str] | None, Query(description=_BY, max_length=7)] = None,
-    what: Annotated[
-        stats_query.What, Query(description="visits, or crossings of zones and lines")
+    kind: Annotated[
+        stats_query.Kind, Query(description="visits, or crossings of zones and lines")
     ] = "visit",
     camera: Annotated[Name | None, Query(description="of this camera alone")] = None,
-    place: Annotated[Name | None, Query(description="of this zone or line")] = None,
-    zone: Annotated[
+    region: Annotated[Name | None, Query(description="of this zone or line")] = None,
+    tz: Annotated[
         str | None,
         Query(max_length=64, description="time zone, as Europe/Berlin; else the server's"),
     ] = None,
@@ -65,11 +65,11 @@ def stats_query_params(
             since,
             until,
             by or (),
-            zone=zone,
+            tz=tz,
             now=time.time(),
-            what=what,
+            kind=kind,
             camera=camera,
-            place=place,
+            region=region,
         )
     except InvalidQuery as error:
         raise HTTPException(422, str(error)) from None
@@ -96,7 +96,7 @@ def routes(tally: PeopleCounter) -> APIRouter:
             {
                 "from": wanted.since.isoformat(timespec="seconds"),
                 "to": wanted.until.isoformat(timespec="seconds"),
-                "what": wanted.what,
+                "kind": wanted.kind,
                 "total": sum(int(row["count"]) for row in found),
                 "rows": found,
             }

@@ -19,8 +19,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from facestream.annotator.counting.count_store import MINUTE_S, AggregateQuery
 
-By = Literal["age_band", "gender", "camera", "place", "minute", "hour", "day"]
-What = Literal["visit", "enter", "leave"]
+By = Literal["age_band", "gender", "camera", "region", "minute", "hour", "day"]
+Kind = Literal["visit", "enter", "leave"]
 TIMES = ("minute", "hour", "day")
 MAX_ROWS = 20_000
 MAX_PERIOD = timedelta(days=3700)
@@ -41,17 +41,17 @@ class InvalidQuery(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class StatsQuery:
-    """Sum up the counts of `what` from `since` until before `until`, by these columns."""
+    """Sum up the counts of `kind` from `since` until before `until`, by these columns."""
 
     since: datetime
     until: datetime
     by: tuple[By, ...]
-    what: What = "visit"
+    kind: Kind = "visit"
     camera: str | None = None
-    place: str | None = None
+    region: str | None = None
 
     @property
-    def zone(self) -> tzinfo:
+    def timezone(self) -> tzinfo:
         """The time zone of its hours and days."""
         return self.since.tzinfo or UTC
 
@@ -66,11 +66,11 @@ def parse_query(
     until: str | None,
     by: Sequence[str],
     *,
-    zone: str | None,
+    tz: str | None,
     now: float,
-    what: What = "visit",
+    kind: Kind = "visit",
     camera: str | None = None,
-    place: str | None = None,
+    region: str | None = None,
 ) -> StatsQuery:
     """What was asked, checked.
 
@@ -78,14 +78,14 @@ def parse_query(
         since: ISO 8601 date or time, or Unix seconds; without one, today's beginning.
         until: the same; without one, now.
         by: columns, each also several with commas between.
-        zone: IANA name of the time zone that days and times without an offset are of; without
+        tz: IANA name of the time zone that days and times without an offset are of; without
             one, this machine's.
         now: Unix time.
 
     Raises:
         InvalidQuery: one of them cannot be read, or the period is empty or too long.
     """
-    tz = _zone(zone)
+    timezone = _timezone(tz)
     asked = [column.strip() for some in by for column in some.split(",") if column.strip()]
     columns = tuple(dict.fromkeys(asked))
     for column in columns:
@@ -93,16 +93,16 @@ def parse_query(
             raise InvalidQuery(f"by: {column[:40]!r} is none of {', '.join(get_args(By))}")
     if sum(column in TIMES for column in columns) > 1:
         raise InvalidQuery("by: only one of minute, hour and day")
-    at = datetime.fromtimestamp(now, tz)
+    at = datetime.fromtimestamp(now, timezone)
     midnight = at.replace(hour=0, minute=0, second=0, microsecond=0)
-    begin = _moment("from", since, tz) if since else midnight
+    begin = _moment("from", since, timezone) if since else midnight
     # Not by adding to `at`, which forgets which of the two hours of a night in autumn it is.
-    end = _moment("to", until, tz) if until else datetime.fromtimestamp(now + MINUTE_S, tz)
+    end = _moment("to", until, timezone) if until else datetime.fromtimestamp(now + MINUTE_S, timezone)
     if begin.timestamp() >= end.timestamp():
         raise InvalidQuery("from: must lie before to")
     if end - begin > MAX_PERIOD:
         raise InvalidQuery(f"to: {MAX_PERIOD.days} days after from at most")
-    return StatsQuery(begin, end, columns, what, camera, place)  # type: ignore[arg-type]
+    return StatsQuery(begin, end, columns, kind, camera, region)  # type: ignore[arg-type]
 
 
 def run_query(asked: StatsQuery, sums: Callable[[AggregateQuery, int], Rows]) -> list[Row]:
@@ -121,9 +121,9 @@ def run_query(asked: StatsQuery, sums: Callable[[AggregateQuery, int], Rows]) ->
         # Both up to the next full minute, so that one period begins where the other ends.
         since=-int(-since // MINUTE_S) * MINUTE_S,
         until=-int(-until // MINUTE_S) * MINUTE_S,
-        what=asked.what,
+        kind=asked.kind,
         camera=asked.camera,
-        place=asked.place,
+        region=asked.region,
         step_s=_step_s(step),
         columns=groups,
     )
@@ -132,7 +132,7 @@ def run_query(asked: StatsQuery, sums: Callable[[AggregateQuery, int], Rows]) ->
         raise InvalidQuery(_TOO_MANY)
     totals: dict[tuple[str, ...], int] = {}
     for time, group, number in found:
-        when = (_named(time, step, asked.zone),) if step else ()
+        when = (_named(time, step, asked.timezone),) if step else ()
         totals[when + group] = totals.get(when + group, 0) + number
     if len(totals) > MAX_ROWS:
         raise InvalidQuery(_TOO_MANY)
@@ -185,13 +185,13 @@ def _moment(name: str, text: str, zone: tzinfo) -> datetime:
     return at.replace(tzinfo=zone) if at.tzinfo is None else at.astimezone(zone)
 
 
-def _zone(name: str | None) -> tzinfo:
+def _timezone(name: str | None) -> tzinfo:
     if not name:
         return _Local()
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise InvalidQuery(f"zone: {name[:40]!r} is no time zone, as Europe/Berlin is") from None
+        raise InvalidQuery(f"tz: unknown time zone {name[:40]!r} (example: Europe/Berlin)") from None
 
 
 class _Local(tzinfo):

@@ -57,16 +57,16 @@ class VisitPolicy:
 
 @dataclass(frozen=True, slots=True)
 class CountEvent:
-    """Something to count: `what` is "visit", or "enter" or "leave" of the zone or line `place`.
+    """Something to count: `kind` is "visit", or "enter" or "leave" of the zone or line `region`.
 
-    at: Unix time, seconds; seen_s: how long the person was seen until it was counted.
+    timestamp: Unix time, seconds; dwell_s: how long the person was seen until it was counted.
     """
 
-    at: float
-    what: str
-    place: str
-    shown: DisplayedEstimate
-    seen_s: float
+    timestamp: float
+    kind: str
+    region: str
+    estimate: DisplayedEstimate
+    dwell_s: float
 
 
 class VisitTracker:
@@ -294,5 +294,5 @@ class VisitTracker:
             visit.is_counted = True
             self._on_counted(CountEvent(visit.began_at, "visit", "", shown, seen_s))
         for at, crossing in visit.waiting:
-            self._on_counted(CountEvent(at, crossing.direction, crossing.place, shown, seen_s))
+            self._on_counted(CountEvent(at, crossing.direction, crossing.region, shown, seen_s))
         visit.waiting.clear()

@@ -5,7 +5,7 @@ What waits is bounded, what is given up is counted. One thread sends, several ev
     POST <webhook_url>
     X-Facestream-Timestamp: 1767225600
     X-Facestream-Signature: sha256=<hex of HMAC-SHA256(secret, timestamp + "." + body)>
-    {"events": [{"id": …, "at": …, "camera": …, "what": "visit", …}]}
+    {"version": 1, "events": [{"id": …, "timestamp": …, "camera": …, "kind": "visit", …}]}
 
 An answer 2xx takes the events. 408, 429, 5xx and no answer are tried again; anything else is a
 refusal. A receiver may be told twice (its answer may be lost): `id` tells.
@@ -35,6 +35,7 @@ from facestream.common.core.errors import AddressError
 from facestream.common.security.egress_policy import EgressPolicy
 from facestream.common.security.redaction import redact
 
+PAYLOAD_VERSION = 1
 MAX_WAITING = 1000
 MAX_EVENTS = 50  # in one request
 TRIES = 6
@@ -125,7 +126,7 @@ class Webhook:
 
     def _deliver(self, events: list[Event]) -> str | None:
         """Send with retries; None when it was taken, or why it was given up."""
-        body = json.dumps({"events": events}, separators=(",", ":")).encode()
+        body = json.dumps({"version": PAYLOAD_VERSION, "events": events}, separators=(",", ":")).encode()
         for tried in range(TRIES):
             failure, is_final = self._post(body)
             if failure is None:

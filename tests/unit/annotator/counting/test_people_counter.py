@@ -43,11 +43,11 @@ class FullDisk(SqliteCountStore):
         self.asked = 0
 
     def aggregate(
-        self, wanted: AggregateQuery, limit: int
+        self, query: AggregateQuery, limit: int
     ) -> list[tuple[int, tuple[str, ...], int]]:
         self.asked += 1
         assert self.goes_on.wait(10)
-        return super().aggregate(wanted, limit)
+        return super().aggregate(query, limit)
 
     def add(self, batch: CountBatch) -> None:
         if self.is_full:
@@ -120,7 +120,7 @@ class Shop:
     async def ask(self, *by: str) -> list[stats_query.Row]:
         now = START_AT + self.now_s
         first = str(START_AT - 10 * DAY_S)
-        asked = stats_query.parse_query(first, None, by, zone="UTC", now=now)
+        asked = stats_query.parse_query(first, None, by, tz="UTC", now=now)
         return await self.tally.query(asked, self.is_gone)
 
     async def is_gone(self) -> bool:
@@ -137,9 +137,9 @@ def test_a_visit_is_kept_measured_and_told() -> None:
     assert shop.metric("visits_total", **group) == 2
     shop.tally.publish_counts()
     with shop.events.subscribe() as listener:
-        told = listener._pending["counted:"].decode()
-    assert '"number":2' in told
-    assert told.count('"what":"visit"') == 2
+        told = listener._pending["count:"].decode()
+    assert '"total_since_start":2' in told
+    assert told.count('"kind":"visit"') == 2
 
 
 def test_a_full_disk_loses_nothing_and_is_told() -> None:

@@ -12,7 +12,7 @@ LINE = Line(name="door", points=((0.5, 1.0), (0.5, 0.0)))  # at 640 pixels
 
 
 def crossings(door: Door) -> list[tuple[str, str]]:
-    return [(c.what, c.place) for c in door.counted if c.what != "visit"]
+    return [(c.kind, c.region) for c in door.counted if c.kind != "visit"]
 
 
 def test_crossings_are_counted_with_the_person_and_only_for_people() -> None:
@@ -27,13 +27,13 @@ def test_crossings_are_counted_with_the_person_and_only_for_people() -> None:
     door.take(2)
     door.take(1)
     door.run(10)
-    assert [(c.what, c.place) for c in door.counted] == [
+    assert [(c.kind, c.region) for c in door.counted] == [
         ("visit", ""),
         ("enter", "left"),
         ("leave", "left"),
         ("enter", "door"),
     ]
-    assert all((c.shown.female_probability or 0) > 0.5 for c in door.counted)
+    assert all((c.estimate.female_probability or 0) > 0.5 for c in door.counted)
 
 
 def test_a_line_drawn_while_somebody_is_in_view_counts_for_him() -> None:
@@ -99,8 +99,8 @@ def test_a_camera_that_died_was_left_when_it_did() -> None:
     died_at = door.now_at
     door.now_s += SILENT_S + 1
     door.visits.expire(door.now_s)
-    (left,) = (c for c in door.counted if c.what == "leave")
-    assert left.at == pytest.approx(died_at, abs=2 * STEP_S)
+    (left,) = (c for c in door.counted if c.kind == "leave")
+    assert left.timestamp == pytest.approx(died_at, abs=2 * STEP_S)
 
 
 def test_a_zone_that_is_moved_is_left_once_and_not_entered_again() -> None:

@@ -17,11 +17,11 @@ def test_a_person_is_counted_once_when_the_visit_has_ended() -> None:
     door.take(1)
     door.run(10)
     (person,) = door.people()
-    assert person.at == START_AT
-    assert 2.5 < person.seen_s < 3.1
-    assert person.shown.female_probability is not None
-    assert person.shown.female_probability > 0.5
-    assert person.shown.age is not None
+    assert person.timestamp == START_AT
+    assert 2.5 < person.dwell_s < 3.1
+    assert person.estimate.female_probability is not None
+    assert person.estimate.female_probability > 0.5
+    assert person.estimate.age is not None
 
 
 def test_a_face_seen_for_a_moment_is_nobody() -> None:
@@ -40,7 +40,7 @@ def test_who_was_never_answered_is_counted_without_an_estimate() -> None:
     door.take(1)
     door.run(10)
     (person,) = door.people()
-    assert (person.shown.age, person.shown.female_probability) == (None, None)
+    assert (person.estimate.age, person.estimate.female_probability) == (None, None)
 
 
 def test_who_looks_away_for_a_moment_is_one_person() -> None:
@@ -56,8 +56,8 @@ def test_who_looks_away_for_a_moment_is_one_person() -> None:
     door.take(2)
     door.run(10)
     (person,) = door.people()
-    assert 5.4 < person.seen_s < 6.1
-    assert person.shown.predictions == 7
+    assert 5.4 < person.dwell_s < 6.1
+    assert person.estimate.predictions == 7
 
 
 def test_many_short_tracks_at_one_place_are_one_person() -> None:
@@ -95,9 +95,9 @@ def test_somebody_else_at_the_same_place_is_a_second_person() -> None:
     door.take(2)
     door.run(10)
     first, second = door.people()
-    assert (first.shown.female_probability or 0) > 0.5 > (second.shown.female_probability or 1)
-    assert first.seen_s < 3.1
-    assert second.at > START_AT + 3.5
+    assert (first.estimate.female_probability or 0) > 0.5 > (second.estimate.female_probability or 1)
+    assert first.dwell_s < 3.1
+    assert second.timestamp > START_AT + 3.5
 
 
 def test_somebody_of_another_age_at_the_same_place_is_a_second_person() -> None:
@@ -292,7 +292,7 @@ def test_who_was_there_before_the_annotator_is_counted_when_he_is_known() -> Non
     door.answer(1, 35, 0.95, times=3)
     door.run(RULE.count_after_s + 1)
     (person,) = door.people()
-    assert person.shown.female_probability is not None
+    assert person.estimate.female_probability is not None
 
 
 def test_a_clock_that_is_set_back_counts_nobody_again() -> None:

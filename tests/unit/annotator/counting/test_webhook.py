@@ -106,7 +106,7 @@ def test_events_come_signed_and_together() -> None:
         receiver.wait_for(1)
         webhook.stop(5)
     ((headers, body),) = receiver.requests
-    assert json.loads(body) == {"events": [{"id": "0"}, {"id": "1"}, {"id": "2"}]}
+    assert json.loads(body) == {"version": 1, "events": [{"id": "0"}, {"id": "1"}, {"id": "2"}]}
     timestamp = int(headers["x-facestream-timestamp"])
     assert headers["x-facestream-signature"] == signature("key", timestamp, body)
     assert metrics.sent() == 3
@@ -131,7 +131,7 @@ def test_a_receiver_in_trouble_is_asked_again() -> None:
         webhook.put({"id": "a"})
         receiver.wait_for(3)
         webhook.stop(5)
-    assert [body for _, body in receiver.requests] == [b'{"events":[{"id":"a"}]}'] * 3
+    assert [body for _, body in receiver.requests] == [b'{"version":1,"events":[{"id":"a"}]}'] * 3
     assert "x-facestream-signature" not in receiver.requests[0][0]
     assert metrics.sent() == 1
     assert 0.5 <= pauses[0] <= 1.0 <= pauses[1] <= 2.0
