@@ -19,8 +19,8 @@ from tests.e2e.test_page import (  # fixtures among them
     visit,  # noqa: F401
 )
 
-BY_AGE = "People by age: 30-39: 10 (7 female, 3 male), unknown: 2 (2 not sure)."
-BY_HOUR = "People by hour: 0: 12 (7 female, 3 male, 2 not sure)."
+BY_AGE = "People by age: 30-39: 10 (7 female, 3 male), unknown: 2 (2 unknown)."
+BY_HOUR = "People by hour: 0: 12 (7 female, 3 male, 2 unknown)."
 
 IN_VIEW = r"^Faces by age in the last ten minutes\. \d+–\d+: 1 \(1 female\)\.$"
 
@@ -66,7 +66,7 @@ def test_people_counted_are_shown_for_today_and_other_periods(
     expect(by_age).to_have_attribute("aria-label", BY_AGE)
     by_time = page.locator("#counts-times svg")
     expect(by_time).to_have_attribute("aria-label", BY_HOUR)
-    expect(page.locator("#counts-places li")).to_have_text("door: till, 5 in, 4 out")
+    expect(page.locator("#counts-regions li")).to_have_text("door: till, 5 in, 4 out")
 
     page.select_option("#counts-period", "week")
     expect(total).to_have_text("42")
@@ -86,8 +86,8 @@ def test_people_counted_are_shown_for_today_and_other_periods(
 
     world.add("door")  # somebody stands there, and is counted while the page is open
     expect(total).to_have_text("13", timeout=20_000)
-    for chart, said in (("flow", r": 1 \(1 female\) now, 1 at most\.$"), ("ages", IN_VIEW)):
-        label = page.locator(f"#{chart} svg")
+    for chart, said in (("in-view", r": 1 \(1 female\) now, peak 1\.$"), ("age", IN_VIEW)):
+        label = page.locator(f"#{chart}-chart svg")
         expect(label).to_have_attribute("aria-label", re.compile(said))
 
 

@@ -100,7 +100,7 @@ def test_a_viewer_signs_in_by_name_and_sees_no_button_that_changes(
     expect(page.locator("html")).to_have_attribute("data-role", "viewer")
     expect(page.locator("#add")).to_be_hidden()
     expect(page.locator("[data-add]")).to_be_hidden()
-    expect(page.locator("#pulse-text")).not_to_have_text("Connecting…")
+    expect(page.locator("#overall-status-text")).not_to_have_text("Connecting…")
 
 
 def test_a_page_whose_session_has_ended_leads_to_the_login(page: Page, url: str) -> None:

@@ -183,17 +183,19 @@ BRIGHTNESS = """canvas => {
 def test_the_live_picture_and_who_is_in_it_are_shown(world: World, visit: Open, size: str) -> None:
     world.add("door")
     page = visit(size)
-    page.wait_for_selector(".tile.large .picture canvas[width='320']")
-    page.wait_for_selector(".tile.drawn")
+    page.wait_for_selector(".tile.large .live-view canvas[width='320']")
+    page.wait_for_selector(".tile.has-frame")
     canvas = page.query_selector(".tile canvas")
     assert canvas is not None
     first = canvas.evaluate(BRIGHTNESS)
     page.wait_for_function(f"c => ({BRIGHTNESS})(c) !== {first}", arg=canvas)
     expect(page.locator(".person .age")).to_have_text("34")
-    expect(page.locator(".person .who")).to_have_text(re.compile(r"Female · 9\d % sure"))
-    expect(page.locator(".person .sure")).to_have_text(re.compile(r"between (29|30|31) and 3[789]"))
-    expect(page.locator("#pulse-text")).to_have_text("All is well")
-    expect(page.locator("#flow svg")).to_have_attribute("role", "img")
+    expect(page.locator(".person .gender")).to_have_text(re.compile(r"Female · 9\d% sure"))
+    expect(page.locator(".person .interval")).to_have_text(
+        re.compile(r"between (29|30|31) and 3[789]")
+    )
+    expect(page.locator("#overall-status-text")).to_have_text("All systems OK")
+    expect(page.locator("#in-view-chart svg")).to_have_attribute("role", "img")
     wide = page.evaluate("document.documentElement.scrollWidth")
     assert wide <= SIZES[size][0], "nothing sticks out sideways"
 
@@ -204,21 +206,19 @@ def test_a_picture_does_not_pass_for_live_when_the_server_has_gone(
     world.add("door")
     page = visit("desk")
     tile = page.locator(".tile[data-camera=door]")
-    expect(tile).to_have_class(re.compile("drawn"), timeout=DEADLINE_MS)
+    expect(tile).to_have_class(re.compile("has-frame"), timeout=DEADLINE_MS)
     world.end()
-    expect(tile).not_to_have_class(re.compile("drawn"), timeout=DEADLINE_MS)
-    expect(tile.locator(".veil")).to_contain_text("connection lost")
-    expect(page.locator("#pulse-text")).to_contain_text("Connection lost")
+    expect(tile).not_to_have_class(re.compile("has-frame"), timeout=DEADLINE_MS)
+    expect(tile.locator(".placeholder")).to_contain_text("Connection lost")
+    expect(page.locator("#overall-status-text")).to_contain_text("Connection lost")
     expect(page.locator("#people-count")).to_have_text("–")
-    expect(tile.locator(".facts")).to_have_text("no picture")
+    expect(tile.locator(".info")).to_have_text("no video")
 
 
 def test_an_empty_page_leads_to_a_first_camera(world: World, visit: Open) -> None:
     page = visit("phone")
     page.get_by_role("button", name="Add a camera").click()
-    page.get_by_label("Where does the picture come from?").select_option(
-        label="Phone: IP Webcam (Android)"
-    )
+    page.get_by_label("Source").select_option(label="Phone: IP Webcam (Android)")
     page.get_by_label("Address").fill("http://192.168.1.20:8080/video")
     page.get_by_label("Name", exact=True).fill("kitchen")
     page.get_by_role("button", name="Add and test").click()
@@ -233,7 +233,7 @@ def test_a_camera_that_cannot_be_reached_says_why_and_can_be_corrected(
     world.failing["phone"] = "wrong user or password"
     page = visit("desk")
     page.click("#add")
-    page.locator("#add-app").select_option(label=OTHER)
+    page.locator("#add-source").select_option(label=OTHER)
     page.fill("#add-url", "rtsp://10.0.0.5/live")
     page.click("#add-submit")
     expect(page.locator("#add-result")).to_contain_text("wrong user or password")
@@ -252,7 +252,7 @@ def test_a_camera_that_cannot_be_reached_is_kept_or_leaves_nothing(
 
     def add() -> None:
         page.click("#add")
-        page.locator("#add-app").select_option(label=OTHER)
+        page.locator("#add-source").select_option(label=OTHER)
         page.fill("#add-url", "rtsp://10.0.0.5/live")
         page.click("#add-submit")
         expect(page.locator("#add-result")).to_contain_text("wrong user or password")
@@ -262,9 +262,9 @@ def test_a_camera_that_cannot_be_reached_is_kept_or_leaves_nothing(
     page.wait_for_selector("#empty:not([hidden])")
     assert world.registry.cameras() == {}
     add()
-    page.get_by_role("button", name="Keep it").click()
-    veil = page.locator("[data-camera=phone] .veil")
-    expect(veil).to_have_text(re.compile("not available since .*wrong user or password"))
+    page.get_by_role("button", name="Keep anyway").click()
+    placeholder = page.locator("[data-camera=phone] .placeholder")
+    expect(placeholder).to_have_text(re.compile("Unavailable since .*wrong user or password"))
     expect(page.locator("#add-dialog")).to_be_hidden()
     assert list(world.registry.cameras()) == ["phone"]
 
@@ -272,7 +272,7 @@ def test_a_camera_that_cannot_be_reached_is_kept_or_leaves_nothing(
 def test_a_wrong_address_is_explained_where_it_was_typed(world: World, visit: Open) -> None:
     page = visit("desk")
     page.click("#add")
-    page.locator("#add-app").select_option(label=OTHER)
+    page.locator("#add-source").select_option(label=OTHER)
     page.fill("#add-url", "gopher://10.0.0.5/live")
     page.click("#add-submit")
     expect(page.locator("#add-result")).to_contain_text("scheme must be one of")
@@ -282,8 +282,8 @@ def test_a_wrong_address_is_explained_where_it_was_typed(world: World, visit: Op
 def test_what_the_page_may_not_add_by_default_is_said_before_it_is_tried(visit: Open) -> None:
     page = visit("desk")
     page.click("#add")
-    for choice in ("Webcam of this computer", "Something else"):
-        page.get_by_label("Where does the picture come from?").select_option(label=choice)
+    for choice in ("Webcam of this computer", "Other URL"):
+        page.get_by_label("Source").select_option(label=choice)
         expect(page.locator("#add-steps")).to_contain_text(
             "FACESTREAM_CAPTURE_ALLOW_LOCAL_SOURCES=true"
         )
@@ -292,13 +292,13 @@ def test_what_the_page_may_not_add_by_default_is_said_before_it_is_tried(visit: 
 def test_by_http_no_phone_is_proposed_and_the_page_says_why(world: World, visit: Open) -> None:
     page = visit("desk")
     page.click("#add")
-    source = page.locator("#add-app")
+    source = page.locator("#add-source")
     assert page.evaluate("e => e.selectedOptions[0].text", source.element_handle()) == (
         "Phone: IP Webcam (Android)"
     )
-    source.select_option(label="Phone: no app, by a link")
+    source.select_option(label="Phone browser (no app)")
     expect(page.locator("#add-steps")).to_have_text(
-        re.compile("^A phone only gives its camera to an https page. .*open the link it prints.$")
+        re.compile("^Phone cameras need HTTPS. .*open the link it prints.$")
     )
     page.click("#add-submit")
     expect(page.locator("#phone-note")).to_contain_text("“make demo PHONE=1”")
@@ -340,9 +340,9 @@ def test_ten_cameras_are_shown_at_once(world: World, visit: Open) -> None:
     for name in names:
         world.add(name)
     page = visit("desk")
-    page.wait_for_function("() => document.querySelectorAll('.tile.drawn').length === 10")
+    page.wait_for_function("() => document.querySelectorAll('.tile.has-frame').length === 10")
     assert page.locator(".tile.large").count() == 1
-    page.click("[data-camera=cam-7] .picture")
+    page.click("[data-camera=cam-7] .live-view")
     page.wait_for_selector("[data-camera=cam-7].large")
     page.click("#view")
     page.wait_for_selector(".tile.large", state="detached")
@@ -351,7 +351,7 @@ def test_ten_cameras_are_shown_at_once(world: World, visit: Open) -> None:
 def test_a_page_that_nobody_looks_at_any_more_stops_the_pictures(world: World, visit: Open) -> None:
     world.add("door")
     page = visit("desk")
-    page.wait_for_selector(".tile.drawn")
+    page.wait_for_selector(".tile.has-frame")
     assert world.registry.watched(["door"])
     page.goto("about:blank")
     end = time.monotonic() + 15
@@ -363,7 +363,7 @@ def test_a_page_that_nobody_looks_at_any_more_stops_the_pictures(world: World, v
 def test_dark_and_light_can_be_switched_and_are_remembered(world: World, visit: Open) -> None:
     page = visit("desk")
     before = page.evaluate("getComputedStyle(document.body).backgroundColor")
-    page.get_by_role("button", name="Switch between dark and light").click()
+    page.get_by_role("button", name="Switch between dark and light theme").click()
     after = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert before != after
     page.reload(wait_until="domcontentloaded")
@@ -376,9 +376,9 @@ def test_everything_that_can_be_pressed_has_a_name_for_screen_readers(
 ) -> None:
     world.add("door")
     page = visit("desk")
-    page.wait_for_selector(".tile.drawn")
-    expect(page.locator(".picture")).to_have_attribute(
-        "aria-label", "door: 10 fps · 320×240, 1 person in view. Show all the same size"
+    page.wait_for_selector(".tile.has-frame")
+    expect(page.locator(".live-view")).to_have_attribute(
+        "aria-label", "door: 10 fps · 320×240, 1 person in view. Show all at equal size"
     )
     page.click("#add")
     nameless = page.evaluate(

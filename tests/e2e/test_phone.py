@@ -114,15 +114,15 @@ def test_a_phone_becomes_a_camera_by_its_link(stack: Stack, visit: Open, tmp_pat
     numbers: list[int] = []
     phone.on("request", lambda request: numbers.extend(map(int, PICTURE.findall(request.url))))
     phone.goto(link)
-    expect(phone.locator("#phone-what")).to_have_text("Live")
+    expect(phone.locator("#phone-status-text")).to_have_text("Live")
     phone.add_init_script("Date.now = () => 1e12")  # its clock is set back
     phone.reload()
-    expect(phone.locator("#phone-what")).to_have_text("Live")
-    expect(phone.locator("#phone-facts")).to_have_text(re.compile(r"^\d+ pictures/s · 640×360"))
+    expect(phone.locator("#phone-status-text")).to_have_text("Live")
+    expect(phone.locator("#phone-info")).to_have_text(re.compile(r"^\d+ fps · 640×360"))
     assert phone.evaluate("document.documentElement.scrollWidth") <= 390
     expect(desk.locator("#phone-result")).to_have_text("Live: 640 × 360.")
     desk.get_by_role("button", name="Done").click()
-    desk.wait_for_selector(".tile.large.drawn[data-camera=tablet]")
+    desk.wait_for_selector(".tile.large.has-frame[data-camera=tablet]")
     # Found, followed, asked about and answered as any other camera's.
     expect(desk.locator(".person .age")).to_have_text(re.compile(r"^\d+$"))
     box = wait_for(lambda: people_of(stack), "somebody in view")[0]["box"]
@@ -132,18 +132,18 @@ def test_a_phone_becomes_a_camera_by_its_link(stack: Stack, visit: Open, tmp_pat
     assert link.partition("#")[2] not in stack.output
 
     phone.get_by_role("button", name="Stop").click()
-    veil = desk.locator("[data-camera=tablet] .veil")
-    expect(veil).to_contain_text("the phone sends nothing")
+    placeholder = desk.locator("[data-camera=tablet] .placeholder")
+    expect(placeholder).to_contain_text("the phone sends nothing")
     phone.get_by_role("button", name="Start").click()
-    expect(phone.locator("#phone-what")).to_have_text("Live")
+    expect(phone.locator("#phone-status-text")).to_have_text("Live")
     menu = desk.locator("[data-camera=tablet] summary")
     menu.click()
     desk.get_by_role("button", name="Pause").click()
-    expect(phone.locator("#phone-what")).to_have_text("Paused")
+    expect(phone.locator("#phone-status-text")).to_have_text("Paused")
     menu.click()
     desk.get_by_role("button", name="Remove…").click()
     desk.get_by_role("button", name="Remove", exact=True).click()
-    expect(phone.locator("#phone-what")).to_have_text("This link is not valid")
+    expect(phone.locator("#phone-status-text")).to_have_text("This link is not valid")
     assert troubles == []
     assert numbers == sorted(set(numbers))
 
@@ -162,6 +162,6 @@ def test_a_link_for_this_computer_alone_has_no_code_to_scan(stack: Stack, visit:
 def test_a_link_that_is_incomplete_says_so(stack: Stack, visit: Open) -> None:
     phone = visit(390, 844)
     phone.goto(f"https://localhost:{stack.port}/phone")
-    expect(phone.locator("#phone-what")).to_have_text("This link is incomplete")
+    expect(phone.locator("#phone-status-text")).to_have_text("This link is incomplete")
     phone.goto(f"https://localhost:{stack.port}/phone#{'k' * 32}")
-    expect(phone.locator("#phone-what")).to_have_text("This link is not valid")
+    expect(phone.locator("#phone-status-text")).to_have_text("This link is not valid")

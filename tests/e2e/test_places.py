@@ -19,15 +19,15 @@ from tests.e2e.test_page import (  # fixtures among them
 
 
 def open_places(page: Page) -> None:
-    page.wait_for_selector(".tile.drawn")
+    page.wait_for_selector(".tile.has-frame")
     page.locator("[data-camera=door] summary").click()
     page.get_by_role("button", name="Zones and lines…").click()
-    page.wait_for_selector("#places-dialog[open]")
+    page.wait_for_selector("#regions-dialog[open]")
 
 
 def saved(page: Page) -> None:
     page.get_by_role("button", name="Save").click()
-    page.wait_for_selector("#places-dialog", state="hidden")
+    page.wait_for_selector("#regions-dialog", state="hidden")
 
 
 @pytest.mark.parametrize("size", list(SIZES))
@@ -41,8 +41,8 @@ def test_a_zone_is_drawn_with_the_pointer(
     open_places(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= SIZES[size][0]
     page.get_by_role("button", name="Add zone").click()
-    page.locator("#places-list input").fill("shelf")
-    box = page.locator("#places-svg").bounding_box()
+    page.locator("#regions-list input").fill("shelf")
+    box = page.locator("#regions-svg").bounding_box()
     assert box is not None
     assert abs(box["width"] / box["height"] - 4 / 3) < 0.02
 
@@ -73,11 +73,11 @@ def test_places_are_changed_by_keyboard_and_removed(
     world.registry.upsert(camera.model_copy(update={"zones": (Zone(name="shelf", points=square),)}))
     page = visit("desk")
     open_places(page)
-    page.get_by_role("button", name=re.compile("^Corner 1 of shelf: 20 % from the left")).focus()
+    page.get_by_role("button", name=re.compile("^Corner 1 of shelf: 20% from the left")).focus()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Shift+ArrowDown")
     page.keyboard.press("Shift+ArrowDown")
-    corner = page.get_by_role("button", name="Corner 1 of shelf: 21 % from the left, 30 %")
+    corner = page.get_by_role("button", name="Corner 1 of shelf: 21% from the left, 30%")
     expect(corner).to_be_focused()
     page.get_by_role("button", name=re.compile("^Corner 4 of shelf")).press("Delete")
     page.get_by_role("button", name=re.compile("^New corner of shelf after 1")).press("Enter")
@@ -85,11 +85,11 @@ def test_places_are_changed_by_keyboard_and_removed(
     page.get_by_role("button", name="Add line").click()
     page.keyboard.type("entrance")
     middle = page.get_by_role("button", name=re.compile("^End 1 of entrance")).bounding_box()
-    word = page.locator("#places-svg text", has_text="enter").nth(-1).bounding_box()
+    word = page.locator("#regions-svg text", has_text="enter").nth(-1).bounding_box()
     assert middle is not None
     assert word is not None
     assert word["x"] > middle["x"] + middle["width"] / 2, "it points upwards: in is to the right"
-    page.get_by_role("button", name="Swap enter and leave of entrance").click()
+    page.get_by_role("button", name="Reverse direction of entrance").click()
     saved(page)
     after = world.registry.cameras()["door"]
     assert after.zones[0].points == ((0.21, 0.3), (0.505, 0.25), (0.8, 0.2), (0.8, 0.8))
@@ -111,11 +111,11 @@ def test_what_is_wrong_is_told_and_nothing_is_lost_by_a_slip(
     open_places(page)
     for _ in range(2):
         page.get_by_role("button", name="Add zone").click()
-    page.locator("#places-list input").last.fill("zone-1")
+    page.locator("#regions-list input").last.fill("zone-1")
     page.get_by_role("button", name="Save").click()
-    expect(page.locator("#places-result")).to_contain_text("stands twice")
+    expect(page.locator("#regions-result")).to_contain_text("stands twice")
     page.keyboard.press("Escape")
-    expect(page.locator("#places-result")).to_contain_text("Not saved yet")
+    expect(page.locator("#regions-result")).to_contain_text("Unsaved changes")
     page.keyboard.press("Escape")
-    page.wait_for_selector("#places-dialog", state="hidden")
+    page.wait_for_selector("#regions-dialog", state="hidden")
     assert world.registry.cameras()["door"].zones == ()

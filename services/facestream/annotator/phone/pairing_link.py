@@ -11,13 +11,13 @@ import numpy as np
 PAGE_PATH = "/phone"
 PICTURE_PATH = "/api/phone/picture"
 _QUIET_MODULES = 4  # ISO/IEC 18004: light modules around the code
-# The pages say the same: static/https-hint.js.
-_START_ANEW = (
+# static/https-hint.js has the same text.
+_RESTART_HINT = (
     "Stop facestream (Ctrl-C), start it with “make demo PHONE=1” "
     "(or “facestream up --host 0.0.0.0 --https”) and open the link it prints."
 )
-_ONLY_HERE = f"Only this computer can open this link. For a phone: {_START_ANEW}"
-_NO_CAMERA = f"A phone only gives its camera to an https page. {_START_ANEW}"
+_ONLY_HERE = f"Only this computer can open this link. For a phone: {_RESTART_HINT}"
+_NO_CAMERA = f"Phone cameras need HTTPS. {_RESTART_HINT}"
 
 
 def phone_link(opened_at: str, phone_base_url: str, key: str) -> tuple[str, str]:

@@ -25,7 +25,7 @@ KEY = "k" * 32
             "http://192.168.1.7:8080",
             "",
             "http://192.168.1.7:8080",
-            "gives its camera to an https page",
+            "Phone cameras need HTTPS",
         ),
     ],
 )

@@ -1,34 +1,34 @@
-// Calls of the API. Every failure becomes one Error with the server's own line.
+// JSON client of the HTTP API. Every failure becomes one Error with the server's message.
 
-import { patience } from "./idle-timeout.js";
+import { idleTimeout } from "./idle-timeout.js";
 
-const ANSWER_MS = 30000; // counts of a year take seconds on a small machine
+const RESPONSE_TIMEOUT_MS = 30000; // statistics over a year take seconds on a small machine
 
-export async function call(method, path, body, stop) {
-  let answer, text;
-  const waiting = patience(ANSWER_MS, stop);
+export async function callApi(method, path, body, abortSignal) {
+  let response, text;
+  const timeout = idleTimeout(RESPONSE_TIMEOUT_MS, abortSignal);
   try {
-    answer = await fetch(path, {
+    response = await fetch(path, {
       method,
       headers: body ? { "Content-Type": "application/json" } : {},
       body: body && JSON.stringify(body),
-      signal: waiting.signal,
+      signal: timeout.signal,
     });
-    text = await answer.text();
+    text = await response.text();
   } catch (error) {
-    throw new Error("facestream does not answer. Is it still running, or open in too many windows of this browser?");
+    throw new Error("Can’t reach facestream. Is it running? Too many open tabs can also block it.");
   } finally {
-    waiting.end();
+    timeout.cancel();
   }
-  let said = null;
+  let json = null;
   try {
-    said = text ? JSON.parse(text) : null;
+    json = text ? JSON.parse(text) : null;
   } catch (error) {
-    said = null;
+    json = null;
   }
-  if (answer.status === 401 && path !== "/api/login") location.assign("/login"); // the session has ended
-  if (!answer.ok) throw new Error(said?.detail ?? `The server said ${answer.status}.`);
-  return said;
+  if (response.status === 401 && path !== "/api/login") location.assign("/login"); // the session has expired
+  if (!response.ok) throw new Error(json?.detail ?? `Server error (${response.status}).`);
+  return json;
 }
 
 export const cameraPath = (name) => `/api/cameras/${encodeURIComponent(name)}`;

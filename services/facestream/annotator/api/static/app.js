@@ -1,37 +1,39 @@
-// The page: events in, tiles, people, charts and health out. Pictures come through the wall.
+// Main page: applies server-sent events to the tiles, people, charts and system status, and draws the
+// frames of the multiplexed stream.
 
-import { call, cameraPath } from "./api-client.js";
-import { drawAges, drawFlow } from "./charts.js";
-import { Counts } from "./counts.js";
-import { AddDialog, ask } from "./camera-dialogs.js";
-import { checkDoor } from "./session.js";
+import { callApi, cameraPath } from "./api-client.js";
+import { AddDialog, openPrompt } from "./camera-dialogs.js";
+import { drawAgeChart, drawInViewChart } from "./charts.js";
+import { CountsCard } from "./counts.js";
+import { EventStream } from "./event-stream.js";
+import { MultiStream } from "./multi-stream.js";
 import { drawPeople } from "./people.js";
 import { PhoneDialog } from "./phone-dialog.js";
-import { PlacesDialog } from "./region-editor.js";
-import { switchTheme } from "./theme.js";
-import { Wall } from "./multi-stream.js";
+import { RegionEditor } from "./region-editor.js";
+import { applySession } from "./session.js";
+import { toggleTheme } from "./theme.js";
 
 const $ = (id) => document.getElementById(id);
-const toasted = $("toast");
+const toastNode = $("toast");
 const tiles = new Map();
 const people = new Map();
 let cameras = [];
-let known = false; // whether the first list of cameras has come
-let hears = false; // who is in view
-let lost = ""; // why no pictures come from the server
-let large = null; // the camera shown large; null = the first, "" = all alike
+let hasCameras = false; // the first list of cameras has arrived
+let hasPeople = false; // `people` is current
+let streamError = ""; // why the stream of frames is down; empty while it works
+let selected = null; // the camera shown large; null: the first, "": none (grid)
 
-const SILENT_MS = 40000; // an event comes every 15 s at least
+const TOAST_MS = 6000;
 
-const wall = new Wall(showPicture, showLost);
-const counts = new Counts();
 const statusOf = (name) => cameras.find((c) => c.name === name);
-const showLarge = (name) => { large = name; layOut(); };
-const phone = new PhoneDialog(statusOf, showLarge);
-const places = new PlacesDialog();
-const adder = new AddDialog(statusOf, showLarge, (link) => phone.show(link));
+const showLarge = (name) => { selected = name; render(); };
+const stream = new MultiStream(showFrame, onStreamLost);
+const countsCard = new CountsCard();
+const phoneDialog = new PhoneDialog(statusOf, showLarge);
+const regionEditor = new RegionEditor();
+const addDialog = new AddDialog(statusOf, showLarge, (link) => phoneDialog.open(link));
 
-function showPicture(name, bitmap) {
+function showFrame(name, bitmap) {
   const tile = tiles.get(name);
   if (!tile) return;
   const canvas = tile.querySelector("canvas");
@@ -41,133 +43,138 @@ function showPicture(name, bitmap) {
     canvas.parentElement.style.setProperty("--ratio", `${bitmap.width} / ${bitmap.height}`);
   }
   canvas.getContext("2d").drawImage(bitmap, 0, 0);
-  tile.classList.add("drawn");
-  if (lost) {
-    lost = "";
-    layOut();
+  tile.classList.add("has-frame");
+  if (streamError) {
+    streamError = "";
+    render();
   }
-  places.picture(name, bitmap);
+  regionEditor.showFrame(name, bitmap);
 }
 
-// An old picture must not pass for a live one.
-function showLost(why) {
-  lost = why || "connection lost, trying again…";
-  for (const tile of tiles.values()) tile.classList.remove("drawn");
-  layOut();
+// Hide the last frames: a stale frame must not look live.
+function onStreamLost(reason) {
+  streamError = reason || "Connection lost, retrying…";
+  hideFrames();
+  render();
 }
 
-function toast(text) {
-  // What is full screen is above all else.
-  (document.fullscreenElement ?? document.body).append(toasted);
-  toasted.textContent = text;
-  toasted.hidden = false;
-  clearTimeout(toast.timer);
-  toast.timer = setTimeout(() => { toasted.hidden = true; }, 6000);
+function hideFrames() {
+  for (const tile of tiles.values()) tile.classList.remove("has-frame");
 }
 
-async function attempt(work) {
+function showToast(text) {
+  // Only the full-screen element and its children are visible.
+  (document.fullscreenElement ?? document.body).append(toastNode);
+  toastNode.textContent = text;
+  toastNode.hidden = false;
+  clearTimeout(toastNode.timer);
+  toastNode.timer = setTimeout(() => { toastNode.hidden = true; }, TOAST_MS);
+}
+
+async function withToast(action) {
   try {
-    await work();
+    await action();
   } catch (error) {
-    toast(error.message);
+    showToast(error.message);
   }
 }
 
 const ACTIONS = {
-  pause: (c) => attempt(() => call("PATCH", cameraPath(c.name), { paused: !c.paused })),
-  rotate: (c) => attempt(() => call("PATCH", cameraPath(c.name), { rotate: (c.rotate + 90) % 360 })),
-  rename: (c) => ask({
-    title: `Rename ${c.name}`, button: "Rename", input: c.name,
-    work: async (name) => {
+  pause: (c) => withToast(() => callApi("PATCH", cameraPath(c.name), { paused: !c.paused })),
+  rotate: (c) => withToast(() => callApi("PATCH", cameraPath(c.name), { rotate: (c.rotate + 90) % 360 })),
+  rename: (c) => openPrompt({
+    title: `Rename ${c.name}`, button: "Rename", value: c.name,
+    onSubmit: async (name) => {
       if (name === c.name) return;
-      const wasLarge = large === c.name;
-      if (wasLarge) large = name; // before the news of it, which would show another one large
+      const wasSelected = selected === c.name;
+      if (wasSelected) selected = name; // before the event arrives, which would select the first camera
       try {
-        await call("PATCH", cameraPath(c.name), { name });
+        await callApi("PATCH", cameraPath(c.name), { name });
       } catch (error) {
-        if (wasLarge) large = c.name;
+        if (wasSelected) selected = c.name;
         throw error;
       }
     },
   }),
-  remove: (c) => ask({
-    title: `Remove ${c.name}?`, text: "Its picture ends for everyone who watches. The camera itself is not touched.",
-    button: "Remove", work: () => call("DELETE", cameraPath(c.name)),
+  remove: (c) => openPrompt({
+    title: `Remove ${c.name}?`, text: "Live view stops for all viewers. The camera device is not changed.",
+    button: "Remove", onSubmit: () => callApi("DELETE", cameraPath(c.name)),
   }),
-  places: (c) => attempt(async () => {
-    showLarge(c.name); // at its full rate
-    await places.open(c);
+  regions: (c) => withToast(async () => {
+    showLarge(c.name); // the stream sends only the large camera at full rate
+    await regionEditor.open(c);
   }),
-  phone: (c) => attempt(() => phone.showAgain(c.name)),
-  fullscreen: (c) => attempt(() => {
+  phone: (c) => withToast(() => phoneDialog.openFor(c.name)),
+  fullscreen: (c) => withToast(() => {
     showLarge(c.name);
     return tiles.get(c.name).requestFullscreen();
   }),
 };
 
-function makeTile(name) {
+function createTile(name) {
   const tile = $("tile").content.firstElementChild.cloneNode(true);
   tile.dataset.camera = name;
   tile.querySelector("h3").textContent = name;
   tile.querySelector("a").href = `/cameras/${encodeURIComponent(name)}/stream.mjpg`;
-  tile.querySelector(".picture").addEventListener("click", () => {
+  tile.querySelector(".live-view").addEventListener("click", () => {
     if (document.fullscreenElement) return;
-    large = largeName() === name && cameras.length > 1 ? "" : name;
-    layOut();
+    selected = largeCamera() === name && cameras.length > 1 ? "" : name;
+    render();
   });
   const menu = tile.querySelector("details");
   menu.querySelector("summary").setAttribute("aria-label", `Menu of ${name}`);
-  menu.querySelector("[data-do=fullscreen]").hidden = !document.fullscreenEnabled; // an iPhone has none
+  menu.querySelector("[data-action=fullscreen]").hidden = !document.fullscreenEnabled; // not available on iPhones
   menu.addEventListener("click", (event) => {
-    const wish = event.target.dataset.do;
-    if (!wish) return;
+    const action = event.target.dataset.action;
+    if (!action) return;
     menu.open = false;
-    menu.querySelector("summary").focus(); // the button that was pressed is gone
-    ACTIONS[wish]?.(cameras.find((c) => c.name === name));
+    menu.querySelector("summary").focus(); // closing hides the pressed button, which had the focus
+    ACTIONS[action]?.(cameras.find((c) => c.name === name));
   });
   return tile;
 }
 
-// Menus close when one clicks or tabs away, or presses Escape.
 document.addEventListener("click", (event) => closeMenus(event.target));
 document.addEventListener("focusin", (event) => closeMenus(event.target));
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape") return;
-  const open = document.querySelector(".menu[open]");
-  if (open) {
-    open.open = false;
-    open.querySelector("summary").focus();
+  const menu = document.querySelector(".menu[open]");
+  if (menu) {
+    menu.open = false;
+    menu.querySelector("summary").focus();
   }
 });
 
-function closeMenus(except) {
-  for (const menu of document.querySelectorAll(".menu[open]")) if (!menu.contains(except)) menu.open = false;
+function closeMenus(target) {
+  for (const menu of document.querySelectorAll(".menu[open]")) if (!menu.contains(target)) menu.open = false;
 }
 
-const WORDS = { connecting: "connecting…", stalled: "no picture", failed: "not available", stopped: "paused" };
+const STATE_LABELS = { connecting: "connecting…", stalled: "no video", failed: "unavailable", paused: "paused", stopped: "paused" };
+const isPaused = (camera) => camera.state === "paused" || camera.state === "stopped";
+const PRIVACY_LABELS = { blur: " · faces hidden", "stats-only": " · counts only" };
 
-const PRIVACY = { blur: " · faces hidden", "stats-only": " · counts only" };
-
-function factsOf(camera) {
-  if (camera.state === "live") return `${Math.round(camera.fps)} fps · ${camera.width}×${camera.height}${PRIVACY[camera.privacy] ?? ""}`;
-  return camera.reason && camera.state !== "stopped" ? `${WORDS[camera.state]}: ${camera.reason}` : WORDS[camera.state];
+function describeCamera(camera) {
+  if (camera.state === "live") return `${Math.round(camera.fps)} fps · ${camera.width}×${camera.height}${PRIVACY_LABELS[camera.privacy] ?? ""}`;
+  return camera.reason && !isPaused(camera) ? `${STATE_LABELS[camera.state]}: ${camera.reason}` : STATE_LABELS[camera.state];
 }
 
-// What stands in a picture's place: what is wrong and since when, and why.
-function showVeil(veil, camera) {
-  const [what, why] = veil.children;
-  const at = new Date(camera.since * 1000);
-  const since = at.toDateString() === new Date().toDateString() ? at.toLocaleTimeString() : at.toLocaleString();
-  what.textContent = camera.state === "live" ? "" : camera.state === "connecting" ? WORDS.connecting : `${WORDS[camera.state]} since ${since}`;
-  why.textContent = camera.state === "live" ? lost || "waiting for the picture…" : camera.state === "stopped" ? "" : camera.reason;
+// The placeholder covers a tile without a current frame; it states the problem, its start and its cause.
+function updatePlaceholder(placeholder, camera) {
+  const [title, detail] = placeholder.children;
+  const date = new Date(camera.since * 1000);
+  const since = date.toDateString() === new Date().toDateString() ? date.toLocaleTimeString() : date.toLocaleString();
+  const label = STATE_LABELS[camera.state] ?? "";
+  const heading = label.charAt(0).toUpperCase() + label.slice(1);
+  title.textContent = camera.state === "live" ? "" : camera.state === "connecting" ? heading : `${heading} since ${since}`;
+  detail.textContent = camera.state === "live" ? streamError || "Waiting for video…" : isPaused(camera) ? "" : camera.reason;
 }
 
-function largeName() {
-  if (large === "") return null;
-  return cameras.some((c) => c.name === large) ? large : cameras[0]?.name ?? null;
+function largeCamera() {
+  if (selected === "") return null;
+  return cameras.some((c) => c.name === selected) ? selected : cameras[0]?.name ?? null;
 }
 
-function layOut() {
+function render() {
   for (const [name, tile] of tiles) {
     if (!cameras.some((c) => c.name === name)) {
       tile.remove();
@@ -175,132 +182,105 @@ function layOut() {
       people.delete(name);
     }
   }
-  const main = largeName();
+  const large = largeCamera();
   for (const camera of cameras) {
     let tile = tiles.get(camera.name);
     if (!tile) {
-      tile = makeTile(camera.name);
+      tile = createTile(camera.name);
       tiles.set(camera.name, tile);
       $("cameras").append(tile);
     }
-    const isLarge = camera.name === main;
     tile.dataset.state = camera.state;
-    tile.classList.toggle("large", isLarge);
-    tile.classList.toggle("lost", lost !== "");
-    const facts = tile.querySelector(".facts");
-    facts.textContent = lost ? "no picture" : camera.state === "live" ? factsOf(camera) : WORDS[camera.state];
-    facts.title = lost || factsOf(camera);
-    showVeil(tile.querySelector(".veil"), camera);
-    tile.querySelector("[data-do=pause]").textContent = camera.paused ? "Resume" : "Pause";
-    tile.querySelector("[data-do=phone]").hidden = !camera.is_phone;
+    tile.classList.toggle("large", camera.name === large);
+    tile.classList.toggle("disconnected", streamError !== "");
+    const info = tile.querySelector(".info");
+    info.textContent = streamError ? "no video" : camera.state === "live" ? describeCamera(camera) : STATE_LABELS[camera.state];
+    info.title = streamError || describeCamera(camera);
+    updatePlaceholder(tile.querySelector(".placeholder"), camera);
+    tile.querySelector("[data-action=pause]").textContent = camera.paused ? "Resume" : "Pause";
+    tile.querySelector("[data-action=phone]").hidden = !camera.is_phone;
   }
-  $("cameras").dataset.view = main === null ? "grid" : "large";
+  $("cameras").dataset.view = large === null ? "grid" : "large";
   $("view").hidden = cameras.length < 2;
-  $("view-text").textContent = main === null ? "Large" : "Grid";
-  $("empty").hidden = !known || cameras.length > 0;
-  wall.show(cameras.map((c) => c.name), main);
-  showPeople();
+  $("view-text").textContent = large === null ? "Large" : "Grid";
+  $("empty").hidden = !hasCameras || cameras.length > 0;
+  stream.setCameras(cameras.map((c) => c.name), large);
+  renderPeople();
 }
 
-function describe(camera, isLarge) {
+function updateLabel(camera, isLarge) {
   const count = people.get(camera.name)?.length ?? 0;
-  const seen = count === 1 ? "1 person in view" : `${count} people in view`;
-  const picture = tiles.get(camera.name).querySelector(".picture");
-  const words = `${camera.name}: ${factsOf(camera)}, ${seen}. ${isLarge ? "Show all the same size" : "Show large"}`;
-  if (picture.getAttribute("aria-label") !== words) picture.setAttribute("aria-label", words);
+  const inView = count === 1 ? "1 person in view" : `${count} people in view`;
+  const button = tiles.get(camera.name).querySelector(".live-view");
+  const label = `${camera.name}: ${describeCamera(camera)}, ${inView}. ${isLarge ? "Show all at equal size" : "Show large"}`;
+  if (button.getAttribute("aria-label") !== label) button.setAttribute("aria-label", label);
 }
 
-function showPeople() {
-  const main = largeName();
-  const order = [...cameras].sort((a, b) => (b.name === main) - (a.name === main));
-  for (const camera of cameras) describe(camera, camera.name === main);
-  const groups = order.map((c) => ({ camera: c.name, people: people.get(c.name) ?? [] }));
-  drawPeople($("people"), $("people-count"), hears ? groups : null);
+function renderPeople() {
+  const large = largeCamera();
+  const sorted = [...cameras].sort((a, b) => (b.name === large) - (a.name === large));
+  for (const camera of cameras) updateLabel(camera, camera.name === large);
+  const groups = sorted.map((c) => ({ camera: c.name, people: people.get(c.name) ?? [] }));
+  drawPeople($("people"), $("people-count"), hasPeople ? groups : null);
 }
 
-function showSystem(notes) {
-  $("system").replaceChildren(...notes.map((note) => {
+const LEVELS = { good: "ok", busy: "warning", bad: "error" };
+
+function showSystemStatus(received) {
+  const messages = received.map((message) => ({ ...message, level: LEVELS[message.level] ?? message.level }));
+  $("system").replaceChildren(...messages.map((message) => {
     const item = document.createElement("li");
-    item.dataset.level = note.level;
+    item.dataset.level = message.level;
     const text = document.createElement("span");
     text.className = "text";
-    text.textContent = note.text;
+    text.textContent = message.text;
     const dot = document.createElement("span");
     dot.className = "dot";
     item.append(dot, text);
     return item;
   }));
-  const bad = notes.filter((note) => note.level === "bad").length;
-  const level = notes[0].level;
-  pulse(level, level === "good" ? "All is well" : bad > 1 ? `${bad} things need attention` : level === "bad" ? "One thing needs attention" : "Busy");
+  const problems = messages.filter((message) => message.level === "error").length;
+  const level = messages[0].level; // the most severe comes first
+  setOverallStatus(level, level === "ok" ? "All systems OK" : problems > 1 ? `${problems} problems` : problems ? "1 problem" : "Degraded");
 }
 
-function pulse(level, text) {
-  if ($("pulse").dataset.level === level && $("pulse-text").textContent === text) return;
-  $("pulse").dataset.level = level;
-  $("pulse-text").textContent = text;
+function setOverallStatus(level, text) {
+  const node = $("overall-status"), textNode = $("overall-status-text");
+  if (node.dataset.level === level && textNode.textContent === text) return;
+  node.dataset.level = level;
+  textNode.textContent = text;
 }
 
-let events = null;
-let watch = 0;
-
-function hush() {
-  clearInterval(watch);
-  events?.close();
-  events = null;
-  forgetPeople();
-}
-
-// The first events of the next connection say who is there.
-function forgetPeople() {
-  hears = false;
+// Each new connection starts with the current people.
+function clearPeople() {
+  hasPeople = false;
   people.clear();
-  showPeople();
+  renderPeople();
 }
 
-// A hidden page hears nothing: a browser opens six connections to a server at most, whatever the windows.
-function listen() {
-  hush();
-  if (document.hidden) return;
-  const mine = events = new EventSource("/api/events");
-  let heard = performance.now();
-  const on = (kind, work) => mine.addEventListener(kind, (event) => {
-    heard = performance.now();
-    work(JSON.parse(event.data));
-  });
-  // A network that is gone says nothing, and a browser waits for minutes.
-  watch = setInterval(() => {
-    if (performance.now() - heard < SILENT_MS) return;
-    listen();
-    pulse("bad", "Connection lost, trying again…");
-  }, SILENT_MS / 4);
-  on("alive", () => {});
-  on("cameras", (list) => { cameras = list; known = hears = true; layOut(); phone.changed(); });
-  on("people", (news) => { people.set(news.camera, news.people); showPeople(); });
-  on("system", showSystem);
-  on("counted", () => counts.changed());
-  on("history", (history) => { drawFlow($("flow"), history); drawAges($("ages"), history); });
-  mine.onerror = () => {
-    if (mine !== events) return;
-    pulse("bad", "Connection lost, trying again…");
-    forgetPeople();
-    // A browser gives up for good when the server answers with an error; a wall display must not.
-    if (mine.readyState === EventSource.CLOSED) {
-      setTimeout(() => { if (mine === events) listen(); }, 2000);
-      checkDoor().catch(() => {});
-    }
-  };
-}
+const events = new EventStream({
+  keepalive: () => {},
+  alive: () => {},
+  cameras: (list) => { cameras = list; hasCameras = hasPeople = true; render(); phoneDialog.updateStatus(); },
+  people: (update) => { people.set(update.camera, update.people); renderPeople(); },
+  system: showSystemStatus,
+  count: () => countsCard.onPersonCounted(),
+  counted: () => countsCard.onPersonCounted(),
+  history: (history) => { drawInViewChart($("in-view-chart"), history); drawAgeChart($("age-chart"), history); },
+}, {
+  onDisconnect: clearPeople,
+  onLost: () => setOverallStatus("error", "Connection lost, retrying…"),
+  onRejected: () => applySession().catch(() => {}),
+});
 
 document.addEventListener("visibilitychange", () => {
-  // What stands there when the page is looked at again would be old.
-  if (document.hidden) for (const tile of tiles.values()) tile.classList.remove("drawn");
-  listen();
+  // The last frames would be stale when the page is shown again.
+  if (document.hidden) hideFrames();
 });
-$("theme").addEventListener("click", switchTheme);
-$("view").addEventListener("click", () => { large = largeName() === null ? null : ""; layOut(); });
+$("theme").addEventListener("click", toggleTheme);
+$("view").addEventListener("click", () => { selected = largeCamera() === null ? null : ""; render(); });
 for (const button of [$("add"), ...document.querySelectorAll("[data-add]")]) {
-  button.addEventListener("click", () => adder.open(cameras.map((c) => c.name)));
+  button.addEventListener("click", () => addDialog.open(cameras.map((c) => c.name)));
 }
-checkDoor().catch(() => {});
-listen();
+applySession().catch(() => {});
+events.connect();

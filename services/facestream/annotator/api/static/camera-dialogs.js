@@ -1,34 +1,35 @@
-// Adding a camera (with the phone apps people use, and a test of the connection), and the two
-// questions: a new name, and whether to remove.
+// Dialogs of cameras: add a camera (with steps for common phone apps and a connection test), and the
+// prompt for a new name or for confirming a removal.
 
-import { call, cameraPath } from "./api-client.js";
-import { NEEDS_HTTPS } from "./https-hint.js";
+import { callApi, cameraPath } from "./api-client.js";
+import { HTTPS_HINT } from "./https-hint.js";
 
-// Whoever reaches this page could otherwise look at that computer's files and out of its webcam.
-const LOCAL = "On this page file:// and device:// work only if facestream runs with FACESTREAM_CAPTURE_ALLOW_LOCAL_SOURCES=true.";
+// Otherwise any user of this page could read the server's files and webcams.
+const LOCAL_SOURCES_HINT = "Adding file:// and device:// on this page requires FACESTREAM_CAPTURE_ALLOW_LOCAL_SOURCES=true.";
 
-const BY_HTTPS = location.protocol === "https:";
+const IS_HTTPS = location.protocol === "https:";
 
-const APPS = [
-  { title: "Phone: no app, by a link", name: "phone", by: "link",
-    steps: [BY_HTTPS ? "Add it, then scan the code that appears: the phone’s browser becomes the camera." : NEEDS_HTTPS] },
+const SOURCES = [
+  { title: "Phone browser (no app)", name: "phone", isPhoneLink: true,
+    steps: [IS_HTTPS ? "Add it, then scan the QR code with the phone." : HTTPS_HINT] },
   { title: "Phone: IP Webcam (Android)", url: "http://192.168.1.20:8080/video", name: "phone",
-    steps: ["Open IP Webcam and tap “Start server”.", "Type the address at the bottom of its picture, with /video at the end."] },
+    steps: ["Open IP Webcam and tap “Start server”.", "Enter the address at the bottom of its screen, followed by /video."] },
   { title: "Phone: DroidCam (Android, iPhone)", url: "http://192.168.1.20:4747/video", name: "phone",
-    steps: ["Open DroidCam; it shows “WiFi IP” and a port.", "Type them as http://IP:PORT/video."] },
+    steps: ["Open DroidCam; it shows “WiFi IP” and a port.", "Enter them as http://IP:PORT/video."] },
   { title: "Phone: IP Camera Lite (iPhone)", url: "rtsp://admin:admin@192.168.1.20:8554/live", name: "phone",
-    steps: ["Turn on “IP Camera Server”.", "Type the RTSP address it shows, with its user and password in it."] },
+    steps: ["Turn on “IP Camera Server”.", "Enter the RTSP address it shows, including user and password."] },
   { title: "Phone: another app (RTSP)", url: "rtsp://192.168.1.20:8554/live", name: "phone",
-    steps: ["Start the app’s RTSP server and paste the address it shows.", "Phone and this computer must be in the same Wi-Fi."] },
+    steps: ["Start the app’s RTSP server and paste its address.", "Phone and computer must be on the same Wi-Fi."] },
   { title: "IP camera or recorder (RTSP)", url: "rtsp://user:password@192.168.1.64:554/stream1", name: "camera",
-    steps: ["The address is in the camera’s manual, often under “RTSP” or “ONVIF”.", "A second, smaller stream is enough: faces of 45 pixels are found."] },
-  { title: "Webcam of this computer", url: "device:///dev/video0", name: "webcam", fill: true,
-    steps: ["Works where facestream runs on Linux with the camera plugged in.",
-      "Give it when starting: facestream up --camera webcam=device:///dev/video0.", LOCAL] },
-  { title: "Something else", url: "rtsp://…", name: "camera",
-    steps: ["rtsp://, rtsps://, http:// or https:// (MJPEG), file:///path or device:///dev/video0.", LOCAL] },
+    steps: ["Find the address in the camera’s manual, under “RTSP” or “ONVIF”.", "A smaller second stream is enough: faces need 45 pixels."] },
+  { title: "Webcam of this computer", url: "device:///dev/video0", name: "webcam", prefill: true,
+    steps: ["Requires facestream on Linux with the camera attached.",
+      "Add it at start-up: facestream up --camera webcam=device:///dev/video0.", LOCAL_SOURCES_HINT] },
+  { title: "Other URL", url: "rtsp://…", name: "camera",
+    steps: ["Supported: rtsp://, rtsps://, http:// or https:// (MJPEG), file:///path, device:///dev/video0.", LOCAL_SOURCES_HINT] },
 ];
-const TEST_S = 20;
+const TEST_TIMEOUT_S = 20;
+const TEST_POLL_MS = 200;
 
 const $ = (id) => document.getElementById(id);
 
@@ -38,160 +39,164 @@ for (const dialog of document.querySelectorAll("dialog")) {
   }
 }
 
-function tell(place, level, text) {
-  place.dataset.level = level;
-  place.textContent = text;
+function setResult(node, level, text) {
+  node.dataset.level = level;
+  node.textContent = text;
 }
 
 export class AddDialog {
-  // `statusOf(name)` gives what the events last said of a camera; `onLink(link)` gets a phone's.
-  constructor(statusOf, onAdded, onLink) {
+  // `statusOf(name)` returns the latest known status of a camera; `onPhoneLink(link)` shows a phone's link.
+  constructor(statusOf, onLive, onPhoneLink) {
     this.statusOf = statusOf;
-    this.onAdded = onAdded;
-    this.onLink = onLink;
-    this.added = null;
-    $("add-app").append(...APPS.map((app, i) => new Option(app.title, i)));
-    $("add-app").value = APPS.findIndex((app) => BY_HTTPS || app.by !== "link");
-    $("add-app").addEventListener("change", () => this.choose());
+    this.onLive = onLive;
+    this.onPhoneLink = onPhoneLink;
+    this.added = null; // the camera under test
+    $("add-source").append(...SOURCES.map((source, i) => new Option(source.title, i)));
+    $("add-source").value = SOURCES.findIndex((source) => IS_HTTPS || !source.isPhoneLink);
+    $("add-source").addEventListener("change", () => this.showSource());
     $("add-form").addEventListener("submit", (event) => {
       event.preventDefault();
       this.submit();
     });
     $("add-keep").addEventListener("click", () => $("add-dialog").close("keep"));
-    $("add-dialog").addEventListener("close", () => this.closed());
+    $("add-dialog").addEventListener("close", () => this.onClose());
   }
 
-  open(taken) {
-    this.taken = taken;
+  get source() {
+    return SOURCES[$("add-source").value];
+  }
+
+  open(usedNames) {
+    this.usedNames = usedNames;
     this.added = null;
     $("add-url").value = "";
     $("add-rotate").value = "0";
     $("add-name").value = "";
-    tell($("add-result"), "", "");
+    setResult($("add-result"), "", "");
     $("add-submit").disabled = false;
     $("add-keep").hidden = true;
-    this.choose();
+    this.showSource();
     $("add-dialog").returnValue = "";
     $("add-dialog").showModal();
-    $("add-app").focus();
+    $("add-source").focus();
   }
 
-  choose() {
-    const app = APPS[$("add-app").value];
-    $("add-steps").replaceChildren(...app.steps.map((step) => {
+  showSource() {
+    const source = this.source;
+    $("add-steps").replaceChildren(...source.steps.map((step) => {
       const item = document.createElement("li");
       item.textContent = step;
       return item;
     }));
-    const byLink = app.by === "link";
-    $("add-address").hidden = byLink;
-    $("add-url").required = !byLink;
-    $("add-url").placeholder = app.url ?? "";
-    $("add-submit").textContent = byLink ? "Add" : "Add and test";
-    if (app.fill) $("add-url").value = app.url;
-    let name = app.name;
-    for (let i = 2; this.taken.includes(name); i++) name = `${app.name}-${i}`;
+    const isPhoneLink = Boolean(source.isPhoneLink);
+    $("add-address").hidden = isPhoneLink;
+    $("add-url").required = !isPhoneLink;
+    $("add-url").placeholder = source.url ?? "";
+    $("add-submit").textContent = isPhoneLink ? "Add" : "Add and test";
+    if (source.prefill) $("add-url").value = source.url;
+    let name = source.name;
+    for (let i = 2; this.usedNames.includes(name); i++) name = `${source.name}-${i}`;
     $("add-name").value = name;
   }
 
-  // Whoever cancels wants no camera left of it.
-  closed() {
+  // Canceling the dialog removes the camera under test.
+  onClose() {
     if ($("add-dialog").returnValue === "keep") this.added = null;
-    this.takeBack();
+    this.removeAdded();
   }
 
   async submit() {
-    if (APPS[$("add-app").value].by === "link") return this.submitPhone();
+    if (this.source.isPhoneLink) return this.submitPhone();
     const camera = { name: $("add-name").value, url: $("add-url").value.trim(), rotate: Number($("add-rotate").value) };
     $("add-submit").disabled = true;
     $("add-keep").hidden = true;
-    tell($("add-result"), "busy", "Adding…");
+    setResult($("add-result"), "pending", "Adding…");
     try {
-      // What capture said of the last try may still arrive while the next one has begun.
-      this.said = this.added ? this.statusOf(this.added)?.since : undefined;
-      await this.takeBack();
-      await call("POST", "/api/cameras", camera);
+      // The status of the previous attempt may still arrive during this one; ignore it by its `since`.
+      this.previousSince = this.added ? this.statusOf(this.added)?.since : undefined;
+      await this.removeAdded();
+      await callApi("POST", "/api/cameras", camera);
       this.added = camera.name;
-      if ($("add-dialog").open) await this.test(camera.name);
-      else this.closed();
+      if ($("add-dialog").open) await this.testConnection(camera.name);
+      else this.onClose();
     } catch (error) {
-      tell($("add-result"), "bad", error.message);
+      setResult($("add-result"), "error", error.message);
     }
     $("add-submit").disabled = false;
   }
 
-  async takeBack() {
+  async removeAdded() {
     const name = this.added;
     this.added = null;
-    if (name) await call("DELETE", cameraPath(name)).catch(() => {});
+    if (name) await callApi("DELETE", cameraPath(name)).catch(() => {});
   }
 
   async submitPhone() {
     $("add-submit").disabled = true;
     $("add-keep").hidden = true;
     try {
-      await this.takeBack(); // a camera that was tried before under this name, or another
-      const link = await call("POST", "/api/phones", { name: $("add-name").value, rotate: Number($("add-rotate").value) });
+      await this.removeAdded(); // from a previous attempt, under this name or another
+      const link = await callApi("POST", "/api/phones", { name: $("add-name").value, rotate: Number($("add-rotate").value) });
       $("add-dialog").close("keep");
-      this.onLink(link);
+      this.onPhoneLink(link);
     } catch (error) {
-      tell($("add-result"), "bad", error.message);
+      setResult($("add-result"), "error", error.message);
     }
     $("add-submit").disabled = false;
   }
 
-  async test(name) {
-    let end = performance.now() + TEST_S * 1000;
+  async testConnection(name) {
+    let end = performance.now() + TEST_TIMEOUT_S * 1000;
     while (performance.now() < end && $("add-dialog").open) {
-      // A hidden page hears nothing: who starts the phone's app meanwhile has the whole time after it.
-      if (document.hidden) end = performance.now() + TEST_S * 1000;
+      // A hidden page receives no events; restart the timeout when the user returns, perhaps from a phone app.
+      if (document.hidden) end = performance.now() + TEST_TIMEOUT_S * 1000;
       const status = this.statusOf(name);
       if (status?.state === "live") {
-        tell($("add-result"), "good", `Live: ${status.width} × ${status.height}.`);
-        this.onAdded(name);
+        setResult($("add-result"), "ok", `Live: ${status.width} × ${status.height}.`);
+        this.onLive(name);
         $("add-dialog").returnValue = "keep";
         setTimeout(() => $("add-dialog").close("keep"), 900);
         return;
       }
-      if (status?.state === "failed" && status.reason && status.since !== this.said) {
-        this.failed(`No picture: ${status.reason}`);
+      if (status?.state === "failed" && status.reason && status.since !== this.previousSince) {
+        this.onTestFailed(`No video: ${status.reason}`);
         return;
       }
-      tell($("add-result"), "busy", status?.reason ? `Connecting… ${status.reason}` : "Connecting…");
-      await new Promise((done) => setTimeout(done, 200));
+      setResult($("add-result"), "pending", status?.reason ? `Connecting… ${status.reason}` : "Connecting…");
+      await new Promise((resolve) => setTimeout(resolve, TEST_POLL_MS));
     }
-    if ($("add-dialog").open) this.failed("No picture yet. Is the app running, and in the same network?");
+    if ($("add-dialog").open) this.onTestFailed("No video yet. Is the app running, and on the same network?");
   }
 
-  failed(why) {
-    const end = /[.?]$/.test(why) ? "" : ".";
-    tell($("add-result"), "bad", `${why}${end} Correct it and try again, or keep it: it is tried until it works.`);
+  onTestFailed(reason) {
+    const end = /[.?]$/.test(reason) ? "" : ".";
+    setResult($("add-result"), "error", `${reason}${end} Fix the address and try again, or keep the camera: facestream keeps retrying.`);
     $("add-submit").textContent = "Try again";
     $("add-keep").hidden = false;
   }
 }
 
-// One question with a button; `work(input)` throws to keep the dialog open with its message.
-export function ask({ title, text, button, input, work }) {
-  $("ask-title").textContent = title;
-  $("ask-text").textContent = text ?? "";
-  $("ask-label").hidden = input === undefined;
-  $("ask-input").required = input !== undefined;
-  $("ask-input").value = input ?? "";
-  $("ask-submit").textContent = button;
-  $("ask-submit").disabled = false;
-  tell($("ask-result"), "", "");
-  $("ask-form").onsubmit = async (event) => {
+// Open a dialog with one text field or none. `onSubmit(value)` may throw to keep the dialog open with its message.
+export function openPrompt({ title, text, button, value, onSubmit }) {
+  $("prompt-title").textContent = title;
+  $("prompt-text").textContent = text ?? "";
+  $("prompt-label").hidden = value === undefined;
+  $("prompt-input").required = value !== undefined;
+  $("prompt-input").value = value ?? "";
+  $("prompt-submit").textContent = button;
+  $("prompt-submit").disabled = false;
+  setResult($("prompt-result"), "", "");
+  $("prompt-form").onsubmit = async (event) => {
     event.preventDefault();
-    $("ask-submit").disabled = true; // once: a second Enter would rename what is renamed already
+    $("prompt-submit").disabled = true; // a second Enter must not submit again
     try {
-      await work($("ask-input").value);
-      $("ask-dialog").close();
+      await onSubmit($("prompt-input").value);
+      $("prompt-dialog").close();
     } catch (error) {
-      tell($("ask-result"), "bad", error.message);
+      setResult($("prompt-result"), "error", error.message);
     }
-    $("ask-submit").disabled = false;
+    $("prompt-submit").disabled = false;
   };
-  $("ask-dialog").showModal();
-  if (input !== undefined) $("ask-input").select();
+  $("prompt-dialog").showModal();
+  if (value !== undefined) $("prompt-input").select();
 }

@@ -1,195 +1,192 @@
-// People counted: today or any period, by time, by age band and gender, and through zones and lines.
-// Asks /api/stats when the period changes, when somebody was counted, and now and then.
+// Card of people counted: by time, by age band and gender, and through zones and lines.
+// Queries /api/stats when the period changes, after each counted person, and once a minute.
 
-import { call } from "./api-client.js";
-import { canvas, node, split, KINDS, WIDTH } from "./charts.js";
+import { callApi } from "./api-client.js";
+import { chartSvg, describeCounts, svgElement, GENDERS, WIDTH } from "./charts.js";
 
-const BANDS = ["0-12", "13-19", "20-29", "30-39", "40-49", "50-59", "60-69", "70+", "unknown"];
-const KIND_OF = { female: "female", male: "male", unknown: "unsure" };
-const PAUSE_MS = 3000; // between two questions, however many people come
+const AGE_BANDS = ["0-12", "13-19", "20-29", "30-39", "40-49", "50-59", "60-69", "70+", "unknown"];
+const MIN_QUERY_INTERVAL_MS = 3000; // rate limit while many people are counted
 const REFRESH_MS = 60000;
 const MAX_DAYS_BY_HOUR = 2;
-const ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;
+const MAX_DAYS = 4000;
+const TIME_ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;
 
 const $ = (id) => document.getElementById(id);
 
-// Local dates as YYYY-MM-DD: the server is told the zone.
-function day(offset, from = new Date()) {
-  const at = new Date(from.getFullYear(), from.getMonth(), from.getDate() + offset);
-  const two = (n) => String(n).padStart(2, "0");
-  return `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}`;
+// Local date as YYYY-MM-DD; each query names the time zone.
+function isoDay(offset, from = new Date()) {
+  const date = new Date(from.getFullYear(), from.getMonth(), from.getDate() + offset);
+  const twoDigits = (n) => String(n).padStart(2, "0");
+  return `${date.getFullYear()}-${twoDigits(date.getMonth() + 1)}-${twoDigits(date.getDate())}`;
 }
 
-function days(from, to) {
-  const found = [];
+function listDays(from, to) {
+  const days = [];
   const start = new Date(`${from}T12:00`);
-  for (let i = 0; i < 4000; i += 1) {
-    const name = day(i, start);
-    if (name >= to) break;
-    found.push(name);
+  for (let i = 0; i < MAX_DAYS; i += 1) {
+    const day = isoDay(i, start);
+    if (day >= to) break;
+    days.push(day);
   }
-  return found;
+  return days;
 }
 
-// First day and the day after the last.
+// The first day and the day after the last.
 const PERIODS = {
-  today: () => [day(0), day(1)],
-  yesterday: () => [day(-1), day(0)],
-  week: () => [day(-6), day(1)],
-  month: () => [day(-29), day(1)],
+  today: () => [isoDay(0), isoDay(1)],
+  yesterday: () => [isoDay(-1), isoDay(0)],
+  week: () => [isoDay(-6), isoDay(1)],
+  month: () => [isoDay(-29), isoDay(1)],
   range: () => {
     const [from, to] = [$("counts-from").value, $("counts-to").value].sort();
-    return from && to ? [from, day(1, new Date(`${to}T12:00`))] : null;
+    return from && to ? [from, isoDay(1, new Date(`${to}T12:00`))] : null;
   },
 };
 
-function drawStacks(place, words, labels, stacks, every) {
+function drawStacks(container, description, labels, stacks, labelInterval) {
   const height = 112, bottom = 92;
-  const totals = stacks.map((stack) => KINDS.reduce((sum, kind) => sum + stack[kind], 0));
-  const most = Math.max(1, ...totals);
-  const svg = canvas(height, words);
-  svg.append(node("line", { class: "grid", x1: 0, x2: WIDTH, y1: bottom, y2: bottom }));
-  const slot = WIDTH / labels.length, wide = slot * (labels.length > 20 ? 0.86 : 0.66);
+  const totals = stacks.map((stack) => GENDERS.reduce((sum, gender) => sum + stack[gender], 0));
+  const peak = Math.max(1, ...totals);
+  const svg = chartSvg(height, description);
+  svg.append(svgElement("line", { class: "grid", x1: 0, x2: WIDTH, y1: bottom, y2: bottom }));
+  const slotWidth = WIDTH / labels.length, barWidth = slotWidth * (labels.length > 20 ? 0.86 : 0.66);
   labels.forEach((label, i) => {
-    const x = i * slot + (slot - wide) / 2;
+    const x = i * slotWidth + (slotWidth - barWidth) / 2;
     let y = bottom;
-    for (const kind of KINDS) {
-      const tall = (stacks[i][kind] / most) * (bottom - 18);
-      y -= tall;
-      if (tall) svg.append(node("rect", { class: kind, x, y, width: wide, height: tall, rx: Math.min(2, wide / 4) }));
+    for (const gender of GENDERS) {
+      const barHeight = (stacks[i][gender] / peak) * (bottom - 18);
+      y -= barHeight;
+      if (barHeight) svg.append(svgElement("rect", { class: gender, x, y, width: barWidth, height: barHeight, rx: Math.min(2, barWidth / 4) }));
     }
-    const middle = { x: x + wide / 2, "text-anchor": "middle" };
-    if (totals[i] && slot > 22) svg.append(node("text", { ...middle, y: y - 4 }, totals[i]));
-    if (i % every === 0) svg.append(node("text", { ...middle, class: slot < 40 ? "fine" : "", y: height - 4 }, label));
+    const centered = { x: x + barWidth / 2, "text-anchor": "middle" };
+    if (totals[i] && slotWidth > 22) svg.append(svgElement("text", { ...centered, y: y - 4 }, totals[i]));
+    if (i % labelInterval === 0) svg.append(svgElement("text", { ...centered, class: slotWidth < 40 ? "small" : "", y: height - 4 }, label));
   });
-  place.replaceChildren(svg);
+  container.replaceChildren(svg);
 }
 
-const none = () => ({ female: 0, male: 0, unsure: 0 });
-
-function stacked(rows, column, names) {
-  const stacks = new Map(names.map((name) => [name, none()]));
+function stackByGender(rows, column, values) {
+  const stacks = new Map(values.map((value) => [value, { female: 0, male: 0, unknown: 0 }]));
   for (const row of rows) {
     const stack = stacks.get(row[column]);
-    if (stack) stack[KIND_OF[row.gender]] += row.count;
+    if (stack) stack[row.gender] += row.count;
   }
   return [...stacks.values()];
 }
 
-function inWords(labels, stacks) {
-  const said = labels.map((label, i) => [label, split(stacks[i])]);
-  return said.filter(([, words]) => words).map(([label, words]) => `${label}: ${words}`).join(", ") || "nobody yet";
+function describeStacks(labels, stacks) {
+  const parts = labels.map((label, i) => [label, describeCounts(stacks[i])]);
+  return parts.filter(([, counts]) => counts).map(([label, counts]) => `${label}: ${counts}`).join(", ") || "none yet";
 }
 
-export class Counts {
+export class CountsCard {
   constructor() {
     this.timer = null;
-    this.asking = null; // the period that is asked for
-    this.stop = null; // ends the last question; an answer to an older one is not shown
-    this.again = false; // somebody was counted meanwhile
-    this.shown = null; // the period that is shown
+    this.pendingPeriod = null; // the period of the query in flight
+    this.abort = null; // cancels the query in flight, so that no outdated response is shown
+    this.isStale = false; // people were counted while a query was in flight
+    this.shownPeriod = null;
     this.card = $("counts-total").closest("section");
-    $("counts-from").value = day(-6);
-    $("counts-to").value = day(0);
+    $("counts-from").value = isoDay(-6);
+    $("counts-to").value = isoDay(0);
     for (const id of ["counts-period", "counts-from", "counts-to"]) {
-      $(id).addEventListener("change", () => this.show());
+      $(id).addEventListener("change", () => this.refresh());
     }
-    setInterval(() => { if (!document.hidden) this.show(); }, REFRESH_MS);
-    this.show();
+    setInterval(() => { if (!document.hidden) this.refresh(); }, REFRESH_MS);
+    this.refresh();
   }
 
-  // Somebody was counted.
-  changed() {
-    if (!document.hidden) this.timer ??= setTimeout(() => this.show(), PAUSE_MS);
+  onPersonCounted() {
+    if (!document.hidden) this.timer ??= setTimeout(() => this.refresh(), MIN_QUERY_INTERVAL_MS);
   }
 
-  async show() {
+  async refresh() {
     clearTimeout(this.timer);
     this.timer = null;
-    const kind = $("counts-period").value;
-    $("counts-range").hidden = kind !== "range";
-    const period = PERIODS[kind]();
-    if (!period) return;
-    const [from, to] = period;
-    // Counts of a year take seconds: who comes meanwhile is asked for when that answer is there.
-    const wanted = `${from} ${to}`;
-    if (this.asking === wanted) {
-      this.again = true;
+    const selected = $("counts-period").value;
+    $("counts-range").hidden = selected !== "range";
+    const range = PERIODS[selected]();
+    if (!range) return;
+    const [from, to] = range;
+    // A query over a year takes seconds. People counted meanwhile are queried after it.
+    const period = `${from} ${to}`;
+    if (this.pendingPeriod === period) {
+      this.isStale = true;
       return;
     }
-    this.asking = wanted;
-    this.stop?.abort();
-    const stop = this.stop = new AbortController();
-    // What stands there is of another period until the answer comes.
-    const isOther = this.shown !== wanted;
-    this.card.classList.toggle("outdated", isOther);
-    const names = days(from, to);
-    const byHour = names.length <= MAX_DAYS_BY_HOUR;
-    const ask = (more) => call("GET", url(more), undefined, stop.signal);
-    const url = (more) => `/api/stats?${new URLSearchParams({ from, to, zone: ZONE, ...more })}`;
+    this.pendingPeriod = period;
+    this.abort?.abort();
+    const abort = this.abort = new AbortController();
+    // Until the response arrives, the card shows another period.
+    const isOtherPeriod = this.shownPeriod !== period;
+    this.card.classList.toggle("outdated", isOtherPeriod);
+    const days = listDays(from, to);
+    const byHour = days.length <= MAX_DAYS_BY_HOUR;
+    const url = (parameters) => `/api/stats?${new URLSearchParams({ from, to, zone: TIME_ZONE, ...parameters })}`;
+    const query = (parameters) => callApi("GET", url(parameters), undefined, abort.signal);
     $("counts-csv").href = url({ by: `${byHour ? "hour" : "day"},camera,age_band,gender` }).replace("stats?", "stats.csv?");
     try {
       const [times, groups, enter, leave] = await Promise.all([
-        ask({ by: byHour ? "hour,gender" : "day,gender" }),
-        ask({ by: "age_band,gender" }),
-        ask({ by: "camera,place", what: "enter" }),
-        ask({ by: "camera,place", what: "leave" }),
+        query({ by: byHour ? "hour,gender" : "day,gender" }),
+        query({ by: "age_band,gender" }),
+        query({ by: "camera,place", what: "enter" }),
+        query({ by: "camera,place", what: "leave" }),
       ]);
-      if (stop !== this.stop) return;
-      this.shown = wanted;
+      if (abort !== this.abort) return;
+      this.shownPeriod = period;
       this.card.classList.remove("outdated");
-      $("counts-note").hidden = true;
+      $("counts-error").hidden = true;
       $("counts-total").textContent = groups.total.toLocaleString();
-      if (byHour) this.drawHours(times.rows, names);
-      else this.drawDays(times.rows, names);
-      const stacks = stacked(groups.rows, "age_band", BANDS);
-      const labels = BANDS.map((band) => (band === "unknown" ? "?" : band.replace("-", "–")));
-      drawStacks($("counts-groups"), `People by age: ${inWords(BANDS, stacks)}.`, labels, stacks, 1);
-      this.listPlaces(enter.rows, leave.rows);
+      if (byHour) this.drawHours(times.rows, days);
+      else this.drawDays(times.rows, days);
+      const stacks = stackByGender(groups.rows, "age_band", AGE_BANDS);
+      const labels = AGE_BANDS.map((band) => (band === "unknown" ? "?" : band.replace("-", "–")));
+      drawStacks($("counts-groups"), `People by age: ${describeStacks(AGE_BANDS, stacks)}.`, labels, stacks, 1);
+      this.listRegions(enter.rows, leave.rows);
     } catch (error) {
-      if (stop !== this.stop) return;
-      if (isOther) this.clear();
-      $("counts-note").hidden = false;
-      $("counts-note").textContent = error.message;
+      if (abort !== this.abort) return;
+      if (isOtherPeriod) this.clear();
+      $("counts-error").hidden = false;
+      $("counts-error").textContent = error.message;
     } finally {
-      if (stop === this.stop) {
-        this.asking = null;
-        if (this.again) this.changed();
-        this.again = false;
+      if (abort === this.abort) {
+        this.pendingPeriod = null;
+        if (this.isStale) this.onPersonCounted();
+        this.isStale = false;
       }
     }
   }
 
   clear() {
-    this.shown = null;
+    this.shownPeriod = null;
     this.card.classList.remove("outdated");
     $("counts-total").textContent = "–";
-    for (const id of ["counts-times", "counts-groups", "counts-places"]) $(id).replaceChildren();
+    for (const id of ["counts-times", "counts-groups", "counts-regions"]) $(id).replaceChildren();
   }
 
-  drawHours(rows, names) {
-    const hours = names.flatMap((name) => Array.from({ length: 24 }, (_, hour) => `${name}T${String(hour).padStart(2, "0")}`));
-    const stacks = stacked(rows.map((row) => ({ ...row, hour: row.hour.slice(0, 13) })), "hour", hours);
+  drawHours(rows, days) {
+    const hours = days.flatMap((day) => Array.from({ length: 24 }, (_, hour) => `${day}T${String(hour).padStart(2, "0")}`));
+    const stacks = stackByGender(rows.map((row) => ({ ...row, hour: row.hour.slice(0, 13) })), "hour", hours);
     const labels = hours.map((hour) => String(Number(hour.slice(11))));
-    drawStacks($("counts-times"), `People by hour: ${inWords(labels, stacks)}.`, labels, stacks, 3 * names.length);
+    drawStacks($("counts-times"), `People by hour: ${describeStacks(labels, stacks)}.`, labels, stacks, 3 * days.length);
   }
 
-  drawDays(rows, names) {
-    const stacks = stacked(rows, "day", names);
-    const labels = names.map((name) => new Date(`${name}T12:00`).toLocaleDateString(undefined, { day: "numeric", month: "numeric" }));
-    drawStacks($("counts-times"), `People by day: ${inWords(labels, stacks)}.`, labels, stacks, Math.ceil(names.length / 8));
+  drawDays(rows, days) {
+    const stacks = stackByGender(rows, "day", days);
+    const labels = days.map((day) => new Date(`${day}T12:00`).toLocaleDateString(undefined, { day: "numeric", month: "numeric" }));
+    drawStacks($("counts-times"), `People by day: ${describeStacks(labels, stacks)}.`, labels, stacks, Math.ceil(days.length / 8));
   }
 
-  listPlaces(enter, leave) {
-    const places = new Map();
-    for (const [rows, direction] of [[enter, "enter"], [leave, "leave"]]) {
+  listRegions(enterRows, leaveRows) {
+    const regions = new Map();
+    for (const [rows, direction] of [[enterRows, "enter"], [leaveRows, "leave"]]) {
       for (const row of rows) {
         const name = `${row.camera}: ${row.place}`;
-        if (!places.has(name)) places.set(name, { enter: 0, leave: 0 });
-        places.get(name)[direction] += row.count;
+        if (!regions.has(name)) regions.set(name, { enter: 0, leave: 0 });
+        regions.get(name)[direction] += row.count;
       }
     }
-    $("counts-places").replaceChildren(...[...places].sort().map(([name, n]) => {
+    $("counts-regions").replaceChildren(...[...regions].sort().map(([name, n]) => {
       const item = document.createElement("li");
       item.textContent = `${name}, ${n.enter.toLocaleString()} in, ${n.leave.toLocaleString()} out`;
       return item;

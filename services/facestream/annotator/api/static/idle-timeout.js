@@ -1,14 +1,14 @@
-// How long something is waited for: `signal` gives up after `ms`, or when `outer` does. `alive()` begins
-// the wait anew, `end()` ends it.
+// Abortable idle timeout. `signal` aborts `ms` after the last `reset()`, or when `outerSignal`
+// aborts. Call `cancel()` when the wait is over.
 
-export function patience(ms, outer) {
-  const own = new AbortController();
-  const giveUp = () => own.abort();
-  let timer = setTimeout(giveUp, ms);
-  outer?.addEventListener("abort", giveUp);
+export function idleTimeout(ms, outerSignal) {
+  const controller = new AbortController();
+  const abort = () => controller.abort();
+  let timer = setTimeout(abort, ms);
+  outerSignal?.addEventListener("abort", abort);
   return {
-    signal: own.signal,
-    alive() { clearTimeout(timer); timer = setTimeout(giveUp, ms); },
-    end() { clearTimeout(timer); outer?.removeEventListener("abort", giveUp); },
+    signal: controller.signal,
+    reset() { clearTimeout(timer); timer = setTimeout(abort, ms); },
+    cancel() { clearTimeout(timer); outerSignal?.removeEventListener("abort", abort); },
   };
 }

@@ -1,24 +1,24 @@
-// Signing in by name and password, by a token, or by a link that carries one after `#`: what stands
-// there is sent to no server and stands in no log.
+// Login form: by name and password, by a token, or by a link with a token after `#`. Browsers never
+// send that part of a link to a server, so the token appears in no log.
 
-import { call } from "./api-client.js";
+import { callApi } from "./api-client.js";
 import "./theme.js";
 
 const $ = (id) => document.getElementById(id);
 
-function tell(level, text) {
+function setResult(level, text) {
   $("login-result").dataset.level = level;
   $("login-result").textContent = text;
 }
 
 async function signIn(name, password) {
   $("login-submit").disabled = true;
-  tell("busy", "Signing in…");
+  setResult("pending", "Signing in…");
   try {
-    await call("POST", "/api/login", { name, password });
+    await callApi("POST", "/api/login", { name, password });
     location.replace("/");
   } catch (error) {
-    tell("bad", error.message);
+    setResult("error", error.message);
     $("login-password").select();
   }
   $("login-submit").disabled = false;
@@ -29,15 +29,15 @@ $("login").addEventListener("submit", (event) => {
   signIn($("login-name").value.trim(), $("login-password").value);
 });
 
-async function begin() {
+async function signInFromLink() {
   const token = new URLSearchParams(location.hash.slice(1)).get("token");
   if (token) {
-    history.replaceState(null, "", "/login"); // not to be left in the history or over a shoulder
+    history.replaceState(null, "", "/login"); // keep the token out of the address bar and the history
     await signIn("", token);
   } else if ((await fetch("/api/me")).ok) {
-    location.replace("/"); // came by a link from another site, which brings no cookie
+    location.replace("/"); // a link from another site brings no cookie, though the session is valid
   }
 }
 
-addEventListener("hashchange", begin);
-begin().catch(() => tell("bad", "facestream does not answer. Is it still running?"));
+addEventListener("hashchange", signInFromLink);
+signInFromLink().catch(() => setResult("error", "Can’t reach facestream. Is it running?"));

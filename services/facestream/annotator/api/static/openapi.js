@@ -1,87 +1,87 @@
-// The API as a page, from its OpenAPI description; nothing is loaded from elsewhere.
+// API reference page, rendered from the OpenAPI description; loads nothing from elsewhere.
 
-import { call } from "./api-client.js";
+import { callApi } from "./api-client.js";
 import "./theme.js";
 
-function el(name, text = "", className = "") {
-  const made = document.createElement(name);
-  made.textContent = text;
-  if (className) made.className = className;
-  return made;
+function element(name, text = "", className = "") {
+  const node = document.createElement(name);
+  node.textContent = text;
+  if (className) node.className = className;
+  return node;
 }
 
-const nameOf = (reference) => reference.split("/").at(-1);
+const schemaName = (reference) => reference.split("/").at(-1);
 
-// A type in one word or two: `string`, `list of PersonOut`, `"tcp" or "udp"`.
-function typeOf(schema) {
+// Describe a type in a few words: `string`, `list of Person`, `"tcp" or "udp"`.
+function describeType(schema) {
   if (!schema) return "";
-  if (schema.$ref) return nameOf(schema.$ref);
+  if (schema.$ref) return schemaName(schema.$ref);
   if (schema.enum) return schema.enum.map((value) => JSON.stringify(value)).join(" or ");
-  if (schema.anyOf) return schema.anyOf.map(typeOf).join(" or ");
-  if (schema.prefixItems) return `[${schema.prefixItems.map(typeOf).join(", ")}]`;
-  if (schema.type === "array") return `list of ${typeOf(schema.items) || "anything"}`;
+  if (schema.anyOf) return schema.anyOf.map(describeType).join(" or ");
+  if (schema.prefixItems) return `[${schema.prefixItems.map(describeType).join(", ")}]`;
+  if (schema.type === "array") return `list of ${describeType(schema.items) || "anything"}`;
   return schema.format ?? schema.type ?? "";
 }
 
-// Every named schema that a schema leads to, itself included, in order.
-function namedIn(schema, all, found = new Map()) {
-  if (schema?.$ref && !found.has(nameOf(schema.$ref))) {
-    const name = nameOf(schema.$ref);
-    found.set(name, all[name]);
-    for (const property of Object.values(all[name].properties ?? {})) namedIn(property, all, found);
+// Collect every named schema that a schema refers to, itself included, in order.
+function collectSchemas(schema, components, found = new Map()) {
+  if (schema?.$ref && !found.has(schemaName(schema.$ref))) {
+    const name = schemaName(schema.$ref);
+    found.set(name, components[name]);
+    for (const property of Object.values(components[name].properties ?? {})) collectSchemas(property, components, found);
   }
   for (const inner of [schema?.items, ...(schema?.anyOf ?? []), ...(schema?.prefixItems ?? [])]) {
-    if (inner) namedIn(inner, all, found);
+    if (inner) collectSchemas(inner, components, found);
   }
   return found;
 }
 
 function table(caption, rows) {
-  const made = el("table");
-  made.append(el("caption", caption));
+  const node = element("table");
+  node.append(element("caption", caption));
   for (const [name, type, text] of rows) {
-    const row = made.insertRow();
-    row.append(el("th", name), el("td", type), el("td", text));
+    const row = node.insertRow();
+    row.append(element("th", name), element("td", type), element("td", text));
   }
-  return made;
+  return node;
 }
 
-function fields(name, schema) {
-  const rows = Object.entries(schema.properties ?? {}).map(([field, property]) => [field, typeOf(property), property.description ?? ""]);
+function propertyTable(name, schema) {
+  const rows = Object.entries(schema.properties ?? {}).map(([field, property]) => [field, describeType(property), property.description ?? ""]);
   return table(name, rows);
 }
 
-function operation(method, path, spec, all) {
-  const box = el("details", "", "card");
-  const head = el("summary");
-  head.append(el("strong", method.toUpperCase()), el("code", path));
-  box.append(head);
+function operation(method, path, spec, components) {
+  const details = element("details", "", "card");
+  const summary = element("summary");
+  summary.append(element("strong", method.toUpperCase()), element("code", path));
+  details.append(summary);
   if (spec.parameters?.length) {
-    box.append(table("Parameters", spec.parameters.map((p) => [p.name, typeOf(p.schema), p.description ?? p.schema.description ?? ""])));
+    details.append(table("Parameters", spec.parameters.map((p) => [p.name, describeType(p.schema), p.description ?? p.schema.description ?? ""])));
   }
-  const named = new Map();
+  const schemas = new Map();
   const body = spec.requestBody?.content["application/json"]?.schema;
   if (body) {
-    box.append(el("p", `Body: ${typeOf(body)}`));
-    namedIn(body, all, named);
+    details.append(element("p", `Body: ${describeType(body)}`));
+    collectSchemas(body, components, schemas);
   } else if (spec.requestBody) {
-    box.append(el("p", `Body: ${Object.keys(spec.requestBody.content).join(", ")}`));
+    details.append(element("p", `Body: ${Object.keys(spec.requestBody.content).join(", ")}`));
   }
-  for (const [status, answer] of Object.entries(spec.responses)) {
-    if (status === "422") continue; // every call that is given something may answer it
-    const schema = answer.content?.["application/json"]?.schema;
-    const kind = schema ? typeOf(schema) : Object.keys(answer.content ?? {}).join(", ");
-    box.append(el("p", `${status}: ${kind || answer.description}`));
-    if (schema) namedIn(schema, all, named);
+  for (const [status, response] of Object.entries(spec.responses)) {
+    if (status === "422") continue; // every operation with input has it
+    const schema = response.content?.["application/json"]?.schema;
+    const kind = schema ? describeType(schema) : Object.keys(response.content ?? {}).join(", ");
+    details.append(element("p", `${status}: ${kind || response.description}`));
+    if (schema) collectSchemas(schema, components, schemas);
   }
-  for (const [name, schema] of named) if (schema.properties) box.append(fields(name, schema));
-  return box;
+  for (const [name, schema] of schemas) if (schema.properties) details.append(propertyTable(name, schema));
+  return details;
 }
 
-const spec = await call("GET", "/api/openapi.json");
-const place = document.getElementById("paths");
+const spec = await callApi("GET", "/api/openapi.json");
+const container = document.getElementById("operations");
 for (const [path, methods] of Object.entries(spec.paths)) {
-  for (const [method, one] of Object.entries(methods)) {
-    place.append(operation(method, path, one, spec.components.schemas));
+  for (const [method, item] of Object.entries(methods)) {
+    container.append(operation(method, path, item, spec.components.schemas));
   }
 }

@@ -1,62 +1,64 @@
-// Who is in view now, as a list: age with its interval on a scale, gender with its probability,
-// how long and by how many looks. Cards are kept and updated, so nothing flickers or loses focus.
+// List of people in view: age with its interval on a scale, gender with its probability, dwell time
+// and number of predictions. Cards are reused and updated in place, so nothing flickers or loses focus.
 
-const OLDEST = 90;
+const MAX_AGE_YEARS = 90; // right end of the scale
 
-function el(name, className, text = "") {
-  const made = document.createElement(name);
-  if (className) made.className = className;
-  made.textContent = text;
-  return made;
+function createElement(name, className, text = "") {
+  const element = document.createElement(name);
+  if (className) element.className = className;
+  element.textContent = text;
+  return element;
 }
 
-function seconds(s) {
+function formatDuration(s) {
   return s < 60 ? `${Math.floor(s)} s` : s < 3600 ? `${Math.floor(s / 60)} min` : `${Math.floor(s / 3600)} h`;
 }
 
-function makeCard() {
-  const card = el("li", "person");
-  const more = el("div", "more");
-  const scale = el("div", "scale");
+function createCard() {
+  const card = createElement("li", "person");
+  const details = createElement("div", "details");
+  const scale = createElement("div", "scale");
   scale.setAttribute("aria-hidden", "true");
-  scale.append(el("span"));
-  more.append(el("span", "sure"), scale);
-  card.append(el("span", "age"), el("span", "who"), el("span", "seen"), more);
+  scale.append(createElement("span"));
+  details.append(createElement("span", "interval"), scale);
+  card.append(createElement("span", "age"), createElement("span", "gender"), createElement("span", "dwell"), details);
   return card;
 }
 
-function say(node, text) {
+function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
-function fill(card, person) {
-  const gender = person.female === null ? "unsure" : person.female >= 0.5 ? "female" : "male";
-  const chance = person.female === null ? 0 : Math.max(person.female, 1 - person.female);
+function updateCard(card, person) {
+  const female = person.female_probability === undefined ? person.female : person.female_probability;
+  const predictions = person.predictions ?? person.answers;
+  const gender = female === null ? "unknown" : female >= 0.5 ? "female" : "male";
+  const probability = female === null ? 0 : Math.max(female, 1 - female);
   card.className = `person ${gender}`;
-  const [age, who, seen, more] = card.children;
-  say(age, person.age === null ? "–" : String(Math.round(person.age)));
-  if (gender === "unsure") say(who, person.answers ? "Gender unsure" : "Looking…");
-  else say(who, `${gender === "female" ? "Female" : "Male"} · ${Math.min(99, Math.round(chance * 100))} % sure`);
-  say(seen, seconds(person.seen_s));
-  card.title = `${person.answers} ${person.answers === 1 ? "look" : "looks"} at this face so far`;
-  const [sure, scale] = more.children;
+  const [ageNode, genderNode, dwellNode, details] = card.children;
+  setText(ageNode, person.age === null ? "–" : String(Math.round(person.age)));
+  if (gender === "unknown") setText(genderNode, predictions ? "Gender unknown" : "Analyzing…");
+  else setText(genderNode, `${gender === "female" ? "Female" : "Male"} · ${Math.min(99, Math.round(probability * 100))}% sure`);
+  setText(dwellNode, formatDuration(person.dwell_s ?? person.seen_s));
+  card.title = `${predictions} ${predictions === 1 ? "prediction" : "predictions"}`;
+  const [intervalNode, scale] = details.children;
   scale.hidden = person.age === null;
   if (person.age === null) {
-    say(sure, "age not sure yet");
+    setText(intervalNode, "Estimating age…");
     return;
   }
-  say(sure, `between ${Math.round(person.age_low)} and ${Math.round(person.age_high)}`);
-  const span = scale.firstChild;
-  span.style.left = `${(Math.min(person.age_low, OLDEST) / OLDEST) * 100}%`;
-  span.style.width = `${Math.max(3, ((Math.min(person.age_high, OLDEST) - person.age_low) / OLDEST) * 100)}%`;
+  setText(intervalNode, `between ${Math.round(person.age_low)} and ${Math.round(person.age_high)}`);
+  const bar = scale.firstChild;
+  bar.style.left = `${(Math.min(person.age_low, MAX_AGE_YEARS) / MAX_AGE_YEARS) * 100}%`;
+  bar.style.width = `${Math.max(3, ((Math.min(person.age_high, MAX_AGE_YEARS) - person.age_low) / MAX_AGE_YEARS) * 100)}%`;
 }
 
-function keepList(list, people) {
-  const old = new Map([...list.children].map((card) => [card.dataset.track, card]));
+function updateList(list, people) {
+  const existing = new Map([...list.children].map((card) => [card.dataset.track, card]));
   const cards = people.map((person) => {
-    const card = old.get(String(person.track)) ?? makeCard();
-    card.dataset.track = person.track;
-    fill(card, person);
+    const card = existing.get(String(person.track_id ?? person.track)) ?? createCard();
+    card.dataset.track = person.track_id ?? person.track;
+    updateCard(card, person);
     return card;
   });
   if (cards.length !== list.children.length || cards.some((card, i) => card !== list.children[i])) {
@@ -64,32 +66,32 @@ function keepList(list, people) {
   }
 }
 
-// `groups` is null where nobody knows who is there.
-export function drawPeople(place, counter, groups) {
+// `groups` holds the people of each camera; null until the server has sent them.
+export function drawPeople(container, counter, groups) {
   if (!groups) {
-    say(counter, "–");
-    place.replaceChildren(el("p", "none", "No connection yet."));
+    setText(counter, "–");
+    container.replaceChildren(createElement("p", "muted", "Connecting…"));
     return;
   }
   const filled = groups.filter((group) => group.people.length);
-  say(counter, String(filled.reduce((n, group) => n + group.people.length, 0)));
+  setText(counter, String(filled.reduce((n, group) => n + group.people.length, 0)));
   if (!filled.length) {
-    place.replaceChildren(el("p", "none", "Nobody."));
+    container.replaceChildren(createElement("p", "muted", "No one in view"));
     return;
   }
-  const old = new Map([...place.children].map((box) => [box.dataset.camera, box]));
-  const boxes = filled.map((group) => {
-    let box = old.get(group.camera);
-    if (!box) {
-      box = el("div", "group");
-      box.dataset.camera = group.camera;
-      box.append(el("h3", "", group.camera), el("ul", "people"));
+  const existing = new Map([...container.children].map((node) => [node.dataset.camera, node]));
+  const nodes = filled.map((group) => {
+    let node = existing.get(group.camera);
+    if (!node) {
+      node = createElement("div", "group");
+      node.dataset.camera = group.camera;
+      node.append(createElement("h3", "", group.camera), createElement("ul", "people"));
     }
-    box.firstChild.hidden = groups.length < 2;
-    keepList(box.lastChild, group.people);
-    return box;
+    node.firstChild.hidden = groups.length < 2;
+    updateList(node.lastChild, group.people);
+    return node;
   });
-  if (boxes.length !== place.children.length || boxes.some((box, i) => box !== place.children[i])) {
-    place.replaceChildren(...boxes);
+  if (nodes.length !== container.children.length || nodes.some((node, i) => node !== container.children[i])) {
+    container.replaceChildren(...nodes);
   }
 }

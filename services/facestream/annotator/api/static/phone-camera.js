@@ -1,270 +1,271 @@
-// This phone as a camera: the browser's camera in, JPEG pictures out, one request each. Two requests
-// are under way at most, so a slow network or computer makes the phone skip pictures and not fall
-// behind. What stands behind `#` in the link is the key; it permits nothing but sending. Old browsers must
-// be able to read it: nothing newer than `?.` and `??` (Chrome 80, Firefox 74, Safari 13.1).
+// Phone camera page: captures the browser's camera and uploads JPEG frames, one request each. At most
+// two requests are in flight, so a slow network or server makes the phone skip frames instead of
+// falling behind. The part of the link after `#` is the upload key; it permits nothing else. Old
+// browsers must parse this file: no syntax newer than `?.` and `??` (Chrome 80, Firefox 74, Safari 13.1).
 
-import { patience } from "./idle-timeout.js";
-import { NEEDS_HTTPS } from "./https-hint.js";
+import { HTTPS_HINT } from "./https-hint.js";
+import { idleTimeout } from "./idle-timeout.js";
 
-const MAX_SIDE_PX = 1280; // what finds faces; more costs the network and finds them further off
+const MAX_SIDE_PX = 1280; // enough to detect faces; more costs bandwidth and detects faces further away
 const JPEG_QUALITY = 0.75;
-const AT_ONCE = 2;
-const ANSWER_MS = 8000;
-const FIRST_WAIT_MS = 500, LONGEST_WAIT_MS = 8000;
-const PAUSED_WAIT_MS = 1000;
-const OTHER_MS = 6500;
-const FACING = "facestream-facing";
+const MAX_IN_FLIGHT = 2;
+const RESPONSE_TIMEOUT_MS = 8000;
+const MIN_BACKOFF_MS = 500, MAX_BACKOFF_MS = 8000;
+const PAUSED_POLL_MS = 1000;
+const SLOT_GRACE_MS = 6500; // longer than the server reserves the upload slot of a closed page
+const FACING_KEY = "facestream-facing";
 
 const $ = (id) => document.getElementById(id);
-const key = location.hash.slice(1);
-// The same after a reload, so that the page keeps its place; pictures are numbered upwards all the same,
-// though the clock may have been set back.
-const SENDER = "facestream-sender", SEQ = "facestream-seq";
-const sender = sessionStorage.getItem(SENDER) ?? Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join("");
-sessionStorage.setItem(SENDER, sender);
+const uploadKey = location.hash.slice(1);
+// Persist the sender and the sequence number, so that the page keeps its upload slot after a reload.
+// Sequence numbers must increase even if the clock was set back.
+const SENDER_KEY = "facestream-sender", SEQ_KEY = "facestream-seq";
+const sender = sessionStorage.getItem(SENDER_KEY) ?? Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+sessionStorage.setItem(SENDER_KEY, sender);
 const canvas = document.createElement("canvas");
-const video = $("phone-view");
+const video = $("phone-preview");
 
-let facing = localStorage.getItem(FACING) ?? "environment";
-let running = false; // the user wants it to send
+let facing = localStorage.getItem(FACING_KEY) ?? "environment";
+let isRunning = false; // the user wants to send
 let media = null; // the camera's MediaStream
 let fps = 15;
-let seq = Math.max(Date.now(), Number(sessionStorage.getItem(SEQ)));
-let atOnce = 0, failures = 0;
-let otherSince = 0; // since when another page has this one's place
-let nextAt = 0; // performance.now() from which on the next picture may go
-let quietUntil = 0; // nothing is sent before, something was wrong
-let sentAt = []; // when the last pictures were taken by the server, for their rate
-let opened = 0; // which opening of the camera counts: the last
-let awake = null; // the wake lock
+let seq = Math.max(Date.now(), Number(sessionStorage.getItem(SEQ_KEY)));
+let inFlight = 0, failures = 0;
+let slotTakenSince = 0; // since when another page holds the upload slot; 0: it does not
+let nextFrameAt = 0; // performance.now() of the next frame that is due
+let backoffUntil = 0; // send nothing before this time
+let uploadTimes = []; // of the last accepted frames, for the displayed rate
+let cameraGeneration = 0; // incremented by each open and close, so that late callbacks are ignored
+let wakeLock = null;
 
-function tell(level, what, why = "") {
-  $("phone-state").dataset.level = level;
-  if ($("phone-what").textContent !== what) $("phone-what").textContent = what;
-  $("phone-why").textContent = why;
+function setStatus(level, text, detail = "") {
+  $("phone-status").dataset.level = level;
+  if ($("phone-status-text").textContent !== text) $("phone-status-text").textContent = text;
+  $("phone-detail").textContent = detail;
 }
 
-// Why there is no camera, in words, by what the browser calls it.
-const NO_CAMERA = {
-  NotAllowedError: ["The camera is not allowed", "Tap the sign left of the address, allow the camera for this page, then tap Start. On an iPhone also: Settings, Apps, Safari, Camera."],
+const NOT_RESPONDING = ["The camera is not responding", "Another app may be using it. Close that app, then tap Start."];
+// Messages by the name of the DOMException that getUserMedia throws.
+const CAMERA_ERRORS = {
+  NotAllowedError: ["Camera access denied", "Tap the icon left of the address, allow the camera, then tap Start. On an iPhone also check Settings, Apps, Safari, Camera."],
   NotFoundError: ["No camera found", "This device has no camera that the browser can use."],
-  NotReadableError: ["The camera does not answer", "Another app may be using it: close that app, then tap Start."],
-  AbortError: ["The camera does not answer", "Another app may be using it: close that app, then tap Start."],
+  NotReadableError: NOT_RESPONDING,
+  AbortError: NOT_RESPONDING,
 };
 
-// Whether it is open; not where it was stopped, or opened anew, while the browser asked.
+// Return whether the camera is open; false if it was closed or reopened while the browser prompted.
 async function openCamera() {
   closeCamera();
-  const mine = opened;
-  const wish = { width: { ideal: MAX_SIDE_PX }, height: { ideal: (MAX_SIDE_PX * 9) / 16 }, frameRate: { ideal: fps } };
+  const generation = cameraGeneration;
+  const size = { width: { ideal: MAX_SIDE_PX }, height: { ideal: (MAX_SIDE_PX * 9) / 16 }, frameRate: { ideal: fps } };
   let stream;
   try {
-    stream = await navigator.mediaDevices.getUserMedia({ audio: false, video: { ...wish, facingMode: { ideal: facing } } });
+    stream = await navigator.mediaDevices.getUserMedia({ audio: false, video: { ...size, facingMode: { ideal: facing } } });
   } catch (error) {
-    if (mine !== opened) return false;
+    if (generation !== cameraGeneration) return false;
     throw error;
   }
-  if (mine !== opened) {
+  if (generation !== cameraGeneration) {
     stream.getTracks().forEach((track) => track.stop());
     return false;
   }
   media = stream;
-  media.getVideoTracks()[0].addEventListener("ended", () => { if (media === stream) recover(); });
+  media.getVideoTracks()[0].addEventListener("ended", () => { if (media === stream) restartCamera(); });
   video.srcObject = media;
   video.classList.toggle("mirrored", facing === "user");
   await video.play().catch(() => {});
   const devices = await navigator.mediaDevices.enumerateDevices().catch(() => []);
-  if (mine !== opened) return false;
-  $("phone-turn").hidden = devices.filter((device) => device.kind === "videoinput").length < 2;
+  if (generation !== cameraGeneration) return false;
+  $("phone-switch").hidden = devices.filter((device) => device.kind === "videoinput").length < 2;
   return true;
 }
 
 function closeCamera() {
-  opened += 1;
+  cameraGeneration += 1;
   media?.getTracks().forEach((track) => track.stop());
   media = video.srcObject = null;
 }
 
-// The system took the camera away, for a call or another app: it comes back by itself or by a tap.
-async function recover() {
+// The system took the camera for a call or another app. Reopen it now, or when the page is shown again.
+async function restartCamera() {
   closeCamera();
-  if (running && !document.hidden) await start();
+  if (isRunning && !document.hidden) await start();
 }
 
 async function start() {
-  running = true;
-  $("phone-go").hidden = true;
-  tell("busy", "Starting…", "Allow the camera when the browser asks.");
+  isRunning = true;
+  $("phone-toggle").hidden = true;
+  setStatus("pending", "Starting…", "Allow camera access if the browser asks for it.");
   try {
     if (!(await openCamera())) return;
   } catch (error) {
-    running = false;
-    const [what, why] = NO_CAMERA[error.name] ?? ["The camera cannot be opened", error.message];
-    tell("bad", what, why);
-    showGo("Start");
+    isRunning = false;
+    const [text, detail] = CAMERA_ERRORS[error.name] ?? ["Can’t open the camera", error.message];
+    setStatus("error", text, detail);
+    showToggle("Start");
     return;
   }
-  quietUntil = failures = 0;
-  tell("busy", "Connecting…");
-  showGo("Stop");
-  keepAwake();
+  backoffUntil = failures = 0;
+  setStatus("pending", "Connecting…");
+  showToggle("Stop");
+  acquireWakeLock();
 }
 
 function stop() {
-  running = false;
+  isRunning = false;
   closeCamera();
-  awake?.release().catch(() => {});
-  awake = null;
-  tell("busy", "Stopped", "No picture leaves this phone.");
-  $("phone-facts").textContent = "";
-  $("phone-turn").hidden = true;
-  showGo("Start");
+  wakeLock?.release().catch(() => {});
+  wakeLock = null;
+  setStatus("pending", "Stopped", "This phone sends no video.");
+  $("phone-info").textContent = "";
+  $("phone-switch").hidden = true;
+  showToggle("Start");
 }
 
-function showGo(text) {
-  $("phone-go").textContent = text;
-  $("phone-go").className = text === "Stop" ? "quiet" : "primary";
-  $("phone-go").hidden = false;
+function showToggle(text) {
+  $("phone-toggle").textContent = text;
+  $("phone-toggle").className = text === "Stop" ? "secondary" : "primary";
+  $("phone-toggle").hidden = false;
 }
 
-async function keepAwake() {
-  if (awake && !awake.released) return;
+async function acquireWakeLock() {
+  if (wakeLock && !wakeLock.released) return;
   try {
     const lock = await navigator.wakeLock.request("screen");
-    if (running && (!awake || awake.released)) awake = lock;
-    else await lock.release(); // stopped, or another one came, meanwhile
-    $("phone-facts").dataset.asleep = "";
-  } catch (error) { // not every browser can, and none while the battery is low
-    $("phone-facts").dataset.asleep = " · set the phone’s auto-lock to never";
+    if (isRunning && (!wakeLock || wakeLock.released)) wakeLock = lock;
+    else await lock.release(); // stopped, or locked by another call, meanwhile
+    $("phone-info").dataset.hint = "";
+  } catch (error) { // not supported, or refused while the battery is low
+    $("phone-info").dataset.hint = " · set the phone’s auto-lock to never";
   }
 }
 
-function beat(now) {
-  requestAnimationFrame(beat);
-  if (!running || !media || now < nextAt || now < quietUntil || atOnce >= AT_ONCE) return;
+function onAnimationFrame(now) {
+  requestAnimationFrame(onAnimationFrame);
+  if (!isRunning || !media || now < nextFrameAt || now < backoffUntil || inFlight >= MAX_IN_FLIGHT) return;
   if (video.readyState < HTMLMediaElement.HAVE_CURRENT_DATA || !video.videoWidth) return;
-  // A third of a picture's grace: the screen's beat must not cost every second picture.
-  nextAt = Math.max(nextAt + 1000 / fps, now - 300 / fps);
-  send();
+  // Allow a lag of 0.3 frame intervals: rounding up to the display's refresh must not halve the rate.
+  nextFrameAt = Math.max(nextFrameAt + 1000 / fps, now - 300 / fps);
+  sendFrame();
 }
 
-async function send() {
-  atOnce += 1;
+async function sendFrame() {
+  inFlight += 1;
   try {
-    const jpeg = await picture();
-    if (jpeg && running) await post(jpeg);
+    const jpeg = await encodeFrame();
+    if (jpeg && isRunning) await uploadFrame(jpeg);
   } finally {
-    atOnce -= 1;
+    inFlight -= 1;
   }
 }
 
-function picture() {
+function encodeFrame() {
   const scale = Math.min(1, MAX_SIDE_PX / Math.max(video.videoWidth, video.videoHeight));
-  // Even sides: colours come in blocks of two by two.
+  // Even sides, because JPEG 4:2:0 stores color in blocks of 2 × 2 pixels.
   const width = 2 * Math.round((video.videoWidth * scale) / 2), height = 2 * Math.round((video.videoHeight * scale) / 2);
   if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
   canvas.getContext("2d", { alpha: false }).drawImage(video, 0, 0, width, height);
-  return new Promise((done) => canvas.toBlob(done, "image/jpeg", JPEG_QUALITY));
+  return new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", JPEG_QUALITY));
 }
 
-async function post(jpeg) {
+async function uploadFrame(jpeg) {
   seq += 1;
-  sessionStorage.setItem(SEQ, seq);
-  let answer, said;
-  const waiting = patience(ANSWER_MS);
+  sessionStorage.setItem(SEQ_KEY, seq);
+  let response, body;
+  const timeout = idleTimeout(RESPONSE_TIMEOUT_MS);
   try {
-    answer = await fetch(`/api/phone/picture?sender=${sender}&seq=${seq}`, {
+    response = await fetch(`/api/phone/picture?sender=${sender}&seq=${seq}`, {
       method: "POST",
-      headers: { "Content-Type": "image/jpeg", Authorization: `Bearer ${key}` },
+      headers: { "Content-Type": "image/jpeg", Authorization: `Bearer ${uploadKey}` },
       body: jpeg,
       cache: "no-store",
-      signal: waiting.signal,
+      signal: timeout.signal,
     });
-    said = await answer.json();
+    body = await response.json();
   } catch (error) {
-    failed("Connection lost, trying again…", "Is facestream running, and is this phone in its network?");
+    onUploadFailed("Connection lost, retrying…", "Is facestream running, and is this phone on its network?");
     return;
   } finally {
-    waiting.end();
+    timeout.cancel();
   }
-  if (!running) return;
-  if (answer.ok) taken(said);
-  else if (answer.status === 429) quietUntil = performance.now() + 1000 / fps;
-  else if (answer.status === 401) failed("This link is not valid", "The camera was removed, or the link is incomplete. Ask for a new link.");
-  else if (answer.status === 409) another();
-  else failed("The picture was not taken", said?.detail ?? `The server said ${answer.status}.`);
+  if (!isRunning) return;
+  if (response.ok) onFrameAccepted(body);
+  else if (response.status === 429) backoffUntil = performance.now() + 1000 / fps;
+  else if (response.status === 401) onUploadFailed("This link is not valid", "The camera was removed, or the link is incomplete. Get a new link.");
+  else if (response.status === 409) onSlotTaken();
+  else onUploadFailed("Frame rejected", body?.detail ?? `Server error (${response.status}).`);
 }
 
-// The place is another's: perhaps of a page that was just closed, for which the server keeps it a while.
-function another() {
+// Another page holds the upload slot. It may just have been closed: the server reserves the slot a while.
+function onSlotTaken() {
   const now = performance.now();
-  if (!otherSince) otherSince = now;
-  if (now - otherSince > OTHER_MS) {
-    failed("Another phone sends by this link", "It is this phone’s turn when the other one stops. For two cameras, ask for two links.");
+  if (!slotTakenSince) slotTakenSince = now;
+  if (now - slotTakenSince > SLOT_GRACE_MS) {
+    onUploadFailed("Another phone is using this link", "This phone takes over when the other one stops. To use both, add a second camera.");
     return;
   }
-  tell("busy", "Connecting…");
-  quietUntil = now + PAUSED_WAIT_MS;
+  setStatus("pending", "Connecting…");
+  backoffUntil = now + PAUSED_POLL_MS;
 }
 
-const PRIVACY = { live: "", blur: " · faces are hidden", "stats-only": " · no picture is shown, only counts" };
+const PRIVACY_LABELS = { blur: " · faces hidden", "stats-only": " · counts only" };
 
-function taken(said) {
-  failures = otherSince = 0;
-  fps = said.fps;
-  $("phone-name").textContent = said.camera;
-  document.title = `${said.camera} · facestream`;
+function onFrameAccepted(ack) {
+  failures = slotTakenSince = 0;
+  fps = ack.fps;
+  $("phone-name").textContent = ack.camera;
+  document.title = `${ack.camera} · facestream`;
   const now = performance.now();
-  sentAt = [...sentAt.filter((at) => now - at < 2000), now];
-  const rate = sentAt.length > 1 ? Math.round(((sentAt.length - 1) * 1000) / (now - sentAt[0])) : 0;
-  if (said.state === "live") tell("good", "Live", "");
-  else if (said.state === "stopped") {
-    tell("busy", "Paused", "It was paused on the page of facestream; it goes on when it is resumed there.");
-    quietUntil = now + PAUSED_WAIT_MS;
-  } else tell("busy", "Connecting…", said.state === "connecting" ? "" : said.reason);
-  const asleep = $("phone-facts").dataset.asleep ?? "";
-  $("phone-facts").textContent = said.state === "live" ? `${rate} pictures/s · ${canvas.width}×${canvas.height}${PRIVACY[said.privacy]}${asleep}` : "";
+  uploadTimes = [...uploadTimes.filter((time) => now - time < 2000), now];
+  const rate = uploadTimes.length > 1 ? Math.round(((uploadTimes.length - 1) * 1000) / (now - uploadTimes[0])) : 0;
+  if (ack.state === "live") setStatus("ok", "Live", "");
+  else if (["paused", "stopped"].includes(ack.state)) {
+    setStatus("pending", "Paused", "Resume this camera in the web UI to continue.");
+    backoffUntil = now + PAUSED_POLL_MS;
+  } else setStatus("pending", "Connecting…", ack.state === "connecting" ? "" : ack.reason);
+  const hint = $("phone-info").dataset.hint ?? "";
+  $("phone-info").textContent = ack.state === "live" ? `${rate} fps · ${canvas.width}×${canvas.height}${PRIVACY_LABELS[ack.privacy] ?? ""}${hint}` : "";
 }
 
-function failed(what, why) {
-  if (!running) return;
+function onUploadFailed(text, detail) {
+  if (!isRunning) return;
   const now = performance.now();
-  if (now >= quietUntil) { // one wait for both of the requests that were under way
+  if (now >= backoffUntil) { // back off once for all requests that were in flight
     failures += 1;
-    quietUntil = now + Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** (failures - 1));
+    backoffUntil = now + Math.min(MAX_BACKOFF_MS, MIN_BACKOFF_MS * 2 ** (failures - 1));
   }
-  tell("bad", what, why);
-  $("phone-facts").textContent = "";
+  setStatus("error", text, detail);
+  $("phone-info").textContent = "";
 }
 
-function begin() {
+function main() {
   $("phone-host").textContent = location.host;
   addEventListener("hashchange", () => location.reload());
-  video.closest(".lens").addEventListener("contextmenu", (event) => event.preventDefault());
-  if (!key) {
-    tell("bad", "This link is incomplete", "Open the whole link, or scan the code that the page of facestream shows under Add camera.");
+  video.closest(".preview").addEventListener("contextmenu", (event) => event.preventDefault());
+  if (!uploadKey) {
+    setStatus("error", "This link is incomplete", "Open the full link, or scan the QR code again.");
     return;
   }
   if (!navigator.mediaDevices?.getUserMedia) {
-    tell("bad", "This browser gives no camera", window.isSecureContext
+    setStatus("error", "This browser can’t access the camera", window.isSecureContext
       ? "Open the link in Safari (iPhone) or Chrome (Android), not inside another app."
-      : NEEDS_HTTPS);
+      : HTTPS_HINT);
     return;
   }
-  $("phone-go").addEventListener("click", () => (running ? stop() : start()));
-  $("phone-turn").addEventListener("click", () => {
+  $("phone-toggle").addEventListener("click", () => (isRunning ? stop() : start()));
+  $("phone-switch").addEventListener("click", () => {
     facing = facing === "user" ? "environment" : "user";
-    localStorage.setItem(FACING, facing);
+    localStorage.setItem(FACING_KEY, facing);
     start();
   });
   document.addEventListener("visibilitychange", () => {
-    if (document.hidden || !running) return;
-    keepAwake();
-    // A phone takes the camera from a page that is not in front.
+    if (document.hidden || !isRunning) return;
+    acquireWakeLock();
+    // A phone may have stopped the camera while the page was hidden.
     if (media?.getVideoTracks()[0]?.readyState !== "live") start();
   });
-  requestAnimationFrame(beat);
+  requestAnimationFrame(onAnimationFrame);
   start();
 }
 
-begin();
+main();

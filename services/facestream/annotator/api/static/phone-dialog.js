@@ -1,48 +1,47 @@
-// Adding a phone without an app, and showing its link again: as a QR code to scan, and as text.
+// Dialog with the link that pairs a phone: as a QR code and as text, for a new phone or an existing one.
 
-import { call, cameraPath } from "./api-client.js";
+import { callApi, cameraPath } from "./api-client.js";
 
 const $ = (id) => document.getElementById(id);
 
 export class PhoneDialog {
-  // `statusOf(name)` gives what the events last said of a camera; `onLive(name)` is called once.
+  // `statusOf(name)` returns the latest known status of a camera; `onLive(name)` is called once per dialog.
   constructor(statusOf, onLive) {
     this.statusOf = statusOf;
     this.onLive = onLive;
-    $("phone-copy").addEventListener("click", () => this.copy());
+    $("phone-copy").addEventListener("click", () => this.copyLink());
   }
 
-  async showAgain(name) {
-    this.show(await call("POST", `${cameraPath(name)}/phone-link`, {}));
+  async openFor(name) {
+    this.open(await callApi("POST", `${cameraPath(name)}/phone-link`, {}));
   }
 
-  show({ camera, link, qr, note }) {
+  open({ camera, link, qr, note }) {
     this.camera = camera;
     this.wasLive = false;
-    $("phone-title").textContent = `A phone as camera “${camera}”`;
+    $("phone-title").textContent = `Phone camera “${camera}”`;
     $("phone-qr").src = `data:image/svg+xml,${encodeURIComponent(qr)}`;
     $("phone-link").value = link;
     $("phone-note").textContent = note;
     $("phone-note").hidden = !note;
-    $("phone-scan").hidden = Boolean(note); // no phone could do anything with it
+    $("phone-pairing").hidden = Boolean(note); // no phone could use this link
     $("phone-result").dataset.level = "";
     $("phone-result").textContent = "";
     $("phone-dialog").showModal();
-    this.changed();
+    this.updateStatus();
   }
 
-  // A camera's state may have changed.
-  changed() {
+  updateStatus() {
     if (!$("phone-dialog").open) return;
     const status = this.statusOf(this.camera);
-    const live = status?.state === "live";
-    $("phone-result").dataset.level = live ? "good" : "busy";
-    $("phone-result").textContent = live ? `Live: ${status.width} × ${status.height}.` : status?.state === "stopped" ? "Paused." : "Waiting for the phone…";
-    if (live && !this.wasLive) this.onLive(this.camera);
-    this.wasLive = live;
+    const isLive = status?.state === "live";
+    $("phone-result").dataset.level = isLive ? "ok" : "pending";
+    $("phone-result").textContent = isLive ? `Live: ${status.width} × ${status.height}.` : ["paused", "stopped"].includes(status?.state) ? "Paused." : "Waiting for the phone…";
+    if (isLive && !this.wasLive) this.onLive(this.camera);
+    this.wasLive = isLive;
   }
 
-  async copy() {
+  async copyLink() {
     $("phone-link").select();
     try {
       await navigator.clipboard.writeText($("phone-link").value);

@@ -1,20 +1,20 @@
-// Who looks at this page: hides what viewers may not do, offers to sign out, and leads to the login
-// when the door has shut meanwhile.
+// Session of the current user: hide admin controls from viewers, offer to sign out, and redirect to
+// the login page when the session has expired.
 
-import { call } from "./api-client.js";
+import { callApi } from "./api-client.js";
 
-export async function checkDoor() {
-  const answer = await fetch("/api/me", { cache: "no-store" });
-  if (answer.status === 401) location.assign("/login");
-  if (!answer.ok) return;
-  const me = await answer.json();
-  document.documentElement.dataset.role = me.role;
-  const out = document.getElementById("sign-out");
-  out.hidden = !me.can_sign_out;
-  out.title = me.name ? `Signed in as ${me.name}` : "";
+export async function applySession() {
+  const response = await fetch("/api/me", { cache: "no-store" });
+  if (response.status === 401) location.assign("/login");
+  if (!response.ok) return;
+  const user = await response.json();
+  document.documentElement.dataset.role = user.role;
+  const button = document.getElementById("sign-out");
+  button.hidden = !user.can_sign_out;
+  button.title = user.name ? `Signed in as ${user.name}` : "";
 }
 
 document.getElementById("sign-out").addEventListener("click", async () => {
-  await call("POST", "/api/logout", {}).catch(() => {});
+  await callApi("POST", "/api/logout", {}).catch(() => {});
   location.assign("/login");
 });

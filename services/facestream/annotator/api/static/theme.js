@@ -1,11 +1,11 @@
-// Dark or light, as this browser's user has chosen; else as the system has it. On every page.
+// Dark or light theme on every page: the user's choice in this browser, else the system's.
 
-const THEME = "facestream-theme";
+const STORAGE_KEY = "facestream-theme";
 const root = document.documentElement;
-if (localStorage.getItem(THEME)) root.dataset.theme = localStorage.getItem(THEME);
+if (localStorage.getItem(STORAGE_KEY)) root.dataset.theme = localStorage.getItem(STORAGE_KEY);
 
-export function switchTheme() {
-  const dark = getComputedStyle(root).colorScheme.includes("dark");
-  root.dataset.theme = dark ? "light" : "dark";
-  localStorage.setItem(THEME, root.dataset.theme);
+export function toggleTheme() {
+  const isDark = getComputedStyle(root).colorScheme.includes("dark");
+  root.dataset.theme = isDark ? "light" : "dark";
+  localStorage.setItem(STORAGE_KEY, root.dataset.theme);
 }
