@@ -15,8 +15,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import openvino as ov
 from facestream.common.core.paths import FACE_DETECTOR_FILE
+from facestream.common.vision.openvino_runtime import ov
 
 _SIZE_PX = 224
 

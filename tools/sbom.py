@@ -21,9 +21,9 @@ SERVICES = (
     "capture",
     "database",
     "demo",
+    "launcher",
     "model-server",
     "predict",
-    "stack",
     "worker",
 )
 _PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)")
@@ -36,7 +36,6 @@ _SAID_OTHERWISE = {
     "h11": "MIT",
     "hiredis": "MIT",
     "opencv-python-headless": "Apache-2.0",
-    "openvino-telemetry": "Apache-2.0",
     "pg8000": "BSD-3-Clause",
     "protobuf": "BSD-3-Clause",
     "pyyaml": "MIT",

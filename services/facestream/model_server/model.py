@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino as ov
 from numpy.typing import NDArray
 
 from facestream.common.core.errors import ModelError
 from facestream.common.vision.exported_model import last_error_line
 from facestream.common.vision.openvino_precision import precision_hint
+from facestream.common.vision.openvino_runtime import ov
 
 # A batch runs in slices of this many rows. Measured with MobileNetV2 at 160 px: the same CPU for a
 # face from 2 to 16 rows at a time, but the memory of an inference grows with them (13 MB at 4 rows,

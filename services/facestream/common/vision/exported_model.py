@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino as ov
 from numpy.typing import NDArray
 
 from facestream.common.core.errors import ModelError
 from facestream.common.vision.openvino_precision import precision_hint
+from facestream.common.vision.openvino_runtime import ov
 
 INFO_FILE = "model.json"
 Predictions = dict[str, NDArray[np.float32]]

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import openvino as ov
 from numpy.typing import NDArray
 
 from facestream.common.core.paths import FACE_DETECTOR_FILE
+from facestream.common.vision.openvino_runtime import ov
 from facestream.common.vision.yunet import STRIDES, compile_yunet
 
 STEP_PX = STRIDES[-1]  # input width and height are multiples of the coarsest stride

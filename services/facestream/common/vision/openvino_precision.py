@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import openvino as ov
+from facestream.common.vision.openvino_runtime import ov
 
 
 def precision_hint(core: ov.Core, precision: str) -> str:

@@ -12,12 +12,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import openvino as ov
 from numpy.typing import NDArray
-from openvino import opset13 as ops
 
 from facestream.common.core.errors import ModelError
 from facestream.common.vision.openvino_precision import precision_hint
+from facestream.common.vision.openvino_runtime import ops, ov
 
 STRIDES = (8, 16, 32)
 _KINDS = ("cls", "obj", "bbox", "kps")  # 1, 1, 4 and 10 channels

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import numpy as np
-import openvino as ov
 import pytest
 from facestream.common.core.errors import ModelError
 from facestream.common.vision.face_detector import Detections, FaceDetector
+from facestream.common.vision.openvino_runtime import ov
 
 
 def _load_error(model: Path) -> str:

@@ -1,8 +1,8 @@
 """YuNet with joined heads: the same outputs as the original model."""
 
 import numpy as np
-import openvino as ov
 from facestream.common.core.paths import FACE_DETECTOR_FILE
+from facestream.common.vision.openvino_runtime import ov
 from facestream.common.vision.yunet import STRIDES, compile_yunet
 
 
