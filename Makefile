@@ -14,7 +14,7 @@ STUBS := services/facestream/common/broker/pb
 PROTOS := facestream/v1/messages.proto serving/serving.proto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs proto proto-check audit sbom bench soak up down logs setup-demo setup-test clean
+.PHONY: help demo test lint docs proto proto-check audit sbom release bench soak up down logs setup-demo setup-test clean
 
 help:
 	@echo "Run"
@@ -38,6 +38,7 @@ help:
 	@echo "  make proto                 generate the stubs of proto/ (proto-check: compare only)"
 	@echo "  make audit                 check locked packages for vulnerabilities (AUDIT_FLAGS=--strict)"
 	@echo "  make sbom                  write a CycloneDX SBOM for each lock file into sbom/"
+	@echo "  make release               build wheel, source archive, SBOMs, checksums and images into dist/"
 	@echo "  make bench                 measure CPU, memory and latency against a baseline (BENCH_FLAGS=)"
 	@echo "  make soak                  inject faults for ten minutes (SOAK_FLAGS=; docs/reliability.md)"
 	@echo "  make clean                 remove .venv and caches"
@@ -75,6 +76,9 @@ audit: $(VENV)/.made
 
 sbom: setup-test
 	@$(BIN)/python -m tools.sbom sbom sbom
+
+release: setup-test
+	@$(BIN)/python -m tools.release dist
 
 bench: setup-test
 	@$(BIN)/python -m facestream bench $(BENCH_FLAGS)

@@ -20,7 +20,7 @@ from facestream.annotator.settings import AnnotatorSettings
 from facestream.capture.settings import CaptureSettings
 from facestream.common.cameras.models import Camera, check_unique_names
 from facestream.common.core.errors import StartError
-from facestream.common.core.paths import SOURCE_ROOT
+from facestream.common.core.paths import IS_INSTALLED, SOURCE_ROOT
 from facestream.common.core.settings import CAMERAS_ENV, CONFIG_ENV
 from facestream.launcher import embedded_broker
 from facestream.launcher.data_dir import data_folder
@@ -144,11 +144,11 @@ def _environment(settings: UpSettings, config_file: Path | None) -> dict[str, st
     common = dict(os.environ) | {
         "FACESTREAM_BROKER": settings.broker.get_secret_value(),
         "FACESTREAM_LOG_LEVEL": settings.log_level,
-        "PYTHONPATH": os.pathsep.join(
-            filter(None, [str(SOURCE_ROOT), os.environ.get("PYTHONPATH")])
-        ),
         "PYTHONUNBUFFERED": "1",
     }
+    if not IS_INSTALLED:
+        paths = (str(SOURCE_ROOT), os.environ.get("PYTHONPATH"))
+        common["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     common.pop(CAMERAS_ENV, None)
     if config_file is not None:
         common[CONFIG_ENV] = str(config_file.resolve())
