@@ -265,7 +265,6 @@ const events = new EventStream({
   people: (update) => { people.set(update.camera, update.people); renderPeople(); },
   system: showSystemStatus,
   count: () => countsCard.onPersonCounted(),
-  counted: () => countsCard.onPersonCounted(),
   history: (history) => { drawInViewChart($("in-view-chart"), history); drawAgeChart($("age-chart"), history); },
 }, {
   onDisconnect: clearPeople,

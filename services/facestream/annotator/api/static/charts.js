@@ -28,11 +28,11 @@ export function describeCounts(counts) {
 }
 
 export function drawInViewChart(container, history) {
-  const samples = history.samples.map((s) => (Array.isArray(s) ? s : [s.time, s.female, s.male, s.unknown]));
+  const samples = history.samples;
   const height = 96, bottom = 78, left = 18;
-  const peak = Math.max(1, ...samples.map((s) => sum(s.slice(1))));
+  const peak = Math.max(1, ...samples.map((sample) => sum(GENDERS.map((gender) => sample[gender]))));
   const top = peak <= 4 ? peak : Math.ceil(peak / 2) * 2;
-  const latest = Object.fromEntries(GENDERS.map((gender, i) => [gender, samples.length ? samples.at(-1)[i + 1] : 0]));
+  const latest = samples.at(-1) ?? {};
   const svg = chartSvg(height, `People in view over the last ten minutes: ${describeCounts(latest) || 0} now, peak ${samples.length ? peak : 0}.`);
   const y = (n) => bottom - (n / top) * (bottom - 8);
   for (const n of top === 1 ? [0, 1] : [0, top / 2, top]) {
@@ -40,17 +40,18 @@ export function drawInViewChart(container, history) {
     svg.append(svgElement("line", { class: "grid", x1: left, x2: WIDTH, y1: y(n), y2: y(n) }));
     svg.append(svgElement("text", { x: left - 6, y: y(n) + 4, "text-anchor": "end" }, n));
   }
-  const now = samples.length ? samples.at(-1)[0] : 0;
+  const now = samples.length ? samples.at(-1).timestamp : 0;
   const barWidth = ((WIDTH - left) * history.every_s) / history.keep_s;
-  for (const [time, ...counts] of samples) {
-    const x = WIDTH - ((now - time) / history.keep_s) * (WIDTH - left) - barWidth;
+  for (const sample of samples) {
+    const x = WIDTH - ((now - sample.timestamp) / history.keep_s) * (WIDTH - left) - barWidth;
     let stacked = 0;
-    counts.forEach((count, i) => {
+    for (const gender of GENDERS) {
+      const count = sample[gender];
       if (count && x >= left - barWidth) {
-        svg.append(svgElement("rect", { class: GENDERS[i], x: Math.max(left, x), width: barWidth + 0.25, y: y(stacked + count), height: y(stacked) - y(stacked + count) }));
+        svg.append(svgElement("rect", { class: gender, x: Math.max(left, x), width: barWidth + 0.25, y: y(stacked + count), height: y(stacked) - y(stacked + count) }));
       }
       stacked += count;
-    });
+    }
   }
   svg.append(svgElement("text", { x: left, y: height - 3 }, "10 min ago"));
   svg.append(svgElement("text", { x: WIDTH, y: height - 3, "text-anchor": "end" }, "now"));
@@ -58,7 +59,7 @@ export function drawInViewChart(container, history) {
 }
 
 export function drawAgeChart(container, history) {
-  const bands = history.bands.map((band) => ({ from: band.from, female: band.female, male: band.male, unknown: band.unknown ?? band.unsure }));
+  const bands = history.bands;
   const height = 108, bottom = 88;
   const totals = bands.map((band) => sum(GENDERS.map((gender) => band[gender])));
   const peak = Math.max(1, ...totals);

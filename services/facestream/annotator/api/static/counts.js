@@ -122,15 +122,15 @@ export class CountsCard {
     this.card.classList.toggle("outdated", isOtherPeriod);
     const days = listDays(from, to);
     const byHour = days.length <= MAX_DAYS_BY_HOUR;
-    const url = (parameters) => `/api/stats?${new URLSearchParams({ from, to, zone: TIME_ZONE, ...parameters })}`;
+    const url = (parameters) => `/api/stats?${new URLSearchParams({ from, to, tz: TIME_ZONE, ...parameters })}`;
     const query = (parameters) => callApi("GET", url(parameters), undefined, abort.signal);
     $("counts-csv").href = url({ by: `${byHour ? "hour" : "day"},camera,age_band,gender` }).replace("stats?", "stats.csv?");
     try {
       const [times, groups, enter, leave] = await Promise.all([
         query({ by: byHour ? "hour,gender" : "day,gender" }),
         query({ by: "age_band,gender" }),
-        query({ by: "camera,place", what: "enter" }),
-        query({ by: "camera,place", what: "leave" }),
+        query({ by: "camera,region", kind: "enter" }),
+        query({ by: "camera,region", kind: "leave" }),
       ]);
       if (abort !== this.abort) return;
       this.shownPeriod = period;
@@ -181,7 +181,7 @@ export class CountsCard {
     const regions = new Map();
     for (const [rows, direction] of [[enterRows, "enter"], [leaveRows, "leave"]]) {
       for (const row of rows) {
-        const name = `${row.camera}: ${row.place}`;
+        const name = `${row.camera}: ${row.region}`;
         if (!regions.has(name)) regions.set(name, { enter: 0, leave: 0 });
         regions.get(name)[direction] += row.count;
       }
