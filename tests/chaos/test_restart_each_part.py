@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from facestream.common.broker.face_accounting import FaceAccounting, of_samples
+from facestream.common.broker.face_accounting import FaceAccounting, from_samples
 
 from tests.fixtures.polling import wait_for
 from tests.fixtures.stack import Stack, running_stack
@@ -92,7 +92,7 @@ def pictures(stack: Stack) -> bool:
 
 def faces(stack: Stack, more_than: int = 0) -> FaceAccounting | None:
     """The ledger, once it tells of more faces than so many."""
-    ledger = of_samples(stack.samples())
+    ledger = from_samples(stack.samples())
     return ledger if ledger.published > more_than else None
 
 

@@ -1,4 +1,4 @@
-"""A broker behind TLS with a user of its own: a real Redis server, both kinds of client."""
+"""TLS and ACL users: a real Redis server with both kinds of client."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DEADLINE_S = 10.0
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Of a Redis server that speaks TLS only and knows one user, ann."""
+    """Return the URL of a Redis server with TLS only and one user, ann."""
     server = tool("redis-server")
     folder = tmp_path_factory.mktemp("tls")
     certificate, key = self_signed(folder)
@@ -60,7 +60,7 @@ def _running(server: str, folder: Path, port: int, certificate: Path, key: Path)
         process.wait(DEADLINE_S)
 
 
-def test_both_clients_speak_tls_as_a_user_of_the_broker(url: str) -> None:
+def test_both_clients_connect_by_tls_as_an_acl_user(url: str) -> None:
     with connect(SecretStr(url)) as client:
         client.set("facestream:test", "1")
         with pytest.raises(redis.exceptions.NoPermissionError):
@@ -73,7 +73,7 @@ def test_both_clients_speak_tls_as_a_user_of_the_broker(url: str) -> None:
     assert asyncio.run(read()) == b"1"
 
 
-def test_a_certificate_that_is_not_trusted_is_refused(url: str) -> None:
+def test_an_untrusted_certificate_is_rejected(url: str) -> None:
     bare = url.partition("?")[0]
     with connect(SecretStr(bare)) as client, pytest.raises(BROKER_ERRORS):
         client.ping()

@@ -12,7 +12,7 @@ import pytest
 import redis
 import simplejpeg
 from facestream.common.broker.keys import phone_frames_key
-from facestream.common.broker.phone_frames import MAX_PHONE_PICTURE_BYTES
+from facestream.common.broker.phone_frames import MAX_PHONE_FRAME_BYTES
 
 from tests.fixtures.annotator_with_accounts import ADMIN, CAMERA, VIEWER, Locked
 from tests.fixtures.polling import wait_for
@@ -114,7 +114,7 @@ def test_pictures_have_bounds_and_what_is_not_taken_is_counted(
     assert phone.send(b"no picture").status_code == 422
     assert phone.send(JPEG[:40]).status_code == 422
     assert "1920" in phone.send(WIDE).json()["detail"]
-    assert phone.send(b"x" * (MAX_PHONE_PICTURE_BYTES + 1)).status_code == 413
+    assert phone.send(b"x" * (MAX_PHONE_FRAME_BYTES + 1)).status_code == 413
     assert phone.send(kind="application/json").status_code == 415
     assert not broker.exists(phone_frames_key("tablet"))
     other = Phone(locked.client(), f"#{phone.key}", "b" * 12)

@@ -128,8 +128,8 @@ class Watch:
             self._run_id = info["run_id"]
         self._read_results(broker)
         with broker.pipeline(transaction=False) as pipe:
-            face_accounting_scripts.read(pipe, _SHARD)
-            ledger = face_accounting_scripts.answer_of_read(pipe.execute()[0])
+            face_accounting_scripts.read_accounting(pipe, _SHARD)
+            ledger = face_accounting_scripts.parse_read_reply(pipe.execute()[0])
         if not ledger.published:
             return  # a broker that has not been written to
         if ledger.published < self._ledger.published:
@@ -143,13 +143,13 @@ class Watch:
         with broker.pipeline(transaction=True) as pipe:
             for key in self._keys:
                 pipe.xrevrange(key, count=1)
-            face_accounting_scripts.read(pipe, _SHARD)
+            face_accounting_scripts.read_accounting(pipe, _SHARD)
             *newest, ledger = pipe.execute()
         self._places = {
             key: entries[0][0] if entries else "0-0"
             for key, entries in zip(self._keys, newest, strict=True)
         }
-        self._at_first = self._ledger = face_accounting_scripts.answer_of_read(ledger)
+        self._at_first = self._ledger = face_accounting_scripts.parse_read_reply(ledger)
 
     def _read_results(self, broker: redis.Redis) -> None:
         answer: Any = broker.xread(self._places)  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from facestream.common.broker.face_accounting import of_samples
+from facestream.common.broker.face_accounting import from_samples
 from facestream.demo.clip_renderer import ensure_clip
 from facestream.demo.demo_camera import cache_folder
 
@@ -51,7 +51,7 @@ def run(seconds: float, cameras: int, say: Say) -> Figures:
                 break
         warm_s = min(_WARM_UP_S, _WARM_UP_SHARE * (time.monotonic() - began_s))
         sizes = [s for s in watch.seen.sizes if s.at_s - began_s > warm_s]
-        ledger = of_samples(stack.samples())
+        ledger = from_samples(stack.samples())
         return {
             "seconds": round(time.monotonic() - began_s),
             "cameras": cameras,

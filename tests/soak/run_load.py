@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import psutil
-from facestream.common.broker.face_accounting import Sample, of_samples
+from facestream.common.broker.face_accounting import Sample, from_samples
 from facestream.demo.clip_renderer import ensure_clip
 from facestream.demo.demo_camera import cache_folder
 
@@ -70,7 +70,7 @@ def _loaded(clip: Path, cameras: int, seconds: float) -> Figures:
         cores = cpu.cores()
         counts = Counts(before, after)
         ages_s = watch.seen.age_s[age_from:]
-        ledger = of_samples(after).since(of_samples(before))
+        ledger = from_samples(after).since(from_samples(before))
         return {
             "cameras": cameras,
             "seconds": round(took_s),

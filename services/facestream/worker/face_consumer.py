@@ -223,7 +223,7 @@ class FaceConsumer:
             for stream in self.streams:
                 pipe.xlen(stream)
                 pipe.xrange(stream, count=1)
-                face_accounting_scripts.read(pipe, stream)
+                face_accounting_scripts.read_accounting(pipe, stream)
             answers: list[Any] = pipe.execute()
         now_ms = time.time() * 1000
         # An entry's id begins with the broker's time of its arrival, in milliseconds.
@@ -231,7 +231,7 @@ class FaceConsumer:
         return Backlog(
             sum(answers[::3]),
             max(0.0, max(ages_ms, default=0.0) / 1000),
-            sum(map(face_accounting_scripts.answer_of_read, answers[2::3]), FaceAccounting()),
+            sum(map(face_accounting_scripts.parse_read_reply, answers[2::3]), FaceAccounting()),
         )
 
     def delete_idle_consumers(self, idle_s: float) -> int:

@@ -92,7 +92,7 @@ class ResultCommitter:
                     _add(pipe, DEAD_LETTER_KEY, letter, DEAD_LETTERS_CAP)
                 outcomes[drop.arrival.stream][drop.reason].append(drop.arrival.id)
             for stream, by_outcome in outcomes.items():
-                face_accounting_scripts.settle(pipe, stream, by_outcome)
+                face_accounting_scripts.remove_faces(pipe, stream, by_outcome)
             try:
                 answers = pipe.execute(raise_on_error=False)
             except redis.exceptions.OutOfMemoryError as error:
@@ -117,7 +117,7 @@ class ResultCommitter:
                     self._count_answered(answered, number - lost)
                     if lost:
                         self._drops.count("broker_error", lost, failures[0])
-                        face_accounting_scripts.correct(
+                        face_accounting_scripts.change_outcome(
                             self._broker, stream, _PROCESSED, "broker_error", lost
                         )
                 else:

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from facestream.annotator.phone.pairing_link import PICTURE_PATH
-from facestream.common.broker.phone_frames import MAX_PHONE_PICTURE_BYTES
+from facestream.common.broker.phone_frames import MAX_PHONE_FRAME_BYTES
 
 MAX_BODY_BYTES = 16 * 1024
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
@@ -93,7 +93,7 @@ class RequestSecurityMiddleware:
         if scope["method"] in ("POST", "PUT", "PATCH"):
             wanted, limit = "application/json", MAX_BODY_BYTES
             if scope["path"] == PICTURE_PATH:
-                wanted, limit = "image/jpeg", MAX_PHONE_PICTURE_BYTES
+                wanted, limit = "image/jpeg", MAX_PHONE_FRAME_BYTES
             if headers.get(b"content-type", "").partition(";")[0].strip() != wanted:
                 return 415, f"send it as Content-Type: {wanted}"
             length = headers.get(b"content-length", "")

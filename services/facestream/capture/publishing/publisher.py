@@ -189,7 +189,7 @@ class PublisherThread:
                 pipe.delete(keys.frames_key(camera))
                 pipe.delete(keys.status_key(camera))
             for sweep in sweeps:
-                face_accounting_scripts.expire(pipe, sweep.key, sweep.min_id)
+                face_accounting_scripts.expire_faces(pipe, sweep.key, sweep.min_id)
             for entry in frames:
                 fields: Any = entry.fields
                 pipe.xadd(entry.key, fields, maxlen=keys.FRAMES_CAP, approximate=False)

@@ -1,11 +1,11 @@
-"""Brokers of several servers: a Redis Cluster, and a master watched by Sentinels.
+"""Redis Cluster and Redis Sentinel: brokers of several servers.
 
     redis+cluster://user:password@node-1:6379,node-2:6379
     redis+sentinel://user:password@sentinel-1:26379,sentinel-2:26379/mymaster/0
 
-`rediss+…` for TLS. Options go after `?` as in any Redis URL; those that begin with `sentinel_` are
-for the Sentinels themselves (`?sentinel_password=…`). A cluster takes one command only for keys
-of one slot: `slot_groups` says which may be named together.
+`rediss+…` uses TLS. Options follow `?` as in any Redis URL; those that begin with `sentinel_` apply
+to the Sentinels (`?sentinel_password=…`). All keys of one command to a cluster must be in one slot:
+`slot_groups` groups them.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ Key = TypeVar("Key", str, bytes)
 
 
 class MultiNodeUrl:
-    """The parts of such a URL.
+    """Parts of a URL with several servers.
 
     Raises:
-        ValueError: it is not one; the text quotes nothing of it.
+        ValueError: the URL is malformed; the message quotes nothing of it.
     """
 
     def __init__(self, url: str) -> None:
@@ -68,29 +68,29 @@ class MultiNodeUrl:
         info = f"{match['info']}@" if match["info"] else ""
         host, port = self.hosts[0]
         host = f"[{host}]" if ":" in host else host
-        # What `redis` itself makes of user, password and options.
+        # `redis` parses user, password and options from a URL with one server.
         self.first_url = f"{match['scheme']}://{info}{host}:{port}/{database}?{options}"
         split_url(self.first_url)
         self.is_tls = match["scheme"] == "rediss"
 
 
 def is_multi_node_url(url: str) -> bool:
-    """Whether the URL is for this module."""
+    """Return whether the URL has a scheme of this module."""
     return url.partition("://")[0] in {
         f"{scheme}+{kind}" for scheme in ("redis", "rediss") for kind in _DEFAULT_PORTS
     }
 
 
-def connect_scaled(url: str, **options: Any) -> redis.Redis:
-    """A client of a cluster or of a watched master; nothing is sent yet.
+def connect_multi_node(url: str, **options: Any) -> redis.Redis:
+    """Return a client of a cluster, or of a Sentinel master; it connects on first use.
 
     Raises:
-        ValueError: the URL is not one.
+        ValueError: the URL is malformed.
     """
     parts = MultiNodeUrl(url)
     if parts.is_cluster:
         nodes = [_node(host, port) for host, port in parts.hosts[1:]]
-        # The two are one to who keeps to what a cluster can do.
+        # For commands that a cluster supports, both have the same interface.
         return cast(redis.Redis, _Cluster(parts.first_url, nodes, options))
     pool = _pool_options(parts, options)
     sentinel: Any = _untyped(Sentinel)(
@@ -100,8 +100,8 @@ def connect_scaled(url: str, **options: Any) -> redis.Redis:
     return master
 
 
-def connect_scaled_async(url: str, **options: Any) -> redis.asyncio.Redis:
-    """The same for asyncio."""
+def connect_multi_node_async(url: str, **options: Any) -> redis.asyncio.Redis:
+    """Return the asyncio client; see `connect_multi_node`."""
     parts = MultiNodeUrl(url)
     if parts.is_cluster:
         nodes = [redis.asyncio.cluster.ClusterNode(host, port) for host, port in parts.hosts]
@@ -120,12 +120,12 @@ def connect_scaled_async(url: str, **options: Any) -> redis.asyncio.Redis:
 
 
 def is_cluster(client: object) -> bool:
-    """Whether a transaction, and a command, is for the keys of one slot only."""
+    """Return whether all keys of a command or transaction must be in one slot."""
     return isinstance(client, _Cluster | redis.RedisCluster | redis.asyncio.RedisCluster)
 
 
 def slot_groups(client: object, keys: Sequence[Key]) -> list[list[Key]]:
-    """Keys by what one command may name together: all, or in a cluster those of one slot."""
+    """Group keys that one command may name: by slot in a cluster, else all together."""
     if not is_cluster(client):
         return [list(keys)]
     groups: dict[int, list[Key]] = {}
@@ -136,37 +136,39 @@ def slot_groups(client: object, keys: Sequence[Key]) -> list[list[Key]]:
 
 
 class _Master(redis.Redis):
-    """A watched master; its connections to the Sentinels end with it."""
+    """Client of a Sentinel master; closing it closes its connections to the Sentinels."""
 
     def close(self) -> None:
-        """End all connections."""
+        """Close all connections."""
         super().close()
         for sentinel in _sentinels(self):
             sentinel.close()
 
 
 class _AsyncMaster(redis.asyncio.Redis):
-    """The same for asyncio."""
+    """As `_Master`, for asyncio."""
 
     async def aclose(self, close_connection_pool: bool | None = None) -> None:
-        """End all connections."""
+        """Close all connections."""
         await super().aclose(close_connection_pool)
         for sentinel in _sentinels(self):
             await sentinel.aclose()
 
 
 class _Cluster:
-    """A `redis.RedisCluster` that is made with its first use: that one asks the nodes at once."""
+    """Proxy that creates a `redis.RedisCluster` on first use, as its constructor connects."""
 
     def __init__(self, url: str, nodes: list[ClusterNode], options: dict[str, Any]) -> None:
-        self._make = partial(redis.RedisCluster.from_url, url, startup_nodes=list(nodes), **options)
+        self._connect = partial(
+            redis.RedisCluster.from_url, url, startup_nodes=list(nodes), **options
+        )
         self._client: Any = None
         self._lock = threading.Lock()
 
     def __getattr__(self, name: str) -> Any:
         with self._lock:
             if self._client is None:
-                self._client = self._make()
+                self._client = self._connect()
         return getattr(self._client, name)
 
     def __enter__(self) -> _Cluster:
@@ -176,19 +178,19 @@ class _Cluster:
         self.close()
 
     def close(self) -> None:
-        """End its connections, if it has any."""
+        """Close the connections, if there are any."""
         with self._lock:
             if self._client is not None:
                 self._client.close()
 
 
 def _sentinels(master: redis.Redis | redis.asyncio.Redis) -> list[Any]:
-    pool: Any = getattr(master, "connection_pool", None)  # none where it was never made
+    pool: Any = getattr(master, "connection_pool", None)  # None if it was never created
     return list(pool.sentinel_manager.sentinels) if pool is not None else []
 
 
 def _untyped(function: Any) -> Any:
-    """For what `redis` leaves without types."""
+    """Return the function as Any: `redis` has no types for it."""
     return function
 
 
@@ -206,8 +208,8 @@ def _host_and_port(text: str, default: int) -> tuple[str, int]:
 
 def _pool_options(parts: MultiNodeUrl, options: dict[str, Any]) -> dict[str, Any]:
     parsed = _untyped(redis.connection.parse_url)(parts.first_url)
-    left_out = ("host", "port", "connection_class")
-    pool = {key: value for key, value in parsed.items() if key not in left_out}
+    excluded = ("host", "port", "connection_class")
+    pool = {key: value for key, value in parsed.items() if key not in excluded}
     return {**pool, **options, "ssl": True} if parts.is_tls else {**pool, **options}
 
 

@@ -1,10 +1,10 @@
-"""The ledger of faces: how many were put into the streams, and what became of each. Pure.
+"""Face accounting: how many faces were published, and the outcome of each. No I/O.
 
-Every face that is published has one outcome, or waits in its stream: published = processed + dead
-letters + dropped by reason + waiting. The numbers stand in the broker beside the stream and are
-changed together with it (`ledger_scripts`), so that no service can die between a deed and its
-entry. A broker that dies takes its ledger along: capture remembers what it last said, and carries
-it over into the next one, where the faces that waited then are `lost`.
+Every published face has one outcome or waits in its stream: published = processed + dead-lettered
++ dropped by reason + waiting. The counts are in Redis beside the stream and change atomically with
+it (`face_accounting_scripts`), so a service that dies cannot separate a change from its count. If
+Redis loses its memory, capture carries the last counts it read over into the new one; faces that
+waited then count as `lost`.
 """
 
 from __future__ import annotations
@@ -27,16 +27,18 @@ OUTCOMES = (
     LOST,
 )
 METRIC = "facestream_worker_face_outcomes"
-_NOT_SENT = "facestream_capture_faces_dropped_total"
-_NOT_SENT_REASONS = ("broker_unavailable", "lease_lost", "encode_failed", "camera_removed")
+_CAPTURE_DROPS_METRIC = "facestream_capture_faces_dropped_total"
+_UNPUBLISHED_REASONS = ("broker_unavailable", "lease_lost", "encode_failed", "camera_removed")
 
 
 @dataclass(frozen=True, slots=True)
 class FaceAccounting:
-    """Faces put into the streams since there is a ledger.
+    """Counts of faces since the accounting of a stream began.
 
-    outcomes: faces by outcome, without zeros; waiting: faces in the streams now, including those that
-    are in flight.
+    Attributes:
+        published: faces added to the streams.
+        outcomes: faces by outcome, one of `OUTCOMES`, without zeros.
+        waiting: faces in the streams now, including those in flight.
     """
 
     published: int = 0
@@ -45,12 +47,12 @@ class FaceAccounting:
 
     @property
     def unaccounted(self) -> int:
-        """Faces of which nobody knows what became. Below 0: entries that nobody published."""
+        """Published faces without an outcome; negative if a stream has entries of other writers."""
         return self.published - sum(self.outcomes.values()) - self.waiting
 
     @property
     def dropped(self) -> dict[str, int]:
-        """Those that got neither a result nor a dead letter, by reason; none that are 0."""
+        """Faces with neither a result nor a dead letter, by reason, without zeros."""
         others = {
             name: n
             for name, n in self.outcomes.items()
@@ -59,19 +61,19 @@ class FaceAccounting:
         return {name: n for name, n in others.items() if n}
 
     def after_broker_loss(self) -> FaceAccounting:
-        """As it stands when the broker has died: what waited is lost."""
+        """Return the counts after Redis lost its memory: the waiting faces are lost."""
         lost = self.outcomes.get(LOST, 0) + self.waiting
         return FaceAccounting(self.published, {**self.outcomes, LOST: lost}, 0)
 
     def __add__(self, other: FaceAccounting) -> FaceAccounting:
-        """Of both, as of several shards."""
-        return self._with(other, 1)
+        """Return the sum, for example of several shards."""
+        return self._combine(other, 1)
 
     def since(self, earlier: FaceAccounting) -> FaceAccounting:
-        """What was added meanwhile; `waiting` is the growth of what waits."""
-        return self._with(earlier, -1)
+        """Return the difference to earlier counts; `waiting` may be negative."""
+        return self._combine(earlier, -1)
 
-    def _with(self, other: FaceAccounting, sign: int) -> FaceAccounting:
+    def _combine(self, other: FaceAccounting, sign: int) -> FaceAccounting:
         sums = {n: self.outcomes.get(n, 0) + sign * other.outcomes.get(n, 0) for n in OUTCOMES}
         return FaceAccounting(
             self.published + sign * other.published,
@@ -80,13 +82,13 @@ class FaceAccounting:
         )
 
     def as_metrics(self) -> dict[str, int]:
-        """`published`, every outcome and `waiting`, as the metric's label and value."""
+        """Return `published`, each outcome and `waiting` by the `outcome` label of `METRIC`."""
         outcomes = {name: self.outcomes.get(name, 0) for name in OUTCOMES}
         return {PUBLISHED: self.published, **outcomes, WAITING: self.waiting}
 
 
-def of_fields(fields: Mapping[str, str], waiting: int) -> FaceAccounting:
-    """From the fields of the broker's hash; those that begin with `_` are its own matter."""
+def from_fields(fields: Mapping[str, str], waiting: int) -> FaceAccounting:
+    """Return the counts in the fields of the Redis hash; fields with a leading `_` are no counts."""
     counts = {name: int(value) for name, value in fields.items() if not name.startswith("_")}
     published = counts.pop(PUBLISHED, 0)
     return FaceAccounting(published, counts, waiting)
@@ -95,24 +97,25 @@ def of_fields(fields: Mapping[str, str], waiting: int) -> FaceAccounting:
 Sample = tuple[str, Mapping[str, str], float]  # name, labels, value
 
 
-def of_samples(samples: Iterable[Sample]) -> FaceAccounting:
-    """From the metrics of all services.
+def from_samples(samples: Iterable[Sample]) -> FaceAccounting:
+    """Return the counts in the metrics of all services.
 
-    Every worker tells the same ledger, so the one that has come furthest is taken.
+    All workers publish the same counts; the ones with the most published faces are the newest.
     """
     workers: dict[str, dict[str, int]] = {}
     for name, labels, value in samples:
         if name == METRIC:
             workers.setdefault(labels.get("instance", ""), {})[labels["outcome"]] = int(value)
-    figures = max(workers.values(), key=lambda told: told.get(PUBLISHED, 0), default={})
-    outcomes = {name: number for name in OUTCOMES if (number := figures.get(name, 0))}
-    return FaceAccounting(figures.get(PUBLISHED, 0), outcomes, figures.get(WAITING, 0))
+    newest = max(workers.values(), key=lambda counts: counts.get(PUBLISHED, 0), default={})
+    outcomes = {name: number for name in OUTCOMES if (number := newest.get(name, 0))}
+    return FaceAccounting(newest.get(PUBLISHED, 0), outcomes, newest.get(WAITING, 0))
 
 
 def dropped_before_publish(samples: Iterable[Sample]) -> dict[str, int]:
-    """Faces that never came into a stream, by reason, from the metrics of capture."""
-    found: dict[str, int] = {}
+    """Return the faces that capture dropped before publishing, by reason, from its metrics."""
+    dropped: dict[str, int] = {}
     for name, labels, value in samples:
-        if name == _NOT_SENT and labels["reason"] in _NOT_SENT_REASONS and value:
-            found[labels["reason"]] = found.get(labels["reason"], 0) + int(value)
-    return found
+        reason = labels.get("reason", "")
+        if name == _CAPTURE_DROPS_METRIC and reason in _UNPUBLISHED_REASONS and value:
+            dropped[reason] = dropped.get(reason, 0) + int(value)
+    return dropped

@@ -1,9 +1,9 @@
-"""What is done to a faces stream and entered in its ledger, both or neither.
+"""Lua scripts that change a face stream and its accounting atomically.
 
-Each function adds one script to a pipeline; its answer comes with the pipeline's, and the
-functions with `answer` in their name read it. A script runs whole: a process that is killed, or a
-reply that is lost, leaves no deed without its entry. Stream and ledger share a hash tag, so it is
-the same in a Redis Cluster.
+Each function adds one script call to a pipeline; its reply comes with the pipeline's replies, and
+the `parse_…` functions read it. Redis runs a script as a whole: a process that is killed, or a
+reply that is lost, cannot separate a change from its count. Stream and accounting share a hash
+tag, so the same holds in a Redis Cluster.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from facestream.common.broker import keys
-from facestream.common.broker.face_accounting import FaceAccounting, of_fields
+from facestream.common.broker.face_accounting import FaceAccounting, from_fields
 from facestream.common.broker.keys import (
     FACES_TTL_S,
     JPEG_FIELD,
@@ -24,53 +24,53 @@ from facestream.common.broker.keys import (
 )
 from facestream.common.broker.messages import Fields
 
-# A publisher that cannot reach the broker for so long does not learn any more what became of what
-# it sent last.
-_SENT_TTL_S = 3600
+# A publisher that cannot reach Redis for longer no longer learns the outcome of its last batch.
+_LAST_BATCH_TTL_S = 3600
 
-# Adds entries unless this batch came before or was given up; a ledger that the broker has lost is
-# carried over first, once. A refused first XADD raises, and nothing is done; after the first write
-# a script is not refused memory.
-_PUT = """
-local stream, ledger, sent = KEYS[1], KEYS[2], KEYS[3]
-local batch, cap, ttl_ms, sent_ttl_s, new = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-local known, last_known = ARGV[6], 7 + 2 * ARGV[7]
-local before = redis.call('GET', sent)
+# Adds entries unless this batch was added or abandoned before. If Redis has lost the accounting, it
+# is carried over first, once. If the first XADD is refused for lack of memory, the script ends and
+# changes nothing; after its first write Redis no longer refuses it memory.
+_ADD = """
+local stream, accounting, last_batch = KEYS[1], KEYS[2], KEYS[3]
+local batch, cap, ttl_ms, batch_ttl_s, new_epoch = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local old_epoch, last_field = ARGV[6], 7 + 2 * ARGV[7]
+local before = redis.call('GET', last_batch)
 if before and tonumber(string.match(before, '^%d+')) >= tonumber(batch) then
-  return redis.error_reply('LATE this batch came before, or was given up')
+  return redis.error_reply('LATE this batch was added or abandoned before')
 end
-local epoch = redis.call('HGET', ledger, '_epoch')
+local epoch = redis.call('HGET', accounting, '_epoch')
 if not epoch then
-  redis.call('HSET', ledger, '_epoch', new)
-  epoch = new
+  redis.call('HSET', accounting, '_epoch', new_epoch)
+  epoch = new_epoch
 end
-if known ~= '' and known ~= epoch and redis.call('HSETNX', ledger, '_carried_over:' .. known, 1) == 1 then
-  for i = 8, last_known, 2 do
+if old_epoch ~= '' and old_epoch ~= epoch
+    and redis.call('HSETNX', accounting, '_carried_over:' .. old_epoch, 1) == 1 then
+  for i = 8, last_field, 2 do
     if string.sub(ARGV[i], 1, 1) == '_' then
-      redis.call('HSET', ledger, ARGV[i], ARGV[i + 1])
+      redis.call('HSET', accounting, ARGV[i], ARGV[i + 1])
     else
-      redis.call('HINCRBY', ledger, ARGV[i], ARGV[i + 1])
+      redis.call('HINCRBY', accounting, ARGV[i], ARGV[i + 1])
     end
   end
 end
 local added, pushed_out = {}, 0
-for i = last_known + 1, #ARGV, 2 do
+for i = last_field + 1, #ARGV, 2 do
   local id = redis.call('XADD', stream, '*', 'm', ARGV[i], 'jpeg', ARGV[i + 1])
   local trimmed = redis.call('XTRIM', stream, 'MAXLEN', '=', cap)
   pushed_out = pushed_out + trimmed
   added[#added + 1] = {id, trimmed}
 end
-redis.call('HINCRBY', ledger, 'published', #added)
-if pushed_out > 0 then redis.call('HINCRBY', ledger, 'overflow', pushed_out) end
+redis.call('HINCRBY', accounting, 'published', #added)
+if pushed_out > 0 then redis.call('HINCRBY', accounting, 'overflow', pushed_out) end
 redis.call('PEXPIRE', stream, ttl_ms)
-redis.call('SET', sent, batch .. ' ' .. added[#added][1], 'EX', sent_ttl_s)
-return {added, redis.call('HGETALL', ledger), redis.call('XLEN', stream)}
+redis.call('SET', last_batch, batch .. ' ' .. added[#added][1], 'EX', batch_ttl_s)
+return {added, redis.call('HGETALL', accounting), redis.call('XLEN', stream)}
 """
 
-LATE = "LATE"  # begins the refusal of a batch
+LATE = "LATE"  # first word of the error for a batch that was added or abandoned before
 
-# Whether a batch was put; one that was not never will be.
-_GIVE_UP = """
+# Returns whether a batch was added; one that was not is refused from now on.
+_ABANDON = """
 local before = redis.call('GET', KEYS[1])
 if before and tonumber(string.match(before, '^%d+')) >= tonumber(ARGV[1]) then
   return string.match(before, ' (.*)$') or ''
@@ -79,32 +79,31 @@ redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
 return false
 """
 
-# Takes entries out, by outcome. Memory is not refused to a script that has deleted first.
-_SETTLE = """
-local stream, ledger = KEYS[1], KEYS[2]
-local taken, i = {}, 2
+# Removes entries, by outcome. Redis refuses no memory to a script that deletes first.
+_REMOVE = """
+local stream, accounting = KEYS[1], KEYS[2]
+local removed, i = {}, 2
 while i <= #ARGV do
-  local outcome, last = ARGV[i], i + 1 + ARGV[i + 1]
-  redis.call('XACK', stream, ARGV[1], unpack(ARGV, i + 2, last))
-  local number = redis.call('XDEL', stream, unpack(ARGV, i + 2, last))
-  if number > 0 and outcome ~= 'not_ours' then redis.call('HINCRBY', ledger, outcome, number) end
-  taken[#taken + 1] = number
-  i = last + 1
+  local outcome, last = ARGV[i], i + 1 + ARGV[i + 1] redis.call('XACK', stream, ARGV[1],
+  unpack(ARGV, i + 2, last)) local number = redis.call('XDEL', stream, unpack(ARGV, i + 2, last))
+  if number > 0 and outcome ~= 'not_ours' then redis.call('HINCRBY', accounting, outcome, number)
+  end removed[#removed + 1] = number i = last + 1
 end
-return taken
+return removed
 """
 
+# Trims entries below an id and counts them as expired.
 _EXPIRE = """
-local taken = redis.call('XTRIM', KEYS[1], 'MINID', '=', ARGV[1])
-if taken > 0 then redis.call('HINCRBY', KEYS[2], 'expired', taken) end
-return taken
+local expired = redis.call('XTRIM', KEYS[1], 'MINID', '=', ARGV[1])
+if expired > 0 then redis.call('HINCRBY', KEYS[2], 'expired', expired) end
+return expired
 """
 
-# Makes the group. Where there was none, the stream may have reached the end of its time to live
-# since the last entry: what is missing then has expired.
-_OPEN = """
-local made = redis.pcall('XGROUP', 'CREATE', KEYS[1], ARGV[1], '0', 'MKSTREAM')
-if made.err then return made end
+# Creates the group. If there was none, the stream may have reached its time to live since the last
+# entry: faces that are missing then have expired.
+_ENSURE_GROUP = """
+local created = redis.pcall('XGROUP', 'CREATE', KEYS[1], ARGV[1], '0', 'MKSTREAM')
+if created.err then return created end
 local fields, missing = redis.call('HGETALL', KEYS[2]), -redis.call('XLEN', KEYS[1])
 for i = 1, #fields, 2 do
   if fields[i] == 'published' then
@@ -122,22 +121,27 @@ _READ = "return {redis.call('HGETALL', KEYS[2]), redis.call('XLEN', KEYS[1])}"
 
 @dataclass(frozen=True, slots=True)
 class AccountingSnapshot:
-    """A ledger as it was last heard of: what the broker's hash held, and how many faces waited."""
+    """Accounting of one stream as it was last read.
+
+    Attributes:
+        fields: of the Redis hash; those that begin with `_` are the epoch and its predecessors.
+        waiting: entries in the stream.
+    """
 
     fields: Mapping[str, str]
     waiting: int
 
     @property
-    def ledger(self) -> FaceAccounting:
-        """The numbers of it."""
-        return of_fields(self.fields, self.waiting)
+    def accounting(self) -> FaceAccounting:
+        """The counts."""
+        return from_fields(self.fields, self.waiting)
 
     def to_carry_over(self) -> tuple[str, dict[str, str]]:
-        """Its epoch, and the fields that go on when the broker that held it has died."""
-        own = {k: v for k, v in self.fields.items() if k.startswith("_") and k != "_epoch"}
-        figures = self.ledger.after_broker_loss()
-        counts = {"published": figures.published, **figures.outcomes}
-        return self.fields.get("_epoch", ""), own | {k: str(v) for k, v in counts.items()}
+        """Return the epoch, and the fields to continue with after Redis lost its memory."""
+        private = {k: v for k, v in self.fields.items() if k.startswith("_") and k != "_epoch"}
+        final = self.accounting.after_broker_loss()
+        counts = {"published": final.published, **final.outcomes}
+        return self.fields.get("_epoch", ""), private | {k: str(v) for k, v in counts.items()}
 
 
 def add_faces(
@@ -146,20 +150,22 @@ def add_faces(
     publisher: str,
     batch: int,
     entries: Sequence[Fields],
-    remembered: AccountingSnapshot | None,
+    snapshot: AccountingSnapshot | None,
 ) -> None:
-    """Add faces.
+    """Add a batch of faces to a stream; the reply is for `parse_add_reply`.
 
     Args:
-        publisher: its name, never used again by another; names the epoch of a new ledger.
-        batch: number of this batch, higher than that of the last one of this publisher.
-        entries: their fields; one at least.
-        remembered: of this stream, to be carried over should the broker have lost it.
+        pipe: a pipeline.
+        stream: key of a face stream.
+        publisher: name that no other publisher ever uses; it names the epoch of new accounting.
+        batch: number of this batch, higher than that of this publisher's last one.
+        entries: fields of each entry, at least one.
+        snapshot: of this stream, to carry over if Redis has lost the accounting.
     """
-    epoch, known = remembered.to_carry_over() if remembered is not None else ("", {})
+    epoch, fields = snapshot.to_carry_over() if snapshot is not None else ("", {})
     _eval(
         pipe,
-        _PUT,
+        _ADD,
         3,
         stream,
         accounting_key(stream),
@@ -167,67 +173,68 @@ def add_faces(
         batch,
         keys.FACES_CAP,
         int(FACES_TTL_S * 1000),
-        _SENT_TTL_S,
+        _LAST_BATCH_TTL_S,
         f"{publisher}-{batch}",
         epoch,
-        len(known),
-        *(part for pair in known.items() for part in pair),
-        *(part for fields in entries for part in (fields[MESSAGE_FIELD], fields[JPEG_FIELD])),
+        len(fields),
+        *(part for pair in fields.items() for part in pair),
+        *(part for entry in entries for part in (entry[MESSAGE_FIELD], entry[JPEG_FIELD])),
     )
 
 
-def parse_add_reply(answer: Any) -> tuple[list[tuple[bytes, int]], AccountingSnapshot]:
-    """Id of each entry with how many it pushed out, and the ledger afterwards."""
-    added, fields, waiting = answer
-    return [(bytes(entry), int(pushed)) for entry, pushed in added], _remembered(fields, waiting)
+def parse_add_reply(reply: Any) -> tuple[list[tuple[bytes, int]], AccountingSnapshot]:
+    """Return each entry's id with the number of entries it pushed out, and the new accounting."""
+    added, fields, waiting = reply
+    return [(bytes(entry), int(pushed)) for entry, pushed in added], _snapshot(fields, waiting)
 
 
 def abandon_batch(pipe: Any, stream: str, publisher: str, batch: int) -> None:
-    """Ask for a batch whose reply was lost: the id of its last entry, or None.
+    """Find out whether a batch whose reply was lost was added, and refuse it from now on if not.
 
-    None: it was not put, and will not be, should it still be under way.
+    The reply is the id of the batch's last entry. None means that the batch was not added, and will
+    not be if it is still on its way.
     """
-    _eval(pipe, _GIVE_UP, 1, last_batch_key(stream, publisher), batch, _SENT_TTL_S)
+    _eval(pipe, _ABANDON, 1, last_batch_key(stream, publisher), batch, _LAST_BATCH_TTL_S)
 
 
-def settle(pipe: Any, stream: str, by_outcome: Mapping[str, Sequence[bytes]]) -> None:
-    """Acknowledge and delete entries; the answer is how many there were, of each outcome."""
-    parts = [part for outcome, ids in by_outcome.items() for part in (outcome, len(ids), *ids)]
-    _eval(pipe, _SETTLE, 2, stream, accounting_key(stream), WORKER_GROUP, *parts)
+def remove_faces(pipe: Any, stream: str, ids_by_outcome: Mapping[str, Sequence[bytes]]) -> None:
+    """Acknowledge and delete entries; the reply is the number of deleted ones by outcome."""
+    parts = [part for name, ids in ids_by_outcome.items() for part in (name, len(ids), *ids)]
+    _eval(pipe, _REMOVE, 2, stream, accounting_key(stream), WORKER_GROUP, *parts)
 
 
-def correct(broker: Any, stream: str, outcome: str, right: str, number: int) -> None:
-    """So many faces were entered under an outcome that turned out not to be theirs. At once."""
+def change_outcome(broker: Any, stream: str, old: str, new: str, number: int) -> None:
+    """Move a number of faces from one outcome to another, immediately."""
     with broker.pipeline(transaction=False) as pipe:
-        pipe.hincrby(accounting_key(stream), outcome, -number)
-        pipe.hincrby(accounting_key(stream), right, number)
+        pipe.hincrby(accounting_key(stream), old, -number)
+        pipe.hincrby(accounting_key(stream), new, number)
         pipe.execute()
 
 
-def expire(pipe: Any, stream: str, min_id: str) -> None:
-    """Take away entries with an id below this one; the answer is how many."""
+def expire_faces(pipe: Any, stream: str, min_id: str) -> None:
+    """Remove entries with an id below `min_id`; the reply is their number."""
     _eval(pipe, _EXPIRE, 2, stream, accounting_key(stream), min_id)
 
 
 def ensure_group(pipe: Any, stream: str) -> None:
-    """Have the workers' group; the answer is a BUSYGROUP error where it was there."""
-    _eval(pipe, _OPEN, 2, stream, accounting_key(stream), WORKER_GROUP)
+    """Create the workers' consumer group; the reply is a BUSYGROUP error if it exists."""
+    _eval(pipe, _ENSURE_GROUP, 2, stream, accounting_key(stream), WORKER_GROUP)
 
 
-def read(pipe: Any, stream: str) -> None:
-    """Ask for the ledger of one stream."""
+def read_accounting(pipe: Any, stream: str) -> None:
+    """Read the accounting of one stream; the reply is for `parse_read_reply`."""
     _eval(pipe, _READ, 2, stream, accounting_key(stream))
 
 
-def answer_of_read(answer: Any) -> FaceAccounting:
-    """The ledger."""
-    return _remembered(*answer).ledger
+def parse_read_reply(reply: Any) -> FaceAccounting:
+    """Return the accounting that `read_accounting` has read."""
+    return _snapshot(*reply).accounting
 
 
 def _eval(pipe: Any, script: str, keys: int, *arguments: Any) -> None:
     pipe.execute_command("EVAL", script, keys, *arguments)  # a cluster's pipeline has no `eval`
 
 
-def _remembered(fields: Iterable[bytes], waiting: int) -> AccountingSnapshot:
+def _snapshot(fields: Iterable[bytes], waiting: int) -> AccountingSnapshot:
     texts = [part.decode() for part in fields]
     return AccountingSnapshot(dict(zip(texts[::2], texts[1::2], strict=True)), int(waiting))

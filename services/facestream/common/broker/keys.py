@@ -1,8 +1,8 @@
-"""The names and bounds of everything in the broker: keys, groups, caps. Pure.
+"""Redis keys, consumer groups, stream caps and times to live. No I/O.
 
-A camera's keys share a hash tag `{camera}`, so in a Redis Cluster they live on one node; faces are
-spread over shards by camera. Every stream and list has an exact cap, those with pictures a time to
-live too, and every other key a time to live or a bounded number.
+The keys of a camera share the hash tag `{camera}`, so that a Redis Cluster stores them on one node.
+Face streams are sharded by camera. Every stream and list has an exact cap. Streams and lists with
+image data also have a time to live; every other key has one or holds a bounded number of entries.
 """
 
 from __future__ import annotations
@@ -11,86 +11,87 @@ import zlib
 
 PREFIX = "facestream"
 
-CAMERAS_KEY = f"{PREFIX}:cameras"  # hash: camera name -> Camera as JSON; what should be read
-# Set by the first capture to see an empty broker; gone = restarted. In a Redis Cluster it lies, as
-# does the next one, where the cameras lie, and is lost with them.
+CAMERAS_KEY = f"{PREFIX}:cameras"  # hash: camera name -> Camera as JSON
+# String: epoch of the registry, set by the first capture replica that finds it missing. A missing
+# epoch means that Redis restarted and the registry is not restored yet. In a Redis Cluster, the
+# epoch and CONFIGURED_KEY share the slot of CAMERAS_KEY and are lost with it.
 EPOCH_KEY = f"{{{CAMERAS_KEY}}}:epoch"
 DEAD_LETTER_KEY = f"{PREFIX}:dead-letters"  # stream of DeadLetter
-# hash: camera of a file or command line -> digest of what stands there
+# hash: configured camera -> digest of its configuration
 CONFIGURED_KEY = f"{{{CAMERAS_KEY}}}:configured"
-REPLICAS_KEY = f"{PREFIX}:{{capture}}:replicas"  # hash: capture replica -> end of its lease
-LEASES_KEY = f"{PREFIX}:{{capture}}:leases"  # hash: camera -> the replica that reads it
+REPLICAS_KEY = f"{PREFIX}:{{capture}}:replicas"  # hash: capture replica -> expiry of its lease
+LEASES_KEY = f"{PREFIX}:{{capture}}:leases"  # hash: camera -> capture replica that reads it
 WORKER_GROUP = "workers"
 
 # Stream entry fields.
 MESSAGE_FIELD = b"m"
 JPEG_FIELD = b"jpeg"
 
-# Exact caps, in entries. Frames carry pictures of ~100 kB and go stale at once.
+# Exact caps, in entries. A frame has a JPEG of about 100 kB and is stale after a moment.
 FRAMES_CAP = 8
 RESULTS_CAP = 256
 FACES_CAP = 256  # per shard
 DEAD_LETTERS_CAP = 1000
 PHONE_CAP = 4
 
-CROP_PX = 128  # side of a face crop: what the exported networks take
+CROP_PX = 128  # side of a face crop, the input size of the exported networks
 
-# How long pictures of people may lie in the broker when nobody takes them away.
-# Frames: readers are at the newest one, and the cap holds not two seconds of them; a camera that
-# has been silent for longer has nothing to show.
+# Times to live bound how long images of people stay in Redis if no service removes them.
+# Frames: readers are at the newest one and the cap holds less than two seconds of video. A camera
+# without frames for longer has nothing to show.
 FRAMES_TTL_S = 5.0
-# Faces: no shorter than the longest deadline that a worker can be given, so that none is taken away
-# that could still be answered. Capture takes away older ones and counts them; the time to live is
-# for a capture that is gone and cannot, and longer, so that one that lives is always first.
+# Faces: capture removes and counts those older than the retention. It is not below the largest
+# `max_face_age_s` of a worker, so a face that a worker may still process is not removed. The time
+# to live covers a capture replica that is gone; it is longer, so that a running one counts first.
 FACES_RETENTION_S = 60.0
 FACES_TTL_S = 90.0
-PHONE_TTL_S = 2.0  # pictures of a phone that nobody reads
-STATUS_TTL_S = 10.0  # a camera's status is rewritten every second by who reads it
+PHONE_TTL_S = 2.0  # frames of a phone that no capture replica reads
+STATUS_TTL_S = 10.0  # the replica that reads a camera rewrites its status every second
 WATCHED_TTL_S = 3.0
 MAX_CAMERAS = 256
 DEFAULT_SHARDS = 1
 
 
 def frames_key(camera: str) -> str:
-    """Stream of Frame: capture → annotator."""
+    """Return the key of a stream of Frame: capture → annotator."""
     return f"{PREFIX}:frames:{{{camera}}}"
 
 
 def results_key(camera: str) -> str:
-    """Stream of Result: worker → annotator."""
+    """Return the key of a stream of Result: worker → annotator."""
     return f"{PREFIX}:results:{{{camera}}}"
 
 
 def status_key(camera: str) -> str:
-    """String: CameraStatus as JSON, with a time to live."""
+    """Return the key of a string with a time to live: CameraStatus as JSON."""
     return f"{PREFIX}:status:{{{camera}}}"
 
 
 def watched_key(camera: str) -> str:
-    """String with a time to live: exists while somebody looks at the camera's picture."""
+    """Return the key of a string that exists while a client watches the camera's live view."""
     return f"{PREFIX}:watched:{{{camera}}}"
 
 
 def phone_frames_key(camera: str) -> str:
-    """List of JPEGs: a phone's browser → annotator → capture."""
+    """Return the key of a list of JPEGs: a phone's browser → annotator → capture."""
     return f"{PREFIX}:phone-frames:{{{camera}}}"
 
 
 def faces_key(shard: int) -> str:
-    """Stream of FaceCrop: capture → workers."""
+    """Return the key of a stream of FaceCrop: capture → workers."""
     return f"{PREFIX}:faces:{{{shard}}}"
 
 
 def accounting_key(faces: str) -> str:
-    """Hash beside a faces stream: what became of its faces; see `ledger`."""
+    """Return the key of a hash with the accounting of a face stream; see `face_accounting`."""
     return f"{faces}:accounting"
 
 
 def last_batch_key(faces: str, publisher: str) -> str:
-    """String with a time to live: the last batch that a publisher put into a faces stream."""
+    """Return the key of a string with a time to live: a publisher's last batch in a face stream."""
     return f"{faces}:last-batch:{publisher}"
 
 
 def shard_of(camera: str, shards: int) -> int:
-    """The faces shard of a camera, 0 ≤ shard < shards; the same in every process."""
+    """Return the face shard of a camera, 0 ≤ shard < shards; the same in every process."""
     return zlib.crc32(camera.encode()) % shards

@@ -1,7 +1,7 @@
-"""Stream entries: protobuf messages in and out, checked. Pure.
+"""Encode and validate stream entries: protobuf messages, with a JPEG where there is one. No I/O.
 
-`encode` makes the fields of an XADD; `decode_*` reads an entry and raises `MessageError` on one
-that is corrupt or foreign, so that a reader can count it and go on.
+`encode` returns the fields of an XADD. `decode_*` reads an entry; it raises `MessageError` if the
+entry is invalid or was not written by facestream, so that a reader can count and skip it.
 """
 
 from __future__ import annotations
@@ -53,12 +53,12 @@ M = TypeVar("M", bound=Message)
 
 
 def now_us() -> int:
-    """Unix time in microseconds."""
+    """Return the Unix time in microseconds."""
     return time.time_ns() // 1000
 
 
 def encode(message: Message, jpeg: bytes | None = None) -> dict[bytes, bytes]:
-    """The fields of a stream entry."""
+    """Return the fields of a stream entry."""
     fields = {MESSAGE_FIELD: message.SerializeToString()}
     if jpeg is not None:
         fields[JPEG_FIELD] = jpeg
@@ -66,19 +66,19 @@ def encode(message: Message, jpeg: bytes | None = None) -> dict[bytes, bytes]:
 
 
 def decode_frame(fields: Fields) -> tuple[Frame, bytes | None]:
-    """A frame and, while it was watched, its picture."""
+    """Return a frame and its JPEG; the JPEG is None if the live view was not open."""
     frame = _parse(fields, Frame())
     jpeg = fields.get(JPEG_FIELD)
     _check(is_name(frame.camera), "camera name")
     _check(0 < frame.width <= MAX_SIDE_PX and 0 < frame.height <= MAX_SIDE_PX, "frame size")
     _check(len(frame.tracks) <= MAX_TRACKS, "number of tracks")
     _check(all(math.isfinite(t.x + t.y + t.w + t.h) for t in frame.tracks), "track box")
-    _check(jpeg is None or _is_jpeg(jpeg, MAX_FRAME_BYTES), "picture")
+    _check(jpeg is None or _is_jpeg(jpeg, MAX_FRAME_BYTES), "JPEG")
     return frame, jpeg
 
 
 def decode_face(fields: Fields) -> tuple[FaceCrop, bytes]:
-    """A face and its crop, which is a JPEG."""
+    """Return a face and its crop as JPEG."""
     face = _parse(fields, FaceCrop())
     crop = fields.get(JPEG_FIELD, b"")
     _check(is_name(face.camera), "camera name")
@@ -89,7 +89,7 @@ def decode_face(fields: Fields) -> tuple[FaceCrop, bytes]:
 
 
 def decode_result(fields: Fields) -> Result:
-    """What the model said of one face: an age, a probability of female, or both."""
+    """Return the prediction for one face: an age, a probability of female, or both."""
     result = _parse(fields, Result())
     _check(is_name(result.camera), "camera name")
     has_gender = 0 <= result.female <= 1
@@ -102,12 +102,12 @@ def decode_result(fields: Fields) -> Result:
 
 
 def pack_distribution(probabilities: NDArray[np.float32]) -> bytes:
-    """Probabilities of whole years `[bins]` as float16 little-endian."""
+    """Return the probabilities of whole years `[bins]` as little-endian float16."""
     return probabilities.astype("<f2").tobytes()
 
 
 def unpack_distribution(data: bytes) -> NDArray[np.float32]:
-    """Probabilities of whole years, float32 `[bins]`, summing to 1; empty where none came.
+    """Return the probabilities of whole years, float32 `[bins]`, normalized; empty for no data.
 
     Raises:
         MessageError: not a distribution.
@@ -133,7 +133,7 @@ def _parse(fields: Fields, message: M) -> M:
     try:
         message.ParseFromString(data)
     except DecodeError:
-        raise MessageError("entry does not parse: corrupt or of another version") from None
+        raise MessageError("entry cannot be parsed: corrupt, or of another version") from None
     return message
 
 
@@ -141,6 +141,6 @@ def _is_jpeg(data: bytes, limit: int) -> bool:
     return 4 <= len(data) <= limit and data[:2] == b"\xff\xd8"
 
 
-def _check(true: bool, what: str) -> None:
-    if not true:
-        raise MessageError(f"entry has a bad {what}")
+def _check(is_valid: bool, what: str) -> None:
+    if not is_valid:
+        raise MessageError(f"entry has an invalid {what}")

@@ -1,4 +1,4 @@
-"""URLs of brokers of several servers, and which keys one command may name."""
+"""URLs of Redis Cluster and Sentinel, and grouping of keys by slot."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PASSWORD = "s3cr@t/#"
 INFO = "ann:s3cr%40t%2F%23"
 
 
-def test_a_cluster_is_named_by_some_of_its_nodes() -> None:
+def test_a_cluster_url_lists_nodes() -> None:
     url = MultiNodeUrl(f"redis+cluster://{INFO}@one:7000,two,[::1]:7002")
     assert url.is_cluster
     assert url.hosts == [("one", 7000), ("two", 6379), ("::1", 7002)]
@@ -23,13 +23,13 @@ def test_a_cluster_is_named_by_some_of_its_nodes() -> None:
     assert (options["username"], options["password"]) == ("ann", PASSWORD)
 
 
-def test_an_ipv6_address_stands_in_brackets_in_a_url_alone() -> None:
+def test_an_ipv6_address_has_brackets_only_inside_a_url() -> None:
     url = MultiNodeUrl("redis+sentinel://[fd00::7]:26379/main")
     assert url.hosts == [("fd00::7", 26379)]
     assert url.first_url.startswith("redis://[fd00::7]:26379/")
 
 
-def test_a_master_is_named_by_its_sentinels() -> None:
+def test_a_sentinel_url_lists_sentinels_and_names_the_master() -> None:
     url = MultiNodeUrl(
         f"rediss+sentinel://{INFO}@one,two:1/main/3?ssl_ca_certs=/ca&sentinel_password=x"
     )
@@ -60,24 +60,24 @@ def test_a_master_is_named_by_its_sentinels() -> None:
         ("http://one", "schemes"),
     ],
 )
-def test_a_wrong_url_is_one_line_without_its_password(url: str, what: str) -> None:
+def test_a_malformed_url_is_reported_in_one_line_without_the_password(url: str, what: str) -> None:
     with pytest.raises(SettingsError, match=what) as error:
         connect(SecretStr(url))
     assert "s3cr" not in str(error.value)
 
 
-def test_passwords_of_such_urls_are_not_shown() -> None:
-    shown = redact(f"redis+sentinel://{INFO}@one,two/main?sentinel_password=hidden")
-    assert "s3cr" not in shown
-    assert "hidden" not in shown
+def test_passwords_in_multi_node_urls_are_redacted() -> None:
+    text = redact(f"redis+sentinel://{INFO}@one,two/main?sentinel_password=hidden")
+    assert "s3cr" not in text
+    assert "hidden" not in text
 
 
 @pytest.mark.parametrize("url", ["redis://h", "rediss://h", "unix:///s"])
-def test_other_urls_are_left_to_redis(url: str) -> None:
+def test_single_node_urls_are_not_multi_node_urls(url: str) -> None:
     assert not is_multi_node_url(url)
 
 
-def test_in_a_cluster_a_command_names_keys_of_one_slot() -> None:
+def test_keys_are_grouped_by_slot_only_in_a_cluster() -> None:
     names = [keys.frames_key("a"), keys.frames_key("b"), keys.results_key("a")]
     cluster = connect(SecretStr("redis+cluster://127.0.0.1:9"))
     assert slot_groups(cluster, names) == [[names[0], names[2]], [names[1]]]

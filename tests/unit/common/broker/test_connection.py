@@ -1,11 +1,11 @@
-"""Answers of the broker, in either protocol."""
+"""Replies to XREAD in RESP2 and RESP3."""
 
 from facestream.common.broker.connection import parse_xread
 
 ENTRIES = [(b"7-1", {b"m": b"x"}), (b"7-2", None)]
 
 
-def test_streams_are_read_alike_in_both_protocols() -> None:
+def test_both_protocols_give_the_same_entries() -> None:
     as_list = [[b"a", ENTRIES], [b"b", ENTRIES[:1]]]
     as_map = {b"a": [ENTRIES], b"b": [ENTRIES[:1]]}
     expected = [(b"a", ENTRIES), (b"b", ENTRIES[:1])]

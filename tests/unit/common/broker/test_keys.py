@@ -1,4 +1,4 @@
-"""Keys and shards."""
+"""Redis keys: hash tags and shards."""
 
 from facestream.common.broker.keys import frames_key, results_key, shard_of, status_key
 
@@ -8,6 +8,6 @@ def test_the_keys_of_a_camera_share_a_hash_tag() -> None:
     assert tags == {"door}"}
 
 
-def test_a_camera_keeps_its_shard_and_all_shards_are_used() -> None:
+def test_the_shard_of_a_camera_is_stable_and_all_shards_are_used() -> None:
     assert shard_of("door", 16) == shard_of("door", 16)
     assert {shard_of(f"camera{i}", 4) for i in range(100)} == {0, 1, 2, 3}

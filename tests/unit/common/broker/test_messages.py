@@ -1,4 +1,4 @@
-"""Stream entries in and out, and foreign ones refused."""
+"""Stream entries: encoding, decoding and validation."""
 
 import numpy as np
 import pytest
@@ -27,22 +27,22 @@ def frame() -> Frame:
     )
 
 
-def test_a_frame_comes_back_with_and_without_its_picture() -> None:
+def test_a_frame_survives_encoding_with_and_without_a_jpeg() -> None:
     assert decode_frame(encode(frame())) == (frame(), None)
     assert decode_frame(encode(frame(), JPEG)) == (frame(), JPEG)
 
 
-def test_a_face_comes_back_with_its_crop() -> None:
+def test_a_face_survives_encoding_with_its_crop() -> None:
     face = FaceCrop(camera="door", track=1, quality=0.5, size_px=160)
     assert decode_face(encode(face, JPEG)) == (face, JPEG)
 
 
-def test_a_result_comes_back() -> None:
+def test_a_result_survives_encoding() -> None:
     result = Result(camera="door", track=1, age=30, age_std=5, female=float("nan"))
     assert decode_result(encode(result)).age == 30
 
 
-def test_a_result_may_be_without_an_age_or_without_a_gender_but_not_without_both() -> None:
+def test_a_result_needs_an_age_or_a_gender() -> None:
     nan = float("nan")
     gender_only = Result(camera="door", age=nan, age_std=nan, female=0.25)
     assert decode_result(encode(gender_only)).female == 0.25
@@ -52,14 +52,14 @@ def test_a_result_may_be_without_an_age_or_without_a_gender_but_not_without_both
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "message"),
     [
         ({b"x": b"1"}, "not written by facestream"),
-        ({b"m": b"\xff\xff\xff"}, "does not parse"),
+        ({b"m": b"\xff\xff\xff"}, "cannot be parsed"),
         ({b"m": b"0" * 100_000}, "length"),
         (encode(Frame(camera="Door", width=1, height=1)), "camera name"),
         (encode(Frame(camera="door", width=0, height=1)), "frame size"),
-        (encode(frame(), b"GIF89a"), "picture"),
+        (encode(frame(), b"GIF89a"), "JPEG"),
         (
             encode(Frame(camera="door", width=1, height=1, tracks=[Track(x=float("nan"))])),
             "track box",
@@ -70,8 +70,10 @@ def test_a_result_may_be_without_an_age_or_without_a_gender_but_not_without_both
         ),
     ],
 )
-def test_a_bad_frame_is_refused_by_name(fields: dict[bytes, bytes], said: str) -> None:
-    with pytest.raises(MessageError, match=said):
+def test_the_error_names_the_invalid_field_of_a_frame(
+    fields: dict[bytes, bytes], message: str
+) -> None:
+    with pytest.raises(MessageError, match=message):
         decode_frame(fields)
 
 
@@ -84,13 +86,13 @@ def test_a_bad_frame_is_refused_by_name(fields: dict[bytes, bytes], said: str) -
         (FaceCrop(camera="door", size_px=160), JPEG + bytes(300_000)),
     ],
 )
-def test_a_bad_face_is_refused(face: FaceCrop, crop: bytes) -> None:
+def test_an_invalid_face_is_rejected(face: FaceCrop, crop: bytes) -> None:
     with pytest.raises(MessageError):
         decode_face(encode(face, crop))
 
 
 @given(st.dictionaries(st.sampled_from([b"m", b"jpeg", b"x"]), st.binary(max_size=200)))
-def test_any_bytes_are_read_or_refused(fields: dict[bytes, bytes]) -> None:
+def test_any_bytes_are_decoded_or_rejected(fields: dict[bytes, bytes]) -> None:
     for decode in (decode_frame, decode_face, decode_result):
         try:
             decode(fields)
@@ -98,7 +100,7 @@ def test_any_bytes_are_read_or_refused(fields: dict[bytes, bytes]) -> None:
             pass
 
 
-def test_a_distribution_survives_its_packing() -> None:
+def test_a_distribution_survives_packing() -> None:
     probabilities = np.array([0.1, 0.2, 0.7], np.float32)
     assert unpack_distribution(pack_distribution(probabilities)) == pytest.approx(
         probabilities, abs=1e-3
@@ -107,6 +109,6 @@ def test_a_distribution_survives_its_packing() -> None:
 
 
 @pytest.mark.parametrize("data", [b"\x00", b"\x00\x00", b"\x00\x7e", b"\x00\xbc\x00\x3c\x00\x3c"])
-def test_what_is_no_distribution_is_refused(data: bytes) -> None:
+def test_an_invalid_distribution_is_rejected(data: bytes) -> None:
     with pytest.raises(MessageError):
         unpack_distribution(data)

@@ -1,4 +1,4 @@
-"""A real Redis Cluster of three nodes, and a real Sentinel that changes the master."""
+"""A real Redis Cluster of three nodes, and a real Sentinel failover."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from facestream.common.cameras.models import Camera
 from facestream.common.cameras.registry import CameraRegistry
 from pydantic import SecretStr
 
-from tests.fixtures.brokers import Server, cluster, watched_master
+from tests.fixtures.brokers import Server, cluster, sentinel_master
 from tests.fixtures.polling import wait_for
 from tests.fixtures.stack import running_stack
 
@@ -31,7 +31,7 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Server]]:
 
 @pytest.fixture(scope="module")
 def cluster_url(nodes: list[Server]) -> str:
-    """The first of the two nodes named is gone."""
+    """Return a URL whose first node is down."""
     return f"redis+cluster://:s3cret%2Cwith%3Asigns@127.0.0.1:9,127.0.0.1:{nodes[1].port}"
 
 
@@ -52,16 +52,16 @@ def test_the_whole_pipeline_runs_on_a_cluster(
         assert camera["state"] == "live"
         with connect(SecretStr(cluster_url)) as client:
             shard = keys.faces_key(keys.shard_of("demo", SHARDS))
-            given = client.xinfo_stream(shard)["entries-added"]
-            wait_for(lambda: client.xlen(shard) <= 2, "faces are taken out of their stream")
-            assert given >= 5
+            added = client.xinfo_stream(shard)["entries-added"]
+            wait_for(lambda: client.xlen(shard) <= 2, "faces are removed from their stream")
+            assert added >= 5
         assert stack.end() == 0
     assert not [line for line in stack.lines if "CROSSSLOT" in line or "Traceback" in line]
     sizes = [node.client.execute_command("DBSIZE") for node in nodes]
     assert sum(1 for number in sizes if number) >= 2, "the keys are spread over the nodes"
 
 
-def test_everything_of_a_camera_can_be_taken_away_in_a_cluster(cluster_url: str) -> None:
+def test_all_keys_of_a_camera_can_be_removed_in_a_cluster(cluster_url: str) -> None:
     with connect(SecretStr(cluster_url)) as client:
         registry = CameraRegistry(client)
         registry.upsert(Camera.parse("yard=rtsp://host/live"))
@@ -72,19 +72,19 @@ def test_everything_of_a_camera_can_be_taken_away_in_a_cluster(cluster_url: str)
         assert registry.watched(["yard", "door"]) == set()
 
 
-def test_a_cluster_that_is_away_is_waited_for() -> None:
-    client = connect(SecretStr("redis+cluster://127.0.0.1:9"))  # nothing is asked yet
+def test_an_unavailable_cluster_raises_a_broker_error() -> None:
+    client = connect(SecretStr("redis+cluster://127.0.0.1:9"))  # does not connect yet
     with pytest.raises(BROKER_ERRORS):
         client.ping()
     client.close()
 
 
 def test_both_clients_follow_a_sentinel_to_the_new_master(tmp_path: Path) -> None:
-    with watched_master(tmp_path) as (master, replica, sentinel):
+    with sentinel_master(tmp_path) as (master, replica, sentinel):
         url = SecretStr(f"redis+sentinel://127.0.0.1:9,127.0.0.1:{sentinel.port}/main/0")
         with connect(url) as client:
             client.set("facestream:test", "before")
-            replica.until(lambda: replica.client.get("facestream:test"), "it is there too")
+            replica.until(lambda: replica.client.get("facestream:test"), "the replica has the key")
             master.process.kill()
             end = time.monotonic() + 15
             while True:
@@ -96,8 +96,8 @@ def test_both_clients_follow_a_sentinel_to_the_new_master(tmp_path: Path) -> Non
                     time.sleep(0.1)
 
         async def read() -> object:
-            async with connect_async(url) as reads:
-                return await reads.get("facestream:test")
+            async with connect_async(url) as reader:
+                return await reader.get("facestream:test")
 
         assert asyncio.run(read()) == b"after"
         assert replica.client.get("facestream:test") == "after"
