@@ -38,7 +38,7 @@ function updateCard(card, person) {
   const [ageNode, genderNode, dwellNode, details] = card.children;
   setText(ageNode, person.age === null ? "–" : String(Math.round(person.age)));
   if (gender === "unknown") setText(genderNode, predictions ? "Gender unknown" : "Analyzing…");
-  else setText(genderNode, `${gender === "female" ? "Female" : "Male"} · ${Math.min(99, Math.round(probability * 100))}% sure`);
+  else setText(genderNode, `${gender === "female" ? "Female" : "Male"} · ${Math.min(99, Math.round(probability * 100))}%`);
   setText(dwellNode, formatDuration(person.dwell_s ?? person.seen_s));
   card.title = `${predictions} ${predictions === 1 ? "prediction" : "predictions"}`;
   const [intervalNode, scale] = details.children;
