@@ -186,5 +186,5 @@ def test_what_stays_away_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureF
         there.close()
         wait_for(lambda: count("refuses the connection") >= 3, "the camera was tried again")
     aloud = [r.getMessage() for r in caplog.records if r.levelno >= logging.INFO]
-    assert sum("broker is away" in line for line in aloud) <= 2, "at the start, and in between"
+    assert sum("broker unavailable" in line for line in aloud) <= 2, "at the start, and in between"
     assert sum("refuses the connection" in line for line in aloud) == 1

@@ -401,7 +401,7 @@ def test_a_password_is_in_no_log_line_and_no_reason(
 
 def test_what_was_added_calls_nobody_on_this_machine(reading: Reading) -> None:
     asked: list[bytes] = []
-    reading.reach = EgressPolicy("a camera", allow_local_sources="THE_SETTING=true")
+    reading.reach = EgressPolicy("a camera", loopback_setting="THE_SETTING=true")
     with serving(lambda connection: asked.append(connection.recv(4096))) as port:
         for host in ("127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "0"):
             for scheme in ("rtsp", "rtsps", "http", "https"):
@@ -422,8 +422,8 @@ def test_a_name_that_leads_elsewhere_later_is_of_no_use(
         connection.sendall(f"HTTP/1.0 {head}\r\n\r\n".encode() + _part(_jpeg(9)) * 3)
         connection.shutdown(socket.SHUT_WR)
 
-    monkeypatch.setattr(egress_policy, "_look_up", lambda host, port: ["127.0.0.1"])
-    reading.reach = EgressPolicy("a camera", this_machine=True)
+    monkeypatch.setattr(egress_policy, "_resolve", lambda host, port: ["127.0.0.1"])
+    reading.reach = EgressPolicy("a camera", allow_loopback=True)
     with serving(answer) as port:
         reading.frames(f"http://ann:pass@camera.invalid:{port}/video", 1)
         assert f"\r\nHost: camera.invalid:{port}\r\n".encode() in asked[0]
@@ -433,8 +433,8 @@ def test_a_name_that_leads_elsewhere_later_is_of_no_use(
 def test_a_name_with_several_addresses_is_read_where_somebody_listens(
     reading: Reading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(egress_policy, "_look_up", lambda host, port: ["127.0.0.2", "127.0.0.1"])
-    reading.reach = EgressPolicy("a camera", this_machine=True)
+    monkeypatch.setattr(egress_policy, "_resolve", lambda host, port: ["127.0.0.2", "127.0.0.1"])
+    reading.reach = EgressPolicy("a camera", allow_loopback=True)
     head = "200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=frame"
     with serving(_http(head, *[_part(_jpeg(9))] * 3)) as port:
         assert reading.frames(f"http://camera.invalid:{port}/video", 1)
@@ -445,7 +445,7 @@ def test_a_name_with_several_addresses_is_read_where_somebody_listens(
 
 def test_what_was_added_is_not_sent_on_by_a_playlist(reading: Reading) -> None:
     asked: list[bytes] = []
-    reading.reach = EgressPolicy("a camera", this_machine=True)  # for the one that has the playlist
+    reading.reach = EgressPolicy("a camera", allow_loopback=True)  # for the one that has the playlist
     with serving(lambda connection: asked.append(connection.recv(4096))) as inside:
         there = f"http://127.0.0.1:{inside}/secret"
         playlist = (
@@ -460,7 +460,7 @@ def test_what_was_added_is_not_sent_on_by_a_playlist(reading: Reading) -> None:
 
 def test_what_was_added_is_not_sent_on_by_a_redirect(reading: Reading) -> None:
     asked: list[bytes] = []
-    reading.reach = EgressPolicy("a camera", this_machine=True)  # for the one that redirects
+    reading.reach = EgressPolicy("a camera", allow_loopback=True)  # for the one that redirects
     with serving(lambda connection: asked.append(connection.recv(4096))) as inside:
         away = f"302 Found\r\nLocation: http://127.0.0.1:{inside}/secret"
         with serving(_http(away)) as port, pytest.raises(CameraError):

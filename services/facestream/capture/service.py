@@ -73,7 +73,7 @@ def serve(settings: CaptureSettings, stop: threading.Event, cameras: Sequence[Ca
     given = check_unique_names(given)
     broker, publishers, phones = (connect(settings.broker) for _ in range(3))
     registry = CollectorRegistry()
-    metrics, health = CaptureMetrics(registry), Health(needs=(_BROKER,))
+    metrics, health = CaptureMetrics(registry), Health(required=(_BROKER,))
     server = serve_health(health, registry, settings.health_host, settings.health_port)
     replica = replica_name(server.server_port)
     leases = Leases(broker, replica, settings.max_cameras, settings.lease_ttl_s, metrics)

@@ -53,7 +53,7 @@ class ModelServer:
         self._settings = settings
         registry = CollectorRegistry()
         metrics = ModelServerMetrics(registry)
-        self.health = Health((_NEED,), beat_deadline_s=60 + 3 * settings.model_poll_interval_s)
+        self.health = Health((_NEED,), heartbeat_timeout_s=60 + 3 * settings.model_poll_interval_s)
         self.repository: Repository[Model] = Repository(settings.models_dir, self._load, metrics)
         self._grpc_health = grpc_health.HealthServicer()
         self._say_serving(False)

@@ -41,7 +41,7 @@ def test_a_token_of_ones_own_is_used_also_on_this_machine(
     assert door.token == "t" * 24
     assert door.link == ""  # it would stand in the terminal, or the journal, at every start
     (tmp_path / "token").write_text("short")
-    with pytest.raises(SettingsError, match="a token is 24"):
+    with pytest.raises(SettingsError, match="a token needs at least 24"):
         resolve_endpoint(UpSettings(), tmp_path, None)
 
 

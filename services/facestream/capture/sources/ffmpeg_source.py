@@ -143,7 +143,7 @@ def _opened_at(
 
 def _allowed_addresses(camera: Camera, reach: EgressPolicy) -> Sequence[str | None]:
     """The addresses to connect to, the best first; None where any will do."""
-    if reach.is_everywhere or camera.is_local:
+    if reach.allows_all or camera.is_local:
         return (None,)
     parts = urlsplit(camera.url.get_secret_value())
     port = parts.port or DEFAULT_PORTS[parts.scheme]

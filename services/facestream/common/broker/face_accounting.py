@@ -88,7 +88,7 @@ class FaceAccounting:
 
 
 def from_fields(fields: Mapping[str, str], waiting: int) -> FaceAccounting:
-    """Return the counts in the fields of the Redis hash; fields with a leading `_` are no counts."""
+    """Return the counts in the fields of the Redis hash; fields with a leading `_` are ignored."""
     counts = {name: int(value) for name, value in fields.items() if not name.startswith("_")}
     published = counts.pop(PUBLISHED, 0)
     return FaceAccounting(published, counts, waiting)

@@ -1,4 +1,8 @@
-"""Reads text files that a person wrote, and says what is wrong with one in a line."""
+"""Read text and YAML files that users write; report each error in one line.
+
+An error names the file and the position. It never quotes the file, because a line may contain a
+password.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +16,10 @@ from facestream.common.security.redaction import redact
 
 
 def read_text(path: Path) -> str:
-    """What stands in a file.
+    """Return the text of a file.
 
     Raises:
-        SettingsError: missing, unreadable or not UTF-8; one line that names the file.
+        SettingsError: the file is missing, unreadable or not UTF-8; one line that names it.
     """
     try:
         return path.read_text(encoding="utf-8")
@@ -26,17 +30,17 @@ def read_text(path: Path) -> str:
 
 
 def read_yaml(path: Path) -> Any:
-    """The document of a YAML file; None where it is empty.
+    """Return the document of a YAML file; None if the file is empty.
 
     Raises:
-        SettingsError: missing, not UTF-8 or not YAML; one line that names the file and the place.
+        SettingsError: missing, not UTF-8 or not YAML; one line with the file and the position.
     """
     try:
         return yaml.safe_load(read_text(path))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
-        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark is not None else ""
+        position = f", line {mark.line + 1}, column {mark.column + 1}" if mark is not None else ""
         problem = redact(error.problem or "cannot be read")
-        raise SettingsError(f"{path}{where}: not YAML: {problem}") from None
+        raise SettingsError(f"{path}{position}: not YAML: {problem}") from None
     except (yaml.YAMLError, ValueError, RecursionError):
-        raise SettingsError(f"{path}: not YAML: holds what cannot be read") from None
+        raise SettingsError(f"{path}: not YAML: contains an unsupported value") from None

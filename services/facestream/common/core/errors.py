@@ -1,22 +1,22 @@
-"""Every error of the project, as one tree. A user sees the message: one line, what and what to do.
+"""All errors of facestream as one tree. A user sees the message: one line with cause and remedy.
 
 FacestreamError
 ├── SettingsError        a setting is unknown, malformed or contradicts another      (exit code 2)
 ├── StartError           a service cannot start: port taken, folder not writable     (exit code 1)
-├── AddressError         a host has no address that may be connected to
+├── AddressError         the egress policy allows no address of a host
 ├── CameraError          a camera cannot be opened or read; carries a short reason
-├── MessageError         a stream entry is corrupt or foreign
-├── CountStoreError      counts cannot be kept or read for now
-├── ModelError           a model cannot be loaded or answers nonsense
-├── ImageError           a picture cannot be read
-└── DataError            a training data set is missing, empty or foreign
+├── MessageError         a stream entry is invalid or not from facestream
+├── CountStoreError      counts cannot be stored or read for now
+├── ModelError           a model cannot be loaded, or its output is invalid
+├── ImageError           an image cannot be read or decoded
+└── DataError            a training data set is missing, empty or not the expected one
 """
 
 from __future__ import annotations
 
 
 class FacestreamError(Exception):
-    """Root of the tree; `exit_code` is what a command ends with when it meets one."""
+    """Root of the tree; a command that fails with it exits with `exit_code`."""
 
     exit_code = 1
 
@@ -32,7 +32,7 @@ class StartError(FacestreamError):
 
 
 class AddressError(FacestreamError):
-    """A host has no address that may be connected to."""
+    """The egress policy allows no address of a host."""
 
 
 class CameraError(FacestreamError):
@@ -40,20 +40,20 @@ class CameraError(FacestreamError):
 
 
 class MessageError(FacestreamError):
-    """A stream entry is corrupt or foreign."""
+    """A stream entry is invalid or was not written by facestream."""
 
 
 class CountStoreError(FacestreamError):
-    """Counts cannot be kept or read for now: a full disk, a database that is away."""
+    """Counts cannot be stored or read for now: disk full, database unavailable."""
 
 
 class ModelError(FacestreamError):
-    """A model cannot be loaded or answers nonsense."""
+    """A model cannot be loaded, or its output is invalid."""
 
 
 class ImageError(FacestreamError):
-    """A picture cannot be read."""
+    """An image cannot be read or decoded."""
 
 
 class DataError(FacestreamError):
-    """A training data set is missing, empty or foreign."""
+    """A training data set is missing, empty or not the expected one."""

@@ -1,8 +1,8 @@
-"""How a service starts, is told to stop, and ends: logging, signals, the parent's death.
+"""Process lifecycle of a service: logging, graceful shutdown on signals, and parent monitoring.
 
-`run_service` is the frame around every service's `main(stop)`: SIGTERM and SIGINT set `stop`; the
-service finishes what is in hand and returns. A service started by `facestream up` also stops when
-its parent has gone, so nothing is left behind whatever killed the parent.
+`run_service` wraps the `main(stop)` of every service. SIGTERM and SIGINT set `stop`; the service
+finishes the work in flight and returns. A service that `facestream up` started also stops when its
+parent exits, so that no orphan process remains.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from facestream.common.security.redaction import LogRedaction, redact
 
 PARENT_ENV = "FACESTREAM_PARENT_PID"
 _PARENT_POLL_S = 0.5
-EXIT_DEADLINE_S = 10.0
+SHUTDOWN_TIMEOUT_S = 10.0
 
 
 def set_up_logging(service: str, level: str = "info") -> None:
-    """Log lines to standard error: time, level, service, message; every one redacted."""
+    """Log to standard error: time, level, service, message; every line is redacted."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         logging.Formatter(f"%(asctime)s %(levelname)-7s {service}: %(message)s", "%H:%M:%S")
@@ -34,21 +34,23 @@ def set_up_logging(service: str, level: str = "info") -> None:
 
 
 def stop_event() -> threading.Event:
-    """An event that SIGTERM, SIGINT or the parent's death sets. Call from the main thread.
+    """Return an event that SIGTERM, SIGINT or the exit of the parent sets.
 
-    A stop that takes longer than `EXIT_DEADLINE_S` ends the process all the same, with exit code 1.
+    Call it from the main thread. A shutdown that takes longer than `SHUTDOWN_TIMEOUT_S` ends the
+    process with exit code 1.
     """
     stop = threading.Event()
 
     def on_signal(signum: int, frame: object) -> None:
         if not stop.is_set():
-            # First: where the signal came while this thread held the event's lock, `set` hangs.
-            _end_at_deadline()
+            # Start the timer first: `set` deadlocks if the signal arrived while this thread held
+            # the lock of the event.
+            _exit_after_timeout()
             stop.set()
 
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
-    # Not a setting of any service: the supervisor's private word to its child.
+    # Set by the launcher for its child processes; not a setting.
     parent = os.environ.pop(PARENT_ENV, None)
     if parent is not None:
         threading.Thread(
@@ -58,7 +60,7 @@ def stop_event() -> threading.Event:
 
 
 def run_service(service: str, level: str, main: Callable[[threading.Event], None]) -> int:
-    """Run `main(stop)` to its end; returns the exit code. Errors of ours become one line."""
+    """Run `main(stop)` and return the exit code; a `FacestreamError` is printed as one line."""
     set_up_logging(service, level)
     stop = stop_event()
     try:
@@ -70,31 +72,31 @@ def run_service(service: str, level: str, main: Callable[[threading.Event], None
 
 
 def _watch_parent(parent: int, stop: threading.Event) -> None:
-    _wait_for_end(parent)
+    _wait_for_exit(parent)
     while not stop.wait(_PARENT_POLL_S):
         if os.getppid() != parent:
             stop.set()
-            _end_at_deadline()
+            _exit_after_timeout()
 
 
-def _wait_for_end(parent: int) -> None:
-    """Sleep until this process, our parent, has ended; at once where the system cannot tell."""
+def _wait_for_exit(parent: int) -> None:
+    """Block until the parent process exits; return immediately if the system has no pidfd."""
     try:
         process = os.pidfd_open(parent)
-    except (AttributeError, OSError):  # not Linux, not allowed, or gone already
+    except (AttributeError, OSError):  # not Linux, not allowed, or already exited
         return
     try:
-        if os.getppid() == parent:  # else the number is somebody else's by now
+        if os.getppid() == parent:  # else the pid belongs to another process by now
             select.select([process], [], [])
     finally:
         os.close(process)
 
 
-def _end_at_deadline() -> None:
-    def end() -> None:
-        logging.error("still not stopped after %.0f s, ending", EXIT_DEADLINE_S)
+def _exit_after_timeout() -> None:
+    def exit_now() -> None:
+        logging.error("shutdown timed out after %.0f s; exiting", SHUTDOWN_TIMEOUT_S)
         os._exit(1)
 
-    timer = threading.Timer(EXIT_DEADLINE_S, end)
+    timer = threading.Timer(SHUTDOWN_TIMEOUT_S, exit_now)
     timer.daemon = True
     timer.start()

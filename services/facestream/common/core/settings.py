@@ -1,14 +1,14 @@
-"""Settings: one frozen, typed class per service, read from defaults, file, environment and flags.
+"""Settings loader: one frozen, typed class per service, from defaults, file, environment and flags.
 
-Later wins: default < file < environment < flag. A file is YAML with the shared keys on top and a
-section per service:
+Precedence: default < file < environment < flag. The file is YAML, with the shared keys at the top
+and one section per service:
 
     broker: redis://broker:6379/0
     capture:
       detection_fps: 5
 
 The same in the environment: `FACESTREAM_BROKER`, `FACESTREAM_CAPTURE_DETECTION_FPS`; as flags:
-`--broker`, `--detection-fps`. A key that nobody knows is an error that names the nearest known one.
+`--broker`, `--detection-fps`. An unknown key is an error that suggests the nearest known one.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from facestream.common.security.redaction import redact, register_url_password, 
 
 ENV_PREFIX = "FACESTREAM_"
 CONFIG_ENV = "FACESTREAM_CONFIG"
-CAMERAS_ENV = "FACESTREAM_CAMERAS"  # NAME=URL NAME=URL …: read by the command line, not a setting
+CAMERAS_ENV = "FACESTREAM_CAMERAS"  # NAME=URL NAME=URL …; for the command line, not a setting
 _NOT_SETTINGS = (CONFIG_ENV, CAMERAS_ENV, PARENT_ENV)
 SECTIONS = ("capture", "worker", "annotator", "model_server", "up")
 
 
 class CommonSettings(BaseModel):
-    """What every service has. Subclasses set `section` and add their own fields."""
+    """Settings of every service. Subclasses set `section` and add their own fields."""
 
-    # `model_…` is a setting here, not a method of pydantic.
+    # pydantic reserves the prefix `model_`, which some settings have.
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
     section: ClassVar[str] = ""
 
@@ -60,12 +60,13 @@ class CommonSettings(BaseModel):
         """Read the settings of this service.
 
         Raises:
-            SettingsError: an unknown key, a bad value or an unreadable file; names where it stands.
+            SettingsError: unknown key, invalid value or unreadable file; the message names its
+            source.
         """
         environ = os.environ if environ is None else environ
         if config_file is None and environ.get(CONFIG_ENV):
             config_file = Path(environ[CONFIG_ENV])
-        origin: dict[str, str] = {}
+        origins: dict[str, str] = {}
         values: dict[str, Any] = {}
         sources = [
             _from_file(cls, config_file) if config_file else {},
@@ -73,12 +74,12 @@ class CommonSettings(BaseModel):
             {k: (v, "--" + k.replace("_", "-")) for k, v in (flags or {}).items() if v is not None},
         ]
         for source in sources:
-            for key, (value, where) in source.items():
-                values[key], origin[key] = value, where
+            for key, (value, origin) in source.items():
+                values[key], origins[key] = value, origin
         try:
             settings = cls.model_validate(values)
         except ValidationError as error:
-            raise SettingsError(_explain(error, origin)) from None
+            raise SettingsError(_format_error(error, origins)) from None
         register_url_password(settings.broker.get_secret_value())
         return settings
 
@@ -128,13 +129,13 @@ def _format_default(value: Any) -> str:
 
 
 def from_arguments(cls: type[S], arguments: argparse.Namespace) -> S:
-    """The settings of a service from its parsed command line."""
+    """Return the settings of a service from its parsed command line."""
     flags = {name: getattr(arguments, name, None) for name in cls.model_fields}
     return cls.load(flags=flags, config_file=getattr(arguments, "config", None))
 
 
 def did_you_mean(key: str, known: Sequence[str]) -> str:
-    """` (did you mean 'x'?)`, or nothing where no known key is close."""
+    """Return ` (did you mean 'x'?)`, or an empty string if no known key is close."""
     close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
     return f" (did you mean {close[0]!r}?)" if close else ""
 
@@ -144,13 +145,13 @@ def _from_file(cls: type[CommonSettings], path: Path) -> dict[str, tuple[Any, st
     if document is None:
         return {}
     if not isinstance(document, dict):
-        raise SettingsError(f"{path}: must hold keys and values")
+        raise SettingsError(f"{path}: must contain keys and values")
     shared = list(CommonSettings.model_fields)
     found: dict[str, tuple[Any, str]] = {}
     for key, value in document.items():
         if key in SECTIONS:
             if not isinstance(value, dict | None):
-                raise SettingsError(f"{path}: {key}: must hold keys and values")
+                raise SettingsError(f"{path}: {key}: must contain keys and values")
             if key == cls.section:
                 for inner, inner_value in (value or {}).items():
                     _check_known(f"{key}.{inner}", inner, list(cls.model_fields), path)
@@ -163,9 +164,9 @@ def _from_file(cls: type[CommonSettings], path: Path) -> dict[str, tuple[Any, st
     return found
 
 
-def _check_known(shown: str, key: str, known: Sequence[str], path: Path) -> None:
+def _check_known(full_key: str, key: str, known: Sequence[str], path: Path) -> None:
     if key not in known:
-        raise SettingsError(f"{path}: unknown setting {shown!r}{did_you_mean(str(key), known)}")
+        raise SettingsError(f"{path}: unknown setting {full_key!r}{did_you_mean(str(key), known)}")
 
 
 def _from_environ(
@@ -200,7 +201,7 @@ def _nearest_variable(cls: type[CommonSettings], key: str, known: Sequence[str])
     return f" (did you mean {(ENV_PREFIX + middle + close[0]).upper()}?)"
 
 
-def _explain(error: ValidationError, origin: Mapping[str, str]) -> str:
+def _format_error(error: ValidationError, origins: Mapping[str, str]) -> str:
     first = error.errors(include_input=False)[0]
     field = str(first["loc"][0]) if first["loc"] else "settings"
-    return f"{origin.get(field, field)}: {validation_message(first)}"
+    return f"{origins.get(field, field)}: {validation_message(first)}"

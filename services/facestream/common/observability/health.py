@@ -1,8 +1,8 @@
-"""Is this process alive, and can it do its work? `/livez`, `/readyz` and `/metrics` over HTTP.
+"""Health checks and metrics of one process over HTTP: `/livez`, `/readyz` and `/metrics`.
 
-`Health` is fed by the service: `beat` from its main loop, and a `Dependency` for each thing it cannot do
-without, which also says in the log when that comes and goes. `serve_health` answers from a thread;
-the annotator mounts the same answers in its own web server.
+The service reports to `Health`: a `heartbeat` from its main loop, and a `Dependency` for each
+thing it needs, which also logs when that becomes available or unavailable. `serve_health` responds
+from a thread; the annotator mounts the same responses in its own web server.
 """
 
 from __future__ import annotations
@@ -24,67 +24,68 @@ from facestream.common.security.redaction import redact
 
 _log = logging.getLogger(__name__)
 
-_END_S = 1.0
+_SHUTDOWN_S = 1.0
 
 
 class Health:
-    """What is known of one process's health. Thread-safe.
+    """Liveness and readiness of one process. Thread-safe.
 
     Args:
-        needs: what must be `present` before the service is ready, e.g. "broker", "model server".
-            Something else that is `missing` is told, and the service goes on without it.
-        beat_deadline_s: the main loop counts as stuck when it has not beaten for so long.
+        required: names of the dependencies that the service needs to be ready: "broker", "model
+            server". Others that are unavailable are reported, but the service stays ready.
+        heartbeat_timeout_s: the main loop counts as stuck if its last heartbeat is older.
+        clock: monotonic seconds.
     """
 
     def __init__(
         self,
-        needs: tuple[str, ...],
-        beat_deadline_s: float = 10.0,
+        required: tuple[str, ...],
+        heartbeat_timeout_s: float = 10.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._clock, self._deadline_s = clock, beat_deadline_s
-        self._lock, self._needs = threading.Lock(), needs
-        self._missing = dict.fromkeys(needs, "not reached yet")
-        self._beat_at = clock()
+        self._clock, self._timeout_s = clock, heartbeat_timeout_s
+        self._lock, self._required = threading.Lock(), required
+        self._missing = dict.fromkeys(required, "not connected yet")
+        self._last_heartbeat = clock()
 
     def heartbeat(self) -> None:
-        """The main loop went round."""
-        self._beat_at = self._clock()
+        """Record that the main loop runs."""
+        self._last_heartbeat = self._clock()
 
-    def mark_available(self, need: str) -> bool:
-        """This need is met; True if it was missing until now."""
+    def mark_available(self, name: str) -> bool:
+        """Record that a dependency is available; return True if it was not."""
         with self._lock:
-            return self._missing.pop(need, None) is not None
+            return self._missing.pop(name, None) is not None
 
-    def mark_unavailable(self, need: str, reason: str) -> bool:
-        """This need is not met, and why; True if it was met until now."""
+    def mark_unavailable(self, name: str, reason: str) -> bool:
+        """Record that a dependency is unavailable, and why; return True if it was available."""
         with self._lock:
-            new = need not in self._missing
-            self._missing[need] = redact(reason)
-            return new
+            was_available = name not in self._missing
+            self._missing[name] = redact(reason)
+            return was_available
 
     def live(self) -> tuple[bool, dict[str, object]]:
-        """Whether the main loop runs, and the answer of `/livez`."""
-        silent_s = self._clock() - self._beat_at
-        live = silent_s <= self._deadline_s
+        """Return whether the main loop runs, and the body of `/livez`."""
+        silent_s = self._clock() - self._last_heartbeat
+        live = silent_s <= self._timeout_s
         return live, {"live": live, "silent_s": round(silent_s, 1)}
 
     def ready(self) -> tuple[bool, dict[str, object]]:
-        """Whether the service can do its work now, and `/readyz`, which says what is missing."""
+        """Return whether the service can work now, and the body of `/readyz`."""
         with self._lock:
             missing = dict(self._missing)
-        ready = missing.keys().isdisjoint(self._needs) and self.live()[0]
+        ready = missing.keys().isdisjoint(self._required) and self.live()[0]
         return ready, {"ready": ready, "missing": missing}
 
 
 class Dependency:
-    """Something a service cannot do without, such as the broker. Thread-safe.
+    """Something that a service needs, such as the broker. Thread-safe.
 
-    Feeds the health, and logs once when it comes or goes, however often it is reported.
+    It updates the health, and logs once when it becomes available or unavailable.
 
     Args:
         health: of the service.
-        name: the same as among the health's `needs`.
+        name: as in `required` of the health.
     """
 
     def __init__(self, health: Health, name: str) -> None:
@@ -94,60 +95,60 @@ class Dependency:
 
     @property
     def is_up(self) -> bool:
-        """Whether it worked when it was last tried; False before that."""
+        """Whether the last use succeeded; False before the first."""
         return bool(self._is_up)
 
     def report(self, failure: str | None) -> None:
-        """It worked (None), or why it did not, in one line."""
+        """Record a use of the dependency: None for success, else the failure in one line."""
         is_up = failure is None
         with self._lock:
-            is_news = self._is_up is not is_up
+            has_changed = self._is_up is not is_up
             self._is_up = is_up
             if failure is None:
                 self._health.mark_available(self._name)
-                if is_news:
-                    _log.info("the %s answers", self._name)
+                if has_changed:
+                    _log.info("%s connected", self._name)
             else:
                 self._health.mark_unavailable(self._name, failure)
-                if is_news:
-                    _log.warning("the %s is away: %s; waiting for it", self._name, failure)
+                if has_changed:
+                    _log.warning("%s unavailable: %s; retrying", self._name, failure)
 
 
 def serve_health(
     health: Health, registry: CollectorRegistry, host: str, port: int
 ) -> ThreadingHTTPServer:
-    """Answer `/livez`, `/readyz` and `/metrics` from a daemon thread.
+    """Serve `/livez`, `/readyz` and `/metrics` from a daemon thread.
 
     Returns:
-        the server; `server_port` tells the port where 0 was asked for, `shutdown()` ends it.
+        the server: `server_port` is the actual port if `port` is 0, `shutdown()` stops it.
 
     Raises:
-        StartError: the port is taken or the address is not this machine's.
+        StartError: the port is in use, or the address is not one of this machine.
     """
 
     class Handler(BaseHTTPRequestHandler):
         timeout = 5
 
-        def do_GET(self) -> None:
+        def do_GET(self) -> None:  # noqa: N802  the name that http.server calls
             path = self.path.partition("?")[0]
             if path == "/metrics":
-                self._answer(200, generate_latest(registry), CONTENT_TYPE_LATEST)
+                self._respond(200, generate_latest(registry), CONTENT_TYPE_LATEST)
             elif path in ("/livez", "/readyz"):
-                good, body = health.live() if path == "/livez" else health.ready()
-                self._answer(200 if good else 503, json.dumps(body).encode(), "application/json")
+                is_ok, body = health.live() if path == "/livez" else health.ready()
+                self._respond(200 if is_ok else 503, json.dumps(body).encode(), "application/json")
             else:
-                self._answer(
+                self._respond(
                     404, b'{"detail": "try /livez, /readyz or /metrics"}', "application/json"
                 )
 
-        def _answer(self, status: int, body: bytes, content_type: str) -> None:
+        def _respond(self, status: int, body: bytes, content_type: str) -> None:
             self.send_response(status)
             self.send_header("Content-Type", content_type)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, format: str, *args: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  as in http.server
             _log.debug("health: " + format, *args)
 
     try:
@@ -162,23 +163,23 @@ def serve_health(
 
 
 class _Server(ThreadingHTTPServer):
-    """Sleeps until somebody asks, where `serve_forever` wakes up to see whether it is to end."""
+    """HTTP server that blocks until a request arrives; `serve_forever` polls for the shutdown."""
 
     def start(self) -> None:
-        self._has_ended = False
+        self._is_shut_down = False
         self._thread = threading.Thread(target=self._serve, name="health", daemon=True)
         self._thread.start()
 
     def shutdown(self) -> None:
-        self._has_ended = True
-        with suppress(OSError):  # not everywhere can a socket that listens be woken up so
+        self._is_shut_down = True
+        with suppress(OSError):  # some systems cannot shut down a listening socket
             self.socket.shutdown(socket.SHUT_RDWR)
-            self._thread.join(_END_S)
+            self._thread.join(_SHUTDOWN_S)
 
     def _serve(self) -> None:
-        while not self._has_ended:
+        while not self._is_shut_down:
             self.handle_request()
 
-    # Whoever asked and hung up before the answer is no matter for standard error.
+    # A client that disconnects before the response needs no traceback on standard error.
     def handle_error(self, request: object, client_address: object) -> None:
         _log.debug("health: a request failed", exc_info=True)

@@ -1,8 +1,8 @@
-"""Every metric of every service, defined once.
+"""Base class of all Prometheus metrics; every service has its own subclass in `metrics.py`.
 
-Naming rule: `facestream_<service>_<what>_<unit>`, counters end in `_total`. Labels are bounded:
-`camera` by the registry's limit (and removed with the camera), `reason` and `step` by the literals
-below, `model` by the models folder. A service imports the class that is its own and no other.
+Naming rule: `facestream_<service>_<what>_<unit>`; counters end in `_total`. Label values are
+bounded: `camera` by the limit of the registry (and removed with the camera), `reason` and `stage`
+by literals, `model` by the models folder.
 """
 
 from __future__ import annotations

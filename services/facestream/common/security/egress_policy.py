@@ -1,9 +1,10 @@
-"""Where something may be that we are told to call: a camera added at run time, a webhook. It must
-not make us call on this machine's own services, or on the link-local addresses where clouds keep
-the keys of a machine.
+"""Egress policy: protection against server-side request forgery (SSRF).
 
-The host is looked up here, every address of it is judged, and one that passed is what gets
-connected: a name that leads elsewhere at its second look-up is of no use.
+Users can add cameras and a webhook at run time. Their URLs must not make facestream connect to
+services of this machine, or to link-local addresses where clouds publish credentials.
+
+The host name is resolved here and every address is checked. The caller connects to a checked
+address, not to the name, so DNS rebinding (another address at the second lookup) has no effect.
 """
 
 from __future__ import annotations
@@ -16,101 +17,105 @@ from dataclasses import dataclass
 from facestream.common.core.errors import AddressError
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-LookUp = Callable[[str, int], Iterable[str]]
+Resolver = Callable[[str, int], Iterable[str]]
 
-# Beside 169.254.0.0/16 and fe80::/10: where clouds answer a machine that asks about itself.
-_CLOUD = (
+# Metadata services of clouds outside 169.254.0.0/16 and fe80::/10.
+_METADATA_ADDRESSES = (
     "100.100.100.200",
     "168.63.129.16",
     "192.0.0.192",
     "fd00:ec2::/32",
     "fd20:ce::/32",
 )
-_CLOUD_NETWORKS = tuple(ipaddress.ip_network(text) for text in _CLOUD)
+_METADATA_NETWORKS = tuple(ipaddress.ip_network(text) for text in _METADATA_ADDRESSES)
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-_COMPATIBLE = ipaddress.IPv6Network("::/96")
-_NEVER = tuple(ipaddress.ip_network(text) for text in ("224.0.0.0/4", "240.0.0.0/4", "ff00::/8"))
+_IPV4_COMPATIBLE = ipaddress.IPv6Network("::/96")
+_NOT_UNICAST = tuple(
+    ipaddress.ip_network(text) for text in ("224.0.0.0/4", "240.0.0.0/4", "ff00::/8")
+)
 
 
 @dataclass(frozen=True, slots=True)
 class EgressPolicy:
-    """What something may be on.
+    """Network addresses that may be connected to.
 
-    called: what it is, in words for a user.
-    this_machine: whether on loopback addresses, and those that mean this machine.
-    link_local: whether on 169.254.0.0/16, fe80::/10 and known addresses of clouds.
-    allow_local_sources, allow_link_local_sources: the settings that would allow it, as to be written.
+    Attributes:
+        subject: what is connected to, for messages: "a camera".
+        allow_loopback: whether loopback and other addresses of this machine are allowed.
+        allow_link_local: whether 169.254.0.0/16, fe80::/10 and metadata services of clouds are.
+        loopback_setting: the setting that allows loopback addresses, as a user writes it.
+        link_local_setting: the setting that allows link-local addresses, as a user writes it.
     """
 
     subject: str
-    this_machine: bool = False
-    link_local: bool = False
-    allow_local_sources: str = ""
-    allow_link_local_sources: str = ""
+    allow_loopback: bool = False
+    allow_link_local: bool = False
+    loopback_setting: str = ""
+    link_local_setting: str = ""
 
     @property
-    def is_everywhere(self) -> bool:
-        """Whether there is nothing to judge."""
-        return self.this_machine and self.link_local
+    def allows_all(self) -> bool:
+        """Whether no address needs a check."""
+        return self.allow_loopback and self.allow_link_local
 
     def denial_reason(self, address: str) -> str:
-        """Why an address may not be connected to; empty where it may.
+        """Return why an address is denied; empty if it is allowed.
 
         Raises:
-            ValueError: it is no address.
+            ValueError: the text is not an IP address.
         """
-        real = _real(ipaddress.ip_address(address.partition("%")[0]))
-        if any(real in network for network in _NEVER):
-            return "no address of a host"
-        if (real.is_loopback or real.is_unspecified or _is_zero(real)) and not self.this_machine:
-            return (
-                f"an address of this machine; {self.subject} there needs {self.allow_local_sources}"
-            )
-        is_cloud = any(real in network for network in _CLOUD_NETWORKS)
-        if (real.is_link_local or is_cloud) and not self.link_local:
+        target = _embedded_ipv4(ipaddress.ip_address(address.partition("%")[0]))
+        if any(target in network for network in _NOT_UNICAST):
+            return "not the address of a host"
+        if _is_this_machine(target) and not self.allow_loopback:
+            where = "an address of this machine"
+            return f"{where}; {self.subject} there needs {self.loopback_setting}"
+        is_metadata = any(target in network for network in _METADATA_NETWORKS)
+        if (target.is_link_local or is_metadata) and not self.allow_link_local:
             where = "a link-local or cloud-internal address"
-            return f"{where}; {self.subject} there needs {self.allow_link_local_sources}"
+            return f"{where}; {self.subject} there needs {self.link_local_setting}"
         return ""
 
-    def resolve_allowed(self, host: str, port: int, look_up: LookUp | None = None) -> list[str]:
-        """The addresses of a host that may be connected to, the best first; never none.
+    def resolve_allowed(self, host: str, port: int, resolver: Resolver | None = None) -> list[str]:
+        """Resolve a host and return its allowed addresses, preferred first, at least one.
 
         Raises:
-            AddressError: there is none, in words for a user.
+            AddressError: the host is unknown or no address is allowed; a message for the user.
         """
         try:
-            addresses = list((look_up or _look_up)(host, port))
+            addresses = list((resolver or _resolve)(host, port))
         except (OSError, UnicodeError):
-            raise AddressError(f"{host}: no such host: check the name") from None
+            raise AddressError(f"{host}: no such host; check the name") from None
         reasons = {address: self.denial_reason(address) for address in addresses}
         allowed = [address for address, reason in reasons.items() if not reason]
         if allowed:
             return allowed
-        address, reason = next(iter(reasons.items()), ("", "it has no address"))
-        shown = host if address in (host, "") else f"{host} ({address})"
-        raise AddressError(f"{shown}: {reason}")
+        address, reason = next(iter(reasons.items()), ("", "the host has no address"))
+        label = host if address in (host, "") else f"{host} ({address})"
+        raise AddressError(f"{label}: {reason}")
 
 
-ALLOW_ALL = EgressPolicy("anything", this_machine=True, link_local=True)
+ALLOW_ALL = EgressPolicy("anything", allow_loopback=True, allow_link_local=True)
 
 
-def _look_up(host: str, port: int) -> Iterable[str]:
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return dict.fromkeys(str(entry[4][0]) for entry in found)
+def _resolve(host: str, port: int) -> Iterable[str]:
+    entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return dict.fromkeys(str(entry[4][0]) for entry in entries)
 
 
-def _is_zero(address: Address) -> bool:
-    """All of 0.0.0.0/8 means this machine where it means anything."""
-    return address.version == 4 and address.packed[0] == 0
+def _is_this_machine(address: Address) -> bool:
+    """Return whether an address means this machine; all of 0.0.0.0/8 may."""
+    is_zero = address.version == 4 and address.packed[0] == 0
+    return address.is_loopback or address.is_unspecified or is_zero
 
 
-def _real(address: Address) -> Address:
-    """The IPv4 address that an IPv6 one stands for, else itself."""
+def _embedded_ipv4(address: Address) -> Address:
+    """Return the IPv4 address that an IPv6 address embeds; any other address unchanged."""
     if isinstance(address, ipaddress.IPv4Address):
         return address
     inner = address.ipv4_mapped or address.sixtofour
     if inner is not None:
         return inner
-    if address in _NAT64 or (address in _COMPATIBLE and int(address) > 1):
+    if address in _NAT64 or (address in _IPV4_COMPATIBLE and int(address) > 1):
         return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     return address

@@ -1,8 +1,9 @@
-"""Keeps passwords out of everything that a person or a log may read.
+"""Redact credentials in logs, errors and everything else that a user may read.
 
-Camera and broker URLs carry credentials. `redact` scrubs any text: by shape (`//user:pass@`,
-`password=…`, `phone:KEY`) and by every secret that `remember` and `register_url_password` were told of.
-`LogRedaction` applies it to each log record, exception text included.
+Camera and broker URLs contain credentials. `redact` removes them from any text, by pattern
+(`//user:pass@`, `password=…`, `phone:KEY`) and by value, for all values passed to `register_secret`
+and `register_url_password`. `LogRedaction` applies it to each log record and its exception text.
+This module imports nothing of facestream, so that every layer can use it. Thread-safe.
 """
 
 from __future__ import annotations
@@ -14,27 +15,27 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
-STARS = "***"
-# Up to the last `@`, as a password may hold `@`, `/` or `#` where it was not escaped. From `://`,
-# not from the scheme: looking for one at every letter takes a time with the square of the text.
+MASK = "***"
+# Match up to the last `@`: an unescaped password may contain `@`, `/` or `#`. Start at `://`, not
+# at the scheme: a search for a scheme at every letter takes quadratic time.
 _USERINFO = re.compile(r"://(?P<info>(?:(?!://)[^\s'\"<>])*)@")
-# Cameras have it after `?`, `&`, `/` or `_`: rtsp://h/user=admin_password=word_channel=1
+# Cameras put it after `?`, `&`, `/` or `_`: rtsp://h/user=admin_password=word_channel=1
 _QUERY = re.compile(
     r"(?P<key>(?<![a-z0-9])(?:password|passwd|pwd|pass|pw|loginpas|token|secret|api_?key)=)"
     r"[^&\s'\"<>]+",
     re.IGNORECASE,
 )
-# A phone's key, as it stands in a camera's URL.
+# Key of a phone, in the URL of its camera.
 _PHONE = re.compile(r"\b(phone:)[A-Za-z0-9_-]{24,}")
-_MIN_SECRET = 4  # a shorter one would blank out ordinary words; its URL is caught by shape
+_MIN_SECRET = 4  # a shorter secret would redact ordinary words; in a URL the pattern matches it
 _MAX_SECRETS = 4096
 
 _lock = threading.Lock()
-_secrets: dict[str, None] = {}  # in order of arrival, so that the oldest is forgotten first
+_secrets: dict[str, None] = {}  # insertion order: the oldest secret is dropped first
 
 
 def register_url_password(url: str) -> None:
-    """Have the password of this URL scrubbed from now on, also where it stands outside a URL."""
+    """Redact the password of this URL from now on, outside URLs too."""
     try:
         password = urlsplit(url).password
     except ValueError:
@@ -46,7 +47,7 @@ def register_url_password(url: str) -> None:
 
 
 def register_secret(secret: str) -> None:
-    """Have this text scrubbed from now on, wherever it stands."""
+    """Redact this text from now on; texts below four characters are ignored."""
     if len(secret) >= _MIN_SECRET:
         with _lock:
             _secrets[secret] = None
@@ -55,31 +56,32 @@ def register_secret(secret: str) -> None:
 
 
 def redact(text: str) -> str:
-    """The text without passwords: `rtsp://user:***@host/path`."""
+    """Return the text without credentials: `rtsp://user:***@host/path`."""
     text = _USERINFO.sub(_hide_userinfo, text)
-    text = _PHONE.sub(r"\1" + STARS, text)
-    text = _QUERY.sub(lambda m: m["key"] + STARS, text)
+    text = _PHONE.sub(r"\1" + MASK, text)
+    text = _QUERY.sub(lambda m: m["key"] + MASK, text)
     with _lock:
         known = sorted(_secrets, key=len, reverse=True)
     for secret in known:
-        text = text.replace(secret, STARS)
+        text = text.replace(secret, MASK)
     return text
 
 
-def validation_message(complaint: Mapping[str, Any]) -> str:
-    """What pydantic complains of (an entry of its `errors()`), as a person may read it."""
-    return redact(str(complaint["msg"]).removeprefix("Value error, "))
+def validation_message(error: Mapping[str, Any]) -> str:
+    """Return the message of a pydantic error (an entry of its `errors()`), redacted."""
+    return redact(str(error["msg"]).removeprefix("Value error, "))
 
 
 def _hide_userinfo(match: re.Match[str]) -> str:
     user, colon, _ = match["info"].partition(":")
-    return f"://{user}:{STARS}@" if colon else match[0]
+    return f"://{user}:{MASK}@" if colon else match[0]
 
 
 class LogRedaction(logging.Filter):
-    """Rewrites each record's message and exception text through `redact`."""
+    """Log filter that redacts the message and the exception text of each record."""
 
     def filter(self, record: logging.LogRecord) -> bool:
+        """Redact the record in place; always return True."""
         record.msg, record.args = redact(record.getMessage()), ()
         if record.exc_info and not record.exc_text:
             record.exc_text = logging.Formatter().formatException(record.exc_info)

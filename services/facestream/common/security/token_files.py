@@ -1,4 +1,4 @@
-"""Tokens: long words of chance that let in whoever bears them. Kept in files, one a file."""
+"""Read and write bearer tokens: random strings that grant access, one per file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ _TOKEN = re.compile(r"[A-Za-z0-9._~-]+")
 
 
 def write_token(file: Path) -> str:
-    """Put a new token into a new file that only this user may read."""
+    """Write a new random token to a new file of mode 0600, and return it.
+
+    Raises:
+        OSError: the file exists or cannot be written.
+    """
     token = secrets.token_urlsafe(_TOKEN_BYTES)
     register_secret(token)
     file.touch(mode=0o600, exist_ok=False)
@@ -25,16 +29,16 @@ def write_token(file: Path) -> str:
 
 
 def read_token(file: Path) -> str:
-    """The token in a file.
+    """Return the token in a file.
 
     Raises:
-        SettingsError: unreadable, or no token that is hard to guess.
+        SettingsError: the file is unreadable, or the token is too short or has other characters.
     """
     token = read_text(file).strip()
     if len(token) < MIN_TOKEN_CHARS or not _TOKEN.fullmatch(token):
         raise SettingsError(
-            f"{file}: a token is {MIN_TOKEN_CHARS} letters and digits or more, on one line; "
-            "make one with: openssl rand -hex 24"
+            f"{file}: a token needs at least {MIN_TOKEN_CHARS} letters and digits on one line; "
+            "create one with: openssl rand -hex 24"
         )
     register_secret(token)
     return token

@@ -1,4 +1,4 @@
-"""Certificates and keys for gRPC, read from PEM files; each side may prove who it is."""
+"""TLS credentials for gRPC from PEM files, with optional client certificates (mutual TLS)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from facestream.common.core.errors import SettingsError
 
 
 def client_credentials(ca_file: Path, cert_file: Path | None, key_file: Path | None) -> Any:
-    """For a channel to a server whose certificate this CA (or the certificate itself) vouches for.
+    """Return credentials for a channel to a server.
 
     Args:
-        ca_file: whom to trust.
-        cert_file, key_file: who we are, for a server that asks for it; both or none.
+        ca_file: the CA that signed the server's certificate, or that certificate itself.
+        cert_file: client certificate for mutual TLS; requires `key_file`.
+        key_file: private key of the client certificate.
 
     Raises:
         SettingsError: a file cannot be read or is not PEM.
@@ -26,7 +27,7 @@ def client_credentials(ca_file: Path, cert_file: Path | None, key_file: Path | N
 
 
 def server_credentials(cert_file: Path, key_file: Path, client_ca_file: Path | None) -> Any:
-    """For a port with this certificate; with a CA for clients it takes only those it vouches for.
+    """Return credentials for a port; with `client_ca_file`, clients need a certificate of that CA.
 
     Raises:
         SettingsError: a file cannot be read or is not PEM.

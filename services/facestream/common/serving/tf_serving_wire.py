@@ -1,8 +1,8 @@
-"""TensorFlow Serving's wire contract, as far as facestream speaks it: method paths and tensors.
+"""Wire format of TensorFlow Serving, as far as facestream uses it: method paths, tensors. No I/O.
 
-The worker puts arrays into `TensorProto` and the embedded model server takes them out, and the
-other way round for the answers. Data travels as `tensor_content` (raw little-endian bytes); the
-typed `*_val` fields, which TensorFlow Serving answers with by default, are read as well. Pure.
+Worker and embedded model server convert arrays to and from `TensorProto`. Arrays are sent as
+`tensor_content` (raw little-endian bytes). The typed `*_val` fields, which TensorFlow Serving uses
+in its responses by default, are read as well.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PREDICT = f"/{PREDICTION_SERVICE}/Predict"
 GET_MODEL_STATUS = f"/{MODEL_SERVICE}/GetModelStatus"
 DEFAULT_SIGNATURE = "serving_default"
 
-# A face of 128 x 128 pixels is 49 kB; gRPC's own default of 4 MiB ends at 85 of them.
+# A face of 128 x 128 pixels has 49 kB; gRPC's default of 4 MiB would hold 85 of them.
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 
 _DTYPES: dict[int, str] = {
@@ -59,27 +59,27 @@ _TF_NAMES: dict[int, str] = {
 
 
 def dtype_name(enum: int) -> str:
-    """TensorFlow's name of a data type, for messages: `float`, `uint8`."""
+    """Return TensorFlow's name of a data type, for messages: `float`, `uint8`."""
     return _TF_NAMES.get(enum, f"type {enum}")
 
 
 def dtype_enum(dtype: DTypeLike) -> int:
-    """The wire's number for a numpy data type.
+    """Return the wire format's number of a numpy data type.
 
     Raises:
-        ModelError: the contract has none.
+        ModelError: the wire format does not support it.
     """
     try:
         return _ENUMS[np.dtype(dtype).newbyteorder("<")]
     except (KeyError, TypeError):
-        raise ModelError(f"no tensor of type {dtype} can be sent") from None
+        raise ModelError(f"cannot send a tensor of type {dtype}") from None
 
 
 def shape_of(tensor: pb.TensorProto) -> tuple[int, ...]:
-    """The shape that a tensor claims to have; nothing of its data is looked at.
+    """Return the declared shape of a tensor, without reading its data.
 
     Raises:
-        ModelError: unknown rank or a negative side.
+        ModelError: unknown rank or a negative size.
     """
     shape = tuple(dim.size for dim in tensor.tensor_shape.dim)
     if tensor.tensor_shape.unknown_rank or any(size < 0 for size in shape):
@@ -96,15 +96,17 @@ def fill_tensor(tensor: pb.TensorProto, array: NDArray[Any]) -> None:
 
 
 def to_array(tensor: pb.TensorProto, max_elements: int) -> NDArray[Any]:
-    """The array in a `TensorProto`, read-only where it is a view of the message's bytes.
+    """Return the array in a `TensorProto`; it may be a read-only view of the message's bytes.
 
-    Typed values fewer than elements repeat the last one, as TensorFlow reads them.
+    If there are fewer typed values than elements, the last value repeats, as in TensorFlow.
 
     Args:
-        max_elements: one value can claim any shape; more than this is refused, not allocated.
+        tensor: the message.
+        max_elements: a single value can declare any shape; larger tensors are rejected before
+            allocation.
 
     Raises:
-        ModelError: a type that is not spoken, no definite shape, or data that does not fit it.
+        ModelError: unsupported type, no definite shape, or data of another size.
     """
     name = _DTYPES.get(tensor.dtype)
     if name is None:

@@ -69,7 +69,7 @@ def test_no_files_are_no_accounts() -> None:
 @pytest.mark.parametrize("text", ["", "short", "two\nlines-of-a-token-long-enough", "ü" * 40])
 def test_a_weak_token_is_refused_and_not_repeated(tmp_path: Path, text: str) -> None:
     (tmp_path / "token").write_text(text)
-    with pytest.raises(SettingsError, match="a token is 24 letters") as refused:
+    with pytest.raises(SettingsError, match="a token needs at least 24 letters") as refused:
         load_accounts(tmp_path / "token", None, None)
     assert not text or text not in str(refused.value)
     with pytest.raises(SettingsError, match="No such file"):

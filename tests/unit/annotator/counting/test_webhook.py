@@ -88,7 +88,7 @@ def leads_to(monkeypatch: pytest.MonkeyPatch, *addresses: str, then: str = "") -
         looked_up.append(host)
         return (then,) if then and len(looked_up) > 1 else addresses
 
-    monkeypatch.setattr(egress_policy, "_look_up", look_up)
+    monkeypatch.setattr(egress_policy, "_resolve", look_up)
     return looked_up
 
 

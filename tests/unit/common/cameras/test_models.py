@@ -19,7 +19,7 @@ def test_a_password_is_shown_to_nobody_but_the_broker() -> None:
         ("Door=rtsp://host/live", "lower-case"),
         ("door=gopher://host", "url: scheme must be one of"),
         ("door=rtsp:///live", "names no host"),
-        ("door=rtsp://host:port/", "not a URL"),
+        ("door=rtsp://host:port/", "not a valid URL"),
         ("door\n=rtsp://host/live", "lower-case"),
         ("door=file://", "file:///path"),
         ("door=phone:short", "write it as phone:KEY"),

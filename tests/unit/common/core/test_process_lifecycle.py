@@ -1,4 +1,4 @@
-"""A service ends when told, and with its parent."""
+"""Process lifecycle: a service stops on SIGTERM and with its parent."""
 
 import os
 import signal
@@ -44,8 +44,8 @@ def test_an_error_is_one_line_without_its_password() -> None:
     assert error == "demo: no camera at rtsp://ann:***@host; plug one in\n"
 
 
-def test_a_service_ends_when_its_parent_is_gone() -> None:
-    # A parent that is not ours has, for the service, already gone.
+def test_a_service_ends_when_its_parent_exits() -> None:
+    # The pid is not that of its parent, so the service finds that its parent has exited.
     with start(env={"FACESTREAM_PARENT_PID": "1"}) as service:
         started = time.monotonic()
         assert service.wait(10) == 0

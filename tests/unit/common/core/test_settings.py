@@ -15,7 +15,7 @@ class DemoSettings(CommonSettings):
     detection_fps: float = Field(5.0, gt=0, description="detections per second")
 
 
-def test_later_sources_win(tmp_path: Path) -> None:
+def test_sources_have_precedence(tmp_path: Path) -> None:
     file = tmp_path / "facestream.yaml"
     file.write_text("capture: {detection_fps: 2}\n")
     environ = {"FACESTREAM_CAPTURE_DETECTION_FPS": "3"}
@@ -25,7 +25,7 @@ def test_later_sources_win(tmp_path: Path) -> None:
     assert DemoSettings.load({"detection_fps": "4"}, environ, file).detection_fps == 4
 
 
-def test_a_services_own_broker_beats_the_shared_one() -> None:
+def test_the_broker_of_a_service_overrides_the_shared_one() -> None:
     environ = {
         "FACESTREAM_BROKER": "redis://shared",
         "FACESTREAM_CAPTURE_BROKER": "redis://own",
@@ -33,7 +33,7 @@ def test_a_services_own_broker_beats_the_shared_one() -> None:
     assert DemoSettings.load(environ=environ).broker.get_secret_value() == "redis://own"
 
 
-def test_the_file_may_be_named_by_the_environment(tmp_path: Path) -> None:
+def test_an_environment_variable_may_name_the_file(tmp_path: Path) -> None:
     file = tmp_path / "facestream.yaml"
     file.write_text("broker: redis://elsewhere\nworker: {anything: its own}\n")
     settings = DemoSettings.load(environ={"FACESTREAM_CONFIG": str(file)})
@@ -41,7 +41,7 @@ def test_the_file_may_be_named_by_the_environment(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("environ", "said"),
+    ("environ", "message"),
     [
         ({"FACESTREAM_CAPTURE_DETECT_HX": "1"}, "mean FACESTREAM_CAPTURE_DETECTION_FPS"),
         ({"FACESTREAM_BROKR": "redis://h"}, "mean FACESTREAM_BROKER"),
@@ -52,17 +52,17 @@ def test_the_file_may_be_named_by_the_environment(tmp_path: Path) -> None:
         ({"FACESTREAM_CAPTURE_DETECTION_FPS": "0"}, "greater than 0"),
     ],
 )
-def test_a_wrong_variable_is_named(environ: dict[str, str], said: str) -> None:
-    with pytest.raises(SettingsError, match=said):
+def test_the_error_names_the_invalid_variable(environ: dict[str, str], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
         DemoSettings.load(environ=environ)
 
 
-def test_variables_of_other_services_are_let_be() -> None:
+def test_variables_of_other_services_are_ignored() -> None:
     DemoSettings.load(environ={"FACESTREAM_WORKER_MAX_BATCH_SIZE": "8", "HOME": "/"})
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (
             "capture: {detect_hertz: 2}",
@@ -72,23 +72,23 @@ def test_variables_of_other_services_are_let_be() -> None:
         ("captur: {}", "did you mean 'capture'"),
         ("- 1", "keys and values"),
         ("a: [", "not YAML"),
-        ("capture: 5", "capture: must hold keys and values"),
-        ("worker: [1]", "worker: must hold keys and values"),
+        ("capture: 5", "capture: must contain keys and values"),
+        ("worker: [1]", "worker: must contain keys and values"),
         ("broker: \xff", "not text in UTF-8"),
         ("broker: redis://:hidden: word@h/\n", "line 1, column 24: not YAML"),
     ],
 )
-def test_a_wrong_file_is_named(tmp_path: Path, content: str, said: str) -> None:
+def test_the_error_names_the_invalid_file(tmp_path: Path, content: str, message: str) -> None:
     file = tmp_path / "facestream.yaml"
     file.write_bytes(content.encode("latin-1"))
-    with pytest.raises(SettingsError, match=said) as caught:
+    with pytest.raises(SettingsError, match=message) as caught:
         DemoSettings.load(environ={}, config_file=file)
     assert str(file) in str(caught.value)
     assert "hidden" not in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
+def test_the_error_names_the_missing_file(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="No such file"):
         DemoSettings.load(environ={}, config_file=tmp_path / "none.yaml")
 
@@ -131,7 +131,7 @@ def test_every_setting_is_a_flag(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "detections per second" in parser.format_help()
 
 
-def test_a_switch_needs_no_value(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_boolean_flag_needs_no_value(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FACESTREAM_CONFIG", raising=False)
 
     class Switched(CommonSettings):
@@ -139,10 +139,10 @@ def test_a_switch_needs_no_value(monkeypatch: pytest.MonkeyPatch) -> None:
 
     parser = argparse.ArgumentParser()
     add_flags(parser, Switched)
-    for given, bright in (([], False), (["--bright"], True), (["--bright", "false"], False)):
-        assert from_arguments(Switched, parser.parse_args(given)).bright is bright
+    for arguments, bright in (([], False), (["--bright"], True), (["--bright", "false"], False)):
+        assert from_arguments(Switched, parser.parse_args(arguments)).bright is bright
 
 
-def test_the_brokers_password_is_not_printed() -> None:
+def test_the_password_of_the_broker_is_not_printed() -> None:
     settings = DemoSettings.load({"broker": "redis://user:hidden-word@host"}, environ={})
     assert "hidden-word" not in repr(settings)

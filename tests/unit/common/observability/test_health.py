@@ -1,4 +1,4 @@
-"""Alive and ready, over HTTP."""
+"""Liveness, readiness and metrics over HTTP."""
 
 import json
 import logging
@@ -19,9 +19,9 @@ class Clock:
         return self.now
 
 
-def test_ready_only_when_nothing_is_missing() -> None:
+def test_a_service_is_ready_when_no_required_dependency_is_missing() -> None:
     health = Health(("broker",))
-    assert health.ready() == (False, {"ready": False, "missing": {"broker": "not reached yet"}})
+    assert health.ready() == (False, {"ready": False, "missing": {"broker": "not connected yet"}})
     assert health.mark_available("broker")
     assert not health.mark_available("broker")
     assert health.ready()[0]
@@ -30,15 +30,15 @@ def test_ready_only_when_nothing_is_missing() -> None:
     assert health.ready()[1]["missing"] == {"broker": "still"}
 
 
-def test_what_is_missing_but_not_needed_is_told_and_ready_all_the_same() -> None:
+def test_an_optional_dependency_is_reported_but_the_service_stays_ready() -> None:
     health = Health(())
     assert health.mark_unavailable("counts", "disk full")
     assert health.ready() == (True, {"ready": True, "missing": {"counts": "disk full"}})
 
 
-def test_a_loop_that_hangs_is_not_alive() -> None:
+def test_a_main_loop_without_heartbeat_is_not_live() -> None:
     clock = Clock()
-    health = Health((), beat_deadline_s=5, clock=clock)
+    health = Health((), heartbeat_timeout_s=5, clock=clock)
     clock.now = 4
     assert health.live()[0]
     clock.now = 6
@@ -48,36 +48,36 @@ def test_a_loop_that_hangs_is_not_alive() -> None:
     assert health.live()[0]
 
 
-def test_a_need_is_told_to_the_health_and_its_coming_and_going_once_to_the_log(
+def test_a_dependency_updates_the_health_and_logs_each_change_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     health = Health(("broker",))
-    need = Dependency(health, "broker")
-    assert not need.is_up
+    dependency = Dependency(health, "broker")
+    assert not dependency.is_up
     with caplog.at_level(logging.INFO):
         for failure in ("refused", "refused", "timed out"):
-            need.report(failure)
-            assert not need.is_up
+            dependency.report(failure)
+            assert not dependency.is_up
         assert health.ready()[1]["missing"] == {"broker": "timed out"}
         for _ in range(3):
-            need.report(None)
-            assert need.is_up
+            dependency.report(None)
+            assert dependency.is_up
         assert health.ready()[0]
-        need.report("gone")
+        dependency.report("gone")
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
-        ("WARNING", "the broker is away: refused; waiting for it"),
-        ("INFO", "the broker answers"),
-        ("WARNING", "the broker is away: gone; waiting for it"),
+        ("WARNING", "broker unavailable: refused; retrying"),
+        ("INFO", "broker connected"),
+        ("WARNING", "broker unavailable: gone; retrying"),
     ]
 
 
-def test_a_need_that_many_threads_report_is_news_once(caplog: pytest.LogCaptureFixture) -> None:
-    need = Dependency(Health(("broker",)), "broker")
-    together = threading.Barrier(8)
+def test_a_change_reported_by_many_threads_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    dependency = Dependency(Health(("broker",)), "broker")
+    barrier = threading.Barrier(8)
 
     def report() -> None:
-        together.wait(5)
-        need.report("refused")
+        barrier.wait(5)
+        dependency.report("refused")
 
     threads = [threading.Thread(target=report) for _ in range(8)]
     for thread in threads:
@@ -87,21 +87,21 @@ def test_a_need_that_many_threads_report_is_news_once(caplog: pytest.LogCaptureF
     assert len(caplog.records) == 1
 
 
-def test_the_answers_come_over_http_and_a_taken_port_is_named() -> None:
+def test_health_is_served_over_http_and_a_port_in_use_is_reported() -> None:
     registry = CollectorRegistry()
     Counter("facestream_test_total", "a test", registry=registry).inc()
     health = Health(("broker",))
     server = serve_health(health, registry, "127.0.0.1", 0)
     base = f"http://127.0.0.1:{server.server_port}"
     try:
-        with urllib.request.urlopen(f"{base}/livez", timeout=5) as answer:
-            assert json.load(answer)["live"] is True
+        with urllib.request.urlopen(f"{base}/livez", timeout=5) as response:
+            assert json.load(response)["live"] is True
         with pytest.raises(urllib.error.HTTPError) as caught:
             urllib.request.urlopen(f"{base}/readyz", timeout=5)
         assert caught.value.code == 503
         caught.value.close()
-        with urllib.request.urlopen(f"{base}/metrics", timeout=5) as answer:
-            assert b"facestream_test_total 1.0" in answer.read()
+        with urllib.request.urlopen(f"{base}/metrics", timeout=5) as response:
+            assert b"facestream_test_total 1.0" in response.read()
         with pytest.raises(StartError, match=r"cannot listen on .*in use.*--health-port"):
             serve_health(health, registry, "127.0.0.1", server.server_port)
     finally:
@@ -109,7 +109,7 @@ def test_the_answers_come_over_http_and_a_taken_port_is_named() -> None:
         server.server_close()
 
 
-def test_a_client_that_hangs_up_leaves_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_client_that_disconnects_leaves_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     server = serve_health(Health(()), CollectorRegistry(), "127.0.0.1", 0)
     try:
         raise ConnectionResetError

@@ -1,3 +1,5 @@
+"""Egress policy: which addresses may be connected to, and how hosts are resolved."""
+
 from __future__ import annotations
 
 import socket
@@ -8,16 +10,16 @@ from facestream.common.core.errors import AddressError
 from facestream.common.security.egress_policy import ALLOW_ALL, EgressPolicy
 
 
-def added(*, this_machine: bool = False, link_local: bool = False) -> EgressPolicy:
+def policy(*, loopback: bool = False, link_local: bool = False) -> EgressPolicy:
     return EgressPolicy(
-        "a camera", this_machine, link_local, "ALLOW_LOCAL=true", "ALLOW_LINK_LOCAL=true"
+        "a camera", loopback, link_local, "ALLOW_LOCAL=true", "ALLOW_LINK_LOCAL=true"
     )
 
 
-ADDED = added()
+DEFAULT = policy()
 
 
-def names(*addresses: str) -> Callable[[str, int], Iterable[str]]:
+def resolver(*addresses: str) -> Callable[[str, int], Iterable[str]]:
     return lambda host, port: addresses
 
 
@@ -26,10 +28,10 @@ def names(*addresses: str) -> Callable[[str, int], Iterable[str]]:
     ["127.0.0.1", "127.9.9.9", "::1", "0.0.0.0", "0.1.2.3", "::", "::ffff:127.0.0.1",
      "::ffff:0.0.0.0", "64:ff9b::7f00:1", "2002:7f00:1::", "::127.0.0.1"],
 )  # fmt: skip
-def test_this_machine_under_every_spelling_needs_a_setting(address: str) -> None:
-    assert "ALLOW_LOCAL=true" in ADDED.denial_reason(address)
-    assert "ALLOW_LOCAL" in added(link_local=True).denial_reason(address)
-    assert added(this_machine=True).denial_reason(address) == ""
+def test_every_spelling_of_a_loopback_address_needs_a_setting(address: str) -> None:
+    assert "ALLOW_LOCAL=true" in DEFAULT.denial_reason(address)
+    assert "ALLOW_LOCAL" in policy(link_local=True).denial_reason(address)
+    assert policy(loopback=True).denial_reason(address) == ""
 
 
 @pytest.mark.parametrize(
@@ -38,48 +40,50 @@ def test_this_machine_under_every_spelling_needs_a_setting(address: str) -> None
      "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1", "fd00:ec2::254", "100.100.100.200",
      "168.63.129.16", "192.0.0.192", "fd20:ce::254"],
 )  # fmt: skip
-def test_link_local_and_cloud_addresses_need_another(address: str) -> None:
-    assert "ALLOW_LINK_LOCAL=true" in ADDED.denial_reason(address)
-    assert "LINK_LOCAL" in added(this_machine=True).denial_reason(address)
-    assert added(link_local=True).denial_reason(address) == ""
+def test_link_local_and_metadata_addresses_need_another_setting(address: str) -> None:
+    assert "ALLOW_LINK_LOCAL=true" in DEFAULT.denial_reason(address)
+    assert "LINK_LOCAL" in policy(loopback=True).denial_reason(address)
+    assert policy(link_local=True).denial_reason(address) == ""
 
 
 @pytest.mark.parametrize("address", ["224.0.0.1", "255.255.255.255", "240.1.1.1", "ff02::1"])
-def test_what_is_no_host_is_never_a_camera(address: str) -> None:
+def test_multicast_and_reserved_addresses_are_always_denied(address: str) -> None:
     assert ALLOW_ALL.denial_reason(address)
 
 
 @pytest.mark.parametrize(
     "address", ["192.168.1.20", "10.0.0.9", "172.18.0.4", "8.8.8.8", "fd12::7", "2001:db8::1"]
 )
-def test_cameras_of_a_network_are_reached(address: str) -> None:
-    assert ADDED.denial_reason(address) == ""
+def test_addresses_of_a_network_are_allowed(address: str) -> None:
+    assert DEFAULT.denial_reason(address) == ""
 
 
-def test_a_name_is_what_it_leads_to() -> None:
+def test_a_host_is_checked_by_its_addresses() -> None:
     with pytest.raises(AddressError, match=r"^cam\.example \(169\.254\.169\.254\): a link-local"):
-        ADDED.resolve_allowed("cam.example", 80, names("169.254.169.254"))
-    # A phone's name leads to its link-local address too: that one is left out.
-    assert ADDED.resolve_allowed("phone.local", 80, names("fe80::1", "10.0.0.9", "fd12::7")) == [
+        DEFAULT.resolve_allowed("cam.example", 80, resolver("169.254.169.254"))
+    # A phone's name has a link-local address too; it is not returned.
+    assert DEFAULT.resolve_allowed(
+        "phone.local", 80, resolver("fe80::1", "10.0.0.9", "fd12::7")
+    ) == [
         "10.0.0.9",
         "fd12::7",
     ]
     with pytest.raises(AddressError, match="no address"):
-        ADDED.resolve_allowed("cam.example", 80, names())
+        DEFAULT.resolve_allowed("cam.example", 80, resolver())
 
 
 @pytest.mark.parametrize("host", ["2130706433", "0x7f.1", "127.1", "localhost", "0177.0.0.1"])
-def test_odd_spellings_of_this_machine_are_looked_up_like_any_name(host: str) -> None:
+def test_unusual_spellings_of_a_loopback_address_are_resolved_like_names(host: str) -> None:
     try:
         socket.getaddrinfo(host, 80)
     except OSError:
-        pytest.skip(f"{host} means nothing here")
+        pytest.skip(f"{host} cannot be resolved here")
     with pytest.raises(AddressError, match="ALLOW_LOCAL"):
-        ADDED.resolve_allowed(host, 80)
+        DEFAULT.resolve_allowed(host, 80)
 
 
-def test_a_name_of_nobody_is_told() -> None:
+def test_an_unknown_host_is_reported() -> None:
     with pytest.raises(AddressError, match="no such host"):
-        ADDED.resolve_allowed("nowhere.invalid", 80)
+        DEFAULT.resolve_allowed("nowhere.invalid", 80)
     with pytest.raises(AddressError, match="no such host"):
-        ADDED.resolve_allowed("a" * 70 + ".example", 80)
+        DEFAULT.resolve_allowed("a" * 70 + ".example", 80)

@@ -1,4 +1,4 @@
-"""No password in any text."""
+"""Redaction of credentials in texts and log records."""
 
 import io
 import logging
@@ -15,7 +15,7 @@ def _no_secrets_of_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "shown"),
+    ("text", "redacted"),
     [
         ("rtsp://ann:word@host/x", "rtsp://ann:***@host/x"),
         ("rtsp://:word@host/x", "rtsp://:***@host/x"),
@@ -43,24 +43,24 @@ def _no_secrets_of_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
         ("mail ann@host", "mail ann@host"),
     ],
 )
-def test_passwords_are_found_by_shape(text: str, shown: str) -> None:
-    assert redact(text) == shown
+def test_credentials_are_found_by_pattern(text: str, redacted: str) -> None:
+    assert redact(text) == redacted
 
 
 @pytest.mark.parametrize("text", ["a" * 60_000, "a://" * 15_000, "a://" + "b:" * 30_000])
-def test_a_long_text_takes_milliseconds_whatever_is_in_it(text: str) -> None:
-    # Anybody who may ask the API for a camera's name chooses a text that is redacted.
+def test_a_long_text_is_redacted_in_linear_time(text: str) -> None:
+    # Any API client can send a text that is redacted.
     started = time.process_time()
     redact(text)
     assert time.process_time() - started < 1.0
 
 
-def test_a_remembered_password_is_found_anywhere_and_in_any_spelling() -> None:
+def test_a_registered_password_is_redacted_in_any_spelling() -> None:
     register_url_password("rtsp://ann:p%40ss%20word@host")
     assert redact("said p@ss word and p%40ss%20word") == "said *** and ***"
 
 
-def test_log_lines_and_tracebacks_are_scrubbed() -> None:
+def test_log_lines_and_tracebacks_are_redacted() -> None:
     out = io.StringIO()
     handler = logging.StreamHandler(out)
     handler.addFilter(LogRedaction())
