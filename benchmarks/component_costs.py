@@ -174,7 +174,15 @@ def _frame(camera: str, seq: int) -> Frame:
     )  # fmt: skip
     for track in range(1, TRACKS + 1):
         frame.tracks.append(
-            Track(track=track, x=200 * track, y=200, w=90, h=110, score=0.9, first_detected_us=now_us())
+            Track(
+                track=track,
+                x=200 * track,
+                y=200,
+                w=90,
+                h=110,
+                score=0.9,
+                first_detected_us=now_us(),
+            )
         )
     return frame
 

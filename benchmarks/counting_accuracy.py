@@ -23,7 +23,8 @@ from pathlib import Path
 import av
 import numpy as np
 import simplejpeg
-from facestream.annotator.counting.visit_tracker import CountEvent, VisitPolicy, VisitTracker
+from facestream.annotator.counting.visit import CountEvent
+from facestream.annotator.counting.visit_tracker import VisitPolicy, VisitTracker
 from facestream.annotator.people import demographics
 from facestream.annotator.people.camera_people import CameraPeople
 from facestream.annotator.settings import AnnotatorSettings
@@ -136,7 +137,7 @@ def count(clip: Path, rule: VisitPolicy) -> list[CountEvent]:
         frame = frame_message("clip", captured, (found.width, found.height), found.faces)
         people.on_frame(frame, now_s)
         people.evict_stale(now_s)
-        visits.see(frame, lambda t: people.estimate(1, t), [], [MIDDLE], now_s, now_s)
+        visits.on_frame(frame, lambda t: people.estimate(1, t), [], [MIDDLE], now_s, now_s)
     visits.finalize_all()
     return counted
 

@@ -168,7 +168,7 @@ def test_a_database_that_is_away_is_waited_for(
         one_more_comes()
         answer = running.http.get("/api/stats")
         assert answer.status_code == 503
-        assert answer.json()["detail"] == f"the counts cannot be read: {refused}"
+        assert answer.json()["detail"] == f"cannot read counts: {refused}"
         database.start()
         wait_for(all_are_kept, "it is written")
         assert missing() == {}

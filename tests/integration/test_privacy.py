@@ -43,7 +43,9 @@ def shown(
 def test_hidden_faces_are_in_no_picture(broker_url: str, rtsp: str) -> None:
     client = redis.Redis.from_url(broker_url)
     client.delete(keys.frames_key("door"))
-    with running_capture(capture_settings(broker_url, privacy_mode="blur"), camera_of("door", rtsp)):
+    with running_capture(
+        capture_settings(broker_url, privacy_mode="blur"), camera_of("door", rtsp)
+    ):
         wait_for(lambda: is_in_state(client, "door", "live"), "the camera is live")
         CameraRegistry(client).mark_watched("door")
         frames = StreamReader(client, keys.frames_key("door"))

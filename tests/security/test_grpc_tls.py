@@ -15,7 +15,7 @@ from facestream.common.serving.grpc_tls import client_credentials
 from facestream.model_server.service import ModelServer
 from facestream.model_server.settings import ModelServerSettings
 from facestream.worker.metrics import WorkerMetrics
-from facestream.worker.serving_client import ModelServerUnavailable, ServingClient
+from facestream.worker.serving_client import ModelServerUnavailableError, ServingClient
 from facestream.worker.settings import WorkerSettings
 from prometheus_client import CollectorRegistry
 
@@ -64,9 +64,9 @@ def test_faces_go_to_the_server_that_is_trusted_and_to_no_other(tmp_path: Path) 
     other, _ = self_signed(tmp_path, "other")
     with serving(tls_cert_file=cert, tls_key_file=key) as server:
         assert answers(server.port, cert) == 2
-        with pytest.raises(ModelServerUnavailable):
+        with pytest.raises(ModelServerUnavailableError):
             answers(server.port, other, patience_s=0.5)
-        with pytest.raises(ModelServerUnavailable):
+        with pytest.raises(ModelServerUnavailableError):
             answers(server.port, patience_s=0.5)
 
 
@@ -76,9 +76,9 @@ def test_a_server_may_want_to_know_its_workers(tmp_path: Path) -> None:
     files = {"tls_cert_file": cert, "tls_key_file": key, "tls_client_ca_file": worker_cert}
     with serving(**files) as server:
         assert answers(server.port, cert, worker_cert, worker_key) == 2
-        with pytest.raises(ModelServerUnavailable):
+        with pytest.raises(ModelServerUnavailableError):
             answers(server.port, cert, patience_s=0.5)
-        with pytest.raises(ModelServerUnavailable):
+        with pytest.raises(ModelServerUnavailableError):
             answers(server.port, cert, cert, key, patience_s=0.5)
 
 

@@ -40,7 +40,7 @@ class LiveState:
         studio_of: Callable[[LiveState], MjpegHub],
         events: EventBus,
         metrics: AnnotatorMetrics,
-        tally: PeopleCounter,
+        people_counter: PeopleCounter,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
@@ -48,7 +48,7 @@ class LiveState:
         self._forget_after_s = track_retention_s
         self._events = events
         self._metrics = metrics
-        self.tally = tally
+        self.people_counter = people_counter
         self._clock = clock
         self._wall_clock = wall_clock
         self._cameras: dict[str, Camera] = {}
@@ -126,7 +126,7 @@ class LiveState:
             return
         now = self._clock()
         people.on_frame(frame, now)
-        self.tally.see(self._cameras[name], frame, people)
+        self.people_counter.on_frame(self._cameras[name], frame, people)
         self._metrics.frames.labels(name).inc()
         waits = bool(frame.tracks) and not people.any_visible_has_result()
         self._answering.on_frame(name, waits=waits, now_s=now)
@@ -205,7 +205,7 @@ class LiveState:
                 (name for name, people in in_view.items() if people), now
             ),
             answer_latency_s=self._answering.median_latency_s(now),
-            counts_trouble=self.tally.storage_error,
+            counts_trouble=self.people_counter.storage_error,
         )
         found = system_status.build_messages(facts, self._wall_clock())
         self._events.publish("system", [{"level": n.level, "text": n.text} for n in found])
@@ -224,7 +224,7 @@ class LiveState:
     def _forget(self, name: str) -> None:
         self._people.pop(name, None)
         self._answering.forget(name)
-        self.tally.forget(name)
+        self.people_counter.remove_camera(name)
         self.studio.remove_camera(name)
         self._events.forget(name)
         self._metrics.forget_camera(name)

@@ -19,7 +19,7 @@ from facestream.annotator.api.app import create_app
 from facestream.annotator.api.sse import EventBus
 from facestream.annotator.auth.accounts import Accounts, load_accounts
 from facestream.annotator.auth.authentication import Authenticator
-from facestream.annotator.counting.people_counter import KEEP_EVERY_S, PeopleCounter
+from facestream.annotator.counting.people_counter import FLUSH_INTERVAL_S, PeopleCounter
 from facestream.annotator.http_server import LimitedHttpProtocol
 from facestream.annotator.ingest.stream_reader import DEPENDENCY, StreamReader
 from facestream.annotator.live_state import LiveState
@@ -95,8 +95,8 @@ async def _serve(
             board.status,
         )
 
-    tally = PeopleCounter.open(settings, events, metrics, health)
-    board = LiveState(rule, settings.track_retention_s, studio_of, events, metrics, tally)
+    people_counter = PeopleCounter.open(settings, events, metrics, health)
+    board = LiveState(rule, settings.track_retention_s, studio_of, events, metrics, people_counter)
     calls, reads = connect(settings.broker), connect_async(settings.broker)
     phone_broker = connect_async(settings.broker)
     intake = StreamReader(reads, calls, board, metrics, health)
@@ -122,8 +122,8 @@ async def _serve(
                     run_every(_PEOPLE_EVERY_S, board.publish_people),
                     run_every(_SYSTEM_EVERY_S, board.publish_status),
                     run_every(SAMPLE_INTERVAL_S, board.publish_history),
-                    run_every(_PEOPLE_EVERY_S, tally.publish_counts),
-                    run_every(KEEP_EVERY_S, tally.flush),
+                    run_every(_PEOPLE_EVERY_S, people_counter.publish_counts),
+                    run_every(FLUSH_INTERVAL_S, people_counter.flush),
                     run_every(NOTICE_EVERY_S, board.studio.publish_placeholders),
                 )
             ]
@@ -138,7 +138,7 @@ async def _serve(
             await _end(running)
     finally:
         board.studio.shutdown()
-        await tally.close()
+        await people_counter.close()
         await reads.aclose()
         await phone_broker.aclose()
         calls.close()

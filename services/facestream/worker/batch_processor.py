@@ -25,7 +25,7 @@ from facestream.common.vision.crop_codec import decode_crop
 from facestream.worker.face_consumer import PendingFace
 from facestream.worker.metrics import WorkerMetrics
 from facestream.worker.result_committer import DroppedFace, FaceResult
-from facestream.worker.serving_client import ModelServerUnavailable, Predictions, ServingClient
+from facestream.worker.serving_client import ModelServerUnavailableError, Predictions, ServingClient
 
 # A face that was handed out so often without an answer is taken to be the cause. Each hand-over
 # takes `claim_min_idle_s`: at a third one a face would be stale, whatever it did to its workers.
@@ -76,7 +76,7 @@ class BatchProcessor:
             answers = self._client.predict_with_retry(
                 self._rows[: len(faces)], time.monotonic() + left_s, self._stop
             )
-        except ModelServerUnavailable as error:
+        except ModelServerUnavailableError as error:
             if self._stop.is_set():
                 return [], dropped
             why = f"model server away: {error}"

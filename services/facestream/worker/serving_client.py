@@ -56,7 +56,7 @@ _CHANNEL_OPTIONS = [
 ]
 
 
-class ModelServerUnavailable(ModelError):
+class ModelServerUnavailableError(ModelError):
     """The model server did not answer in time; it may later."""
 
 
@@ -136,7 +136,7 @@ class ServingClient:
                 answers = self.predict_once(faces, self._timeout_s)
             except ModelError as error:
                 self._report(str(error))
-                if not isinstance(error, ModelServerUnavailable):
+                if not isinstance(error, ModelServerUnavailableError):
                     raise
                 pause_s = min(_LONGEST_PAUSE_S, pause_s * 2) * random.uniform(0.5, 1.0)  # noqa: S311
                 if time.monotonic() + pause_s >= until_s or stop.wait(pause_s):
@@ -177,7 +177,7 @@ class ServingClient:
     def _failure(self, model: str, error: Any) -> ModelError:
         code, text = error.code(), " ".join(str(error.details()).split())
         self._metrics.inference_request_errors.labels(model=model, code=code.name).inc()
-        kind = ModelError if code in _FOR_GOOD else ModelServerUnavailable
+        kind = ModelError if code in _FOR_GOOD else ModelServerUnavailableError
         return kind(f"model {model}: {code.name}: {text}")
 
 

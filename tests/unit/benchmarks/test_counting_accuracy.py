@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from facestream.annotator.counting.visit_tracker import CountEvent
+from facestream.annotator.counting.visit import CountEvent
 from facestream.common.vision.displayed_estimate import DisplayedEstimate
 from facestream.demo.clip_renderer import Appearance
 

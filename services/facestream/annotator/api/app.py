@@ -209,7 +209,7 @@ def create_app(
             raise HTTPException(503, _PAGES_BUSY)
         return LiveStreamResponse(events.subscribe(), Subscriber.messages, "text/event-stream")
 
-    app.include_router(stats_routes(board.tally))
+    app.include_router(stats_routes(board.people_counter))
     app.include_router(phone_routes(phones, known, add, STATIC / "phone.html"))
 
     @app.get("/livez", response_class=JSONResponse)

@@ -1,1 +1,1 @@
-"""Tracks in, people out: visits, zones and lines, kept counts, and who is told of them."""
+"""People counting: visits, zone and line crossings, stored counts, statistics and the webhook."""

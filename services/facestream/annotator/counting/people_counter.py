@@ -1,8 +1,8 @@
-"""The counting as a whole: frames of all cameras in; counts kept, shown, measured and told.
+"""Count people of all cameras: track visits, store counts, publish events, metrics and webhooks.
 
-Event loop only, but for the ledger, which is asked in a thread. What is not yet in the ledger waits
-here, bounded, and is tried again: a full disk or a database that is away stops nothing, and is
-told.
+All methods run in the event loop; the count store is called in a thread. Counts that are not stored
+yet are pending in memory, at most `MAX_PENDING` of them, and are retried. A full disk or an
+unavailable database therefore stops nothing; health and log report it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from facestream.annotator.counting import stats_query
 from facestream.annotator.counting.count_store import MINUTE_S, CountBatch, CountKey, CountStore
 from facestream.annotator.counting.settings import CountingSettings
 from facestream.annotator.counting.sqlite_store import SqliteCountStore
-from facestream.annotator.counting.visit_tracker import CountEvent, VisitPolicy, VisitTracker
+from facestream.annotator.counting.visit import CountEvent
+from facestream.annotator.counting.visit_tracker import VisitPolicy, VisitTracker
 from facestream.annotator.counting.webhook import Webhook
 from facestream.annotator.metrics import AnnotatorMetrics
 from facestream.annotator.people import demographics
@@ -32,38 +33,44 @@ from facestream.common.cameras.models import Camera
 from facestream.common.core.errors import CountStoreError
 from facestream.common.observability.health import Health
 
-KEEP_EVERY_S = 5.0
-# Old counts are deleted so often; where nobody comes, it also tells whether the ledger is there.
-_FORGET_EVERY_S = 60.0
-_TRUSTED_AFTER_S = 600.0  # a clock that was not set for so long says which counts are old …
-_CLOCK_SET_S = 60.0  # … and it was set when it is off by so much from the steady one
-_TELL_LAST_S = 2.0
+FLUSH_INTERVAL_S = 5.0
+# Old counts are deleted this often. Without visitors, the deletion also checks the store.
+_RETENTION_INTERVAL_S = 60.0
+# The wall clock decides which counts are old. It must have agreed with the monotonic clock for this
+# long, within this tolerance.
+_CLOCK_TRUST_S = 600.0
+_CLOCK_TOLERANCE_S = 60.0
+_WEBHOOK_STOP_TIMEOUT_S = 2.0
 DEPENDENCY = "counts"
-MAX_PENDING = 20_000  # numbers that wait for the disk or the database
-MAX_BATCH = 1_000  # of them, written together
-MAX_RECENT = 20  # people whom a page is told of
-# That wait for their answer, a page's four at once; what is counted is written after them.
+MAX_PENDING = 20_000  # counts that wait for the store
+MAX_BATCH = 1_000  # counts that are stored in one transaction
+MAX_RECENT = 20  # events that the web UI gets
+# Queries that wait for their response; the web UI sends four at once. Writes wait behind them.
 MAX_CONCURRENT_QUERIES = 256
 
 _log = logging.getLogger(__name__)
 
 
 class PeopleCounter:
-    """Counts the people of all cameras.
+    """Counter of the people of all cameras.
 
     Args:
-        keep_days: what is older is deleted.
-        health: told when counts cannot be kept.
-        webhook: told of every event, if there is one.
-        clock: steady, seconds.
+        policy: which visits count as people.
+        store: where counts are stored.
+        retention_days: counts older than this are deleted.
+        events: gets the event `count`.
+        metrics: the annotator's metrics.
+        health: gets the state of the dependency "counts".
+        webhook: gets every event.
+        clock: monotonic, seconds.
         wall_clock: Unix time, seconds.
     """
 
     def __init__(
         self,
-        rule: VisitPolicy,
-        ledger: CountStore,
-        keep_days: int,
+        policy: VisitPolicy,
+        store: CountStore,
+        retention_days: int,
         events: EventBus,
         metrics: AnnotatorMetrics,
         health: Health,
@@ -71,38 +78,37 @@ class PeopleCounter:
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        self._rule, self._ledger, self._keep_days = rule, ledger, keep_days
+        self._policy, self._store, self._retention_days = policy, store, retention_days
         self._events, self._metrics, self._health = events, metrics, health
         self._webhook = webhook
         self._clock, self._wall_clock = clock, wall_clock
-        self._visits: dict[str, VisitTracker] = {}
+        self._trackers: dict[str, VisitTracker] = {}
         self._pending: Counter[CountKey] = Counter()
-        self._batch: CountBatch | None = (
-            None  # being written, and given again as it is until it was
-        )
-        self._batches = 0
-        self._keeping = asyncio.Lock()
-        self._questions = asyncio.Semaphore(MAX_CONCURRENT_QUERIES)
-        self._forget_at_s = float("-inf")
-        # Since when the clock was not set, by the steady one and by itself: a machine may start
-        # years ahead, until it hears what time it is.
-        self._trusted_since = (clock(), wall_clock())
+        # The batch that is being stored; the same one is retried until the store has it.
+        self._batch: CountBatch | None = None
+        self._batch_number = 0
+        self._store_lock = asyncio.Lock()
+        self._query_slots = asyncio.Semaphore(MAX_CONCURRENT_QUERIES)
+        self._delete_at_s = float("-inf")
+        # When both clocks last started to agree: a machine may start years ahead, until NTP sets
+        # its clock.
+        self._clock_agrees_since = (clock(), wall_clock())
         self._recent: deque[dict[str, object]] = deque(maxlen=MAX_RECENT)
-        self._run = secrets.token_hex(4)
-        self._number = 0
+        self._run_id = secrets.token_hex(4)
+        self._total = 0
         self.storage_error: str | None = None
 
     @classmethod
     def open(
         cls, settings: CountingSettings, events: EventBus, metrics: AnnotatorMetrics, health: Health
     ) -> PeopleCounter:
-        """With the ledger and the webhook of the settings; to be closed.
+        """Open the count store and the webhook of the settings; call `close` at the end.
 
         Raises:
-            StartError: the ledger's file cannot be opened.
-            SettingsError: the URL of the counts is none, or needs a driver that is not here.
+            StartError: the counts file cannot be opened.
+            SettingsError: the database URL is invalid, or its driver is not installed.
         """
-        ledger = _open_ledger(settings)
+        store = _open_store(settings)
         webhook = None
         if settings.webhook_url is not None:
             secret = settings.webhook_secret
@@ -113,32 +119,33 @@ class PeopleCounter:
                 metrics,
             )
             webhook.start()
-        rule = VisitPolicy(settings.min_visit_s, settings.max_visit_gap_s, settings.count_after_s)
-        return cls(rule, ledger, settings.counts_retention_days, events, metrics, health, webhook)
+        policy = VisitPolicy(settings.min_visit_s, settings.max_visit_gap_s, settings.count_after_s)
+        return cls(policy, store, settings.counts_retention_days, events, metrics, health, webhook)
 
     async def close(self) -> None:
-        """Count who is in view, keep and tell it, and close what was opened."""
+        """Count open visits, store and send what is pending, close store and webhook."""
         self.finalize_all()
         await self.flush()
         lost = self._pending.total() + sum(self._batch.counts.values() if self._batch else ())
         if lost:
             self._metrics.counts_dropped.inc(lost)
-            _log.warning("%d counts are lost: they could not be kept", lost)
+            _log.warning("lost %d counts: the store did not take them before shutdown", lost)
         if self._webhook is not None:
-            await asyncio.to_thread(self._webhook.stop, _TELL_LAST_S)
-        self._ledger.close()
+            await asyncio.to_thread(self._webhook.stop, _WEBHOOK_STOP_TIMEOUT_S)
+        self._store.close()
 
-    def see(self, camera: Camera, frame: Frame, people: CameraPeople) -> None:
-        """A frame came from this camera; `people` has seen it."""
-        visits = self._visits.get(camera.name)
-        if visits is None:
+    def on_frame(self, camera: Camera, frame: Frame, people: CameraPeople) -> None:
+        """Update the visits of a camera; call after `people` got the frame."""
+        tracker = self._trackers.get(camera.name)
+        if tracker is None:
             name = camera.name
-            visits = self._visits[name] = VisitTracker(
-                self._rule, lambda counted: self._count(name, counted)
+            tracker = self._trackers[name] = VisitTracker(
+                self._policy, lambda event: self._on_event(name, event)
             )
             for band, gender in product(demographics.AGE_BANDS, demographics.GENDERS):
-                self._metrics.visits.labels(name, band, gender)  # at 0: the first is an increase
-        visits.see(
+                # Export 0, so that the first visit shows as an increase.
+                self._metrics.visits.labels(name, band, gender)
+        tracker.on_frame(
             frame,
             lambda track: people.estimate(frame.session, track),
             camera.zones,
@@ -147,107 +154,108 @@ class PeopleCounter:
             self._wall_clock(),
         )
 
-    def forget(self, camera: str) -> None:
-        """This camera was removed; who was in view has left."""
-        visits = self._visits.pop(camera, None)
-        if visits is not None:
-            visits.finalize_all()
+    def remove_camera(self, camera: str) -> None:
+        """End the visits of a camera that was removed."""
+        tracker = self._trackers.pop(camera, None)
+        if tracker is not None:
+            tracker.finalize_all()
 
     def finalize_all(self) -> None:
-        """Count who is in view: the service ends."""
-        for camera in list(self._visits):
-            self.forget(camera)
+        """End the visits of all cameras: the service stops."""
+        for camera in list(self._trackers):
+            self.remove_camera(camera)
 
     def publish_counts(self) -> None:
-        """Send every page what was counted last, if that is news."""
-        for visits in self._visits.values():
-            visits.expire(self._clock())
-        self._events.publish("count", {"total_since_start": self._number, "recent": list(self._recent)})
+        """Expire visits of silent cameras; publish the newest events if they have changed."""
+        for tracker in self._trackers.values():
+            tracker.expire(self._clock())
+        self._events.publish(
+            "count", {"total_since_start": self._total, "recent": list(self._recent)}
+        )
 
     async def flush(self) -> None:
-        """Write to the ledger what is not in it yet, and delete what is too old."""
-        async with self._keeping:
+        """Store pending counts and delete expired ones; report an error to health and log."""
+        async with self._store_lock:
             try:
-                while self._is_waiting:
+                while self._has_pending:
                     if self._batch is None:
                         self._batch = self._next_batch()
-                    await asyncio.to_thread(self._ledger.add, self._batch)
+                    await asyncio.to_thread(self._store.add, self._batch)
                     self._batch = None
-                await self._forget_old()
-                self._say(None)
+                await self._delete_expired()
+                self._report_storage(None)
             except CountStoreError as error:
                 self._metrics.count_write_errors.inc()
-                self._say(str(error))
+                self._report_storage(str(error))
 
     async def query(
-        self, asked: stats_query.StatsQuery, is_gone: Callable[[], Awaitable[bool]]
+        self, query: stats_query.StatsQuery, is_disconnected: Callable[[], Awaitable[bool]]
     ) -> list[stats_query.Row]:
-        """Ask the ledger, with everything counted until now in it.
+        """Store pending counts, then run a query.
 
         Args:
-            is_gone: whether nobody waits for the answer any more; the ledger is not asked then.
+            query: a parsed query.
+            is_disconnected: returns whether the client has gone; the query is skipped then.
 
         Raises:
-            BadQuestion: too many rows.
-            CountStoreError: the ledger cannot be read, or too many ask.
+            InvalidQueryError: too many rows.
+            CountStoreError: the store cannot be read, or too many queries wait.
         """
-        if self._questions.locked():
-            raise CountStoreError("too many ask at once; try again shortly")
-        async with self._questions:
-            if self._is_waiting:
+        if self._query_slots.locked():
+            raise CountStoreError("too many concurrent queries; try again shortly")
+        async with self._query_slots:
+            if self._has_pending:
                 await self.flush()
-            async with self._keeping:
-                if await is_gone():
+            async with self._store_lock:
+                if await is_disconnected():
                     return []
-                return await asyncio.to_thread(stats_query.run_query, asked, self._ledger.aggregate)
+                return await asyncio.to_thread(stats_query.run_query, query, self._store.aggregate)
 
     def _next_batch(self) -> CountBatch:
         keys = list(islice(self._pending, MAX_BATCH))
-        self._batches += 1
-        return CountBatch(self._batches, {key: self._pending.pop(key) for key in keys})
+        self._batch_number += 1
+        return CountBatch(self._batch_number, {key: self._pending.pop(key) for key in keys})
 
-    async def _forget_old(self) -> None:
+    async def _delete_expired(self) -> None:
         now_s, now_at = self._clock(), self._wall_clock()
-        if now_s < self._forget_at_s:
+        if now_s < self._delete_at_s:
             return
-        since_s, since_at = self._trusted_since
-        if abs((now_at - since_at) - (now_s - since_s)) > _CLOCK_SET_S:
+        since_s, since_at = self._clock_agrees_since
+        if abs((now_at - since_at) - (now_s - since_s)) > _CLOCK_TOLERANCE_S:
             since_s = now_s
-            self._trusted_since = (now_s, now_at)
-        minute = 0  # nothing, but whether the ledger answers is told from the start
-        if now_s - since_s >= _TRUSTED_AFTER_S:
-            oldest = datetime.fromtimestamp(now_at) - timedelta(days=self._keep_days)
+            self._clock_agrees_since = (now_s, now_at)
+        minute = 0  # deletes nothing, but checks from the start that the store is available
+        if now_s - since_s >= _CLOCK_TRUST_S:
+            oldest = datetime.fromtimestamp(now_at) - timedelta(days=self._retention_days)
             minute = int(oldest.timestamp()) // MINUTE_S * MINUTE_S
-        await asyncio.to_thread(self._ledger.delete_before, minute)
-        self._forget_at_s = now_s + _FORGET_EVERY_S
+        await asyncio.to_thread(self._store.delete_before, minute)
+        self._delete_at_s = now_s + _RETENTION_INTERVAL_S
 
-    def _count(self, camera: str, counted: CountEvent) -> None:
-        band, gender = (
-            demographics.age_band(counted.estimate),
-            demographics.gender_label(counted.estimate),
-        )
-        minute = int(counted.timestamp) // MINUTE_S * MINUTE_S
-        self._remember(CountKey(minute, camera, counted.kind, counted.region, band, gender), 1)
-        if counted.kind == "visit":
+    def _on_event(self, camera: str, event: CountEvent) -> None:
+        band = demographics.age_band(event.estimate)
+        gender = demographics.gender_label(event.estimate)
+        minute = int(event.timestamp) // MINUTE_S * MINUTE_S
+        self._add_pending(CountKey(minute, camera, event.kind, event.region, band, gender), 1)
+        if event.kind == "visit":
             self._metrics.visits.labels(camera, band, gender).inc()
         else:
-            self._metrics.crossings.labels(camera, counted.region, counted.kind).inc()
-        self._number += 1
-        event: dict[str, object] = {
-            "id": f"{self._run}-{self._number}",
-            "timestamp": round(counted.timestamp, 1),
+            self._metrics.crossings.labels(camera, event.region, event.kind).inc()
+        self._total += 1
+        payload: dict[str, object] = {
+            "id": f"{self._run_id}-{self._total}",
+            "timestamp": round(event.timestamp, 1),
             "camera": camera,
-            "kind": counted.kind,
-            "region": counted.region,
+            "kind": event.kind,
+            "region": event.region,
             "age_band": band,
             "gender": gender,
-            "dwell_s": round(counted.dwell_s, 1),
+            "dwell_s": round(event.dwell_s, 1),
         }
-        self._recent.append(event)
+        self._recent.append(payload)
         if self._webhook is not None:
-            self._webhook.put(event)
+            self._webhook.put(payload)
 
-    def _remember(self, key: CountKey, number: int) -> None:
+    def _add_pending(self, key: CountKey, number: int) -> None:
         in_batch = len(self._batch.counts) if self._batch else 0
         if key in self._pending or len(self._pending) + in_batch < MAX_PENDING:
             self._pending[key] += number
@@ -255,29 +263,28 @@ class PeopleCounter:
             self._metrics.counts_dropped.inc(number)
 
     @property
-    def _is_waiting(self) -> bool:
-        """Whether anything is not in the ledger, as far as is known."""
+    def _has_pending(self) -> bool:
         return self._batch is not None or bool(self._pending)
 
-    def _say(self, trouble: str | None) -> None:
-        if trouble is not None and self.storage_error is None:
-            _log.warning("counts cannot be kept: %s; trying again", trouble)
-        elif trouble is None and self.storage_error is not None:
-            _log.info("counts are kept again")
-        if trouble is None:
+    def _report_storage(self, error: str | None) -> None:
+        if error is not None and self.storage_error is None:
+            _log.warning("cannot store counts: %s; retrying", error)
+        elif error is None and self.storage_error is not None:
+            _log.info("count storage recovered")
+        if error is None:
             self._health.mark_available(DEPENDENCY)
         else:
-            self._health.mark_unavailable(DEPENDENCY, trouble)
-        self.storage_error = trouble
+            self._health.mark_unavailable(DEPENDENCY, error)
+        self.storage_error = error
 
 
-def _open_ledger(settings: CountingSettings) -> CountStore:
+def _open_store(settings: CountingSettings) -> CountStore:
     url = settings.database_url()
     if url is None:
         return SqliteCountStore(settings.counts_db_file)
     if url.startswith("sqlite:///"):
         return SqliteCountStore(Path(url.removeprefix("sqlite:///")))
-    # Costs 20 MB and a third of a second, so only where it is asked for.
+    # Imported on demand: SQLAlchemy costs 20 MB of memory and 0.3 s.
     from facestream.annotator.counting.sqlalchemy_store import SqlAlchemyCountStore
 
     return SqlAlchemyCountStore(url)

@@ -1,8 +1,8 @@
-"""One person's way through a camera's zones and over its lines. Pure.
+"""Zone entry, zone exit and line crossing of one person. No I/O.
 
-The person's place is the middle of the face: feet are often out of the picture. A place within
-`MARGIN` of a border is on neither side of it, so that somebody who stands on a line is not counted
-again with every tremble.
+A person's position is the center of the face, because feet are often outside the frame. A position
+within `MARGIN` of a border is on neither side, so that jitter of a person who stands on a line is
+not counted as crossings.
 """
 
 from __future__ import annotations
@@ -14,36 +14,36 @@ from typing import Literal
 
 from facestream.common.cameras.regions import Line, Zone
 
-MARGIN = 0.01  # of the picture's sides
+MARGIN = 0.01  # as a fraction of the frame's sides
 
 Direction = Literal["enter", "leave"]
-Point = tuple[float, float]  # x, y in fractions of the picture's sides
+Point = tuple[float, float]  # x, y as fractions of the frame's sides
 
 
 @dataclass(frozen=True, slots=True)
 class Crossing:
-    """A zone was entered or left, or a line crossed."""
+    """One entry into a zone, exit from a zone, or crossing of a line."""
 
     region: str
     direction: Direction
 
 
 class RegionCrossingTracker:
-    """Follows one person through these zones and over these lines."""
+    """Track which zones one person is in and on which side of each line."""
 
     def __init__(self, zones: Sequence[Zone], lines: Sequence[Line]) -> None:
         self._zones, self._lines = zones, lines
         self._inside: set[str] = set()
-        # For each line where the person was last surely on one side of it.
-        self._sure: dict[str, Point] = {}
+        # By line: the last position that was clearly on one side of it.
+        self._last_clear: dict[str, Point] = {}
 
-    def update(self, spot: Point) -> list[Crossing]:
-        """The person is here now."""
+    def update(self, position: Point) -> list[Crossing]:
+        """Move the person to this position; return the crossings on the way."""
         crossings: list[Crossing] = []
         for zone in self._zones:
             was_inside = zone.name in self._inside
-            if _distance_to_border(zone.points, spot) < MARGIN or was_inside == _is_inside(
-                zone.points, spot
+            if _distance_to_border(zone.points, position) < MARGIN or was_inside == _is_inside(
+                zone.points, position
             ):
                 continue
             if was_inside:
@@ -52,55 +52,57 @@ class RegionCrossingTracker:
                 self._inside.add(zone.name)
             crossings.append(Crossing(zone.name, "leave" if was_inside else "enter"))
         for line in self._lines:
-            side = _side(*line.points, spot)
+            side = _signed_distance(*line.points, position)
             if abs(side) < MARGIN:
                 continue
-            before = self._sure.get(line.name)
-            self._sure[line.name] = spot
-            if before is not None and _meet(before, spot, *line.points):
+            previous = self._last_clear.get(line.name)
+            self._last_clear[line.name] = position
+            if previous is not None and _segments_cross(previous, position, *line.points):
                 crossings.append(Crossing(line.name, "enter" if side > 0 else "leave"))
         return crossings
 
     def set_regions(self, zones: Sequence[Zone], lines: Sequence[Line]) -> None:
-        """Zones and lines were drawn, moved or taken away.
+        """Replace zones and lines after an admin changed them.
 
-        Who was in a zone that was moved leaves it with the next step, if it is no longer there.
+        A person inside a zone that moved leaves it with the next update, unless still inside.
         """
-        same_lines = {line.name for line in lines if line in self._lines}
+        unchanged_lines = {line.name for line in lines if line in self._lines}
         self._inside &= {zone.name for zone in zones}
-        self._sure = {name: spot for name, spot in self._sure.items() if name in same_lines}
+        self._last_clear = {
+            name: position for name, position in self._last_clear.items() if name in unchanged_lines
+        }
         self._zones, self._lines = zones, lines
 
     def copy(self) -> RegionCrossingTracker:
-        """One that goes its own way from here."""
-        walk = RegionCrossingTracker(self._zones, self._lines)
-        walk._inside, walk._sure = set(self._inside), dict(self._sure)
-        return walk
+        """Return an independent copy."""
+        copy = RegionCrossingTracker(self._zones, self._lines)
+        copy._inside, copy._last_clear = set(self._inside), dict(self._last_clear)
+        return copy
 
     def end(self) -> list[Crossing]:
-        """The person has gone, and so left every zone."""
+        """Let the person leave every zone; return these crossings."""
         crossings = [Crossing(z.name, "leave") for z in self._zones if z.name in self._inside]
         self._inside.clear()
         return crossings
 
 
-def _side(a: Point, b: Point, spot: Point) -> float:
-    """Distance from the straight line through a and b; positive to the right of a → b."""
+def _signed_distance(a: Point, b: Point, point: Point) -> float:
+    """Return the distance from the straight line through a and b; positive right of a → b."""
     along_x, along_y = b[0] - a[0], b[1] - a[1]
-    across = along_x * (spot[1] - a[1]) - along_y * (spot[0] - a[0])
+    across = along_x * (point[1] - a[1]) - along_y * (point[0] - a[0])
     return across / math.hypot(along_x, along_y)
 
 
-def _meet(p: Point, q: Point, a: Point, b: Point) -> bool:
-    """Whether the way from p to q leads over the line from a to b, not past its ends."""
-    if (_side(a, b, p) > 0) == (_side(a, b, q) > 0) or p == q:
+def _segments_cross(p: Point, q: Point, a: Point, b: Point) -> bool:
+    """Return whether the segments p–q and a–b cross."""
+    if (_signed_distance(a, b, p) > 0) == (_signed_distance(a, b, q) > 0) or p == q:
         return False
-    return (_side(p, q, a) > 0) != (_side(p, q, b) > 0)
+    return (_signed_distance(p, q, a) > 0) != (_signed_distance(p, q, b) > 0)
 
 
-def _is_inside(corners: Sequence[Point], spot: Point) -> bool:
-    """By the even-odd rule: how often a ray to the right meets the border."""
-    x, y = spot
+def _is_inside(corners: Sequence[Point], point: Point) -> bool:
+    """Apply the even-odd rule to a ray from the point to the right."""
+    x, y = point
     inside = False
     for (ax, ay), (bx, by) in zip(corners, [*corners[1:], corners[0]], strict=True):
         if (ay > y) != (by > y) and x < ax + (y - ay) / (by - ay) * (bx - ax):
@@ -108,18 +110,18 @@ def _is_inside(corners: Sequence[Point], spot: Point) -> bool:
     return inside
 
 
-def _distance_to_border(corners: Sequence[Point], spot: Point) -> float:
+def _distance_to_border(corners: Sequence[Point], point: Point) -> float:
     return min(
-        _distance_to_edge(a, b, spot)
+        _distance_to_edge(a, b, point)
         for a, b in zip(corners, [*corners[1:], corners[0]], strict=True)
     )
 
 
-def _distance_to_edge(a: Point, b: Point, spot: Point) -> float:
+def _distance_to_edge(a: Point, b: Point, point: Point) -> float:
     along_x, along_y = b[0] - a[0], b[1] - a[1]
-    square = along_x * along_x + along_y * along_y
+    length_squared = along_x * along_x + along_y * along_y
     share = 0.0
-    if square > 0:
-        share = ((spot[0] - a[0]) * along_x + (spot[1] - a[1]) * along_y) / square
+    if length_squared > 0:
+        share = ((point[0] - a[0]) * along_x + (point[1] - a[1]) * along_y) / length_squared
     share = min(1.0, max(0.0, share))
-    return math.hypot(spot[0] - a[0] - share * along_x, spot[1] - a[1] - share * along_y)
+    return math.hypot(point[0] - a[0] - share * along_x, point[1] - a[1] - share * along_y)

@@ -1,4 +1,4 @@
-"""The routes of the counts: `/api/stats` as JSON and as CSV."""
+"""Statistics routes: `/api/stats` as JSON and `/api/stats.csv` as CSV."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from facestream.annotator.counting import stats_query
 from facestream.annotator.counting.people_counter import PeopleCounter
-from facestream.annotator.counting.stats_query import InvalidQuery, StatsQuery
+from facestream.annotator.counting.stats_query import InvalidQueryError, StatsQuery
 from facestream.common.core.errors import CountStoreError
 from facestream.common.core.names import Name
 
-_BY = "age_band, gender, camera, region, minute, hour, day; several with commas between"
-_MOMENT = "ISO 8601 date or time, or Unix seconds; "
+_BY_HELP = "age_band, gender, camera, region, minute, hour, day; separate several with commas"
+_TIME_HELP = "ISO 8601 date or time, or Unix seconds; default: "
 
 
 class StatsRow(BaseModel):
-    """One number, beside it the columns that were asked for."""
+    """One count with the columns that the query groups by."""
 
     model_config = ConfigDict(extra="forbid")
 
     count: int
-    age_band: str | None = Field(None, description="as 30-39, or unknown")
+    age_band: str | None = Field(None, description="such as 30-39, or unknown")
     gender: str | None = Field(None, description="female, male or unknown")
     camera: str | None = None
     region: str | None = Field(None, description="zone or line; empty for visits")
-    minute: str | None = Field(None, description="its beginning, ISO 8601 with offset")
-    hour: str | None = Field(None, description="its beginning, ISO 8601 with offset")
+    minute: str | None = Field(None, description="its start, ISO 8601 with offset")
+    hour: str | None = Field(None, description="its start, ISO 8601 with offset")
     day: str | None = Field(None, description="ISO 8601 date")
 
 
 class Stats(BaseModel):
-    """The answer of `GET /api/stats`; groups of which nobody came have no row."""
+    """Response of `GET /api/stats`; groups with a count of 0 have no row."""
 
     since: str = Field(alias="from")
     until: str = Field(alias="to")
@@ -45,21 +45,21 @@ class Stats(BaseModel):
 
 def stats_query_params(
     since: Annotated[
-        str | None, Query(alias="from", description=_MOMENT + "without it, today's beginning")
+        str | None, Query(alias="from", description=_TIME_HELP + "the start of today")
     ] = None,
-    until: Annotated[str | None, Query(alias="to", description=_MOMENT + "without it, now")] = None,
-    by: Annotated[list[str] | None, Query(description=_BY, max_length=7)] = None,
+    until: Annotated[str | None, Query(alias="to", description=_TIME_HELP + "now")] = None,
+    by: Annotated[list[str] | None, Query(description=_BY_HELP, max_length=7)] = None,
     kind: Annotated[
         stats_query.Kind, Query(description="visits, or crossings of zones and lines")
     ] = "visit",
-    camera: Annotated[Name | None, Query(description="of this camera alone")] = None,
-    region: Annotated[Name | None, Query(description="of this zone or line")] = None,
+    camera: Annotated[Name | None, Query(description="only this camera")] = None,
+    region: Annotated[Name | None, Query(description="only this zone or line")] = None,
     tz: Annotated[
         str | None,
-        Query(max_length=64, description="time zone, as Europe/Berlin; else the server's"),
+        Query(max_length=64, description="time zone, such as Europe/Berlin; default: server's"),
     ] = None,
 ) -> StatsQuery:
-    """The question of a request."""
+    """Parse the query parameters of a request; a FastAPI dependency."""
     try:
         return stats_query.parse_query(
             since,
@@ -71,34 +71,34 @@ def stats_query_params(
             camera=camera,
             region=region,
         )
-    except InvalidQuery as error:
+    except InvalidQueryError as error:
         raise HTTPException(422, str(error)) from None
 
 
-def routes(tally: PeopleCounter) -> APIRouter:
-    """The routes around a tally."""
+def routes(people_counter: PeopleCounter) -> APIRouter:
+    """Return the routes of the statistics of a people counter."""
     router = APIRouter()
 
-    async def rows(wanted: StatsQuery, request: Request) -> list[stats_query.Row]:
+    async def run(query: StatsQuery, request: Request) -> list[stats_query.Row]:
         try:
-            return await tally.query(wanted, request.is_disconnected)
-        except InvalidQuery as error:
+            return await people_counter.query(query, request.is_disconnected)
+        except InvalidQueryError as error:
             raise HTTPException(422, str(error)) from None
         except CountStoreError as error:
-            raise HTTPException(503, f"the counts cannot be read: {error}") from None
+            raise HTTPException(503, f"cannot read counts: {error}") from None
 
     @router.get("/api/stats", response_model_exclude_unset=True)
     async def get_stats(
-        wanted: Annotated[StatsQuery, Depends(stats_query_params)], request: Request
+        query: Annotated[StatsQuery, Depends(stats_query_params)], request: Request
     ) -> Stats:
-        found = await rows(wanted, request)
+        rows = await run(query, request)
         return Stats.model_validate(
             {
-                "from": wanted.since.isoformat(timespec="seconds"),
-                "to": wanted.until.isoformat(timespec="seconds"),
-                "kind": wanted.kind,
-                "total": sum(int(row["count"]) for row in found),
-                "rows": found,
+                "from": query.since.isoformat(timespec="seconds"),
+                "to": query.until.isoformat(timespec="seconds"),
+                "kind": query.kind,
+                "total": sum(int(row["count"]) for row in rows),
+                "rows": rows,
             }
         )
 
@@ -108,11 +108,11 @@ def routes(tally: PeopleCounter) -> APIRouter:
         responses={200: {"content": {"text/csv": {}}, "description": "the same as CSV"}},
     )
     async def get_stats_csv(
-        wanted: Annotated[StatsQuery, Depends(stats_query_params)], request: Request
+        query: Annotated[StatsQuery, Depends(stats_query_params)], request: Request
     ) -> Response:
-        found = await rows(wanted, request)
+        rows = await run(query, request)
         return Response(
-            stats_query.to_csv(wanted, found),
+            stats_query.to_csv(query, rows),
             media_type="text/csv",
             headers={"Content-Disposition": 'attachment; filename="facestream.csv"'},
         )

@@ -1,4 +1,4 @@
-"""Settings of the counting: what a person is, where counts are kept, and who is told."""
+"""Settings of people counting: visit thresholds, count storage and the webhook."""
 
 from __future__ import annotations
 
@@ -16,62 +16,63 @@ from facestream.common.security.redaction import register_url_password
 
 
 class CountingSettings(CommonSettings):
-    """A part of the annotator's settings."""
+    """The part of the annotator's settings that is about counting."""
 
-    min_visit_s: float = Field(
-        0.6, ge=0, le=60, description="a face seen for so long is a person and is counted"
-    )
+    min_visit_s: float = Field(0.6, ge=0, le=60, description="shortest visit that is counted")
     max_visit_gap_s: float = Field(
-        5.0, ge=0, le=60, description="a person out of sight for so long at most is still the same"
+        5.0, ge=0, le=60, description="longest gap between two tracks of one visit"
     )
     count_after_s: float = Field(
-        30.0, gt=0, le=3600, description="somebody who stays is counted after so long at the latest"
+        30.0,
+        gt=0,
+        le=3600,
+        description="a visit that lasts longer is counted after this time",
     )
     counts_db_file: Path | None = Field(
         None,
-        description="SQLite file that keeps the counts; without one they are lost with the process",
+        description="SQLite file for the counts; without it they are lost when the process stops",
     )
     counts_db_url: SecretStr | None = Field(
         None,
-        description="database that keeps the counts in place of the file: "
-        "postgresql://user:password@host/name, or any that SQLAlchemy has a driver for",
+        description="database for the counts, instead of the file: "
+        "postgresql://user:password@host/name, or any other URL that SQLAlchemy supports",
     )
     counts_db_url_file: Path | None = Field(
-        None, description="file with one line, that URL: keeps its password out of the environment"
+        None, description="file that contains that URL, so that no password is in the environment"
     )
     counts_retention_days: int = Field(
-        400, ge=1, le=3660, description="counts older than so many days are deleted"
+        400, ge=1, le=3660, description="counts older than this are deleted"
     )
     webhook_url: SecretStr | None = Field(
-        None, description="http(s):// address that is told of every person counted"
+        None, description="http(s):// URL that gets every visit and crossing"
     )
     webhook_secret: SecretStr | None = Field(
-        None, description="key of the signature (HMAC-SHA256) of what is sent there"
+        None, description="key of the HMAC-SHA256 signature of webhook requests"
     )
     webhook_allow_local: bool = Field(
-        False, description="let the webhook be on this machine (loopback addresses)"
+        False, description="allow a webhook on this machine (loopback addresses)"
     )
     webhook_allow_link_local: bool = Field(
-        False, description="let the webhook be at link-local addresses (169.254.…, fe80:…)"
+        False, description="allow a webhook at link-local addresses (169.254.…, fe80:…)"
     )
 
     def database_url(self) -> str | None:
-        """The URL of the database, from wherever it is given; None where there is none.
+        """Return the database URL from the setting or from its file; None if neither is set.
 
         Raises:
-            SettingsError: its file cannot be read or is empty.
+            SettingsError: the file cannot be read or is empty.
         """
         if self.counts_db_url_file is None:
             return self.counts_db_url.get_secret_value() if self.counts_db_url else None
         url = read_text(self.counts_db_url_file).strip()
         if not url:
-            raise SettingsError(f"{self.counts_db_url_file}: holds no URL")
+            raise SettingsError(f"{self.counts_db_url_file}: file is empty; write the URL into it")
         register_url_password(url)
         return url
 
     @property
     def webhook_egress_policy(self) -> EgressPolicy:
-        """Where the webhook may be."""
+        """Network addresses that the webhook may connect to."""
         return EgressPolicy(
             "the webhook",
             self.webhook_allow_local,
@@ -81,28 +82,28 @@ class CountingSettings(CommonSettings):
         )
 
     @model_validator(mode="after")
-    def _webhook_may_be_there(self) -> Self:
-        """An address that is written out is judged here; a name when it is connected to."""
+    def _is_webhook_allowed(self) -> Self:
+        """Check an IP address now; a host name is checked at each connection."""
         if self.webhook_url is None:
             return self
         host = str(urlsplit(self.webhook_url.get_secret_value()).hostname)
         try:
             reason = self.webhook_egress_policy.denial_reason(host)
-        except ValueError:  # a name
+        except ValueError:  # a host name
             return self
         if reason:
             raise ValueError(f"webhook_url: {host}: {reason}")
         return self
 
     @model_validator(mode="after")
-    def _counts_are_in_one_database(self) -> Self:
+    def _has_one_database(self) -> Self:
         if self.counts_db_url is not None and self.counts_db_url_file is not None:
-            raise ValueError("counts_db_url or counts_db_url_file, not both")
+            raise ValueError("set counts_db_url or counts_db_url_file, not both")
         return self
 
     @field_validator("counts_db_url", "webhook_url")
     @classmethod
-    def _is_kept_secret(cls, url: SecretStr | None) -> SecretStr | None:
+    def _register_password(cls, url: SecretStr | None) -> SecretStr | None:
         if url is None or not url.get_secret_value():
             return None
         register_url_password(url.get_secret_value())
@@ -110,12 +111,12 @@ class CountingSettings(CommonSettings):
 
     @field_validator("webhook_url")
     @classmethod
-    def _is_http(cls, url: SecretStr | None) -> SecretStr | None:
+    def _is_http_url(cls, url: SecretStr | None) -> SecretStr | None:
         if url is None:
             return None
         parts = urlsplit(url.get_secret_value())
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("write it as http://host/path or https://host/path")
         if parts.username is not None:
-            raise ValueError("it may carry no user and password; webhook_secret signs what is sent")
+            raise ValueError("remove user and password; webhook_secret signs the requests")
         return url

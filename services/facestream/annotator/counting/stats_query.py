@@ -1,9 +1,9 @@
-"""Questions to the counts: what may be asked, and answers as rows or CSV. Pure but for the ledger
-that is asked.
+"""Statistics queries: parse a request, aggregate counts by hour, day or group, format CSV.
 
-Hours and days are those of a time zone. The ledger sums up by quarters of an hour, since every zone
-of today is whole quarters off UTC; these are put into the zone's hours and days here, so a day of
-23 or 25 hours is one day.
+Performs no I/O except through the count store passed to `run_query`. Hours and days are those of a
+time zone. The store sums up by quarters of an hour, because every current UTC offset is a multiple
+of 15 minutes. This module sums the quarters up to hours and days, so that days of 23 or 25 hours
+come out right.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ Kind = Literal["visit", "enter", "leave"]
 TIMES = ("minute", "hour", "day")
 MAX_ROWS = 20_000
 MAX_PERIOD = timedelta(days=3700)
-_MAX_READ = 400_000  # rows of the ledger for one answer
+_MAX_STORE_ROWS = 400_000  # rows that the store returns for one query
 _QUARTER_S = 900
-_EVER_S = 2**40  # one step for all: longer than any time since 1970
-_TOO_MANY = f"more than {MAX_ROWS} rows; ask for a shorter period, or for longer steps"
+_SINGLE_STEP_S = 2**40  # one step for the whole period: longer than any time since 1970
+_TOO_MANY_ROWS = f"more than {MAX_ROWS} rows; use a shorter period or a longer time step"
 
-_UNIX_SECONDS = re.compile(r"\d{9,12}(\.\d*)?")  # 20250131 is a date of ISO 8601
+_UNIX_SECONDS = re.compile(r"\d{9,12}(\.\d*)?")  # 20250131 is an ISO 8601 date
 
 Row = dict[str, str | int]
-Rows = list[tuple[int, tuple[str, ...], int]]
+StoreRows = list[tuple[int, tuple[str, ...], int]]
 
 
-class InvalidQuery(ValueError):
-    """What was asked for makes no sense or is too much; its text says why."""
+class InvalidQueryError(ValueError):
+    """The query is malformed or returns too many rows; the message names the parameter."""
 
 
 @dataclass(frozen=True, slots=True)
 class StatsQuery:
-    """Sum up the counts of `kind` from `since` until before `until`, by these columns."""
+    """Sum of the counts of `kind` from `since` until before `until`, grouped by these columns."""
 
     since: datetime
     until: datetime
@@ -52,12 +52,12 @@ class StatsQuery:
 
     @property
     def timezone(self) -> tzinfo:
-        """The time zone of its hours and days."""
+        """The time zone of hours and days."""
         return self.since.tzinfo or UTC
 
     @property
-    def time(self) -> str | None:
-        """Its step in time, if it asks for one."""
+    def time_column(self) -> str | None:
+        """The time step to group by: minute, hour, day or None."""
         return next((column for column in self.by if column in TIMES), None)
 
 
@@ -72,97 +72,107 @@ def parse_query(
     camera: str | None = None,
     region: str | None = None,
 ) -> StatsQuery:
-    """What was asked, checked.
+    """Parse and check the parameters of a request.
 
     Args:
-        since: ISO 8601 date or time, or Unix seconds; without one, today's beginning.
-        until: the same; without one, now.
-        by: columns, each also several with commas between.
-        tz: IANA name of the time zone that days and times without an offset are of; without
-            one, this machine's.
+        since: ISO 8601 date or time, or Unix seconds; default: the start of today.
+        until: the same; default: now.
+        by: columns to group by; each item may hold several, separated by commas.
+        tz: IANA name of the time zone of days and of times without offset; default: this
+            machine's time zone.
         now: Unix time.
+        kind: what to count.
+        camera: only counts of this camera.
+        region: only counts of this zone or line.
 
     Raises:
-        InvalidQuery: one of them cannot be read, or the period is empty or too long.
+        InvalidQueryError: a parameter cannot be parsed, or the period is empty or too long.
     """
-    timezone = _timezone(tz)
-    asked = [column.strip() for some in by for column in some.split(",") if column.strip()]
-    columns = tuple(dict.fromkeys(asked))
+    timezone = _parse_timezone(tz)
+    names = [column.strip() for item in by for column in item.split(",") if column.strip()]
+    columns = tuple(dict.fromkeys(names))
     for column in columns:
         if column not in get_args(By):
-            raise InvalidQuery(f"by: {column[:40]!r} is none of {', '.join(get_args(By))}")
+            raise InvalidQueryError(
+                f"by: unknown column {column[:40]!r}; use {', '.join(get_args(By))}"
+            )
     if sum(column in TIMES for column in columns) > 1:
-        raise InvalidQuery("by: only one of minute, hour and day")
-    at = datetime.fromtimestamp(now, timezone)
-    midnight = at.replace(hour=0, minute=0, second=0, microsecond=0)
-    begin = _moment("from", since, timezone) if since else midnight
-    # Not by adding to `at`, which forgets which of the two hours of a night in autumn it is.
-    end = _moment("to", until, timezone) if until else datetime.fromtimestamp(now + MINUTE_S, timezone)
-    if begin.timestamp() >= end.timestamp():
-        raise InvalidQuery("from: must lie before to")
-    if end - begin > MAX_PERIOD:
-        raise InvalidQuery(f"to: {MAX_PERIOD.days} days after from at most")
-    return StatsQuery(begin, end, columns, kind, camera, region)  # type: ignore[arg-type]
+        raise InvalidQueryError("by: use only one of minute, hour and day")
+    local_now = datetime.fromtimestamp(now, timezone)
+    midnight = local_now.replace(hour=0, minute=0, second=0, microsecond=0)
+    start = _parse_time("from", since, timezone) if since else midnight
+    # Not `local_now` plus a minute: that loses the fold when clocks are set back.
+    default_end = datetime.fromtimestamp(now + MINUTE_S, timezone)
+    end = _parse_time("to", until, timezone) if until else default_end
+    if start.timestamp() >= end.timestamp():
+        raise InvalidQueryError("from: must be before to")
+    if end - start > MAX_PERIOD:
+        raise InvalidQueryError(f"to: must be at most {MAX_PERIOD.days} days after from")
+    return StatsQuery(start, end, columns, kind, camera, region)  # type: ignore[arg-type]
 
 
-def run_query(asked: StatsQuery, sums: Callable[[AggregateQuery, int], Rows]) -> list[Row]:
-    """The rows: the columns asked for, in their order, and `count`; sorted.
+def run_query(
+    query: StatsQuery, aggregate: Callable[[AggregateQuery, int], StoreRows]
+) -> list[Row]:
+    """Return sorted rows of the queried columns, in their order, and `count`.
 
     Args:
-        sums: of the ledger.
+        query: a parsed query.
+        aggregate: that method of the count store.
 
     Raises:
-        InvalidQuery: too many rows.
+        InvalidQueryError: too many rows.
+        CountStoreError: the store cannot be read now.
     """
-    step = asked.time
-    groups = [column for column in asked.by if column not in TIMES]
-    since, until = asked.since.timestamp(), asked.until.timestamp()
-    wanted = AggregateQuery(
-        # Both up to the next full minute, so that one period begins where the other ends.
+    step = query.time_column
+    groups = [column for column in query.by if column not in TIMES]
+    since, until = query.since.timestamp(), query.until.timestamp()
+    store_query = AggregateQuery(
+        # Both rounded up to a full minute, so that adjacent periods do not overlap.
         since=-int(-since // MINUTE_S) * MINUTE_S,
         until=-int(-until // MINUTE_S) * MINUTE_S,
-        kind=asked.kind,
-        camera=asked.camera,
-        region=asked.region,
-        step_s=_step_s(step),
+        kind=query.kind,
+        camera=query.camera,
+        region=query.region,
+        step_s=_store_step_s(step),
         columns=groups,
     )
-    found = sums(wanted, _MAX_READ)
-    if len(found) == _MAX_READ:
-        raise InvalidQuery(_TOO_MANY)
+    store_rows = aggregate(store_query, _MAX_STORE_ROWS)
+    if len(store_rows) == _MAX_STORE_ROWS:
+        raise InvalidQueryError(_TOO_MANY_ROWS)
     totals: dict[tuple[str, ...], int] = {}
-    for time, group, number in found:
-        when = (_named(time, step, asked.timezone),) if step else ()
-        totals[when + group] = totals.get(when + group, 0) + number
+    for time, group, number in store_rows:
+        label = (_time_label(time, step, query.timezone),) if step else ()
+        totals[label + group] = totals.get(label + group, 0) + number
     if len(totals) > MAX_ROWS:
-        raise InvalidQuery(_TOO_MANY)
+        raise InvalidQueryError(_TOO_MANY_ROWS)
     rows = []
     for key in sorted(totals):
         values = dict(zip([*([step] if step else []), *groups], key, strict=True))
-        row: Row = {column: values[column] for column in asked.by}
+        row: Row = {column: values[column] for column in query.by}
         rows.append(row | {"count": totals[key]})
-    if not asked.by and not rows:
+    if not query.by and not rows:
         rows = [{"count": 0}]
     return rows
 
 
-def to_csv(asked: StatsQuery, rows: Sequence[Row]) -> str:
-    """The rows as CSV (RFC 4180) with a line of names."""
+def to_csv(query: StatsQuery, rows: Sequence[Row]) -> str:
+    """Format the rows as CSV (RFC 4180) with a header line."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, [*asked.by, "count"])
+    writer = csv.DictWriter(text, [*query.by, "count"])
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
 
 
-def _step_s(step: str | None) -> int:
+def _store_step_s(step: str | None) -> int:
     if step is None:
-        return _EVER_S
+        return _SINGLE_STEP_S
     return MINUTE_S if step == "minute" else _QUARTER_S
 
 
-def _named(time: int, step: str, zone: tzinfo) -> str:
-    at = datetime.fromtimestamp(time, zone)
+def _time_label(time: int, step: str, timezone: tzinfo) -> str:
+    at = datetime.fromtimestamp(time, timezone)
     if step == "day":
         return at.date().isoformat()
     if step == "hour":
@@ -170,32 +180,34 @@ def _named(time: int, step: str, zone: tzinfo) -> str:
     return at.isoformat(timespec="minutes")
 
 
-def _moment(name: str, text: str, zone: tzinfo) -> datetime:
+def _parse_time(name: str, text: str, timezone: tzinfo) -> datetime:
     try:
         if _UNIX_SECONDS.fullmatch(text):
-            at = datetime.fromtimestamp(float(text), zone)
+            at = datetime.fromtimestamp(float(text), timezone)
         else:
             at = datetime.fromisoformat(text.replace(" ", "+"))  # a + in a URL means a space
         if not MINYEAR < at.year < MAXYEAR:
-            raise ValueError("in another zone it may be in no year at all")
+            raise ValueError("out of range in another time zone")
     except (ValueError, OverflowError, OSError):
-        raise InvalidQuery(
+        raise InvalidQueryError(
             f"{name}: write it as 2025-01-31, 2025-01-31T18:00+01:00 or Unix seconds"
         ) from None
-    return at.replace(tzinfo=zone) if at.tzinfo is None else at.astimezone(zone)
+    return at.replace(tzinfo=timezone) if at.tzinfo is None else at.astimezone(timezone)
 
 
-def _timezone(name: str | None) -> tzinfo:
+def _parse_timezone(name: str | None) -> tzinfo:
     if not name:
-        return _Local()
+        return _LocalTimezone()
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise InvalidQuery(f"tz: unknown time zone {name[:40]!r} (example: Europe/Berlin)") from None
+        raise InvalidQueryError(
+            f"tz: unknown time zone {name[:40]!r} (example: Europe/Berlin)"
+        ) from None
 
 
-class _Local(tzinfo):
-    """This machine's time zone, with the offset that holds at each time."""
+class _LocalTimezone(tzinfo):
+    """This machine's time zone, with the UTC offset that is valid at each time."""
 
     def utcoffset(self, at: datetime | None) -> timedelta:
         local = (at or datetime.now()).replace(tzinfo=None).astimezone()

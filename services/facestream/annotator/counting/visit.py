@@ -1,7 +1,7 @@
-"""One visit: a person's stay in a camera's picture, as the tracks that follow one another. Pure.
+"""One visit: a person's stay in front of a camera, as a sequence of tracks. No I/O.
 
-Lengths are in picture heights unless they are said to be in face sizes; times are of the camera's
-clock, which stands still while it sends nothing, unless they are Unix times (`…_at`).
+Lengths are in frame heights, except where face sizes are named. Times are Unix times where the name
+ends in `_at`. All others are readings of the camera's clock, which stops while no frames come.
 """
 
 from __future__ import annotations
@@ -16,127 +16,146 @@ from facestream.common.broker.messages import Frame, Track
 from facestream.common.cameras.regions import Line, Zone
 from facestream.common.vision.displayed_estimate import DisplayedEstimate
 
-# Lengths in face sizes.
-NEAR = 1.0  # a lost face is looked for so far from where it should be …
-NEAR_GROWTH = 0.5  # … and further by so much a second …
-MAX_NEAR = 2.5  # … but not further than this
+# A new track may continue a lost one within this radius of the lost face's predicted position, in
+# face sizes. The radius grows per second since the loss.
+MATCH_RADIUS = 1.0
+MATCH_RADIUS_GROWTH = 0.5
+MAX_MATCH_RADIUS = 2.5
 MAX_SIZE_RATIO = 1.8
-COAST_S = 0.8  # it is thought to have gone on moving for so long
-_PARTS = 3  # of a visit that may still change: tracks that come back after being taken for lost
+COAST_S = 0.8  # a lost face is assumed to keep its velocity for this long
+_MAX_SEGMENTS = 3  # of a visit; older tracks can no longer change it
 
 TrackId = tuple[int, int]  # (session, track)
 
 
+@dataclass(frozen=True, slots=True)
+class CountEvent:
+    """One visit, or one crossing of the zone or line `region`.
+
+    timestamp: Unix time, seconds; kind: "visit", "enter" or "leave"; dwell_s: how long the person
+    was in view until counted.
+    """
+
+    timestamp: float
+    kind: str
+    region: str
+    estimate: DisplayedEstimate
+    dwell_s: float
+
+
 @dataclass(slots=True)
 class TrackSegment:
-    """One track of a visit. Lengths are in picture heights, x and y are of the face's middle."""
+    """One track of a visit; x and y are the center of the face."""
 
     key: TrackId
     estimate: Estimate | None
-    first_s: float
-    seen_s: float
-    seen_us: int  # the same sight by capture's clock
+    first_detected_s: float
+    last_detected_s: float
+    last_detected_us: int  # the same detection by capture's clock
     x: float
     y: float
     size: float
-    began_x: float
-    began_y: float
-    began_size: float
+    start_x: float
+    start_y: float
+    start_size: float
     vx: float = 0.0
     vy: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class JoinSnapshot:
-    """What a visit was before a track was joined to it that may be somebody else's."""
+    """State of a visit before an unconfirmed track was joined to it, to undo the join."""
 
-    fresh: Visit  # that of the track alone
-    walk: RegionCrossingTracker
-    waiting: list[tuple[float, Crossing]]
-    left_at: float
+    separate: Visit  # the visit of that track alone
+    regions: RegionCrossingTracker
+    pending_crossings: list[tuple[float, Crossing]]
+    last_detected_at: float
 
 
 @dataclass(slots=True)
 class Visit:
-    """A stay that lasts."""
+    """An open visit."""
 
-    began_at: float  # Unix time
-    known_s: float  # since when it is followed here; it may have begun before, and been counted
-    walk: RegionCrossingTracker
-    parts: list[TrackSegment]
-    left_at: float  # Unix time of the last sight
-    past: Estimate | None = None  # of tracks before those in `parts` …
-    past_s: float = 0.0  # … and for how long they were seen
-    waiting: list[tuple[float, Crossing]] = field(default_factory=list)
-    join_snapshot: JoinSnapshot | None = (
-        None  # while it is not sure that its last track belongs to it
-    )
+    started_at: float
+    # Camera clock: tracked here since. The visit may have started and been counted before that.
+    tracked_since_s: float
+    regions: RegionCrossingTracker
+    segments: list[TrackSegment]
+    last_detected_at: float
+    earlier_estimate: Estimate | None = None  # of the tracks before those in `segments` …
+    earlier_dwell_s: float = 0.0  # … and their total duration
+    pending_crossings: list[tuple[float, Crossing]] = field(default_factory=list)
+    join_snapshot: JoinSnapshot | None = None  # set while the last track is unconfirmed
     is_counted: bool = False
-    is_alone: bool = False  # that it is not another one carried on
+    is_separate: bool = False  # its track does not continue another visit
 
     @property
     def last(self) -> TrackSegment:
-        """The track that it lasts by, or lasted by last."""
-        return self.parts[-1]
+        """The newest track."""
+        return self.segments[-1]
 
     @property
-    def is_sure(self) -> bool:
-        """Whether all its tracks belong to it, as far as is known."""
+    def is_confirmed(self) -> bool:
+        """Whether no join can be undone any more."""
         return self.join_snapshot is None
 
-    def seen_s(self) -> float:
-        """For how long it was in sight."""
-        return self.past_s + sum(part.seen_s - part.first_s for part in self.parts)
+    def dwell_s(self) -> float:
+        """Return the total duration of its tracks in seconds."""
+        return self.earlier_dwell_s + sum(
+            segment.last_detected_s - segment.first_detected_s for segment in self.segments
+        )
 
-    def shown(self) -> DisplayedEstimate:
-        """What all its tracks together say."""
-        return merge_estimates(self.past, *(part.estimate for part in self.parts))
+    def estimate(self) -> DisplayedEstimate:
+        """Return the fused estimate of all tracks."""
+        return merge_estimates(self.earlier_estimate, *(s.estimate for s in self.segments))
 
     def estimate_without_last(self) -> DisplayedEstimate:
-        """What all but its last track say."""
-        return merge_estimates(self.past, *(part.estimate for part in self.parts[:-1]))
+        """Return the fused estimate of all tracks but the last."""
+        return merge_estimates(self.earlier_estimate, *(s.estimate for s in self.segments[:-1]))
 
-    def add_track(self, part: TrackSegment) -> TrackId | None:
-        """Another track follows; the one that is too old for anything to come of it is given back.
+    def add_track(self, segment: TrackSegment) -> TrackId | None:
+        """Continue the visit with another track; return the id of a track that was summed up.
 
-        It is summed up: somebody may look away and back all day, and have a new track each time.
+        Only the newest tracks stay as they are. A person who looks away and back all day has a new
+        track each time, so older ones are merged to bound memory.
         """
-        self.parts.append(part)
-        if len(self.parts) <= _PARTS:
+        self.segments.append(segment)
+        if len(self.segments) <= _MAX_SEGMENTS:
             return None
-        old = self.parts.pop(0)
-        self.past_s += old.seen_s - old.first_s
-        again = next((later for later in self.parts if later.key == old.key), None)
-        if again is not None:
-            again.estimate = again.estimate or old.estimate
+        oldest = self.segments.pop(0)
+        self.earlier_dwell_s += oldest.last_detected_s - oldest.first_detected_s
+        same_track = next((later for later in self.segments if later.key == oldest.key), None)
+        if same_track is not None:
+            same_track.estimate = same_track.estimate or oldest.estimate
             return None
-        if old.estimate is not None:
-            self.past = Estimate.merged([e for e in (self.past, old.estimate) if e is not None])
-        return old.key
+        if oldest.estimate is not None:
+            estimates = (self.earlier_estimate, oldest.estimate)
+            self.earlier_estimate = Estimate.merged([e for e in estimates if e is not None])
+        return oldest.key
 
-    def redraw(self, zones: Sequence[Zone], lines: Sequence[Line]) -> None:
-        """The camera has other zones or lines now."""
-        self.walk.set_regions(zones, lines)
+    def set_regions(self, zones: Sequence[Zone], lines: Sequence[Line]) -> None:
+        """Replace zones and lines after an admin changed them."""
+        self.regions.set_regions(zones, lines)
         if self.join_snapshot is not None:
-            self.join_snapshot.walk.set_regions(zones, lines)
-            self.join_snapshot.fresh.redraw(zones, lines)
+            self.join_snapshot.regions.set_regions(zones, lines)
+            self.join_snapshot.separate.set_regions(zones, lines)
 
 
 def merge_estimates(*estimates: Estimate | None) -> DisplayedEstimate:
-    """What estimates of one person say together; nothing where there are none."""
+    """Fuse the estimates of one person; return an empty estimate if there are none."""
     known = [estimate for estimate in estimates if estimate is not None]
     if len(known) < 2:
         return known[0].shown if known else DisplayedEstimate()
     return Estimate.merged(known).shown
 
 
-def seen_us_of(frame: Frame, track: Track) -> int:
-    """When it was last seen; capture of an older version does not tell."""
+def last_detected_us_of(frame: Frame, track: Track) -> int:
+    """Return when the track was last detected; Frame messages without it mean the frame's time."""
     return track.last_detected_us or frame.captured_us
 
 
-def ago_s_of(frame: Frame, at_us: int) -> float:
-    """How long before the frame that was."""
+def seconds_before(frame: Frame, at_us: int) -> float:
+    """Return how long before the frame a time by capture's clock is, at least 0."""
     return max(0.0, (frame.captured_us - at_us) / 1e6)
 
 
@@ -148,69 +167,75 @@ def start_segment(
     clock_s: float,
     age_s: float = 0.0,
 ) -> TrackSegment:
-    """A track as it begins in this frame.
+    """Create a segment for a track that is new in this frame.
 
     Args:
-        clock_s: the camera's, at the frame.
-        age_s: for how long it has been followed.
+        key: session and number of the track.
+        frame: the frame that brings the track.
+        track: the track.
+        estimate: its running estimate.
+        clock_s: the camera's clock at the frame.
+        age_s: time since its first detection.
     """
-    x, y, size = _middle(track, frame.height)
-    seen_us = frame.captured_us - round(age_s * 1e6)
+    x, y, size = _center(track, frame.height)
+    detected_us = frame.captured_us - round(age_s * 1e6)
     return TrackSegment(
-        key, estimate, clock_s - age_s, clock_s - age_s, seen_us, x, y, size, x, y, size
+        key, estimate, clock_s - age_s, clock_s - age_s, detected_us, x, y, size, x, y, size
     )
 
 
 def update_segment(
-    part: TrackSegment, frame: Frame, track: Track, seen_us: int, seen_s: float
+    segment: TrackSegment, frame: Frame, track: Track, detected_us: int, detected_s: float
 ) -> None:
-    """Take a new sight of the track in: by capture's clock, microseconds, and by the camera's."""
-    x, y, size = _middle(track, frame.height)
-    elapsed_s = (seen_us - part.seen_us) / 1e6
+    """Add a new detection, at this time by capture's clock and by the camera's clock."""
+    x, y, size = _center(track, frame.height)
+    elapsed_s = (detected_us - segment.last_detected_us) / 1e6
     if elapsed_s > 0:
-        # Halfway to what the last step says: boxes tremble.
-        part.vx += 0.5 * ((x - part.x) / elapsed_s - part.vx)
-        part.vy += 0.5 * ((y - part.y) / elapsed_s - part.vy)
-    part.x, part.y, part.size = x, y, size
-    part.seen_s, part.seen_us = max(seen_s, part.seen_s), seen_us
+        # Exponential smoothing by one half: boxes jitter.
+        segment.vx += 0.5 * ((x - segment.x) / elapsed_s - segment.vx)
+        segment.vy += 0.5 * ((y - segment.y) / elapsed_s - segment.vy)
+    segment.x, segment.y, segment.size = x, y, size
+    segment.last_detected_s = max(detected_s, segment.last_detected_s)
+    segment.last_detected_us = detected_us
 
 
-def _middle(track: Track, height: int) -> tuple[float, float, float]:
+def _center(track: Track, height: int) -> tuple[float, float, float]:
     size = math.sqrt(max(0.0, track.w) * max(0.0, track.h)) / height
     return (track.x + track.w / 2) / height, (track.y + track.h / 2) / height, size
 
 
-def distance(lost: TrackSegment, found: TrackSegment, gap_s: float) -> float | None:
-    """From where a lost face may be to where another began, in face sizes; None if too far.
+def distance(lost: TrackSegment, new: TrackSegment, gap_s: float) -> float | None:
+    """Return the distance in face sizes from a lost face to the start of a new track.
 
-    It may have gone on as it did, or have stopped on the way.
+    The lost face may have kept its velocity, or stopped anywhere on that path. None if the new
+    track is too far away or its face differs too much in size.
     """
-    size = max(lost.size, found.began_size)
-    if size <= 0 or min(lost.size, found.began_size) * MAX_SIZE_RATIO < size:
+    size = max(lost.size, new.start_size)
+    if size <= 0 or min(lost.size, new.start_size) * MAX_SIZE_RATIO < size:
         return None
-    ahead_s = min(gap_s, COAST_S)
-    way_x, way_y = lost.vx * ahead_s, lost.vy * ahead_s
-    off_x, off_y = found.began_x - lost.x, found.began_y - lost.y
-    square = way_x * way_x + way_y * way_y
-    share = (off_x * way_x + off_y * way_y) / square if square > 0 else 0.0
+    coast_s = min(gap_s, COAST_S)
+    path_x, path_y = lost.vx * coast_s, lost.vy * coast_s
+    offset_x, offset_y = new.start_x - lost.x, new.start_y - lost.y
+    length_squared = path_x * path_x + path_y * path_y
+    share = (offset_x * path_x + offset_y * path_y) / length_squared if length_squared > 0 else 0.0
     share = min(1.0, max(0.0, share))
-    off = math.hypot(off_x - share * way_x, off_y - share * way_y)
-    near = min(NEAR + NEAR_GROWTH * gap_s, MAX_NEAR)
-    return off / size if off <= near * size else None
+    offset = math.hypot(offset_x - share * path_x, offset_y - share * path_y)
+    radius = min(MATCH_RADIUS + MATCH_RADIUS_GROWTH * gap_s, MAX_MATCH_RADIUS)
+    return offset / size if offset <= radius * size else None
 
 
-def is_compatible(one: DisplayedEstimate, other: DisplayedEstimate) -> bool:
-    """Whether two estimates may be of one person; what is not known is no objection."""
-    if one.female_probability is not None and other.female_probability is not None:
-        return (one.female_probability >= 0.5) == (other.female_probability >= 0.5) and _ages_meet(
-            one, other
-        )
-    return _ages_meet(one, other)
+def is_compatible(a: DisplayedEstimate, b: DisplayedEstimate) -> bool:
+    """Return whether two estimates may be of one person; an unknown attribute fits any other."""
+    if a.female_probability is not None and b.female_probability is not None:
+        return (a.female_probability >= 0.5) == (
+            b.female_probability >= 0.5
+        ) and _do_age_intervals_overlap(a, b)
+    return _do_age_intervals_overlap(a, b)
 
 
-def _ages_meet(one: DisplayedEstimate, other: DisplayedEstimate) -> bool:
-    if one.age_low is None or one.age_high is None:
+def _do_age_intervals_overlap(a: DisplayedEstimate, b: DisplayedEstimate) -> bool:
+    if a.age_low is None or a.age_high is None:
         return True
-    if other.age_low is None or other.age_high is None:
+    if b.age_low is None or b.age_high is None:
         return True
-    return one.age_low <= other.age_high and other.age_low <= one.age_high
+    return a.age_low <= b.age_high and b.age_low <= a.age_high

@@ -1,17 +1,18 @@
-"""Tells an address of yours of every person counted: signed, with retries, never in the way.
+"""Webhook: send every visit and crossing to an HTTP receiver, signed and with retries.
 
-What waits is bounded, what is given up is counted. One thread sends, several events at a time:
+The queue is bounded and never blocks the caller; dropped events are counted. One thread sends
+several events per request:
 
     POST <webhook_url>
     X-Facestream-Timestamp: 1767225600
     X-Facestream-Signature: sha256=<hex of HMAC-SHA256(secret, timestamp + "." + body)>
     {"version": 1, "events": [{"id": …, "timestamp": …, "camera": …, "kind": "visit", …}]}
 
-An answer 2xx takes the events. 408, 429, 5xx and no answer are tried again; anything else is a
-refusal. A receiver may be told twice (its answer may be lost): `id` tells.
+A 2xx response accepts the events. 408, 429, 5xx and connection errors are retried with backoff; any
+other status is final. A receiver may get an event twice if its response is lost: compare `id`.
 
-Its host is looked up at each try, and what is connected is an address that was judged: see
-`services/facestream/common/security/egress_policy.py`. No redirection is followed and no proxy asked.
+Each attempt resolves the host, and connects only to addresses that the egress policy allows
+(`facestream.common.security.egress_policy`). Redirects are not followed, proxies are not used.
 """
 
 from __future__ import annotations
@@ -36,86 +37,86 @@ from facestream.common.security.egress_policy import EgressPolicy
 from facestream.common.security.redaction import redact
 
 PAYLOAD_VERSION = 1
-MAX_WAITING = 1000
+MAX_QUEUED = 1000
 MAX_EVENTS = 50  # in one request
-TRIES = 6
-FIRST_PAUSE_S, MAX_PAUSE_S = 1.0, 30.0
+MAX_ATTEMPTS = 6
+FIRST_BACKOFF_S, MAX_BACKOFF_S = 1.0, 30.0
 TIMEOUT_S = 5.0
-_AGAIN = (408, 429)
+_RETRY_STATUSES = (408, 429)  # and all 5xx
 
 Event = Mapping[str, object]
 _log = logging.getLogger(__name__)
 
 
 def signature(secret: str, timestamp: int, body: bytes) -> str:
-    """What stands in `X-Facestream-Signature`."""
+    """Return the value of the header `X-Facestream-Signature`."""
     signed = str(timestamp).encode() + b"." + body
     return "sha256=" + hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest()
 
 
 class Webhook:
-    """Sends events from a thread of its own.
+    """Queue of events and the thread that sends them.
 
     Args:
         url: `http://…` or `https://…`, without user and password.
-        secret: without one, nothing is signed.
-        reach: where the receiver may be.
-        pause: waits that long unless it is told to stop; returns whether it was.
+        secret: key of the signature; requests are unsigned without it.
+        egress_policy: addresses that the receiver may have.
+        metrics: count delivered and dropped events.
+        wait: sleeps for these seconds; returns early with True when the webhook stops.
     """
 
     def __init__(
         self,
         url: str,
         secret: str | None,
-        reach: EgressPolicy,
+        egress_policy: EgressPolicy,
         metrics: AnnotatorMetrics,
-        pause: Callable[[float], bool] | None = None,
+        wait: Callable[[float], bool] | None = None,
     ) -> None:
         self._url, self._secret, self._metrics = urlsplit(url), secret, metrics
-        self._reach = reach
+        self._egress_policy = egress_policy
         is_secure = self._url.scheme == "https"
         self._tls = ssl.create_default_context() if is_secure else None
-        self._waiting: deque[Event] = deque()
+        self._queue: deque[Event] = deque()
         self._changed = threading.Condition()
         self._stopping = threading.Event()
-        self._pause = pause or self._stopping.wait
+        self._wait = wait or self._stopping.wait
         self._thread = threading.Thread(target=self._run, name="webhook", daemon=True)
-        for reason in ("overflow", "refused", "failed", "stopped"):  # at 0: alerts see it rise
+        for reason in ("overflow", "refused", "failed", "stopped"):
+            # Export 0, so that alerts see the first increase.
             metrics.webhook_dropped.labels(reason)
 
     def start(self) -> None:
-        """Begin to send."""
+        """Start the sending thread."""
         self._thread.start()
 
     def put(self, event: Event) -> None:
-        """Send this soon; the oldest that waits is given up where too many do."""
+        """Queue an event; drop the oldest one if the queue is full."""
         with self._changed:
-            self._waiting.append(event)
-            if len(self._waiting) > MAX_WAITING:
-                self._waiting.popleft()
+            self._queue.append(event)
+            if len(self._queue) > MAX_QUEUED:
+                self._queue.popleft()
                 self._metrics.webhook_dropped.labels("overflow").inc()
             self._changed.notify()
 
-    def stop(self, within_s: float) -> None:
-        """Try what waits once more, then end."""
+    def stop(self, timeout_s: float) -> None:
+        """Try to send the queued events once, then stop; drop what is left after `timeout_s`."""
         self._stopping.set()
         with self._changed:
             self._changed.notify()
         if self._thread.is_alive():
-            self._thread.join(within_s)
+            self._thread.join(timeout_s)
         with self._changed:
-            if self._waiting:
-                self._metrics.webhook_dropped.labels("stopped").inc(len(self._waiting))
-                self._waiting.clear()
+            if self._queue:
+                self._metrics.webhook_dropped.labels("stopped").inc(len(self._queue))
+                self._queue.clear()
 
     def _run(self) -> None:
         while True:
             with self._changed:
-                while not self._waiting and not self._stopping.is_set():
+                while not self._queue and not self._stopping.is_set():
                     self._changed.wait()
-                events = [
-                    self._waiting.popleft() for _ in range(min(MAX_EVENTS, len(self._waiting)))
-                ]
+                events = [self._queue.popleft() for _ in range(min(MAX_EVENTS, len(self._queue)))]
             if not events:
                 return
             reason = self._deliver(events)
@@ -125,27 +126,30 @@ class Webhook:
                 self._metrics.webhook_dropped.labels(reason).inc(len(events))
 
     def _deliver(self, events: list[Event]) -> str | None:
-        """Send with retries; None when it was taken, or why it was given up."""
-        body = json.dumps({"version": PAYLOAD_VERSION, "events": events}, separators=(",", ":")).encode()
-        for tried in range(TRIES):
+        """Send with retries; return None on success, else the reason of the drop."""
+        body = json.dumps(
+            {"version": PAYLOAD_VERSION, "events": events}, separators=(",", ":")
+        ).encode()
+        for attempt in range(MAX_ATTEMPTS):
             failure, is_final = self._post(body)
             if failure is None:
                 return None
             _log.log(
-                logging.WARNING if tried == 0 or is_final else logging.DEBUG,
-                "the webhook did not take %d events: %s",
+                logging.WARNING if attempt == 0 or is_final else logging.DEBUG,
+                "webhook delivery of %d events failed: %s",
                 len(events),
                 failure,
             )
             if is_final:
                 return "refused"
-            longest_s = min(FIRST_PAUSE_S * 2**tried, MAX_PAUSE_S)
-            if tried + 1 < TRIES and self._pause(longest_s * random.uniform(0.5, 1.0)):  # noqa: S311
+            max_backoff_s = min(FIRST_BACKOFF_S * 2**attempt, MAX_BACKOFF_S)
+            backoff_s = max_backoff_s * random.uniform(0.5, 1.0)  # noqa: S311
+            if attempt + 1 < MAX_ATTEMPTS and self._wait(backoff_s):
                 return "stopped"
         return "failed"
 
     def _post(self, body: bytes) -> tuple[str | None, bool]:
-        """Why it was not taken, and whether another try is of no use."""
+        """Send one request; return the error, if any, and whether a retry is pointless."""
         timestamp = int(time.time())
         headers = {
             "Content-Type": "application/json",
@@ -158,7 +162,7 @@ class Webhook:
         if self._url.query:
             target += f"?{self._url.query}"
         try:
-            connection = self._connected()
+            connection = self._connect()
             try:
                 connection.request("POST", target, body, headers)
                 status = connection.getresponse().status
@@ -170,26 +174,26 @@ class Webhook:
             return redact(str(error) or type(error).__name__), False
         if 200 <= status < 300:
             return None, False
-        return f"it answers {status}", status < 500 and status not in _AGAIN
+        return f"HTTP {status}", status < 500 and status not in _RETRY_STATUSES
 
-    def _connected(self) -> HTTPConnection:
-        """A connection to the first address of the receiver that may be used and answers.
+    def _connect(self) -> HTTPConnection:
+        """Connect to the first allowed address of the receiver that accepts a connection.
 
         Raises:
-            AddressError: it has none that may be used.
-            OSError: none answers.
+            AddressError: the egress policy allows none of its addresses.
+            OSError: no address accepts a connection.
         """
         host = str(self._url.hostname)
-        kind = HTTPSConnection if self._tls else HTTPConnection
-        port = self._url.port or kind.default_port
-        connection = kind(host, port, timeout=TIMEOUT_S)
-        connection.sock = _first_that_answers(self._reach.resolve_allowed(host, port), port)
+        connection_class = HTTPSConnection if self._tls else HTTPConnection
+        port = self._url.port or connection_class.default_port
+        connection = connection_class(host, port, timeout=TIMEOUT_S)
+        connection.sock = _connect_to_any(self._egress_policy.resolve_allowed(host, port), port)
         if self._tls:
             connection.sock = self._tls.wrap_socket(connection.sock, server_hostname=host)
         return connection
 
 
-def _first_that_answers(addresses: list[str], port: int) -> socket.socket:
+def _connect_to_any(addresses: list[str], port: int) -> socket.socket:
     for address in addresses[:-1]:
         try:
             return socket.create_connection((address, port), TIMEOUT_S)

@@ -87,7 +87,8 @@ def test_a_repeated_batch_is_added_once(opened: Opener) -> None:
 
 def test_kinds_and_regions_are_separate(opened: Opener) -> None:
     store = opened()
-    put(store, {key(): 1, key(kind="enter", region="line"): 2, key(kind="enter", region="shelf"): 4})
+    line, shelf = (key(kind="enter", region=region) for region in ("line", "shelf"))
+    put(store, {key(): 1, line: 2, shelf: 4})
     entered = AggregateQuery(0, 2**33, "enter", "door", "shelf", 2**40, ("region", "gender"))
     assert store.aggregate(entered, 10) == [(0, ("shelf", "female"), 4)]
     until = AggregateQuery(MINUTE - 60, MINUTE, "visit", None, None, 60, ())
@@ -206,7 +207,7 @@ def test_a_failed_migration_changes_nothing(tmp_path: Path) -> None:
     file = sqlite3.connect(path)
     file.execute("ALTER TABLE counts ADD COLUMN count INTEGER")  # in the way of the new name
     file.close()
-    with pytest.raises(StartError, match="cannot open counts file .*duplicate column name"):
+    with pytest.raises(StartError, match=r"cannot open counts file .*duplicate column name"):
         SqliteCountStore(path)
     file = sqlite3.connect(path)
     assert file.execute("SELECT what, place, number FROM counts").fetchall() == [("visit", "", 5)]
@@ -220,7 +221,7 @@ def test_a_damaged_file_of_0_1_0_is_rejected(tmp_path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[100:4096] = b"\xff" * (4096 - 100)  # the page that holds the schema
     path.write_bytes(content)
-    with pytest.raises(StartError, match="cannot open counts file .*malformed"):
+    with pytest.raises(StartError, match=r"cannot open counts file .*malformed"):
         SqliteCountStore(path)
 
 
@@ -390,7 +391,7 @@ def test_sslmode_decides_whether_the_certificate_is_verified(
     with pytest.raises(CountStoreError, match="certificate verify failed"):
         SqlAlchemyCountStore(f"{database.url}?sslmode=verify-full").delete_before(0)
     elsewhere = database.url.replace("127.0.0.1", "127.0.0.2")
-    with pytest.raises(CountStoreError, match="cannot reach the database"):  # it listens on 127.0.0.1 only
+    with pytest.raises(CountStoreError, match="cannot reach the database"):
         SqlAlchemyCountStore(
             f"{elsewhere}?sslmode=verify-full&sslrootcert={database.ca}"
         ).delete_before(0)

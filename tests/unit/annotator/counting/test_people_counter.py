@@ -1,4 +1,4 @@
-"""The counting as a whole: kept, told, measured; and a disk that is full for a while."""
+"""People counter: counts are stored, published and exported, also after a full disk."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ DAY_S = 86_400
 
 
 class FullDisk(SqliteCountStore):
-    """A ledger whose disk can be full, and slow to read."""
+    """A store whose disk can be full, and whose reads can block."""
 
     is_full = False
 
@@ -56,22 +56,22 @@ class FullDisk(SqliteCountStore):
 
 
 class Shop:
-    """A tally with a clock, and one person who comes in again and again."""
+    """A people counter with a simulated clock and one person who visits repeatedly."""
 
-    has_gone = False  # who asks
+    has_disconnected = False  # the client
 
-    def __init__(self, keep_days: int = 400) -> None:
+    def __init__(self, retention_days: int = 400) -> None:
         self.now_s = 0.0
-        self.ahead_s = 0.0  # by which the machine's clock is wrong
+        self.ahead_s = 0.0  # error of the wall clock
         self.registry = CollectorRegistry()
         self.metrics = AnnotatorMetrics(self.registry)
-        self.ledger = FullDisk(None)
+        self.store = FullDisk(None)
         self.events = EventBus(4)
         self.health = Health(())
-        self.tally = PeopleCounter(
+        self.people_counter = PeopleCounter(
             VisitPolicy(),
-            self.ledger,
-            keep_days,
+            self.store,
+            retention_days,
             self.events,
             self.metrics,
             self.health,
@@ -112,7 +112,7 @@ class Shop:
                 tracks=[track] if step < 15 else [],
             )
             self.people.on_frame(frame, self.now_s)
-            self.tally.see(DOOR, frame, self.people)
+            self.people_counter.on_frame(DOOR, frame, self.people)
 
     def metric(self, name: str, **labels: str) -> float | None:
         return self.registry.get_sample_value(f"facestream_annotator_{name}", labels)
@@ -121,13 +121,13 @@ class Shop:
         now = START_AT + self.now_s
         first = str(START_AT - 10 * DAY_S)
         asked = stats_query.parse_query(first, None, by, tz="UTC", now=now)
-        return await self.tally.query(asked, self.is_gone)
+        return await self.people_counter.query(asked, self.is_disconnected)
 
-    async def is_gone(self) -> bool:
-        return self.has_gone
+    async def is_disconnected(self) -> bool:
+        return self.has_disconnected
 
 
-def test_a_visit_is_kept_measured_and_told() -> None:
+def test_a_visit_is_stored_exported_and_published() -> None:
     shop = Shop()
     shop.visit()
     shop.visit()
@@ -135,28 +135,28 @@ def test_a_visit_is_kept_measured_and_told() -> None:
     assert rows == [{"camera": "door", "age_band": "30-39", "gender": "female", "count": 2}]
     group = {"camera": "door", "age_band": "30-39", "gender": "female"}
     assert shop.metric("visits_total", **group) == 2
-    shop.tally.publish_counts()
+    shop.people_counter.publish_counts()
     with shop.events.subscribe() as listener:
         told = listener._pending["count:"].decode()
     assert '"total_since_start":2' in told
     assert told.count('"kind":"visit"') == 2
 
 
-def test_a_full_disk_loses_nothing_and_is_told() -> None:
+def test_a_full_disk_loses_nothing_and_is_reported() -> None:
     async def script(shop: Shop) -> None:
-        shop.ledger.is_full = True
+        shop.store.is_full = True
         shop.visit()
-        await shop.tally.flush()
-        assert shop.tally.storage_error == "database or disk is full"
+        await shop.people_counter.flush()
+        assert shop.people_counter.storage_error == "database or disk is full"
         assert shop.health.ready()[1] == {
             "ready": True,
             "missing": {"counts": "database or disk is full"},
         }
         assert await shop.ask() == [{"count": 0}]
-        shop.ledger.is_full = False
+        shop.store.is_full = False
         shop.visit()
-        await shop.tally.flush()
-        assert shop.tally.storage_error is None
+        await shop.people_counter.flush()
+        assert shop.people_counter.storage_error is None
         assert shop.health.ready()[1]["missing"] == {}
         assert await shop.ask() == [{"count": 2}]
 
@@ -166,40 +166,41 @@ def test_a_full_disk_loses_nothing_and_is_told() -> None:
     assert shop.metric("counts_dropped_total") == 0
 
 
-def test_what_waits_for_the_disk_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pending_counts_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     shop = Shop()
     for minute in range(MAX_PENDING + 5):
-        shop.tally._remember(CountKey(minute * 60, "door", "visit", "", "70+", "male"), 1)
-    assert len(shop.tally._pending) == MAX_PENDING
+        key = CountKey(minute * 60, "door", "visit", "", "70+", "male")
+        shop.people_counter._add_pending(key, 1)
+    assert len(shop.people_counter._pending) == MAX_PENDING
     assert shop.metric("counts_dropped_total") == 5
 
 
-def test_few_questions_wait_and_one_that_was_given_up_is_not_asked() -> None:
+def test_concurrent_queries_are_bounded_and_skipped_after_a_disconnect() -> None:
     async def script(shop: Shop) -> None:
-        shop.ledger.goes_on.clear()
+        shop.store.goes_on.clear()
         asking = [asyncio.create_task(shop.ask()) for _ in range(MAX_CONCURRENT_QUERIES)]
-        while not shop.ledger.asked:
+        while not shop.store.asked:
             await asyncio.sleep(0.001)
-        with pytest.raises(CountStoreError, match="too many ask at once"):
+        with pytest.raises(CountStoreError, match="too many concurrent queries"):
             await shop.ask()
-        shop.has_gone = True
-        shop.ledger.goes_on.set()
+        shop.has_disconnected = True
+        shop.store.goes_on.set()
         assert await asyncio.gather(*asking) == [[{"count": 0}]] + [[]] * (
             MAX_CONCURRENT_QUERIES - 1
         )
-        assert shop.ledger.asked == 1
-        shop.has_gone = False
+        assert shop.store.asked == 1
+        shop.has_disconnected = False
         assert await shop.ask() == [{"count": 0}]
 
     asyncio.run(script(Shop()))
 
 
-def test_a_write_that_was_not_waited_for_is_not_written_again() -> None:
-    """The service ends while a batch is being written: it is given again, as it is."""
+def test_a_batch_of_a_canceled_flush_is_added_once() -> None:
+    """The service stops while a batch is being written; the same batch is retried."""
 
     async def script(shop: Shop) -> None:
         shop.visit()
-        writing = asyncio.create_task(shop.tally.flush())
+        writing = asyncio.create_task(shop.people_counter.flush())
         await asyncio.sleep(0)
         writing.cancel()
         await asyncio.wait([writing])
@@ -209,51 +210,51 @@ def test_a_write_that_was_not_waited_for_is_not_written_again() -> None:
     asyncio.run(script(Shop()))
 
 
-def test_what_could_not_be_kept_until_the_end_is_counted_as_lost() -> None:
+def test_counts_that_were_not_stored_at_shutdown_are_counted_as_dropped() -> None:
     async def script(shop: Shop) -> None:
-        shop.ledger.is_full = True
+        shop.store.is_full = True
         shop.visit()
-        await shop.tally.close()
+        await shop.people_counter.close()
 
     shop = Shop()
     asyncio.run(script(shop))
     assert shop.metric("counts_dropped_total") == 1
 
 
-def test_counts_older_than_the_setting_are_deleted() -> None:
+def test_counts_older_than_the_retention_are_deleted() -> None:
     async def script(shop: Shop) -> None:
         shop.visit()
-        await shop.tally.flush()
+        await shop.people_counter.flush()
         shop.now_s += 2 * DAY_S
         shop.visit()
         assert await shop.ask() == [{"count": 2}]
         shop.now_s += 2 * DAY_S
-        await shop.tally.flush()
+        await shop.people_counter.flush()
         assert await shop.ask() == [{"count": 1}]
 
-    asyncio.run(script(Shop(keep_days=3)))
+    asyncio.run(script(Shop(retention_days=3)))
 
 
-def test_a_clock_that_runs_ahead_for_a_while_deletes_nothing() -> None:
+def test_a_clock_that_is_temporarily_ahead_deletes_nothing() -> None:
     async def script(shop: Shop) -> None:
         shop.visit()
-        shop.ahead_s = 10 * DAY_S  # as a machine that has not heard yet what time it is
-        await shop.tally.flush()
+        shop.ahead_s = 10 * DAY_S  # as before NTP sets the clock
+        await shop.people_counter.flush()
         shop.now_s += 300.0
-        await shop.tally.flush()
+        await shop.people_counter.flush()
         shop.ahead_s = 0.0
         shop.now_s += 3600.0
-        await shop.tally.flush()
+        await shop.people_counter.flush()
         assert await shop.ask() == [{"count": 1}]
 
-    asyncio.run(script(Shop(keep_days=3)))
+    asyncio.run(script(Shop(retention_days=3)))
 
 
-def test_who_is_in_view_when_the_service_ends_is_counted() -> None:
+def test_open_visits_are_counted_at_shutdown() -> None:
     async def script(shop: Shop) -> list[stats_query.Row]:
         shop.visit()
-        shop.tally.finalize_all()
-        shop.tally.finalize_all()
+        shop.people_counter.finalize_all()
+        shop.people_counter.finalize_all()
         return await shop.ask()
 
     assert asyncio.run(script(Shop())) == [{"count": 1}]

@@ -1,118 +1,118 @@
-"""Zones entered and lines crossed during a visit."""
+"""Zone entries, zone exits and line crossings during a visit."""
 
 from __future__ import annotations
 
 import pytest
-from facestream.annotator.counting.visit_tracker import SILENT_S
+from facestream.annotator.counting.visit_tracker import SILENCE_TIMEOUT_S
 from facestream.common.cameras.regions import Line, Zone
 
-from tests.fixtures.counting_scene import STEP_S, Door
+from tests.fixtures.counting_scene import STEP_S, Scene
 
 LINE = Line(name="door", points=((0.5, 1.0), (0.5, 0.0)))  # at 640 pixels
 
 
-def crossings(door: Door) -> list[tuple[str, str]]:
-    return [(c.kind, c.region) for c in door.counted if c.kind != "visit"]
+def crossings(scene: Scene) -> list[tuple[str, str]]:
+    return [(c.kind, c.region) for c in scene.events if c.kind != "visit"]
 
 
-def test_crossings_are_counted_with_the_person_and_only_for_people() -> None:
+def test_crossings_are_counted_with_their_visit_only() -> None:
     line = Line(name="door", points=((0.5, 1.0), (0.5, 0.0)))
     zone = Zone(name="left", points=((0.0, 0.0), (0.45, 0.0), (0.45, 1.0), (0.0, 1.0)))
-    door = Door(zones=[zone], lines=[line])
-    door.put(1, 400)
-    door.answer(1, 35, 0.95, times=3)
-    door.run(2, dx=200)
-    door.put(2, 400, 600)  # too short to be a person, though it crosses
-    door.run(0.6, dx=500)
-    door.take(2)
-    door.take(1)
-    door.run(10)
-    assert [(c.kind, c.region) for c in door.counted] == [
+    scene = Scene(zones=[zone], lines=[line])
+    scene.put(1, 400)
+    scene.predict(1, 35, 0.95, times=3)
+    scene.run(2, dx=200)
+    scene.put(2, 400, 600)  # too short for a visit, though it crosses
+    scene.run(0.6, dx=500)
+    scene.remove(2)
+    scene.remove(1)
+    scene.run(10)
+    assert [(c.kind, c.region) for c in scene.events] == [
         ("visit", ""),
         ("enter", "left"),
         ("leave", "left"),
         ("enter", "door"),
     ]
-    assert all((c.estimate.female_probability or 0) > 0.5 for c in door.counted)
+    assert all((c.estimate.female_probability or 0) > 0.5 for c in scene.events)
 
 
-def test_a_line_drawn_while_somebody_is_in_view_counts_for_him() -> None:
-    door = Door()
-    door.put(1, 400)
-    door.run(2)
-    door.lines = [LINE]
-    door.run(4, dx=100)
-    door.take(1)
-    door.run(10)
-    assert crossings(door) == [("enter", "door")]
+def test_a_line_drawn_during_a_visit_counts_for_it() -> None:
+    scene = Scene()
+    scene.put(1, 400)
+    scene.run(2)
+    scene.lines = [LINE]
+    scene.run(4, dx=100)
+    scene.remove(1)
+    scene.run(10)
+    assert crossings(scene) == [("enter", "door")]
 
 
-def test_a_line_that_was_not_moved_goes_on_as_it_was() -> None:
-    door = Door(lines=[LINE])
-    door.put(1, 560)
-    door.run(1)
-    door.lines = [LINE, Line(name="other", points=((0.9, 1.0), (0.9, 0.0)))]
-    door.put(1, 720)
-    door.run(2)
-    door.visits.finalize_all()
-    assert crossings(door) == [("enter", "door")]
+def test_an_unchanged_line_keeps_its_state() -> None:
+    scene = Scene(lines=[LINE])
+    scene.put(1, 560)
+    scene.run(1)
+    scene.lines = [LINE, Line(name="other", points=((0.9, 1.0), (0.9, 0.0)))]
+    scene.put(1, 720)
+    scene.run(2)
+    scene.tracker.finalize_all()
+    assert crossings(scene) == [("enter", "door")]
 
 
-def test_who_crosses_a_line_out_of_sight_has_crossed_it() -> None:
-    door = Door(lines=[LINE])
-    door.put(1, 520)
-    door.answer(1, 35, 0.95, times=3)
-    door.run(2)
-    door.take(1)
-    door.run(1)
-    door.put(2, 680)  # beyond the line, and gone again as soon as it is known who it is
-    door.answer(2, 35, 0.95, times=3)
-    door.run(0.6)
-    door.take(2)
-    door.run(10)
-    assert crossings(door) == [("enter", "door")]
-    assert len(door.people()) == 1
+def test_a_crossing_between_two_tracks_is_counted() -> None:
+    scene = Scene(lines=[LINE])
+    scene.put(1, 520)
+    scene.predict(1, 35, 0.95, times=3)
+    scene.run(2)
+    scene.remove(1)
+    scene.run(1)
+    scene.put(2, 680)  # beyond the line; removed as soon as the join is confirmed
+    scene.predict(2, 35, 0.95, times=3)
+    scene.run(0.6)
+    scene.remove(2)
+    scene.run(10)
+    assert crossings(scene) == [("enter", "door")]
+    assert len(scene.visits()) == 1
 
 
-def test_who_turns_out_to_be_somebody_else_has_not_crossed_for_the_other() -> None:
-    door = Door(lines=[LINE])
-    door.put(1, 520)
-    door.answer(1, 30, 0.97, times=4)
-    door.run(2)
-    door.take(1)
-    door.run(1)
-    door.put(2, 680)  # nothing is known of him yet, so it might be her
-    door.run(1)
-    door.answer(2, 60, 0.02, times=4)
-    door.run(2)
-    door.take(2)
-    door.run(10)
-    assert crossings(door) == []
-    assert len(door.people()) == 2
+def test_an_undone_join_undoes_its_crossings() -> None:
+    scene = Scene(lines=[LINE])
+    scene.put(1, 520)
+    scene.predict(1, 30, 0.97, times=4)
+    scene.run(2)
+    scene.remove(1)
+    scene.run(1)
+    scene.put(2, 680)  # no prediction yet, so the join is unconfirmed
+    scene.run(1)
+    scene.predict(2, 60, 0.02, times=4)
+    scene.run(2)
+    scene.remove(2)
+    scene.run(10)
+    assert crossings(scene) == []
+    assert len(scene.visits()) == 2
 
 
-def test_a_camera_that_died_was_left_when_it_did() -> None:
+def test_a_silent_camera_is_left_at_its_last_frame() -> None:
     zone = Zone(name="all", points=((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)))
-    door = Door(zones=[zone])
-    door.put(1)
-    door.run(3)
-    died_at = door.now_at
-    door.now_s += SILENT_S + 1
-    door.visits.expire(door.now_s)
-    (left,) = (c for c in door.counted if c.kind == "leave")
+    scene = Scene(zones=[zone])
+    scene.put(1)
+    scene.run(3)
+    died_at = scene.now_at
+    scene.now_s += SILENCE_TIMEOUT_S + 1
+    scene.tracker.expire(scene.now_s)
+    (left,) = (c for c in scene.events if c.kind == "leave")
     assert left.timestamp == pytest.approx(died_at, abs=2 * STEP_S)
 
 
-def test_a_zone_that_is_moved_is_left_once_and_not_entered_again() -> None:
+def test_a_moved_zone_is_left_once_and_not_entered_again() -> None:
     def zone(right: float) -> Zone:
         return Zone(name="shelf", points=((0.0, 0.0), (right, 0.0), (right, 1.0), (0.0, 1.0)))
 
-    door = Door(zones=[zone(0.6)])
-    door.put(1, 500)
-    door.run(2)
-    door.zones = [zone(0.7)]
-    door.run(2)
-    door.zones = [zone(0.2)]
-    door.run(2)
-    door.visits.finalize_all()
-    assert crossings(door) == [("enter", "shelf"), ("leave", "shelf")]
+    scene = Scene(zones=[zone(0.6)])
+    scene.put(1, 500)
+    scene.run(2)
+    scene.zones = [zone(0.7)]
+    scene.run(2)
+    scene.zones = [zone(0.2)]
+    scene.run(2)
+    scene.tracker.finalize_all()
+    assert crossings(scene) == [("enter", "shelf"), ("leave", "shelf")]

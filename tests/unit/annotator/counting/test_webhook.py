@@ -1,4 +1,4 @@
-"""What the webhook sends, how it insists, and when it gives up; against a real server."""
+"""Webhook: payload, signature, retries and egress policy, against a real HTTP server."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from facestream.annotator.counting.settings import CountingSettings
-from facestream.annotator.counting.webhook import MAX_WAITING, TRIES, Webhook, signature
+from facestream.annotator.counting.webhook import MAX_ATTEMPTS, MAX_QUEUED, Webhook, signature
 from facestream.annotator.metrics import AnnotatorMetrics
 from facestream.common.security import egress_policy
 from prometheus_client import CollectorRegistry
@@ -25,7 +25,7 @@ LOCAL = CountingSettings(webhook_allow_local=True).webhook_egress_policy
 
 
 class Receiver:
-    """Answers with one status after the other, the last one for ever."""
+    """HTTP server that returns these statuses in turn, and then the last one again."""
 
     def __init__(self, *statuses: int) -> None:
         self.statuses = list(statuses)
@@ -81,7 +81,7 @@ class Metrics:
 
 
 def leads_to(monkeypatch: pytest.MonkeyPatch, *addresses: str, then: str = "") -> list[str]:
-    """Has every name lead to these addresses, and from the second look-up on to another."""
+    """Resolve every host name to these addresses, and to another from the second call on."""
     looked_up: list[str] = []
 
     def look_up(host: str, port: int) -> tuple[str, ...]:
@@ -92,11 +92,11 @@ def leads_to(monkeypatch: pytest.MonkeyPatch, *addresses: str, then: str = "") -
     return looked_up
 
 
-def without_pause(seconds: float) -> bool:
+def without_backoff(seconds: float) -> bool:
     return False
 
 
-def test_events_come_signed_and_together() -> None:
+def test_events_are_sent_in_one_signed_request() -> None:
     metrics = Metrics()
     with receiving(204) as (receiver, url):
         webhook = Webhook(url, "key", LOCAL, metrics.of_annotator)
@@ -112,21 +112,21 @@ def test_events_come_signed_and_together() -> None:
     assert metrics.sent() == 3
 
 
-def test_the_signature_is_that_of_other_programs() -> None:
+def test_the_signature_equals_that_of_openssl() -> None:
     # printf '1767225600.{"events":[]}' | openssl dgst -sha256 -hmac key
     assert signature("key", 1767225600, b'{"events":[]}') == OPENSSL
 
 
-def test_a_receiver_in_trouble_is_asked_again() -> None:
+def test_server_errors_are_retried_with_backoff() -> None:
     metrics = Metrics()
-    pauses: list[float] = []
+    backoffs: list[float] = []
 
-    def pause(seconds: float) -> bool:
-        pauses.append(seconds)
+    def wait(seconds: float) -> bool:
+        backoffs.append(seconds)
         return False
 
     with receiving(503, 429, 200) as (receiver, url):
-        webhook = Webhook(url, None, LOCAL, metrics.of_annotator, pause)
+        webhook = Webhook(url, None, LOCAL, metrics.of_annotator, wait)
         webhook.start()
         webhook.put({"id": "a"})
         receiver.wait_for(3)
@@ -134,14 +134,14 @@ def test_a_receiver_in_trouble_is_asked_again() -> None:
     assert [body for _, body in receiver.requests] == [b'{"version":1,"events":[{"id":"a"}]}'] * 3
     assert "x-facestream-signature" not in receiver.requests[0][0]
     assert metrics.sent() == 1
-    assert 0.5 <= pauses[0] <= 1.0 <= pauses[1] <= 2.0
+    assert 0.5 <= backoffs[0] <= 1.0 <= backoffs[1] <= 2.0
 
 
-def test_a_refusal_is_not_repeated_and_a_redirection_not_followed() -> None:
+def test_client_errors_are_not_retried_and_redirects_not_followed() -> None:
     for status in (400, 302):
         metrics = Metrics()
         with receiving(status) as (receiver, url):
-            webhook = Webhook(url, None, LOCAL, metrics.of_annotator, without_pause)
+            webhook = Webhook(url, None, LOCAL, metrics.of_annotator, without_backoff)
             webhook.start()
             webhook.put({"id": "a"})
             receiver.wait_for(1)
@@ -150,7 +150,7 @@ def test_a_refusal_is_not_repeated_and_a_redirection_not_followed() -> None:
         assert metrics.dropped("refused") == 1
 
 
-def test_this_machine_is_not_told_unless_allowed_whatever_the_name(
+def test_loopback_addresses_need_permission_whatever_the_name(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     metrics = Metrics()
@@ -162,7 +162,7 @@ def test_this_machine_is_not_told_unless_allowed_whatever_the_name(
             None,
             CountingSettings().webhook_egress_policy,
             metrics.of_annotator,
-            without_pause,
+            without_backoff,
         )
         webhook.start()
         webhook.put({"id": "a"})
@@ -173,8 +173,8 @@ def test_this_machine_is_not_told_unless_allowed_whatever_the_name(
     assert "FACESTREAM_ANNOTATOR_WEBHOOK_ALLOW_LOCAL=true" in caplog.text
 
 
-def test_what_was_judged_is_what_is_connected_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name that leads to this machine from its second look-up on is never asked a second time."""
+def test_the_checked_address_is_the_connected_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """DNS rebinding: a name is resolved once per attempt, and that address is connected."""
     look_ups = leads_to(monkeypatch, "192.0.2.1", then="127.0.0.1")
     asked: list[tuple[str, int]] = []
 
@@ -198,7 +198,7 @@ def test_what_was_judged_is_what_is_connected_to(monkeypatch: pytest.MonkeyPatch
     assert len(look_ups) == 1
 
 
-def test_an_address_that_does_not_answer_gives_way_to_the_next(
+def test_an_unreachable_address_falls_back_to_the_next(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     metrics = Metrics()
@@ -209,7 +209,7 @@ def test_an_address_that_does_not_answer_gives_way_to_the_next(
             None,
             LOCAL,
             metrics.of_annotator,
-            without_pause,
+            without_backoff,
         )
         webhook.start()
         webhook.put({"id": "a"})
@@ -221,7 +221,7 @@ def test_an_address_that_does_not_answer_gives_way_to_the_next(
 @pytest.mark.parametrize(
     "host", ["127.0.0.1", "[::1]", "169.254.169.254", "[fe80::1%25eth0]", "0.0.0.0"]
 )
-def test_an_address_that_may_not_be_is_refused_at_the_start(host: str) -> None:
+def test_a_denied_address_is_rejected_at_startup(host: str) -> None:
     with pytest.raises(ValidationError, match=r"WEBHOOK_ALLOW_(LINK_)?LOCAL=true"):
         CountingSettings(webhook_url=SecretStr(f"http://{host}/hook"))
     CountingSettings(
@@ -231,35 +231,35 @@ def test_an_address_that_may_not_be_is_refused_at_the_start(host: str) -> None:
     )
 
 
-def test_a_user_in_the_address_is_refused() -> None:
-    with pytest.raises(ValidationError, match="no user and password"):
+def test_a_url_with_a_user_is_rejected() -> None:
+    with pytest.raises(ValidationError, match="remove user and password"):
         CountingSettings(webhook_url=SecretStr("https://anna:geheim99@hook.example/"))
 
 
-def test_it_gives_up_after_some_tries_and_goes_on_with_the_next() -> None:
+def test_events_are_dropped_after_the_last_attempt() -> None:
     metrics = Metrics()
-    with receiving(*[500] * TRIES, 200) as (receiver, url):
-        webhook = Webhook(url, None, LOCAL, metrics.of_annotator, without_pause)
+    with receiving(*[500] * MAX_ATTEMPTS, 200) as (receiver, url):
+        webhook = Webhook(url, None, LOCAL, metrics.of_annotator, without_backoff)
         webhook.start()
         webhook.put({"id": "a"})
-        receiver.wait_for(TRIES)
+        receiver.wait_for(MAX_ATTEMPTS)
         webhook.put({"id": "b"})
-        receiver.wait_for(TRIES + 1)
+        receiver.wait_for(MAX_ATTEMPTS + 1)
         webhook.stop(5)
     assert (metrics.dropped("failed"), metrics.sent()) == (1, 1)
 
 
-def test_what_waits_is_bounded_and_what_is_lost_counted() -> None:
+def test_the_queue_is_bounded_and_drops_are_counted() -> None:
     metrics = Metrics()
     webhook = Webhook("http://127.0.0.1:9/", None, LOCAL, metrics.of_annotator)
-    for i in range(MAX_WAITING + 7):
+    for i in range(MAX_QUEUED + 7):
         webhook.put({"id": str(i)})
     assert metrics.dropped("overflow") == 7
     webhook.stop(1)
-    assert metrics.dropped("stopped") == MAX_WAITING
+    assert metrics.dropped("stopped") == MAX_QUEUED
 
 
-def test_a_receiver_that_is_not_there_does_not_hold_up_the_end() -> None:
+def test_an_unreachable_receiver_does_not_delay_shutdown() -> None:
     metrics = Metrics()
     webhook = Webhook("http://127.0.0.1:9/", None, LOCAL, metrics.of_annotator)
     webhook.start()
