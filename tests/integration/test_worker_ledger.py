@@ -95,19 +95,19 @@ def silent_port() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
-@pytest.mark.parametrize("after_the_work", [True, False])
+@pytest.mark.parametrize("after_execution", [True, False])
 def test_faces_whose_settling_lost_its_reply_are_counted_once(
-    broker: redis.Redis, monkeypatch: pytest.MonkeyPatch, after_the_work: bool
+    broker: redis.Redis, monkeypatch: pytest.MonkeyPatch, after_execution: bool
 ) -> None:
     desk = Desk(broker)
     first, second, third = desk.take("door", "door", "door")
     faces = [answer(first, track=0), answer(second, track=1)]
     drops = [DroppedFace(third, "stale", "too late")]
-    lose_a_reply(monkeypatch, after_the_work=after_the_work)
+    lose_a_reply(monkeypatch, after_execution=after_execution)
     with pytest.raises(redis.ConnectionError):
         desk.outbox.settle(faces, drops)
     left = desk.outbox.find_uncommitted(faces, drops)
-    assert left == (([], []) if after_the_work else (faces, drops))
+    assert left == (([], []) if after_execution else (faces, drops))
     desk.outbox.settle(*left)
     assert desk.counted() == {"processed": 2, "stale": 1}
     assert broker.xlen(results_key("door")) == 2  # and none was given twice

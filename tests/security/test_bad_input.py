@@ -1,4 +1,4 @@
-"""Whatever comes in, each parser gives an answer within its bounds or its own error, no other."""
+"""Fuzzing: for any input, a parser returns a valid value or raises its own error."""
 
 from __future__ import annotations
 
@@ -65,13 +65,13 @@ MESSAGES: list[tuple[Callable[[dict[bytes, bytes]], object], dict[bytes, bytes]]
 ]
 
 
-def one_line(error: FacestreamError) -> None:
+def assert_one_line(error: FacestreamError) -> None:
     assert "\n" not in str(error)
 
 
 @st.composite
 def damaged(draw: st.DrawFn, whole: bytes) -> bytes:
-    """Something that was right, with bytes changed, cut off or put in."""
+    """Draw valid data with bytes changed, removed or inserted."""
     data = bytearray(whole)
     for _ in range(draw(st.integers(1, 8))):
         at = draw(st.integers(0, max(0, len(data) - 1)))
@@ -95,7 +95,7 @@ def test_stream_entries(data: st.DataObject) -> None:
     try:
         parse(fields)
     except MessageError as error:
-        one_line(error)
+        assert_one_line(error)
 
 
 @given(st.binary(max_size=64))
@@ -107,7 +107,7 @@ def test_age_distributions(data: bytes) -> None:
     assert values.size == 0 or abs(float(values.sum()) - 1) < 1e-2
 
 
-def test_entries_have_bounds() -> None:
+def test_stream_entries_have_size_limits() -> None:
     big = Frame(camera="door", width=64, height=64, tracks=[Track(track=1)] * (MAX_TRACKS + 1))
     with pytest.raises(MessageError, match="number of tracks"):
         decode_frame(encode(big))
@@ -125,11 +125,11 @@ def test_crops(jpeg: bytes) -> None:
     try:
         decode_crop(jpeg, row)
     except ImageError as error:
-        one_line(error)
+        assert_one_line(error)
 
 
 @given(st.one_of(damaged(JPEG), st.binary(max_size=100)))
-def test_pictures(jpeg: bytes) -> None:
+def test_jpegs(jpeg: bytes) -> None:
     try:
         planes = decode_jpeg(jpeg)
         planes.ensure_decoded(0, planes.height)
@@ -140,9 +140,9 @@ def test_pictures(jpeg: bytes) -> None:
 
 
 @given(st.one_of(damaged(JPEG), st.binary(max_size=100)))
-def test_pictures_of_phones(jpeg: bytes) -> None:
-    reason, why = _what_is_wrong(jpeg)
-    assert bool(reason) == bool(why)
+def test_phone_frames(jpeg: bytes) -> None:
+    reason, message = _what_is_wrong(jpeg)
+    assert bool(reason) == bool(message)
     frame = _decoded(_decoder(), jpeg)
     if frame is not None:
         assert max(frame.width, frame.height) <= MAX_PHONE_SIDE_PX
@@ -178,7 +178,7 @@ def test_camera_urls(url: str) -> None:
     try:
         Camera.parse(url)
     except SettingsError as error:
-        one_line(error)
+        assert_one_line(error)
 
 
 @given(
@@ -187,12 +187,12 @@ def test_camera_urls(url: str) -> None:
         ("gopher://user:{}@h/", "rtsp://user:{}@h:999999/", "rtsp://user:{}@/x", "{}@h")
     ),
 )
-def test_a_refused_camera_does_not_repeat_its_password(password: str, shape: str) -> None:
+def test_the_error_about_a_camera_does_not_quote_its_password(password: str, shape: str) -> None:
     if password in shape:
         return
-    with pytest.raises(SettingsError) as refused:
+    with pytest.raises(SettingsError) as error:
         Camera.parse("door=" + shape.format(password))
-    assert password not in redact(str(refused.value))
+    assert password not in redact(str(error.value))
 
 
 @settings(max_examples=25)
@@ -233,7 +233,7 @@ def test_yaml_files(text: str) -> None:
             try:
                 read()
             except SettingsError as error:
-                one_line(error)
+                assert_one_line(error)
 
 
 REQUEST = b"SETUP rtsp://h/demo/trackID=0 RTSP/1.0\r\nCSeq: 3\r\nTransport: RTP/AVP;client_port=5-6"
@@ -279,7 +279,7 @@ def predict_request() -> bytes:
 def test_predict_requests(data: bytes, shape: list[int]) -> None:
     try:
         request = pb.PredictRequest.FromString(data)
-    except Exception:  # gRPC answers this itself
+    except Exception:  # gRPC rejects this
         request = pb.PredictRequest.FromString(predict_request())
     for sizes in (None, shape):
         if sizes is not None and "faces" in request.inputs:
@@ -333,14 +333,14 @@ JSON = st.recursive(
     st.one_of(JSON.map(lambda value: repr(value).encode()), st.binary(max_size=40)),
     JSON,
 )
-def test_bodies_of_the_api(
+def test_api_request_bodies(
     admin: httpx.Client, route: tuple[str, str], raw: bytes, value: object
 ) -> None:
     for body in (raw, json.dumps(value).encode()):
-        answer = admin.request(*route, content=body, headers={"Content-Type": "application/json"})
-        assert answer.status_code in (200, 201, 204, 400, 409, 422), answer.text
-        if answer.is_error:
-            assert "\n" not in answer.json()["detail"]
+        response = admin.request(*route, content=body, headers={"Content-Type": "application/json"})
+        assert response.status_code in (200, 201, 204, 400, 409, 422), response.text
+        if response.is_error:
+            assert "\n" not in response.json()["detail"]
 
 
 @settings(max_examples=40)
@@ -353,43 +353,43 @@ def test_bodies_of_the_api(
 @example("/api/stats?from=", "9" * 400)
 @example("/api/stats?from=", "-1e308")
 @example("/api/stats?from=", "0001-01-01")
-def test_paths_and_queries_of_the_api(admin: httpx.Client, path: str, text: str) -> None:
-    with admin.stream("GET", path + quote(text, safe="")) as answer:
-        assert answer.status_code in (200, 307, 404, 422), (answer.status_code, path, text)
+def test_api_paths_and_queries(admin: httpx.Client, path: str, text: str) -> None:
+    with admin.stream("GET", path + quote(text, safe="")) as response:
+        assert response.status_code in (200, 307, 404, 422), (response.status_code, path, text)
 
 
-@pytest.mark.parametrize("of", ["camera=%00", "camera=Door", "region=a%00b", "region=" + "x" * 33])
-def test_counts_of_what_can_have_no_such_name_are_not_asked_for(
-    admin: httpx.Client, of: str
-) -> None:
-    answer = admin.get(f"/api/stats?{of}")
-    assert answer.status_code == 422
-    assert answer.json()["detail"].endswith("use lower-case letters, digits, - and _; at most 32")
+@pytest.mark.parametrize(
+    "query", ["camera=%00", "camera=Door", "region=a%00b", "region=" + "x" * 33]
+)
+def test_counts_with_an_invalid_name_are_rejected(admin: httpx.Client, query: str) -> None:
+    response = admin.get(f"/api/stats?{query}")
+    assert response.status_code == 422
+    assert response.json()["detail"].endswith("use lower-case letters, digits, - and _; at most 32")
 
 
-def test_a_body_that_is_too_large_is_refused(admin: httpx.Client) -> None:
+def test_an_oversized_body_is_rejected(admin: httpx.Client) -> None:
     body = b'{"name": "x", "url": "' + b"a" * 20_000 + b'"}'
-    answer = admin.post("/api/cameras", content=body, headers={"Content-Type": "application/json"})
-    assert answer.status_code == 413
+    response = admin.post(
+        "/api/cameras", content=body, headers={"Content-Type": "application/json"}
+    )
+    assert response.status_code == 413
 
 
-def test_headers_without_end_are_cut_off(locked: Locked) -> None:
+def test_endless_headers_are_cut_off(locked: Locked) -> None:
     with socket.create_connection(("127.0.0.1", locked.port), 5) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nX: ")
-        taken = 0
+        sent = 0
         try:
-            while taken < 50 * MAX_HEAD_BYTES:
+            while sent < 50 * MAX_HEAD_BYTES:
                 connection.sendall(b"y" * 4096)
-                taken += 4096
+                sent += 4096
                 time.sleep(0.002)
         except OSError:
             pass
-    assert taken < 20 * MAX_HEAD_BYTES
+    assert sent < 20 * MAX_HEAD_BYTES
 
 
-def test_a_body_that_does_not_come_is_not_waited_for(
-    locked: Locked, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_body_times_out(locked: Locked, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_server, "BODY_DEADLINE_S", 0.3)
     head = "POST /api/login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     with socket.create_connection(("127.0.0.1", locked.port), 5) as connection:
@@ -399,39 +399,41 @@ def test_a_body_that_does_not_come_is_not_waited_for(
             pass
 
 
-def test_a_head_that_does_not_end_is_cut_off(
-    locked: Locked, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_incomplete_head_times_out(locked: Locked, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_server, "HEAD_DEADLINE_S", 0.3)
-    for begun in (b"", b"GET / HT", b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\nGET / HT"):
+    for partial_head in (
+        b"",
+        b"GET / HT",
+        b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\nGET / HT",
+    ):
         with socket.create_connection(("127.0.0.1", locked.port), 5) as connection:
-            connection.sendall(begun)
+            connection.sendall(partial_head)
             connection.settimeout(5)
             while connection.recv(4096):
                 pass
 
 
-def test_what_is_no_further_request_does_not_hold_a_connection(
+def test_data_after_a_request_does_not_hold_a_connection(
     locked: Locked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http_server, "HEAD_DEADLINE_S", 0.3)
-    answered = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
-    refused_unread = b"POST /api/cameras HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n"
-    for head, then in ((answered, b"\r\n"), (refused_unread, b"{}")):
+    accepted = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    rejected_unread = b"POST /api/cameras HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n"
+    for head, rest in ((accepted, b"\r\n"), (rejected_unread, b"{}")):
         with socket.create_connection(("127.0.0.1", locked.port), 3) as connection:
             connection.sendall(head)
             assert connection.recv(4096).startswith(b"HTTP/1.1 ")
-            connection.sendall(then)
+            connection.sendall(rest)
             while connection.recv(4096):
                 pass
 
 
-def test_few_requests_wait_for_the_answer_to_one(locked: Locked) -> None:
+def test_pipelined_requests_are_limited(locked: Locked) -> None:
     request = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
     for number, is_too_many in ((1 + MAX_WAITING, False), (50, True)):
         with socket.create_connection(("127.0.0.1", locked.port), 5) as connection:
             connection.sendall(request * number)
-            said = b""
-            while said.count(b"HTTP/1.1 ") < number and (part := connection.recv(65536)):
-                said += part
-            assert (b" 400 Bad Request" in said) == is_too_many
+            received = b""
+            while received.count(b"HTTP/1.1 ") < number and (part := connection.recv(65536)):
+                received += part
+            assert (b" 400 Bad Request" in received) == is_too_many

@@ -1,4 +1,4 @@
-"""TLS between worker and model server: both real, with certificates that openssl makes."""
+"""TLS between a real worker client and a real model server, with certificates from openssl."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def serving(**tls: Path) -> Iterator[ModelServer]:
         thread.join(15)
 
 
-def answers(port: int, *credentials: Path, patience_s: float = 20.0) -> int:
-    """How many faces a client with these files (CA, certificate, key) is answered."""
+def predicted_faces(port: int, *credentials: Path, timeout_s: float = 20.0) -> int:
+    """Return the number of predictions for a client with these files (CA, certificate, key)."""
     ca, cert, key = (*credentials, None, None, None)[:3]
     client = ServingClient(
         f"localhost:{port}",
@@ -53,36 +53,36 @@ def answers(port: int, *credentials: Path, patience_s: float = 20.0) -> int:
     )
     try:
         return len(
-            client.predict_with_retry(FACES, time.monotonic() + patience_s, threading.Event()).age
+            client.predict_with_retry(FACES, time.monotonic() + timeout_s, threading.Event()).age
         )
     finally:
         client.close()
 
 
-def test_faces_go_to_the_server_that_is_trusted_and_to_no_other(tmp_path: Path) -> None:
+def test_faces_are_sent_only_to_a_trusted_server(tmp_path: Path) -> None:
     cert, key = self_signed(tmp_path)
     other, _ = self_signed(tmp_path, "other")
     with serving(tls_cert_file=cert, tls_key_file=key) as server:
-        assert answers(server.port, cert) == 2
+        assert predicted_faces(server.port, cert) == 2
         with pytest.raises(ModelServerUnavailableError):
-            answers(server.port, other, patience_s=0.5)
+            predicted_faces(server.port, other, timeout_s=0.5)
         with pytest.raises(ModelServerUnavailableError):
-            answers(server.port, patience_s=0.5)
+            predicted_faces(server.port, timeout_s=0.5)
 
 
-def test_a_server_may_want_to_know_its_workers(tmp_path: Path) -> None:
+def test_a_server_may_require_client_certificates(tmp_path: Path) -> None:
     cert, key = self_signed(tmp_path)
     worker_cert, worker_key = self_signed(tmp_path, "worker")
     files = {"tls_cert_file": cert, "tls_key_file": key, "tls_client_ca_file": worker_cert}
     with serving(**files) as server:
-        assert answers(server.port, cert, worker_cert, worker_key) == 2
+        assert predicted_faces(server.port, cert, worker_cert, worker_key) == 2
         with pytest.raises(ModelServerUnavailableError):
-            answers(server.port, cert, patience_s=0.5)
+            predicted_faces(server.port, cert, timeout_s=0.5)
         with pytest.raises(ModelServerUnavailableError):
-            answers(server.port, cert, cert, key, patience_s=0.5)
+            predicted_faces(server.port, cert, cert, key, timeout_s=0.5)
 
 
-def test_files_that_are_none_are_told_in_one_line(tmp_path: Path) -> None:
+def test_invalid_certificate_files_are_reported_in_one_line(tmp_path: Path) -> None:
     cert, key = self_signed(tmp_path)
     empty = tmp_path / "empty"
     empty.write_text("")
@@ -91,7 +91,7 @@ def test_files_that_are_none_are_told_in_one_line(tmp_path: Path) -> None:
         ModelServer(settings.model_copy(update={"tls_cert_file": cert, "tls_key_file": empty}))
     with pytest.raises(SettingsError, match="No such file"):
         client_credentials(tmp_path / "none", None, None)
-    broken = {"tls_cert_file": key, "tls_key_file": cert}  # the one for the other
+    broken = {"tls_cert_file": key, "tls_key_file": cert}  # swapped
     with pytest.raises(StartError, match="certificate and key do not belong together"):
         ModelServer(settings.model_copy(update=broken))
     for cls, half in (
