@@ -113,7 +113,7 @@ def test_every_face_is_counted_once(
             lambda: metric_of(port, "faces_dropped_total", "overflow") >= 5, "the cap is reached"
         )
         CameraRegistry(client).upsert(camera_of("door", rtsp, paused=True))
-        wait_for(lambda: is_in_state(client, "door", "stopped"), "it is paused")
+        wait_for(lambda: is_in_state(client, "door", "paused"), "it is paused")
         added: list[int] = [0]
 
         def is_settled() -> bool:

@@ -110,7 +110,7 @@ def test_cameras_come_change_and_go_at_run_time(broker_url: str, rtsp: str) -> N
             "it is turned",
         )
         registry.upsert(camera_of("door", rtsp, paused=True))
-        wait_for(lambda: is_in_state(client, "door", "stopped"), "it is paused")
+        wait_for(lambda: is_in_state(client, "door", "paused"), "it is paused")
         registry.upsert(camera_of("door", rtsp))
         wait_for(lambda: is_in_state(client, "door", "live"), "it goes on")
         reading = next(t for t in threading.enumerate() if t.name == "camera-door")
@@ -140,7 +140,7 @@ def test_the_newest_word_on_a_given_camera_outlives_capture(broker_url: str, rts
         registry.upsert(camera_of("foyer", DEAD_END))  # renamed
         registry.remove("hall")
     with running_capture(capture_settings(broker_url), given, hall):
-        wait_for(lambda: is_in_state(client, "door", "stopped"), "it is still paused")
+        wait_for(lambda: is_in_state(client, "door", "paused"), "it is still paused")
         assert registry.cameras()["door"].privacy == "blur"
         assert _are_there(registry, "door", "foyer")
     changed = camera_of("door", rtsp, rotate=90)

@@ -71,7 +71,7 @@ def test_no_picture_leaves_where_there_are_only_counts(
     client.delete(keys.frames_key("door"), keys.faces_key(0))
     of_settings: dict[str, Any] = {"privacy_mode": "stats-only"} if where == "installation" else {}
     # A camera may be stricter than the installation, never laxer.
-    of_camera = {"privacy": "live" if where == "installation" else "stats-only"}
+    of_camera = {"privacy": "full" if where == "installation" else "stats-only"}
     with running_capture(
         capture_settings(broker_url, **of_settings), camera_of("door", rtsp, **of_camera)
     ):

@@ -255,7 +255,7 @@ class _Capture:
 
     def _rejection_reason(self, camera: Camera) -> tuple[CameraState | None, str]:
         if camera.paused:
-            return "stopped", "paused"
+            return "paused", "paused"
         if camera.is_local and not self._may_read_local(camera):
             return "failed", f"{camera.scheme}:// cameras added at run time need {_ALLOW_LOCAL}"
         if camera.name in self._unassigned or len(self._readers) >= self._settings.max_cameras:

@@ -84,9 +84,9 @@ class CaptureSettings(CommonSettings):
     )
 
     privacy_mode: Privacy = Field(
-        "live",
-        description="what is shown: live = the picture, blur = with faces made unrecognisable, "
-        "stats-only = no picture; a camera may be stricter",
+        "full",
+        description="image data that may leave capture: full = frames, blur = frames with "
+        "pixelated faces, stats-only = no frames; a camera may be stricter",
     )
     live_view_max_fps: float = Field(
         30.0, gt=0, le=120, description="most pictures a second of a camera that somebody watches"

@@ -84,7 +84,7 @@ class CameraStore:
         try:
             document = json.loads(self._path.read_text(encoding="utf-8"))
             kept, given = (
-                {camera.name: camera for camera in map(Camera.model_validate, document[key])}
+                {camera.name: camera for camera in map(Camera.from_stored, document[key])}
                 for key in ("cameras", "given")
             )
         except FileNotFoundError:

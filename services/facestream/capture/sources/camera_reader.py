@@ -235,7 +235,7 @@ class CameraReader:
             self.due_at = self.next_detection_at + missed * self._detect_every_s
             self.next_detection_at = self.due_at + self._detect_every_s
             self._on_due(self)
-        if self.has_viewers and self.privacy == "live" and now >= self._show_at:
+        if self.has_viewers and self.privacy == "full" and now >= self._show_at:
             # Half a frame's grace: a camera as fast as the limit must not lose frames to jitter.
             self._show_at = max(self._show_at + self._show_every_s, now - self._show_every_s / 2)
             self._on_picture(self, captured)

@@ -80,7 +80,7 @@ class ConnectionState:
     def on_stopped(self, reason: str) -> None:
         """Nobody reads the camera any more."""
         with self._lock:
-            self._enter("stopped", reason)
+            self._enter("paused", reason)
 
     def status(self, now: float, frame_at: float, frames: int) -> CameraStatus:
         """The camera's status.

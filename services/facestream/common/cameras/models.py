@@ -21,7 +21,7 @@ from facestream.common.security.redaction import (
     validation_message,
 )
 
-CameraState = Literal["connecting", "live", "stalled", "failed", "stopped"]
+CameraState = Literal["connecting", "live", "stalled", "failed", "paused"]
 STATES: tuple[CameraState, ...] = get_args(CameraState)
 Rotation = Literal[0, 90, 180, 270]
 PHONE_SCHEME = "phone"  # the frames come from the phone's browser, see `phone_keys`
@@ -47,7 +47,7 @@ class Camera(BaseModel):
     transport: Literal["tcp", "udp"] = Field("tcp", description="RTSP media transport")
     paused: bool = Field(False, description="known but not read")
     privacy: Privacy = Field(
-        "live", description="live, blur or stats-only, where capture's own setting is not stricter"
+        "full", description="full, blur or stats-only; capture's own setting may be stricter"
     )
     zones: Zones = Field((), description="areas that people enter and leave, to be counted")
     lines: Lines = Field((), description="lines that people cross, to be counted")
@@ -90,6 +90,19 @@ class Camera(BaseModel):
             raise SettingsError("a camera has no NAME: write it as NAME=URL")
         return validate_camera({"name": name, "url": url}, f"camera {name!r}")
 
+    @classmethod
+    def from_stored(cls, stored: object) -> Camera:
+        """Return the camera that `to_json` wrote, by this version or by 0.1.0.
+
+        Version 0.1.0 called the privacy mode `full` `live`.
+
+        Raises:
+            ValidationError: it is not a camera.
+        """
+        if isinstance(stored, dict) and stored.get("privacy") == "live":
+            stored = {**stored, "privacy": "full"}
+        return cls.model_validate(stored)
+
     @property
     def scheme(self) -> str:
         """Of the URL, in lower case however it was written: one of `SCHEMES`."""
@@ -126,7 +139,7 @@ class CameraStatus(BaseModel):
     width: int = 0
     height: int = 0
     reason: str = Field("", description="why it is not live, in plain words; never a password")
-    privacy: Privacy = Field("live", description="what leaves capture of its picture")
+    privacy: Privacy = Field("full", description="privacy mode in force")
 
 
 def validate_camera(entry: Any, where: str) -> Camera:

@@ -1,17 +1,17 @@
-"""How much of people's pictures leaves capture, from all to nothing. Pure.
+"""Privacy modes: which image data may leave capture. No I/O.
 
-`live`: the picture as it is. `blur`: the picture with its faces made unrecognisable. `stats-only`:
-no picture. What is kept where is in docs/privacy.md.
+`full`: frames as they are. `blur`: frames with pixelated faces. `stats-only`: no frames.
+docs/privacy.md lists the data that each mode stores.
 """
 
 from __future__ import annotations
 
 from typing import Literal, get_args
 
-Privacy = Literal["live", "blur", "stats-only"]
-LEVELS: tuple[Privacy, ...] = get_args(Privacy)  # from lax to strict
+Privacy = Literal["full", "blur", "stats-only"]
+MODES: tuple[Privacy, ...] = get_args(Privacy)  # from permissive to strict
 
 
 def stricter(one: Privacy, other: Privacy) -> Privacy:
-    """That of the two which shows less."""
-    return max(one, other, key=LEVELS.index)
+    """Return the stricter of two privacy modes."""
+    return max(one, other, key=MODES.index)

@@ -12,6 +12,7 @@ from typing import Any
 
 import redis
 from pydantic import ValidationError
+from pydantic_core import from_json
 
 from facestream.common.broker import keys
 from facestream.common.cameras.models import Camera, CameraStatus
@@ -144,13 +145,15 @@ def _by_name(entries: Iterable[bytes]) -> dict[str, Camera]:
 @lru_cache(maxsize=1024)  # they are read several times a second, and hardly ever change
 def _parsed(data: bytes) -> Camera | None:
     try:
-        return Camera.model_validate_json(data)
+        return Camera.from_stored(from_json(data))
     except ValidationError as error:
         _log.warning(
-            "a camera of the broker is left out: %s",
+            "camera in the registry ignored: %s",
             validation_message(error.errors(include_input=False)[0]),
         )
-        return None
+    except ValueError:
+        _log.warning("camera in the registry ignored: not JSON")
+    return None
 
 
 def _digest(camera: Camera) -> bytes:

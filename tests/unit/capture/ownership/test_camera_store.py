@@ -143,3 +143,13 @@ def test_a_folder_that_cannot_be_written_is_told_once(
     kept.save({"door": DOOR})
     assert caplog.text.count("cannot be kept") == 1
     assert "hunter2secret" not in caplog.text
+
+
+def test_file_of_0_1_0_is_read_with_the_full_privacy_mode(tmp_path: Path) -> None:
+    file = tmp_path / "cameras.json"
+    file.write_text(
+        '{"cameras": [{"name": "yard", "url": "rtsp://10.0.0.6/live", "privacy": "live"}],'
+        ' "given": []}'
+    )
+    assert wanted(file) == {"yard": YARD}
+    assert YARD.privacy == "full"

@@ -3,6 +3,7 @@
 import pytest
 from facestream.common.cameras.models import Camera
 from facestream.common.core.errors import SettingsError
+from pydantic import ValidationError
 
 
 def test_a_password_is_shown_to_nobody_but_the_broker() -> None:
@@ -62,3 +63,15 @@ def test_a_password_that_breaks_its_url_is_not_quoted(text: str) -> None:
         Camera.parse(text)
     assert "Secret" not in str(caught.value)
     assert any(hint in str(caught.value) for hint in ("# as %23", "NAME=URL"))
+
+
+def test_stored_camera_of_0_1_0_gets_the_full_privacy_mode() -> None:
+    stored = {"name": "door", "url": "rtsp://host/live", "privacy": "live"}
+    assert Camera.from_stored(stored).privacy == "full"
+    assert stored["privacy"] == "live"
+    assert Camera.from_stored(stored | {"privacy": "blur"}).privacy == "blur"
+
+
+def test_new_camera_cannot_use_the_privacy_mode_of_0_1_0() -> None:
+    with pytest.raises(ValidationError, match="full"):
+        Camera.model_validate({"name": "door", "url": "rtsp://host/live", "privacy": "live"})

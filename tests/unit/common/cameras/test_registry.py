@@ -1,6 +1,7 @@
 """The registry of cameras in a real broker."""
 
 import redis
+from facestream.common.broker.keys import CAMERAS_KEY
 from facestream.common.cameras.models import Camera, CameraStatus
 from facestream.common.cameras.registry import CameraRegistry
 
@@ -20,3 +21,11 @@ def test_the_registry_keeps_cameras_and_states(broker_url: str) -> None:
         assert registry.remove("door")
         assert not registry.remove("door")
         assert list(registry.cameras()) == ["till"]
+
+
+def test_registry_reads_cameras_of_0_1_0_and_ignores_invalid_ones(broker_url: str) -> None:
+    with redis.Redis.from_url(broker_url) as broker:
+        old = '{"name": "door", "url": "rtsp://host/live", "privacy": "live"}'
+        broker.hset(CAMERAS_KEY, mapping={"door": old, "till": "{", "yard": '{"name": "yard"}'})
+        cameras = CameraRegistry(broker).cameras()
+    assert {name: camera.privacy for name, camera in cameras.items()} == {"door": "full"}
