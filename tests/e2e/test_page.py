@@ -86,7 +86,7 @@ class World:
             statuses = []
             for name, camera in cameras.items():
                 reason = self.failing.get(name, "")
-                state = "stopped" if camera.paused else "failed" if reason else "live"
+                state = "paused" if camera.paused else "failed" if reason else "live"
                 statuses.append(
                     CameraStatus.model_validate(
                         {"name": name, "state": state, "since": began / 1e6, "reason": reason}
@@ -319,7 +319,7 @@ def test_cameras_are_paused_rotated_renamed_and_removed_by_keyboard(
 
     page.wait_for_selector("[data-camera=door]")
     choose("door", "Pause")
-    page.wait_for_selector("[data-camera=door][data-state=stopped]")
+    page.wait_for_selector("[data-camera=door][data-state=paused]")
     choose("door", "Resume")
     page.wait_for_selector("[data-camera=door][data-state=live]")
     choose("door", "Rotate by 90°")

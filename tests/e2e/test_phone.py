@@ -30,7 +30,7 @@ if CHROMIUM is None:
 DEADLINE_MS = 30_000
 WIDTH, HEIGHT, FPS, SECONDS = 640, 360, 15, 2
 FACE = (330, 146)  # the middle of the face in the clip, pixels
-PICTURE = re.compile(r"/api/phone/picture\?sender=\w+&seq=(\d+)")
+PICTURE = re.compile(r"/api/phone/frame\?sender=\w+&seq=(\d+)")
 HOST = "facestream.local"  # a name of this machine in its network, so that a phone could use it
 
 

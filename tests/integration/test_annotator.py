@@ -26,22 +26,25 @@ from tests.fixtures.polling import wait_for
 def test_people_are_joined_from_frames_and_results(annotator: Running, pipeline: Pipeline) -> None:
     with filming(pipeline, "door", [1, 2]):
         people = wait_for(lambda: annotator.http.get("/api/cameras/door/people").json())
-        assert {person["track"] for person in people} == {1, 2}
-        assert all(person["age"] is None and person["female"] is None for person in people)
+        assert {person["track_id"] for person in people} == {1, 2}
+        assert all(
+            person["age"] is None and person["female_probability"] is None for person in people
+        )
         pipeline.result("door", 2)
 
         def second() -> Any:
             people = annotator.http.get("/api/cameras/door/people").json()
-            return next((p for p in people if p["track"] == 2 and p["answers"]), None)
+            return next((p for p in people if p["track_id"] == 2 and p["predictions"]), None)
 
         person = wait_for(second)
     assert person["box"] == [80, 100, 40, 50]
-    assert person["seen_s"] == pytest.approx(2, abs=0.3)
+    assert person["dwell_s"] == pytest.approx(2, abs=0.3)
     assert person["age"] == pytest.approx(34, abs=0.5)
     assert person["age_low"] < 30 < 38 < person["age_high"]
-    assert person["female"] == pytest.approx(0.95, abs=0.02)
+    assert person["female_probability"] == pytest.approx(0.95, abs=0.02)
     assert set(person) == {
-        "track", "box", "seen_s", "age", "age_low", "age_high", "female", "answers",
+        "track_id", "box", "dwell_s", "age", "age_low", "age_high", "female_probability",
+        "predictions",
     }  # fmt: skip
 
 
@@ -63,7 +66,7 @@ def test_cameras_are_added_changed_and_removed(annotator: Running, pipeline: Pip
         "rotate": 180,
         "transport": "tcp",
         "paused": True,
-        "privacy": "live",
+        "privacy": "full",
         "zones": [],
         "lines": [],
     }
@@ -143,7 +146,7 @@ def test_a_wrong_camera_is_explained_in_one_line(
         "/api/cameras/nobody/people",
         "/cameras/nobody/stream.mjpg",
         "/cameras/nobody/snapshot.jpg",
-        "/api/wall.mjpg?camera=nobody",
+        "/api/streams.mjpg?camera=nobody",
         "/api/nothing",
     ],
 )
@@ -177,7 +180,7 @@ def test_events_tell_of_people_and_cameras(annotator: Running, pipeline: Pipelin
         wait_for(lambda: annotator.http.get("/api/cameras/door/people").json())
         pipeline.result("door", 3)
         assert heard(
-            lambda kind, data: kind == "people" and any(p["answers"] for p in data["people"])  # type: ignore[index]
+            lambda kind, data: kind == "people" and any(p["predictions"] for p in data["people"])  # type: ignore[index]
         )
     pipeline.status("door", "stalled", "no frame for 5 s")
     assert heard(lambda kind, data: kind == "cameras" and data[0]["state"] == "stalled")  # type: ignore[index]

@@ -97,7 +97,7 @@ def test_a_viewer_stays_while_the_cameras_of_a_restarted_broker_come_back(tmp_pa
             with filming(pipeline, "door", [1]):
                 wait_for(lambda: simplejpeg.decode_jpeg(next(pictures)).shape == (240, 320, 3))
                 people = "/api/cameras/door/people"
-                wait_for(lambda: any(one["answers"] for one in running.http.get(people).json()))
+                wait_for(lambda: any(one["predictions"] for one in running.http.get(people).json()))
             viewer.__exit__(None, None, None)
     finally:
         running.end()
@@ -124,7 +124,7 @@ def test_results_that_came_while_the_broker_was_not_reached_are_read_or_counted(
 def test_a_stream_that_lapsed_is_followed_though_the_clock_was_set_back(
     annotator: Running, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("facestream.annotator.ingest.stream_reader.CHECK_EVERY_S", 0.5)
+    monkeypatch.setattr("facestream.annotator.ingest.stream_reader.RECHECK_INTERVAL_S", 0.5)
     pipeline.redis.client_kill_filter(_type="normal", skipme=True)  # and so the next check is near
     with filming(pipeline, "door", [1]):
         wait_for(lambda: annotator.http.get("/api/cameras/door/people").json())

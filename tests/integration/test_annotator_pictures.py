@@ -122,7 +122,7 @@ def test_open_streams_do_not_hold_up_the_end(broker_url: str, pipeline: Pipeline
     with (
         filming(pipeline, "door", [1]),
         running.http.stream("GET", "/cameras/door/stream.mjpg") as one,
-        running.http.stream("GET", "/api/wall.mjpg") as wall,
+        running.http.stream("GET", "/api/streams.mjpg") as wall,
         running.http.stream("GET", "/api/events") as events,
     ):
         pictures, tiles, lines = parts(one), parts(wall), events.iter_lines()

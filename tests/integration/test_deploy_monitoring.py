@@ -271,7 +271,7 @@ def test_redis_denied_no_command_of_a_service(monitored: Monitored) -> None:
 
             def is_live() -> bool:
                 response = client.post(
-                    f"{api}/phone/picture?sender=aaaaaaaa&seq={next(numbers)}",
+                    f"{api}/phone/frame?sender=aaaaaaaa&seq={next(numbers)}",
                     content=JPEG,
                     headers={
                         "Authorization": f"Bearer {link.partition('#')[2]}",

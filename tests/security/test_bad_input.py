@@ -18,8 +18,8 @@ import simplejpeg
 from facestream.annotator import http_server
 from facestream.annotator.auth.accounts import load_accounts
 from facestream.annotator.auth.authentication import _basic_password
-from facestream.annotator.http_server import MAX_HEAD_BYTES, MAX_WAITING
-from facestream.annotator.phone.routes import _what_is_wrong
+from facestream.annotator.http_server import MAX_HEADER_BYTES, MAX_PIPELINED_REQUESTS
+from facestream.annotator.phone.routes import _check_jpeg
 from facestream.capture.settings import CaptureSettings
 from facestream.capture.sources.phone_source import _decoded, _decoder
 from facestream.common.broker.messages import (
@@ -141,7 +141,7 @@ def test_jpegs(jpeg: bytes) -> None:
 
 @given(st.one_of(damaged(JPEG), st.binary(max_size=100)))
 def test_phone_frames(jpeg: bytes) -> None:
-    reason, message = _what_is_wrong(jpeg)
+    reason, message = _check_jpeg(jpeg)
     assert bool(reason) == bool(message)
     frame = _decoded(_decoder(), jpeg)
     if frame is not None:
@@ -346,7 +346,7 @@ def test_api_request_bodies(
 @settings(max_examples=40)
 @given(
     st.sampled_from(
-        ("/api/cameras/", "/api/stats?from=", "/api/stats?by=", "/api/wall.mjpg?camera=")
+        ("/api/cameras/", "/api/stats?from=", "/api/stats?by=", "/api/streams.mjpg?camera=")
     ),
     st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
 )
@@ -380,17 +380,17 @@ def test_endless_headers_are_cut_off(locked: Locked) -> None:
         connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nX: ")
         sent = 0
         try:
-            while sent < 50 * MAX_HEAD_BYTES:
+            while sent < 50 * MAX_HEADER_BYTES:
                 connection.sendall(b"y" * 4096)
                 sent += 4096
                 time.sleep(0.002)
         except OSError:
             pass
-    assert sent < 20 * MAX_HEAD_BYTES
+    assert sent < 20 * MAX_HEADER_BYTES
 
 
 def test_a_missing_body_times_out(locked: Locked, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_server, "BODY_DEADLINE_S", 0.3)
+    monkeypatch.setattr(http_server, "BODY_TIMEOUT_S", 0.3)
     head = "POST /api/login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     with socket.create_connection(("127.0.0.1", locked.port), 5) as connection:
         connection.sendall(f"{head}Content-Length: 5\r\n\r\n[".encode())
@@ -400,7 +400,7 @@ def test_a_missing_body_times_out(locked: Locked, monkeypatch: pytest.MonkeyPatc
 
 
 def test_an_incomplete_head_times_out(locked: Locked, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_server, "HEAD_DEADLINE_S", 0.3)
+    monkeypatch.setattr(http_server, "HEADER_TIMEOUT_S", 0.3)
     for partial_head in (
         b"",
         b"GET / HT",
@@ -416,7 +416,7 @@ def test_an_incomplete_head_times_out(locked: Locked, monkeypatch: pytest.Monkey
 def test_data_after_a_request_does_not_hold_a_connection(
     locked: Locked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_server, "HEAD_DEADLINE_S", 0.3)
+    monkeypatch.setattr(http_server, "HEADER_TIMEOUT_S", 0.3)
     accepted = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
     rejected_unread = b"POST /api/cameras HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n"
     for head, rest in ((accepted, b"\r\n"), (rejected_unread, b"{}")):
@@ -430,7 +430,7 @@ def test_data_after_a_request_does_not_hold_a_connection(
 
 def test_pipelined_requests_are_limited(locked: Locked) -> None:
     request = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
-    for number, is_too_many in ((1 + MAX_WAITING, False), (50, True)):
+    for number, is_too_many in ((1 + MAX_PIPELINED_REQUESTS, False), (50, True)):
         with socket.create_connection(("127.0.0.1", locked.port), 5) as connection:
             connection.sendall(request * number)
             received = b""

@@ -31,7 +31,7 @@ class Phone:
     def send(self, body: bytes = JPEG, kind: str = "image/jpeg") -> httpx.Response:
         self._seq += 1
         return self._client.post(
-            f"/api/phone/picture?sender={self._sender}&seq={self._seq}",
+            f"/api/phone/frame?sender={self._sender}&seq={self._seq}",
             content=body,
             headers={"Content-Type": kind, "Authorization": f"Bearer {self.key}"},
         )
@@ -152,7 +152,7 @@ def test_a_picture_that_breaks_off_is_counted(locked: Locked) -> None:
     client = locked.client()
     with socket.create_connection((client.base_url.host, client.base_url.port), 5) as phone:
         phone.sendall(
-            f"POST /api/phone/picture?sender={'a' * 12}&seq={2**40} HTTP/1.1\r\nHost: localhost\r\n"
+            f"POST /api/phone/frame?sender={'a' * 12}&seq={2**40} HTTP/1.1\r\nHost: localhost\r\n"
             f"Authorization: Bearer {link.partition('#')[2]}\r\nContent-Type: image/jpeg\r\n"
             "Content-Length: 1000\r\n\r\n".encode()
             + JPEG[:100]

@@ -1,7 +1,7 @@
-"""What is done at regular times, all on one beat: one waking up serves everything that is due.
+"""Run periodic tasks aligned to one clock, so that a single wake-up serves every task that is due.
 
-A process that sleeps is not woken up for nothing: that costs 0.2 to 0.3 ms here, whatever is done
-then. Half seconds, seconds and longer times therefore all count from the same zero.
+Each wake-up of a sleeping process costs 0.2 to 0.3 ms, whatever it does then. Intervals of half a
+second, a second and more therefore all count from the same zero.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable
 
-_EARLY = 0.1  # of a beat: a timer that goes off by so much too early means the beat to come
+_EARLY = 0.1  # of an interval: a timer that fires this much early belongs to the tick ahead
 
 
-def next_tick(now: float, every_s: float) -> float:
-    """The next multiple of `every_s` after `now`, both in seconds of one clock."""
-    return (math.floor(now / every_s + _EARLY) + 1) * every_s
+def next_tick(now: float, interval_s: float) -> float:
+    """Return the next multiple of `interval_s` after `now`, both in seconds of one clock."""
+    return (math.floor(now / interval_s + _EARLY) + 1) * interval_s
 
 
-async def run_every(seconds: float, work: Callable[[], Awaitable[None] | None]) -> None:
-    """Do `work` now and at each beat from then on, for ever."""
+async def run_every(interval_s: float, task: Callable[[], Awaitable[None] | None]) -> None:
+    """Run `task` now and at each tick until canceled."""
     loop = asyncio.get_running_loop()
     while True:
-        if (waiting := work()) is not None:
-            await waiting
-        await asyncio.sleep(next_tick(loop.time(), seconds) - loop.time())
+        if (awaitable := task()) is not None:
+            await awaitable
+        await asyncio.sleep(next_tick(loop.time(), interval_s) - loop.time())

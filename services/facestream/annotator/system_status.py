@@ -1,7 +1,6 @@
-"""How the whole system does, in words for people who did not build it. Pure.
+"""Status messages for the web UI: the health of broker, cameras, inference and counts. No I/O.
 
-In: what this service knows of the broker, the cameras and the answers. Out: a few lines, worst
-first, each with what to do about it.
+Each message is one sentence for users, with a remedy where there is one. The worst comes first.
 """
 
 from __future__ import annotations
@@ -13,14 +12,14 @@ from typing import Literal
 from facestream.annotator.video.placeholder import format_duration
 from facestream.common.cameras.models import CameraStatus
 
-Level = Literal["good", "busy", "bad"]
-ANSWER_OVERDUE_S = 5.0
-SLOW_ANSWER_S = 1.5
+Level = Literal["ok", "warning", "error"]
+MAX_RESULT_WAIT_S = 5.0
+SLOW_LATENCY_S = 1.5
 
 
 @dataclass(frozen=True)
 class StatusMessage:
-    """One line, and how bad it is."""
+    """One line of the system status."""
 
     level: Level
     text: str
@@ -28,78 +27,86 @@ class StatusMessage:
 
 @dataclass(frozen=True)
 class SystemSnapshot:
-    """What is known; ages in seconds, `None` = never."""
+    """Input of the status messages.
 
-    broker_missing: str | None
+    Attributes:
+        broker_error: why the broker is unavailable; None while it is connected.
+        cameras: status of every camera.
+        people: number of people in view of all cameras.
+        longest_wait_s: time that faces in view have waited for a first result; None without any.
+        median_latency_s: from the capture of a face to its result; None without recent results.
+        storage_error: why counts cannot be stored; None while they can.
+    """
+
+    broker_error: str | None
     cameras: Sequence[CameraStatus]
     people: int
-    unanswered_for_s: float | None  # somebody has been in view so long and no answer came
-    answer_latency_s: float | None  # typical, from the face's capture to its answer
-    counts_trouble: str | None = None  # why counts cannot be kept
+    longest_wait_s: float | None
+    median_latency_s: float | None
+    storage_error: str | None = None
 
 
-def build_messages(facts: SystemSnapshot, now: float) -> list[StatusMessage]:
-    """The lines to show; never empty.
+def build_messages(snapshot: SystemSnapshot, now: float) -> list[StatusMessage]:
+    """Return the status messages, at least one.
 
     Args:
+        snapshot: state of the system.
         now: Unix time in seconds.
     """
-    if facts.broker_missing is not None:
-        why = _cap(facts.broker_missing)
-        return [
-            StatusMessage("bad", f"The broker does not answer, so nothing can be shown. {why}.")
-        ]
-    found = [_camera(status, now) for status in facts.cameras if status.state != "live"]
-    if facts.counts_trouble is not None:
-        found.append(
+    if snapshot.broker_error is not None:
+        reason = _sentence(snapshot.broker_error)
+        return [StatusMessage("error", f"Can't reach Redis; live data is unavailable. {reason}.")]
+    messages = [_camera_message(s, now) for s in snapshot.cameras if s.state != "live"]
+    if snapshot.storage_error is not None:
+        messages.append(
             StatusMessage(
-                "bad", f"Counts cannot be saved and wait in memory: {facts.counts_trouble}."
+                "error", f"Counts can't be saved and wait in memory: {snapshot.storage_error}."
             )
         )
-    overdue_s = facts.unanswered_for_s
-    if overdue_s is not None and overdue_s > ANSWER_OVERDUE_S:
-        found.append(
+    wait_s = snapshot.longest_wait_s
+    if wait_s is not None and wait_s > MAX_RESULT_WAIT_S:
+        messages.append(
             StatusMessage(
-                "bad",
-                f"Faces are in view, but no age or gender has come for {format_duration(overdue_s)}. "
-                "Check that a worker and the model server run.",
+                "error",
+                f"No age or gender for {format_duration(wait_s)}, although faces are in view. "
+                "Check that a worker and the model server are running.",
             )
         )
-    elif facts.answer_latency_s is not None and facts.answer_latency_s > SLOW_ANSWER_S:
-        found.append(
+    elif snapshot.median_latency_s is not None and snapshot.median_latency_s > SLOW_LATENCY_S:
+        messages.append(
             StatusMessage(
-                "busy",
-                f"Answers take {facts.answer_latency_s:.1f} s: there is more to do than this "
-                "machine can. Another worker or fewer cameras would help.",
+                "warning",
+                f"Inference is slow ({snapshot.median_latency_s:.1f} s): the machine is "
+                "overloaded. Add a worker or remove cameras.",
             )
         )
-    found.sort(key=lambda note: ("bad", "busy", "good").index(note.level))
-    return found or [_all_good(facts)]
+    messages.sort(key=lambda message: ("error", "warning", "ok").index(message.level))
+    return messages or [_all_ok(snapshot)]
 
 
-def _all_good(facts: SystemSnapshot) -> StatusMessage:
-    if not facts.cameras:
-        return StatusMessage("good", "Everything is ready. Add a camera to begin.")
-    many = len(facts.cameras)
-    live = "The camera is live" if many == 1 else f"All {many} cameras are live"
-    if facts.answer_latency_s is None:
-        return StatusMessage("good", f"{live}.")
-    return StatusMessage(
-        "good", f"{live}; age and gender come after {facts.answer_latency_s:.1f} s."
-    )
+def _all_ok(snapshot: SystemSnapshot) -> StatusMessage:
+    if not snapshot.cameras:
+        return StatusMessage("ok", "Everything is ready. Add a camera to start.")
+    count = len(snapshot.cameras)
+    live = "The camera is live" if count == 1 else f"All {count} cameras are live"
+    if snapshot.median_latency_s is None:
+        return StatusMessage("ok", f"{live}.")
+    return StatusMessage("ok", f"{live}; age and gender take {snapshot.median_latency_s:.1f} s.")
 
 
-def _camera(status: CameraStatus, now: float) -> StatusMessage:
-    age = format_duration(now - status.since)
-    if status.state == "stopped":
-        return StatusMessage("good", f"{status.name} is paused.")
-    why = f": {status.reason.rstrip('.')}" if status.reason else ""
-    end = "" if why.endswith("?") else "."
+def _camera_message(status: CameraStatus, now: float) -> StatusMessage:
+    duration = format_duration(now - status.since)
+    if status.state == "paused":
+        return StatusMessage("ok", f"{status.name} is paused.")
+    reason = f": {status.reason.rstrip('.')}" if status.reason else ""
+    end = "" if reason.endswith("?") else "."
     if status.state == "connecting":
-        return StatusMessage("busy", f"{status.name} has been connecting for {age}{why}{end}")
-    word = "has sent no picture" if status.state == "stalled" else "has been unavailable"
-    return StatusMessage("bad", f"{status.name} {word} for {age}{why}{end}")
+        return StatusMessage(
+            "warning", f"{status.name} has been connecting for {duration}{reason}{end}"
+        )
+    problem = "has sent no frames" if status.state == "stalled" else "has been unavailable"
+    return StatusMessage("error", f"{status.name} {problem} for {duration}{reason}{end}")
 
 
-def _cap(text: str) -> str:
+def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:].rstrip(".")

@@ -41,8 +41,8 @@ class ConsoleUpdates:
         """First results; takes `GET /api/cameras/{name}/people`."""
         lines = []
         for person in people:
-            known = (camera, person["track"])
-            sure = person["age"] is not None or person["female"] is not None
+            known = (camera, person["track_id"])
+            sure = person["age"] is not None or person["female_probability"] is not None
             if not sure or known in self._people or not self.wants_people:
                 continue
             self._people.add(known)
@@ -58,7 +58,7 @@ def describe(person: Mapping[str, Any]) -> str:
     if person["age"] is not None:
         low, high = person["age_low"], person["age_high"]
         known.append(f"about {person['age']:.0f} ({low:.0f}-{high:.0f})")
-    female = person["female"]
+    female = person["female_probability"]
     if female is not None:
         known.append(f"female {female:.2f}" if female >= 0.5 else f"male {1 - female:.2f}")
     return ", ".join(known)

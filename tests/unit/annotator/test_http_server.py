@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from facestream.annotator.http_server import MAX_HEAD_BYTES, LimitedHttpProtocol
+from facestream.annotator.http_server import MAX_HEADER_BYTES, LimitedHttpProtocol
 from facestream.annotator.service import _loop_factory
 from starlette.responses import Response
 from uvicorn import Config
@@ -116,7 +116,7 @@ def test_who_takes_an_answer_slowly_gets_all_of_it() -> None:
 
 def test_a_head_that_comes_at_once_is_bounded_too() -> None:
     async def go() -> None:
-        for size, refused in ((MAX_HEAD_BYTES - 100, False), (MAX_HEAD_BYTES, True)):
+        for size, refused in ((MAX_HEADER_BYTES - 100, False), (MAX_HEADER_BYTES, True)):
             wire, protocol = Wire(), Web(0).protocol()
             protocol.connection_made(wire)
             protocol.data_received(b"GET / HTTP/1.1\r\nX: %b\r\n\r\n" % (b"y" * size))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
-from facestream.annotator.service import _end
+from facestream.annotator.service import _cancel_all
 
 
 def test_a_task_that_swallows_a_cancellation_is_ended_all_the_same() -> None:
@@ -19,7 +19,7 @@ def test_a_task_that_swallows_a_cancellation_is_ended_all_the_same() -> None:
         tasks = [asyncio.create_task(deaf()), asyncio.create_task(asyncio.sleep(60))]
         await asyncio.sleep(0)
         async with asyncio.timeout(10):
-            await _end(tasks)
+            await _cancel_all(tasks)
         return tasks
 
     assert all(task.cancelled() for task in asyncio.run(run()))

@@ -23,62 +23,64 @@ def status(name: str, state: CameraState, reason: str = "") -> CameraStatus:
 
 
 def test_an_empty_system_tells_what_to_do_first() -> None:
-    (note,) = build_messages(FINE, NOW)
-    assert note.level == "good"
-    assert "Add a camera" in note.text
+    (message,) = build_messages(FINE, NOW)
+    assert message.level == "ok"
+    assert "Add a camera" in message.text
 
 
 def test_all_is_well_is_said_with_how_fast() -> None:
     cameras = (status("a", "live"), status("b", "live"))
-    (note,) = build_messages(dataclasses.replace(FINE, cameras=cameras, answer_latency_s=0.31), NOW)
-    assert note.text == "All 2 cameras are live; age and gender come after 0.3 s."
+    (message,) = build_messages(
+        dataclasses.replace(FINE, cameras=cameras, median_latency_s=0.31), NOW
+    )
+    assert message.text == "All 2 cameras are live; age and gender take 0.3 s."
 
 
 def test_the_worst_comes_first_and_names_camera_time_and_reason() -> None:
     cameras = (
-        status("a", "stopped"),
+        status("a", "paused"),
         status("b", "connecting"),
         status("c", "failed", "wrong user or password"),
     )
-    found = build_messages(dataclasses.replace(FINE, cameras=cameras), NOW)
-    assert [note.level for note in found] == ["bad", "busy", "good"]
-    assert found[0].text == "c has been unavailable for 1 min 5 s: wrong user or password."
+    messages = build_messages(dataclasses.replace(FINE, cameras=cameras), NOW)
+    assert [message.level for message in messages] == ["error", "warning", "ok"]
+    assert messages[0].text == "c has been unavailable for 1 min 5 s: wrong user or password."
 
 
 def test_a_reason_that_asks_ends_as_a_question() -> None:
     cameras = (status("c", "failed", "10.0.0.5:80 refuses: is its server running?"),)
-    (note,) = build_messages(dataclasses.replace(FINE, cameras=cameras), NOW)
-    assert note.text.endswith("refuses: is its server running?")
+    (message,) = build_messages(dataclasses.replace(FINE, cameras=cameras), NOW)
+    assert message.text.endswith("refuses: is its server running?")
 
 
 def test_faces_that_nobody_answers_point_to_the_worker() -> None:
-    found = build_messages(dataclasses.replace(FINE, people=1, unanswered_for_s=12.0), NOW)
-    assert found[0].level == "bad"
-    assert "worker" in found[0].text
+    messages = build_messages(dataclasses.replace(FINE, people=1, longest_wait_s=12.0), NOW)
+    assert messages[0].level == "error"
+    assert "worker" in messages[0].text
 
 
 def test_a_face_that_has_just_come_is_no_alarm() -> None:
     assert (
-        build_messages(dataclasses.replace(FINE, people=1, unanswered_for_s=1.0), NOW)[0].level
-        == "good"
+        build_messages(dataclasses.replace(FINE, people=1, longest_wait_s=1.0), NOW)[0].level
+        == "ok"
     )
 
 
 def test_slow_answers_are_said_to_be_slow() -> None:
-    (note,) = build_messages(
-        dataclasses.replace(FINE, cameras=(status("a", "live"),), answer_latency_s=2.4), NOW
+    (message,) = build_messages(
+        dataclasses.replace(FINE, cameras=(status("a", "live"),), median_latency_s=2.4), NOW
     )
-    assert note.level == "busy"
-    assert "2.4 s" in note.text
+    assert message.level == "warning"
+    assert "2.4 s" in message.text
 
 
 def test_without_the_broker_nothing_else_is_known() -> None:
-    facts = dataclasses.replace(
-        FINE, broker_missing="connection refused", cameras=(status("c", "failed"),)
+    snapshot = dataclasses.replace(
+        FINE, broker_error="connection refused", cameras=(status("c", "failed"),)
     )
-    (note,) = build_messages(facts, NOW)
-    assert note.level == "bad"
-    assert "Connection refused" in note.text
+    (message,) = build_messages(snapshot, NOW)
+    assert message.level == "error"
+    assert "Connection refused" in message.text
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,13 @@ def camera(state: str, reason: str = "", width: int = 0) -> dict[str, Any]:
 
 def person(track: int, age: float | None = 34.2, female: float | None = 0.97) -> dict[str, Any]:
     low, high = (None, None) if age is None else (age - 6, age + 6)
-    return {"track": track, "age": age, "age_low": low, "age_high": high, "female": female}
+    return {
+        "track_id": track,
+        "age": age,
+        "age_low": low,
+        "age_high": high,
+        "female_probability": female,
+    }
 
 
 def test_a_state_is_told_when_it_changes() -> None:

@@ -70,7 +70,7 @@ def told(monkeypatch: pytest.MonkeyPatch, hall: Any, *, tells_people: bool) -> l
     """What is said of two cameras when they are asked for once; `hall`: the answer of one."""
     lines: list[str] = []
     stop = threading.Event()
-    person = {"track": 1, "age": None, "female": 0.97}
+    person = {"track_id": 1, "age": None, "female_probability": 0.97}
     answers = {
         "/api/cameras": [{"name": name, "state": "live"} for name in ("door", "hall")],
         "/api/cameras/door/people": [person],

@@ -1,8 +1,7 @@
-"""Server-sent events: what changed, to every open page, in a few bytes.
+"""Server-sent events (SSE): publish changes to every open page.
 
-An event has a topic (`cameras`, `people:front-door`, …). A listener that is slow to read keeps the
-newest event of each topic and loses the older ones: it is never out of date, and what is kept
-for it is bounded by the number of topics.
+An event has a topic (`cameras`, `people:front-door`, …). A slow client gets only the newest event
+of each topic, so its queue is bounded by the number of topics and never out of date.
 """
 
 from __future__ import annotations
@@ -12,8 +11,8 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
-KEEP_ALIVE_S = 15.0
-RETRY_MS = 1000  # after which a page that lost its connection tries again
+KEEPALIVE_INTERVAL_S = 15.0
+RETRY_MS = 1000  # delay before a page reconnects
 
 
 class Subscriber:
@@ -30,19 +29,19 @@ class Subscriber:
         self._wake.set()
 
     def close(self) -> None:
-        """No more will come."""
+        """End the stream."""
         self._closed = True
         self._wake.set()
 
     async def messages(self) -> AsyncIterator[bytes]:
-        """What to send, several events at once where several wait; `alive` in quiet times."""
+        """Yield messages as they arrive, pending ones joined; `keepalive` while there are none."""
         yield b"retry: %d\n\n" % RETRY_MS
         while not self._closed:
             try:
-                async with asyncio.timeout(KEEP_ALIVE_S):
+                async with asyncio.timeout(KEEPALIVE_INTERVAL_S):
                     await self._wake.wait()
             except TimeoutError:
-                yield b"event: alive\ndata: {}\n\n"
+                yield b"event: keepalive\ndata: {}\n\n"
                 continue
             self._wake.clear()
             pending, self._pending = self._pending, {}
@@ -51,56 +50,63 @@ class Subscriber:
 
 
 class EventBus:
-    """All listeners, and the last message of each topic for those that come later."""
+    """All subscribers, and the last message of each topic for new ones.
+
+    Args:
+        max_event_streams: limit of concurrent subscribers.
+    """
 
     def __init__(self, max_event_streams: int) -> None:
-        self._max_listeners = max_event_streams
-        self._listeners: set[Subscriber] = set()
+        self._max_event_streams = max_event_streams
+        self._subscribers: set[Subscriber] = set()
         self._last: dict[str, bytes] = {}
         self._closed = False
 
-    def full(self) -> bool:
-        """No further listener is taken."""
-        return len(self._listeners) >= self._max_listeners
+    def is_full(self) -> bool:
+        """Return whether the limit of subscribers is reached."""
+        return len(self._subscribers) >= self._max_event_streams
 
-    def publish(self, event: str, data: object, of: str = "") -> bool:
-        """Tell every listener, unless it is what was said last; True if it was news.
+    def publish(self, event: str, data: object, *, camera: str = "") -> bool:
+        """Send an event to every subscriber, unless it equals the last one of its topic.
 
         Args:
-            event: its kind, as the page listens for it.
-            data: anything JSON can say.
-            of: the camera it is about; kinds and cameras together make the topic.
+            event: type of the event.
+            data: any JSON value.
+            camera: camera of the event; type and camera together make the topic.
+
+        Returns:
+            Whether the event was sent.
         """
-        topic = f"{event}:{of}"
+        topic = f"{event}:{camera}"
         message = f"event: {event}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n".encode()
         if self._last.get(topic) == message:
             return False
         self._last[topic] = message
-        for listener in self._listeners:
-            listener.put(topic, message)
+        for subscriber in self._subscribers:
+            subscriber.put(topic, message)
         return True
 
-    def forget(self, camera: str) -> None:
-        """Drop what was last said of a removed camera."""
+    def remove_camera(self, camera: str) -> None:
+        """Drop the last messages about a removed camera."""
         for topic in [topic for topic in self._last if topic.endswith(f":{camera}")]:
             del self._last[topic]
 
     def close(self) -> None:
         """End every stream."""
         self._closed = True
-        for listener in self._listeners:
-            listener.close()
+        for subscriber in self._subscribers:
+            subscriber.close()
 
     @contextmanager
     def subscribe(self) -> Iterator[Subscriber]:
-        """A listener that first gets the last message of every topic."""
-        listener = Subscriber()
+        """Subscribe for the duration of the block; the last message of every topic comes first."""
+        subscriber = Subscriber()
         for topic, message in self._last.items():
-            listener.put(topic, message)
+            subscriber.put(topic, message)
         if self._closed:
-            listener.close()
-        self._listeners.add(listener)
+            subscriber.close()
+        self._subscribers.add(subscriber)
         try:
-            yield listener
+            yield subscriber
         finally:
-            self._listeners.discard(listener)
+            self._subscribers.discard(subscriber)

@@ -1,10 +1,10 @@
-"""The door of the page, the streams and the API: nobody passes it without an account.
+"""Authenticate every request to the web UI, the video streams and the API; login and logout.
 
-ASGI middleware, within `RequestSecurityMiddleware`. It knows the bearer of a token (`Authorization: Bearer …`, or Basic
-with the token as password for players that can only take `http://any:TOKEN@host/`) and the holder
-of a session cookie. Viewers may read, admins may do everything. Open to all are health, the page
-for signing in, that for phones and the program's own static files. Without any account everything
-is open; the service then listens on this machine alone.
+The ASGI middleware runs inside `RequestSecurityMiddleware`. It accepts a token (`Authorization:
+Bearer …`, or Basic with the token as password for players that only support
+`http://any:TOKEN@host/`) or a session cookie. Viewers may read, admins may do everything. Health
+checks, the login page, the phone page and static files are public. Without accounts every request
+is accepted; the service then listens on this machine only.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from facestream.annotator.auth.accounts import MAX_PASSWORD_CHARS, Account, Accounts, Role
-from facestream.annotator.auth.login_rate_limit import Attempts
-from facestream.annotator.auth.sessions import SESSION_S, Sessions
-from facestream.annotator.phone.pairing_link import PAGE_PATH, PICTURE_PATH
+from facestream.annotator.auth.login_rate_limit import LoginRateLimiter
+from facestream.annotator.auth.sessions import SESSION_LIFETIME_S, Sessions
+from facestream.annotator.phone.pairing_link import FRAME_PATH, PAGE_PATH
 
 _log = logging.getLogger(__name__)
 
-# A phone has no account, but its key; that is asked for where its pictures come in.
-PUBLIC_PATHS = ("/livez", "/readyz", "/login", "/api/login", PAGE_PATH, PICTURE_PATH)
+# A phone has a pairing key instead of an account; the route for its frames checks the key.
+PUBLIC_PATHS = ("/livez", "/readyz", "/login", "/api/login", PAGE_PATH, FRAME_PATH)
 PUBLIC_PREFIX = "/static/"
-_PLAYERS_FOLDER = "/cameras/"
-_READS = ("GET", "HEAD", "OPTIONS")
+_PLAYER_PREFIX = "/cameras/"
+_READ_METHODS = ("GET", "HEAD", "OPTIONS")
 VIEWER_WRITE_PATHS = ("/api/logout",)
-_ACCOUNT = "facestream.account"
+_SCOPE_KEY = "facestream.account"
 
 
 class LoginRequest(BaseModel):
-    """Who wants in: a user's name and password, or an empty name and a token."""
+    """Credentials: a user's name and password, or an empty name and a token."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -49,90 +49,95 @@ class LoginRequest(BaseModel):
 
 
 class CurrentUser(BaseModel):
-    """Who asks."""
+    """The user of the current session or token."""
 
-    name: str = Field(description="of the user; empty for the bearer of a token, and for anybody")
+    name: str = Field(description="empty for a token, and where no accounts exist")
     role: Role
     can_sign_out: bool
 
 
 class Authenticator:
-    """Who may come in, and who has.
+    """Verifies tokens, sessions and credentials.
 
     Args:
-        accounts: none leave the door open.
-        port: of the page; cookies know no ports, so it goes into the cookie's name.
+        accounts: without any, authentication is off.
+        port: of the web UI. Cookies are shared by all ports of a host, so the port is part of the
+            cookie's name.
     """
 
     def __init__(self, accounts: Accounts, port: int) -> None:
-        self.accounts, self.cookie = accounts, f"facestream-{port}"
+        self.accounts, self.cookie_name = accounts, f"facestream-{port}"
         self.sessions = Sessions(accounts, time.time)
-        self.attempts = Attempts(time.monotonic)
-        self._hashing = asyncio.Semaphore(1)  # 16 MB and a core's time each: one after the other
+        self.rate_limiter = LoginRateLimiter(time.monotonic)
+        self._hashing = asyncio.Semaphore(1)  # a hash costs 16 MB and one core: one at a time
 
     def authenticate(self, scope: Scope) -> Account | None:
-        """Who sends this request, or None."""
+        """Return the account of a request, or None."""
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
-        scheme, _, given = headers.get(b"authorization", "").partition(" ")
+        scheme, _, credentials = headers.get(b"authorization", "").partition(" ")
         if scheme.lower() == "bearer":
-            return self.accounts.find_by_token(given.strip())
+            return self.accounts.find_by_token(credentials.strip())
         if scheme.lower() == "basic":
-            return self.accounts.find_by_token(_basic_password(given))
-        session = cookie_parser(headers.get(b"cookie", "")).get(self.cookie)
+            return self.accounts.find_by_token(_basic_password(credentials))
+        session = cookie_parser(headers.get(b"cookie", "")).get(self.cookie_name)
         return self.sessions.verify(session) if session else None
 
     async def verify_credentials(self, login: LoginRequest) -> Account | None:
-        """The account whose name and password, or whose token this is."""
-        given = login.password.get_secret_value()
+        """Return the account of a name and password or of a token, or None."""
+        secret = login.password.get_secret_value()
         if not login.name:
-            return self.accounts.find_by_token(given)
+            return self.accounts.find_by_token(secret)
         async with self._hashing:
-            return await asyncio.to_thread(self.accounts.verify_password, login.name, given)
+            return await asyncio.to_thread(self.accounts.verify_password, login.name, secret)
 
 
 class AuthenticationMiddleware:
-    """Stops whoever has no account, or not the right one."""
+    """ASGI middleware that rejects requests without an account or without the needed role."""
 
-    def __init__(self, app: ASGIApp, door: Authenticator) -> None:
-        self._app, self._door = app, door
+    def __init__(self, app: ASGIApp, authenticator: Authenticator) -> None:
+        self._app, self._authenticator = app, authenticator
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if not self._door.accounts:
+        """Pass an authorized request on, with its account in the scope."""
+        if not self._authenticator.accounts:
             await self._app(scope, receive, send)
             return
-        account = self._door.authenticate(scope) if scope["type"] == "http" else None
-        refusal = _refusal(scope, account)
-        if refusal is None:
-            scope[_ACCOUNT] = account
+        account = self._authenticator.authenticate(scope) if scope["type"] == "http" else None
+        rejection = _check_access(scope, account)
+        if rejection is None:
+            scope[_SCOPE_KEY] = account
             await self._app(scope, receive, send)
         else:
-            await refusal(scope, receive, send)
+            await rejection(scope, receive, send)
 
 
-def _refusal(scope: Scope, account: Account | None) -> Response | None:
+def _check_access(scope: Scope, account: Account | None) -> Response | None:
+    """Return the response that rejects a request, or None if it is allowed."""
     path, method = scope["path"], scope.get("method", "")
-    if path in PUBLIC_PATHS or (path.startswith(PUBLIC_PREFIX) and method in _READS):
+    if path in PUBLIC_PATHS or (path.startswith(PUBLIC_PREFIX) and method in _READ_METHODS):
         return None
     if account is None:
-        # FFmpeg sends the token of a URL only where Basic is asked for. A browser would ask for a
-        # password: it is led to the page that does, and the API does not ask for Basic.
-        is_player = path.startswith(_PLAYERS_FOLDER)
+        # FFmpeg sends the token of a URL only after a Basic challenge. A browser would open its own
+        # password prompt on that: it is redirected to the login page instead.
+        is_player = path.startswith(_PLAYER_PREFIX)
         accepted = Headers(scope=scope).get("accept", "")
         if path == "/" or (is_player and "application/xhtml+xml" in accepted):
             return RedirectResponse("/login", 303)
         scheme = 'Basic realm="facestream"' if is_player else "Bearer"
         return JSONResponse(
-            {"detail": "sign in at /login, or send Authorization: Bearer <token>"},
+            {
+                "detail": "not authenticated; sign in at /login or send Authorization: Bearer <token>"
+            },
             401,
             {"WWW-Authenticate": scheme},
         )
-    if method not in _READS and path not in VIEWER_WRITE_PATHS and not account.is_admin:
-        return JSONResponse({"detail": "viewers may look, only admins may change this"}, 403)
+    if method not in _READ_METHODS and path not in VIEWER_WRITE_PATHS and not account.is_admin:
+        return JSONResponse({"detail": "admin role required"}, 403)
     return None
 
 
-def routes(door: Authenticator, login_page: Path) -> APIRouter:
-    """Signing in and out, and who one is."""
+def login_routes(authenticator: Authenticator, login_page: Path) -> APIRouter:
+    """Return the routes for login, logout and the current user."""
     router = APIRouter()
 
     @router.get("/login", response_class=FileResponse)
@@ -141,54 +146,57 @@ def routes(door: Authenticator, login_page: Path) -> APIRouter:
 
     @router.get("/api/me")
     async def me(request: Request) -> CurrentUser:
-        return _me(request.scope.get(_ACCOUNT), has_session=door.cookie in request.cookies)
+        return _current_user(
+            request.scope.get(_SCOPE_KEY),
+            has_session=authenticator.cookie_name in request.cookies,
+        )
 
     @router.post("/api/login")
-    async def login(wish: LoginRequest, request: Request) -> Response:
+    async def login(credentials: LoginRequest, request: Request) -> Response:
         address = request.client.host if request.client else ""
-        wait_s = door.attempts.try_acquire(address)
+        wait_s = authenticator.rate_limiter.try_acquire(address)
         if wait_s > 0:
             return JSONResponse(
-                {"detail": f"too many tries; wait {wait_s:.0f} s"},
+                {"detail": f"too many login attempts; try again in {wait_s:.0f} s"},
                 429,
                 {"Retry-After": str(int(wait_s) + 1)},
             )
-        account = await door.verify_credentials(wish)
+        account = await authenticator.verify_credentials(credentials)
         if account is None:
-            _log.warning("a try to sign in as %r from %s failed", wish.name, address)
+            _log.warning("login failed: user=%r client=%s", credentials.name, address)
             return JSONResponse({"detail": "wrong name, password or token"}, 401)
-        door.attempts.refund(address)
-        _log.info("%s signed in from %s as %s", account.name, address, account.role)
-        answer = JSONResponse(_me(account, has_session=True).model_dump())
-        answer.set_cookie(
-            door.cookie,
-            door.sessions.create(account),
-            max_age=SESSION_S,
+        authenticator.rate_limiter.refund(address)
+        _log.info("login: user=%r role=%s client=%s", account.name, account.role, address)
+        response = JSONResponse(_current_user(account, has_session=True).model_dump())
+        response.set_cookie(
+            authenticator.cookie_name,
+            authenticator.sessions.create(account),
+            max_age=SESSION_LIFETIME_S,
             httponly=True,
             samesite="strict",
             secure=request.url.scheme == "https",
         )
-        return answer
+        return response
 
     @router.post("/api/logout", status_code=204)
     async def logout(request: Request) -> Response:
-        door.sessions.revoke(request.cookies.get(door.cookie, ""))
-        answer = Response(status_code=204)
-        answer.delete_cookie(door.cookie, httponly=True, samesite="strict")
-        return answer
+        authenticator.sessions.revoke(request.cookies.get(authenticator.cookie_name, ""))
+        response = Response(status_code=204)
+        response.delete_cookie(authenticator.cookie_name, httponly=True, samesite="strict")
+        return response
 
     return router
 
 
-def _me(account: Account | None, *, has_session: bool) -> CurrentUser:
-    if account is None:  # the door is open
+def _current_user(account: Account | None, *, has_session: bool) -> CurrentUser:
+    if account is None:  # authentication is off
         return CurrentUser(name="", role="admin", can_sign_out=False)
     name = "" if account.name.startswith(":") else account.name
     return CurrentUser(name=name, role=account.role, can_sign_out=has_session)
 
 
-def _basic_password(given: str) -> str:
+def _basic_password(credentials: str) -> str:
     try:
-        return base64.b64decode(given, validate=True).decode().partition(":")[2]
+        return base64.b64decode(credentials, validate=True).decode().partition(":")[2]
     except ValueError:  # not base64, or not text
         return ""

@@ -1,7 +1,7 @@
-"""How often somebody may try to sign in: a few at once, then slowly. Pure, of bounded memory.
+"""Login rate limit: token buckets per network address and for all addresses together. No I/O.
 
-Each network address has a bucket of tries that fills again with time, and all together have a
-larger one: it bounds what hashing may cost, whatever the number of addresses.
+Each address may try a few times at once, then slowly. The global bucket limits the CPU time that
+password hashing costs, whatever the number of addresses. Memory is bounded by `MAX_ADDRESSES`.
 """
 
 from __future__ import annotations
@@ -15,17 +15,23 @@ MAX_ADDRESSES = 1024
 
 @dataclass(slots=True)
 class _Bucket:
-    tries: float
-    at_s: float
+    tokens: float
+    updated_s: float
+
+    def refill(self, burst: int, interval_s: float, now_s: float) -> None:
+        self.tokens = min(burst, self.tokens + (now_s - self.updated_s) / interval_s)
+        self.updated_s = now_s
 
 
-class Attempts:
-    """Counts tries.
+class LoginRateLimiter:
+    """Token buckets of login attempts.
 
     Args:
         clock: monotonic seconds.
-        burst, every_s: tries of one address at once, and how long until it has one more.
-        burst_all, every_all_s: the same of all addresses together.
+        burst: attempts of one address without a wait.
+        interval_s: seconds until one address gets a further attempt.
+        global_burst: as `burst`, for all addresses together.
+        global_interval_s: as `interval_s`, for all addresses together.
     """
 
     def __init__(
@@ -33,46 +39,47 @@ class Attempts:
         clock: Callable[[], float],
         *,
         burst: int = 5,
-        every_s: float = 10.0,
-        burst_all: int = 60,
-        every_all_s: float = 1.0,
+        interval_s: float = 10.0,
+        global_burst: int = 60,
+        global_interval_s: float = 1.0,
     ) -> None:
         self._clock = clock
-        self._burst, self._every_s = burst, every_s
-        self._burst_all, self._every_all_s = burst_all, every_all_s
-        self._all = _Bucket(burst_all, clock())
-        self._buckets: dict[str, _Bucket] = {}  # the longest unused first
+        self._burst, self._interval_s = burst, interval_s
+        self._global_burst, self._global_interval_s = global_burst, global_interval_s
+        self._global = _Bucket(global_burst, clock())
+        self._buckets: dict[str, _Bucket] = {}  # least recently used first
 
     def try_acquire(self, address: str) -> float:
-        """Take a try: 0, or how many seconds are left until there is one."""
+        """Consume one login attempt; return 0 if allowed, else seconds until the next attempt."""
         now_s = self._clock()
-        place = network_of(address)
-        bucket = self._buckets.pop(place, None) or _Bucket(self._burst, now_s)
-        self._buckets[place] = bucket
+        network = network_of(address)
+        bucket = self._buckets.pop(network, None) or _Bucket(self._burst, now_s)
+        self._buckets[network] = bucket
         while len(self._buckets) > MAX_ADDRESSES:
             del self._buckets[next(iter(self._buckets))]
-        _fill(bucket, self._burst, self._every_s, now_s)
-        if bucket.tries < 1:  # before that of all: one address must not empty it
-            return (1 - bucket.tries) * self._every_s
-        _fill(self._all, self._burst_all, self._every_all_s, now_s)
-        if self._all.tries < 1:
-            return (1 - self._all.tries) * self._every_all_s
-        bucket.tries -= 1
-        self._all.tries -= 1
+        bucket.refill(self._burst, self._interval_s, now_s)
+        if bucket.tokens < 1:  # checked first: one address must not drain the global bucket
+            return (1 - bucket.tokens) * self._interval_s
+        self._global.refill(self._global_burst, self._global_interval_s, now_s)
+        if self._global.tokens < 1:
+            return (1 - self._global.tokens) * self._global_interval_s
+        bucket.tokens -= 1
+        self._global.tokens -= 1
         return 0.0
 
     def refund(self, address: str) -> None:
-        """This address signed in: that try is given back, but none of those that failed.
+        """Return the token of a successful login to its address.
 
-        Else whoever has an account could go on guessing at the others for ever.
+        Tokens of failed attempts stay consumed. Otherwise a user could log in between guesses at
+        the passwords of others and never reach the limit.
         """
         bucket = self._buckets.get(network_of(address))
         if bucket is not None:
-            bucket.tries += 1
+            bucket.tokens += 1
 
 
 def network_of(address: str) -> str:
-    """The address, or the /64 of an IPv6 one: its owner has all of that."""
+    """Return an IPv4 address as it is, an IPv6 address as its /64: one client owns all of that."""
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
@@ -82,8 +89,3 @@ def network_of(address: str) -> str:
             return str(parsed.ipv4_mapped)
         return str(ipaddress.ip_network((parsed, 64), strict=False))
     return str(parsed)
-
-
-def _fill(bucket: _Bucket, burst: int, every_s: float, now_s: float) -> None:
-    bucket.tries = min(burst, bucket.tries + (now_s - bucket.at_s) / every_s)
-    bucket.at_s = now_s

@@ -1,11 +1,10 @@
-"""What a web server that shows people's faces must refuse, before any route is reached.
+"""Request security: trusted-host check, CSRF protection and security headers.
 
-- A page of another site must not change anything here: unsafe methods need JSON (or, from
-  phones, a JPEG) and, where the
-  browser says where the request comes from, our own origin.
-- A foreign name that was made to point to this machine (DNS rebinding) must not read it: the Host
-  must be an address, a name that only exists locally, or one that the settings allow.
-- No resource from elsewhere, no framing, no sniffing: response headers.
+- CSRF: a page of another site must not change anything here. Unsafe methods need a JSON body (a
+  JPEG for frames of phones), and `Origin` and `Sec-Fetch-Site`, if sent, must name our own origin.
+- DNS rebinding: a foreign name that resolves to this machine must not read it. `Host` must be an
+  address, a local name, or a name in `allowed_hosts` (trusted host).
+- Response headers forbid foreign resources, framing and content sniffing.
 """
 
 from __future__ import annotations
@@ -17,13 +16,13 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from facestream.annotator.phone.pairing_link import PICTURE_PATH
+from facestream.annotator.phone.pairing_link import FRAME_PATH
 from facestream.common.broker.phone_frames import MAX_PHONE_FRAME_BYTES
 
 MAX_BODY_BYTES = 16 * 1024
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
-# Asked by orchestrators under any name; they show nobody and change nothing.
-_OPEN_PATHS = ("/livez", "/readyz")
+# Orchestrators use any host name here. These paths show no people and change nothing.
+_ANY_HOST_PATHS = ("/livez", "/readyz")
 _LOCAL_SUFFIXES = (".local", ".localhost", ".lan", ".home", ".internal", ".home.arpa")
 _HEADERS = (
     (
@@ -43,7 +42,8 @@ class RequestSecurityMiddleware:
     """ASGI middleware around the whole application.
 
     Args:
-        allowed_hosts: names allowed beside addresses and local names.
+        app: the application.
+        allowed_hosts: public host names, allowed in addition to addresses and local names.
     """
 
     def __init__(self, app: ASGIApp, allowed_hosts: Iterable[str]) -> None:
@@ -51,6 +51,8 @@ class RequestSecurityMiddleware:
         self._allowed = frozenset(host.strip().lower() for host in allowed_hosts if host.strip())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Reject an unsafe request, or pass it on and add security headers to the response."""
+
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 present = {name for name, _ in message["headers"]}
@@ -60,11 +62,11 @@ class RequestSecurityMiddleware:
                 ]
             await send(message)
 
-        refusal = self._refusal(scope)
-        if refusal is None:
+        rejection = self._check(scope)
+        if rejection is None:
             await self._app(scope, receive, send_with_headers)
             return
-        status, detail = refusal
+        status, detail = rejection
         body = json.dumps({"detail": detail}).encode()
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
         await send_with_headers(
@@ -72,35 +74,36 @@ class RequestSecurityMiddleware:
         )
         await send({"type": "http.response.body", "body": body})
 
-    def _refusal(self, scope: Scope) -> tuple[int, str] | None:
+    def _check(self, scope: Scope) -> tuple[int, str] | None:
+        """Return status and detail of a rejection, or None for a safe request."""
         headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
         host = headers.get(b"host", "")
-        if scope["path"] not in _OPEN_PATHS and not self._is_trusted_host(host):
+        if scope["path"] not in _ANY_HOST_PATHS and not self._is_trusted_host(host):
             return 403, (
-                f"this server is not known as {host[:80]!r}; "
-                "if it is yours, set FACESTREAM_ANNOTATOR_ALLOWED_HOSTS to it"
+                f"invalid Host header {host[:80]!r}; if this host name is yours, add it to "
+                "FACESTREAM_ANNOTATOR_ALLOWED_HOSTS"
             )
         if scope["method"] in _SAFE_METHODS:
             return None
         origin = headers.get(b"origin")
         if origin is not None and _host_of(origin) != host:
             return 403, (
-                f"pages of other sites may change nothing here: Origin is {origin[:80]!r}, Host is "
-                f"{host[:80]!r}; a proxy must pass the Host on as it came"
+                f"cross-origin request rejected: Origin is {origin[:80]!r}, Host is "
+                f"{host[:80]!r}; a proxy must pass the Host header unchanged"
             )
         if headers.get(b"sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-            return 403, "requests of other sites may change nothing here"
+            return 403, "cross-site request rejected"
         if scope["method"] in ("POST", "PUT", "PATCH"):
-            wanted, limit = "application/json", MAX_BODY_BYTES
-            if scope["path"] == PICTURE_PATH:
-                wanted, limit = "image/jpeg", MAX_PHONE_FRAME_BYTES
-            if headers.get(b"content-type", "").partition(";")[0].strip() != wanted:
-                return 415, f"send it as Content-Type: {wanted}"
+            media_type, limit = "application/json", MAX_BODY_BYTES
+            if scope["path"] == FRAME_PATH:
+                media_type, limit = "image/jpeg", MAX_PHONE_FRAME_BYTES
+            if headers.get(b"content-type", "").partition(";")[0].strip() != media_type:
+                return 415, f"unsupported media type; expected {media_type}"
             length = headers.get(b"content-length", "")
             if not length.isdecimal():
-                return 411, "send a Content-Length"
+                return 411, "Content-Length header required"
             if int(length) > limit:
-                return 413, f"send {limit} bytes at most"
+                return 413, f"request body too large (limit {limit} bytes)"
         return None
 
     def _is_trusted_host(self, host: str) -> bool:
@@ -113,7 +116,7 @@ class RequestSecurityMiddleware:
         try:
             ipaddress.ip_address(name)
         except ValueError:
-            # A name without a dot cannot be bought.
+            # A name without a dot cannot be registered, so an attacker cannot own it.
             return bool(name) and "." not in name
         return True
 
@@ -121,5 +124,5 @@ class RequestSecurityMiddleware:
 def _host_of(origin: str) -> str | None:
     try:
         return urlsplit(origin).netloc
-    except ValueError:  # as of `http://[`
+    except ValueError:  # for example `http://[`
         return None

@@ -1,8 +1,7 @@
-"""How far a stream was read, and what was lost of it unread. Pure.
+"""Read position in a Redis stream, and the number of entries trimmed before they were read. No I/O.
 
-A stream keeps its newest entries only: what is trimmed while nobody could read is gone. A stream
-counts all entries it was ever given, so what is missing between the last entry read and the oldest
-one kept can be counted after the fact.
+A stream keeps only its newest entries. Those trimmed during an outage are lost, but the stream
+counts every entry ever added: the lost ones can be counted afterwards.
 """
 
 from __future__ import annotations
@@ -11,15 +10,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import redis
+
 _BEGINNING = b"0-0"
 
 
 @dataclass(frozen=True)
 class StreamState:
-    """What the broker says of a stream.
+    """State of a stream as XINFO STREAM reports it.
 
-    `added` is how many entries it was ever given, `length` how many it keeps, `oldest` (None where
-    it keeps none) and `newest` are entry ids.
+    Attributes:
+        added: number of entries ever added.
+        length: number of entries in the stream.
+        oldest: id of the oldest entry; None in an empty stream.
+        newest: id of the newest entry ever added.
     """
 
     added: int
@@ -29,7 +33,7 @@ class StreamState:
 
     @classmethod
     def parse(cls, info: Mapping[str, Any]) -> StreamState:
-        """From the answer of XINFO STREAM. Brokers before Redis 7 do not count what was added."""
+        """Return the state from a reply of XINFO STREAM; Redis before 7 does not report `added`."""
         oldest = info.get("first-entry")
         return cls(
             info.get("entries-added", 0),
@@ -42,35 +46,52 @@ class StreamState:
 ABSENT = StreamState(0, 0, None, _BEGINNING)
 
 
+def parse_stream_state(reply: Any) -> StreamState:
+    """Return the state from a reply of XINFO STREAM, which is an exception for a missing stream.
+
+    Raises:
+        Exception: the reply is another error.
+    """
+    if isinstance(reply, redis.ResponseError) and "no such key" in str(reply):
+        return ABSENT
+    if isinstance(reply, Exception):
+        raise reply
+    return StreamState.parse(reply)
+
+
 class Cursor:
-    """The place up to which a stream was read; starts at the newest entry."""
+    """Position after the last entry read; starts after the newest entry.
+
+    Attributes:
+        position: id of the last entry read.
+    """
 
     def __init__(self, state: StreamState) -> None:
-        self.at = state.newest
-        self._added = state.added  # entries the stream was given up to this place
+        self.position = state.newest
+        self._added = state.added  # entries added up to `position`
 
     def advance(self, entry_id: bytes) -> None:
-        """This entry, the next one, was read."""
-        self.at = entry_id
+        """Move past the next entry, which was read."""
+        self.position = entry_id
         self._added += 1
 
     def reconcile(self, state: StreamState) -> int:
-        """Compare with the stream as it is now; one that was born anew is read from its start.
+        """Compare with the current state of the stream; rewind if the stream was recreated.
 
         Returns:
-            how many entries were lost unread since this was last known.
+            Number of entries lost unread since the last call.
         """
-        if _order(state.newest) < _order(self.at):
-            self.at, self._added = _BEGINNING, 0
-        if state.oldest is None or _order(state.newest) == _order(self.at):
+        if _order(state.newest) < _order(self.position):
+            self.position, self._added = _BEGINNING, 0
+        if state.oldest is None or _order(state.newest) == _order(self.position):
             unread = 0
-        elif _order(state.oldest) > _order(self.at):
+        elif _order(state.oldest) > _order(self.position):
             unread = state.length
-        else:  # nothing after this place was trimmed; how much is unread is not told
+        else:  # nothing after the position was trimmed; the number of unread entries is unknown
             return 0
         lost = state.added - self._added - unread
         trimmed = state.added - state.length
-        if lost < 0:  # born anew, with ids that go on from the old ones
+        if lost < 0:  # the stream was recreated, with ids that continue from the old ones
             lost = trimmed
         self._added = state.added - unread
         return max(0, min(lost, trimmed))

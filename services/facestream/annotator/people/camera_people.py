@@ -1,8 +1,8 @@
-"""Who is in view at one camera: tracks from frames joined with answers from results. Pure.
+"""People in view of one camera: joins the tracks of its frames with its results. No I/O.
 
-Frames and results come in by message and `now_s` (any steady clock, seconds); people go out. An
-answer may come before its track is first seen here, or after the track has gone: it is kept for
-`track_retention_s`, then forgotten and counted. Bounded: `MAX_TRACKS` tracks a camera.
+Frames and results come in as messages with `now_s`, a reading of any monotonic clock in seconds. A
+result may arrive before its track is first in a frame, or after the track has left: it is held for
+`track_retention_s`, then dropped and counted. At most `MAX_TRACKS` tracks are held per camera.
 """
 
 from __future__ import annotations
@@ -16,39 +16,44 @@ from facestream.common.broker.messages import Frame, Result, unpack_distribution
 from facestream.common.vision.displayed_estimate import DisplayedEstimate, DisplayThresholds
 
 MAX_TRACKS = 512
-# A camera that is silent for so long, or for so many of its own pauses, has nobody in view. Capture
-# looks three times a second where it is not told otherwise, and more seldom where it is overloaded.
-VIEW_EXPIRES_S = 2.0
-_VIEW_PAUSES = 2.5
-_LONGEST_VIEW_S = 15.0
-# A face is answered twice when a worker does not hear that its first answer was taken; the second
-# follows within seconds, and a track is answered about once a second.
-_ANSWERS_REMEMBERED = 16
+# Without frames for `VIEW_TIMEOUT_S`, or for `_TIMEOUT_FRAME_INTERVALS` of the camera's own frame
+# intervals, nobody is in view. Capture detects three times per second unless configured otherwise,
+# and less often while it is overloaded.
+VIEW_TIMEOUT_S = 2.0
+_TIMEOUT_FRAME_INTERVALS = 2.5
+_MAX_VIEW_TIMEOUT_S = 15.0
+# A worker that does not learn that its first result was stored sends a second one for the same face
+# within seconds. A track gets about one result per second.
+_REMEMBERED_RESULTS = 16
 
-TrackId = tuple[int, int]  # (session, track)
+TrackKey = tuple[int, int]  # (session, track id)
 
 
 @dataclass(frozen=True)
 class Person:
     """One face in view.
 
-    `box` is x, y, w, h in pixels of the frame, `seen_s` how long it has been followed.
+    Attributes:
+        track_id: of the face, unique within a capture session.
+        box: x, y, width, height in pixels of the frame.
+        dwell_s: seconds since the track was first detected.
+        shown: the estimate as it may be displayed.
     """
 
-    track: int
+    track_id: int
     box: tuple[float, float, float, float]
-    seen_s: float
+    dwell_s: float
     shown: DisplayedEstimate
 
 
 @dataclass
 class _TrackState:
     estimate: Estimate
-    touched_s: float
-    answered: deque[tuple[int, str]] = field(
-        default_factory=lambda: deque(maxlen=_ANSWERS_REMEMBERED)
+    updated_s: float
+    recent_results: deque[tuple[int, str]] = field(
+        default_factory=lambda: deque(maxlen=_REMEMBERED_RESULTS)
     )  # captured_us and model
-    was_seen: bool = False
+    was_in_view: bool = False
 
 
 @dataclass
@@ -57,125 +62,125 @@ class _Snapshot:
 
     session: int = 0
     seq: int = 0
-    at_s: float = float("-inf")
-    expires_s: float = VIEW_EXPIRES_S  # after `at_s`
+    received_s: float = float("-inf")
+    timeout_s: float = VIEW_TIMEOUT_S  # after `received_s`
     captured_us: int = 0
     boxes: dict[int, tuple[float, float, float, float]] = field(default_factory=dict)
     first_detected_us: dict[int, int] = field(default_factory=dict)
 
 
 class CameraPeople:
-    """The people of one camera.
+    """Tracks of one camera with their estimates.
 
     Args:
-        rule: when an estimate may be shown.
-        track_retention_s: how long an unseen track's answers are kept.
-        on_forgotten: called with the last estimate of each track that had been in view and went.
+        thresholds: when an estimate may be displayed.
+        track_retention_s: how long the results of an unseen track are held.
+        on_departed: called with the last estimate of each track that was in view and was evicted.
     """
 
     def __init__(
         self,
-        rule: DisplayThresholds,
+        thresholds: DisplayThresholds,
         track_retention_s: float,
-        on_forgotten: Callable[[DisplayedEstimate], None] = lambda shown: None,
+        on_departed: Callable[[DisplayedEstimate], None] = lambda shown: None,
     ) -> None:
-        self._rule = rule
-        self._forget_after_s = track_retention_s
-        self._on_forgotten = on_forgotten
-        self._kept: dict[TrackId, _TrackState] = {}
+        self._thresholds = thresholds
+        self._track_retention_s = track_retention_s
+        self._on_departed = on_departed
+        self._tracks: dict[TrackKey, _TrackState] = {}
         self._view = _Snapshot()
         self._unmatched_results = 0
 
     def on_frame(self, frame: Frame, now_s: float) -> None:
-        """A frame came: its tracks are those in view."""
-        # Not by `captured_us`: the wall clock of the capturing machine may be set back.
+        """Replace the people in view by the tracks of a new frame; an older frame is ignored."""
+        # Ordered by `seq`, not by `captured_us`: the capturing machine may set its clock back.
         if frame.session == self._view.session and frame.seq < self._view.seq:
             return
-        pause_s = now_s - self._view.at_s if frame.session == self._view.session else 0.0
+        is_same_session = frame.session == self._view.session
+        interval_s = now_s - self._view.received_s if is_same_session else 0.0
         self._view = _Snapshot(
             frame.session,
             frame.seq,
             now_s,
-            max(VIEW_EXPIRES_S, min(_VIEW_PAUSES * pause_s, _LONGEST_VIEW_S)),
+            max(VIEW_TIMEOUT_S, min(_TIMEOUT_FRAME_INTERVALS * interval_s, _MAX_VIEW_TIMEOUT_S)),
             frame.captured_us,
             {t.track: (t.x, t.y, t.w, t.h) for t in frame.tracks},
             {t.track: t.first_detected_us for t in frame.tracks},
         )
         for track in frame.tracks:
-            kept = self._get_or_create_state((frame.session, track.track), now_s)
-            kept.was_seen = True
+            state = self._get_or_create_state((frame.session, track.track), now_s)
+            state.was_in_view = True
 
     def add_result(self, result: Result, now_s: float) -> bool:
-        """A result came.
+        """Fuse a result into the estimate of its track.
 
         Returns:
-            whether it was taken; False when this face's answer came before.
+            False if a result for this face was added before.
 
         Raises:
-            MessageError: its distribution is none.
+            MessageError: the age distribution is invalid.
         """
         distribution = unpack_distribution(result.age_distribution)
-        kept = self._get_or_create_state((result.session, result.track), now_s)
+        state = self._get_or_create_state((result.session, result.track), now_s)
         face = (result.captured_us, result.model)
-        if face in kept.answered:
+        if face in state.recent_results:
             return False
-        kept.answered.append(face)
-        kept.estimate.add(distribution, result.age, result.age_std, result.female, result.quality)
+        state.recent_results.append(face)
+        state.estimate.add(distribution, result.age, result.age_std, result.female, result.quality)
         return True
 
     def in_view(self, now_s: float) -> list[Person]:
-        """The people of the newest frame, longest followed first."""
+        """Return the people of the newest frame, longest dwell time first."""
         view = self._view
-        if now_s - view.at_s > view.expires_s:
+        if now_s - view.received_s > view.timeout_s:
             return []
         people = []
-        for track, box in view.boxes.items():
-            kept = self._kept.get((view.session, track))
-            seen_s = max(0.0, (view.captured_us - view.first_detected_us[track]) / 1e6)
-            people.append(
-                Person(track, box, seen_s, kept.estimate.shown if kept else DisplayedEstimate())
-            )
-        return sorted(people, key=lambda person: (-person.seen_s, person.track))
+        for track_id, box in view.boxes.items():
+            state = self._tracks.get((view.session, track_id))
+            dwell_s = max(0.0, (view.captured_us - view.first_detected_us[track_id]) / 1e6)
+            shown = state.estimate.shown if state else DisplayedEstimate()
+            people.append(Person(track_id, box, dwell_s, shown))
+        return sorted(people, key=lambda person: (-person.dwell_s, person.track_id))
 
     def recent_estimates(self) -> list[DisplayedEstimate]:
-        """What is known of those in view, and of those who went so lately that they may return."""
-        return [kept.estimate.shown for kept in self._kept.values() if kept.was_seen]
+        """Return the estimates of all held tracks that are or were in view."""
+        return [state.estimate.shown for state in self._tracks.values() if state.was_in_view]
 
-    def estimate(self, session: int, track: int) -> Estimate | None:
-        """The running estimate of a track; None where it is not known."""
-        kept = self._kept.get((session, track))
-        return kept.estimate if kept else None
+    def estimate(self, session: int, track_id: int) -> Estimate | None:
+        """Return the running estimate of a track, or None if the track is not held."""
+        state = self._tracks.get((session, track_id))
+        return state.estimate if state else None
 
     def any_visible_has_result(self) -> bool:
-        """Whether anyone of the newest frame was answered at least once."""
+        """Return whether any track of the newest frame has a result."""
         view = self._view
-        kept = (self._kept.get((view.session, track)) for track in view.boxes)
-        return any(k is not None and k.estimate.shown.predictions > 0 for k in kept)
+        states = (self._tracks.get((view.session, track_id)) for track_id in view.boxes)
+        return any(state is not None and state.estimate.shown.predictions > 0 for state in states)
 
     def evict_stale(self, now_s: float) -> int:
-        """Drop tracks unseen for long.
+        """Drop tracks without a frame or result for `track_retention_s`.
 
         Returns:
-            how many answers were dropped since the last call without having met their track.
+            Number of results dropped since the last call whose track never came into view.
         """
-        for key, kept in list(self._kept.items()):
-            if now_s - kept.touched_s > self._forget_after_s:
+        for key, state in list(self._tracks.items()):
+            if now_s - state.updated_s > self._track_retention_s:
                 self._drop(key)
-        unmet, self._unmatched_results = self._unmatched_results, 0
-        return unmet
+        unmatched, self._unmatched_results = self._unmatched_results, 0
+        return unmatched
 
-    def _get_or_create_state(self, key: TrackId, now_s: float) -> _TrackState:
-        kept = self._kept.get(key)
-        if kept is None:
-            kept = self._kept[key] = _TrackState(Estimate(self._rule), now_s)
-            if len(self._kept) > MAX_TRACKS:
-                self._drop(min(self._kept, key=lambda k: self._kept[k].touched_s))
-        kept.touched_s = now_s
-        return kept
+    def _get_or_create_state(self, key: TrackKey, now_s: float) -> _TrackState:
+        state = self._tracks.get(key)
+        if state is None:
+            state = self._tracks[key] = _TrackState(Estimate(self._thresholds), now_s)
+            if len(self._tracks) > MAX_TRACKS:
+                self._drop(min(self._tracks, key=lambda k: self._tracks[k].updated_s))
+        state.updated_s = now_s
+        return state
 
-    def _drop(self, key: TrackId) -> None:
-        kept = self._kept.pop(key)
-        if kept.was_seen:
-            self._on_forgotten(kept.estimate.shown)
+    def _drop(self, key: TrackKey) -> None:
+        state = self._tracks.pop(key)
+        if state.was_in_view:
+            self._on_departed(state.estimate.shown)
         else:
-            self._unmatched_results += kept.estimate.shown.predictions
+            self._unmatched_results += state.estimate.shown.predictions

@@ -1,1 +1,1 @@
-"""Phones as cameras by their browser: the link, who may send, and what is done with a picture."""
+"""Phone cameras in the browser: pairing link, upload slots, and the route that receives frames."""

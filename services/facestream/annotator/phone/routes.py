@@ -1,8 +1,8 @@
-"""What of phones is asked over HTTP: a new one, its link, its page, and each of its pictures.
+"""Phone routes: add a phone camera, its pairing link, its page, and the frames it uploads.
 
-One request a picture rather than a WebSocket or WebRTC: on iPhones, a certificate accepted by hand
-is good for requests and not for WebSockets; and one port and the rules of the page do for all of
-it. A phone has two requests under way at most, so a slow network makes it skip pictures and not
+Each frame is one request instead of a WebSocket or WebRTC. On iPhones a certificate accepted by
+hand is valid for requests but not for WebSockets, and the rules and the port of the web UI apply to
+all of it. A phone has at most two uploads in flight: on a slow network it skips frames and does not
 fall behind.
 """
 
@@ -24,7 +24,7 @@ from starlette.requests import ClientDisconnect
 
 from facestream.annotator.live_state import LiveState
 from facestream.annotator.metrics import AnnotatorMetrics
-from facestream.annotator.phone.pairing_link import PAGE_PATH, PICTURE_PATH, phone_link, qr_svg
+from facestream.annotator.phone.pairing_link import FRAME_PATH, PAGE_PATH, pairing_link, qr_svg
 from facestream.annotator.phone.upload_slots import UploadDecision, UploadSlots
 from facestream.annotator.settings import AnnotatorSettings
 from facestream.common.broker.connection import BROKER_ERRORS
@@ -34,131 +34,142 @@ from facestream.common.cameras.phone_keys import new_phone_url, phone_key_of
 from facestream.common.cameras.privacy import Privacy
 from facestream.common.core.names import Name
 
-_BODY_DEADLINE_S = 10.0
+_BODY_TIMEOUT_S = 10.0
 _CAMERA_ALLOWED = "camera=(self), microphone=(), geolocation=()"
 _JPEG_BODY = {"required": True, "content": {"image/jpeg": {"schema": {"format": "binary"}}}}
-_STRANGER = "this link is not valid: the camera was removed, or the link is incomplete"
+_INVALID_LINK = "invalid link: the camera was removed, or the link is incomplete"
 _REJECTIONS: dict[UploadDecision, tuple[int, str]] = {
-    "slot_taken": (409, "another phone, or another page on this one, sends by this link"),
-    "rate_limited": (429, "too many pictures"),
+    "slot_taken": (409, "another phone or browser tab is using this link"),
+    "rate_limited": (429, "too many frames"),
 }
 
 
-class NewPhone(BaseModel):
-    """A phone that is to become a camera."""
+class PhoneCreate(BaseModel):
+    """A phone to add as a camera."""
 
     model_config = ConfigDict(extra="forbid")
 
     name: Name
-    rotate: Rotation = Field(0, description="degrees clockwise to turn the picture upright")
-    privacy: Privacy = Field("live", description="live, blur or stats-only")
+    rotate: Rotation = Field(0, description="degrees clockwise that make the frame upright")
+    privacy: Privacy = Field("full", description="full, blur or stats-only")
 
 
 class PhoneLink(BaseModel):
-    """What makes a phone this camera."""
+    """The pairing link of a phone camera."""
 
     camera: str
-    link: str = Field(description="to be opened on the phone; who has it may send pictures")
-    qr: str = Field(description="the link as QR code: SVG")
-    note: str = Field(description="what is wrong with the link, in plain words; empty if nothing")
+    link: str = Field(description="to open on the phone; any holder may send frames")
+    qr: str = Field(description="the link as a QR code in SVG")
+    note: str = Field(description="why the link will not work; empty if it will")
 
 
-class PictureAnswer(BaseModel):
-    """What a phone is told of each of its pictures."""
+class FrameAck(BaseModel):
+    """Response to each uploaded frame."""
 
     camera: str
     state: CameraState
     reason: str
-    privacy: Privacy = Field(description="in force")
-    fps: float = Field(description="so many pictures a second are wanted")
+    privacy: Privacy = Field(description="mode in force")
+    fps: float = Field(description="frames per second that the phone should send")
 
 
 class PhoneIngest:
-    """The phones that are cameras, and their pictures on the way to capture.
+    """Receives the frames of phone cameras and passes them to capture.
 
     Args:
-        broker: used for nothing else.
+        settings: of the annotator.
+        live_state: the cameras with their keys and statuses.
+        broker: used for these frames only.
+        metrics: of the annotator.
+        clock: monotonic seconds.
     """
 
     def __init__(
         self,
         settings: AnnotatorSettings,
-        board: LiveState,
+        live_state: LiveState,
         broker: redis.asyncio.Redis,
         metrics: AnnotatorMetrics,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._settings, self._board, self._broker = settings, board, broker
+        self._settings, self._live_state, self._broker = settings, live_state, broker
         self._metrics, self._clock = metrics, clock
-        self._senders = UploadSlots(settings.phone_fps)
+        self._slots = UploadSlots(settings.phone_fps)
 
     def link(self, camera: Camera, request: Request) -> PhoneLink:
-        """A phone's link, for who opened the page under the address of this request."""
+        """Return the pairing link of a camera, for the origin of this request."""
         key = phone_key_of(camera)
         if key is None:
-            raise HTTPException(409, f"{camera.name!r} is no phone that sends by a link")
-        opened_at = request.headers.get("origin") or str(request.base_url).rstrip("/")
-        link, note = phone_link(opened_at, self._settings.phone_base_url, key)
+            raise HTTPException(409, f"camera {camera.name!r} is not a phone camera")
+        origin = request.headers.get("origin") or str(request.base_url).rstrip("/")
+        link, note = pairing_link(origin, self._settings.phone_base_url, key)
         return PhoneLink(camera=camera.name, link=link, qr=qr_svg(link), note=note)
 
-    async def receive_frame(self, request: Request, sender: str, seq: int) -> PictureAnswer:
-        """A picture has come: judge it and hand it to capture."""
-        camera = self._camera_of(request)
+    async def receive_frame(self, request: Request, sender: str, seq: int) -> FrameAck:
+        """Check one uploaded frame and pass it to capture.
+
+        Raises:
+            HTTPException: the frame was rejected.
+        """
+        camera = self._authenticate(request)
         if camera is None:
-            raise HTTPException(401, _STRANGER)
+            raise HTTPException(401, _INVALID_LINK)
         name = camera.name
         self._metrics.phone_frames.labels(name).inc()
-        self._senders.retain_only(self._board.names())
-        verdict = self._senders.begin(name, sender, seq, self._clock())
-        if verdict != "accept":
-            self._drop(name, verdict)
-            if verdict in _REJECTIONS:
-                raise HTTPException(*_REJECTIONS[verdict])
-            return self._answer(name)
+        self._slots.retain_only(self._live_state.names())
+        decision = self._slots.begin(name, sender, seq, self._clock())
+        if decision != "accept":
+            self._count_dropped(name, decision)
+            if decision in _REJECTIONS:
+                raise HTTPException(*_REJECTIONS[decision])
+            return self._ack(name)
         try:
-            await self._pass_on(camera, request)
+            await self._forward(camera, request)
         finally:
-            self._senders.end(name)
-        return self._answer(name)
+            self._slots.end(name)
+        return self._ack(name)
 
-    def _camera_of(self, request: Request) -> Camera | None:
-        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    def _authenticate(self, request: Request) -> Camera | None:
+        """Return the phone camera whose key the request carries; compares in constant time."""
+        scheme, _, key = request.headers.get("authorization", "").partition(" ")
         found = None
-        for camera in self._board.cameras().values():
-            key = phone_key_of(camera)
-            if key is not None and hmac.compare_digest(key.encode(), given.strip().encode()):
+        for camera in self._live_state.cameras().values():
+            expected = phone_key_of(camera)
+            if expected is not None and hmac.compare_digest(
+                expected.encode(), key.strip().encode()
+            ):
                 found = camera
         return found if scheme.lower() == "bearer" else None
 
-    async def _pass_on(self, camera: Camera, request: Request) -> None:
+    async def _forward(self, camera: Camera, request: Request) -> None:
         name = camera.name
         try:
-            async with asyncio.timeout(_BODY_DEADLINE_S):
+            async with asyncio.timeout(_BODY_TIMEOUT_S):
                 jpeg = await request.body()
         except TimeoutError:
-            self._drop(name, "stale")
-            raise HTTPException(408, "the picture took too long") from None
+            self._count_dropped(name, "stale")
+            raise HTTPException(408, "frame upload timed out") from None
         except ClientDisconnect:
-            self._drop(name, "client_disconnected")
-            raise HTTPException(400, "the picture broke off") from None
-        reason, why = _what_is_wrong(jpeg)
+            self._count_dropped(name, "client_disconnected")
+            raise HTTPException(400, "frame upload was interrupted") from None
+        reason, detail = _check_jpeg(jpeg)
         if reason:
-            self._drop(name, reason)
-            raise HTTPException(422, why)
+            self._count_dropped(name, reason)
+            raise HTTPException(422, detail)
         if camera.paused:
-            self._drop(name, "paused")
+            self._count_dropped(name, "paused")
             return
         try:
-            pushed_out = await push_frame(self._broker, name, jpeg)
+            overflow = await push_frame(self._broker, name, jpeg)
         except BROKER_ERRORS:
-            self._drop(name, "broker_unavailable")
-            raise HTTPException(503, "the broker does not answer; try again shortly") from None
-        if pushed_out:
-            self._drop(name, "overflow", pushed_out)
+            self._count_dropped(name, "broker_unavailable")
+            raise HTTPException(503, "cannot reach Redis; try again shortly") from None
+        if overflow:
+            self._count_dropped(name, "overflow", overflow)
 
-    def _answer(self, name: str) -> PictureAnswer:
-        status = self._board.status(name)
-        return PictureAnswer(
+    def _ack(self, name: str) -> FrameAck:
+        status = self._live_state.status(name)
+        return FrameAck(
             camera=name,
             state=status.state,
             reason=status.reason,
@@ -166,33 +177,37 @@ class PhoneIngest:
             fps=self._settings.phone_fps,
         )
 
-    def _drop(self, camera: str, reason: str, count: int = 1) -> None:
+    def _count_dropped(self, camera: str, reason: str, count: int = 1) -> None:
         self._metrics.phone_frames_dropped.labels(camera, reason).inc(count)
 
 
-def _what_is_wrong(jpeg: bytes) -> tuple[str, str]:
-    """With a picture, by its header alone: the reason to count, and words; empty if nothing."""
+def _check_jpeg(jpeg: bytes) -> tuple[str, str]:
+    """Return drop reason and error of an unusable frame, empty for a usable one.
+
+    Only the JPEG header is read.
+    """
     try:
         height, width = simplejpeg.decode_jpeg_header(jpeg)[:2]
     except ValueError:
-        return "invalid", "not a JPEG picture"
+        return "invalid", "not a JPEG"
     if not has_allowed_size(height, width):
-        return "invalid_size", f"a picture's sides have 2 to {MAX_PHONE_SIDE_PX} pixels"
+        return "invalid_size", f"width and height must be 2 to {MAX_PHONE_SIDE_PX} pixels"
     return "", ""
 
 
-def routes(
+def phone_routes(
     phones: PhoneIngest,
-    known: Callable[[str], Camera],
-    add: Callable[[Camera], Awaitable[None]],
+    find_camera: Callable[[str], Camera],
+    add_camera: Callable[[Camera], Awaitable[None]],
     page: Path,
 ) -> APIRouter:
-    """Of phones.
+    """Return the routes for phone cameras.
 
     Args:
-        known: the camera of a name, else an error for the user.
-        add: adds a camera, or an error for the user.
-        page: what a phone's browser opens.
+        phones: receives the frames.
+        find_camera: returns a camera by name or raises an HTTPException.
+        add_camera: adds a camera or raises an HTTPException.
+        page: HTML file for the phone's browser.
     """
     router = APIRouter()
 
@@ -202,30 +217,30 @@ def routes(
         return FileResponse(page, headers=headers)
 
     @router.post("/api/phones", status_code=201)
-    async def add_phone(wish: NewPhone, request: Request) -> PhoneLink:
+    async def add_phone(phone: PhoneCreate, request: Request) -> PhoneLink:
         camera = Camera(
-            name=wish.name,
+            name=phone.name,
             url=SecretStr(new_phone_url()),
-            rotate=wish.rotate,
-            privacy=wish.privacy,
+            rotate=phone.rotate,
+            privacy=phone.privacy,
         )
-        await add(camera)
+        await add_camera(camera)
         return phones.link(camera, request)
 
-    # Not by GET: viewers may read everything, but not send pictures.
+    # POST instead of GET: viewers may read everything, but must not be able to send frames.
     @router.post("/api/cameras/{name}/phone-link")
     async def show_link(name: str, request: Request) -> PhoneLink:
-        return phones.link(known(name), request)
+        return phones.link(find_camera(name), request)
 
-    # The bearer token is the phone's key.
-    @router.post(PICTURE_PATH, openapi_extra={"requestBody": _JPEG_BODY})
-    async def take_picture(
+    # The bearer token is the phone's pairing key.
+    @router.post(FRAME_PATH, openapi_extra={"requestBody": _JPEG_BODY})
+    async def upload_frame(
         request: Request,
         sender: Annotated[
-            str, Query(pattern="^[a-z0-9]{8,32}$", description="who sends, chosen by the page")
+            str, Query(pattern="^[a-z0-9]{8,32}$", description="id of the page, chosen by itself")
         ],
-        seq: Annotated[int, Query(ge=1, lt=2**53, description="number of the picture, upwards")],
-    ) -> PictureAnswer:
+        seq: Annotated[int, Query(ge=1, lt=2**53, description="increasing number of the frame")],
+    ) -> FrameAck:
         return await phones.receive_frame(request, sender, seq)
 
     return router

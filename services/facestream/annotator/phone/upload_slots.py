@@ -1,8 +1,9 @@
-"""Which browser sends for a phone's camera now, and how fast it may. Pure, of bounded memory.
+"""Upload slots: one active browser per phone camera, and an upload rate limit. No I/O.
 
-A link may be opened on several phones, or twice on one: the first keeps its place until it has been
-silent for a while, the others are told so. Pictures come in two requests at a time and may overtake
-each other: an older one is not taken.
+A pairing link may be open on several phones, or twice on one. The first browser holds the slot of
+its camera until it has been silent for `IDLE_TIMEOUT_S`; the others are rejected. A browser sends up
+to two requests at a time, which may overtake each other: an older frame is rejected as stale.
+Memory is bounded by the number of cameras.
 """
 
 from __future__ import annotations
@@ -11,69 +12,71 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
-SILENT_S = 5.0  # then the place is free for another
-MAX_AT_ONCE = 3  # requests of one camera
-_HASTE = 2.0  # a phone may send so many times as fast as it is asked to
-_BURST = 4.0  # pictures
+IDLE_TIMEOUT_S = 5.0  # then another browser may use the slot
+MAX_CONCURRENT_UPLOADS = 3  # per camera
+_RATE_FACTOR = 2.0  # upload rate limit as a multiple of the requested fps
+_BURST = 4.0  # frames
 
 UploadDecision = Literal["accept", "stale", "rate_limited", "slot_taken"]
 
 
 @dataclass(slots=True)
-class _Place:
+class _Slot:
     sender: str
-    heard_at: float
+    updated_s: float
     seq: int = 0
-    at_once: int = 0
-    left: float = _BURST
+    uploads: int = 0
+    tokens: float = _BURST
 
 
 class UploadSlots:
-    """One place a camera.
+    """One slot with a token bucket per camera.
 
     Args:
-        fps: pictures a second that phones are asked for.
+        fps: frames per second that phones are asked for.
     """
 
     def __init__(self, fps: float) -> None:
-        self._per_s = fps * _HASTE
-        self._places: dict[str, _Place] = {}
+        self._refill_per_s = fps * _RATE_FACTOR
+        self._slots: dict[str, _Slot] = {}
 
-    def begin(self, camera: str, sender: str, seq: int, now: float) -> UploadDecision:
-        """A request with a picture has begun; only where it is to be taken, `end` must follow.
+    def begin(self, camera: str, sender: str, seq: int, now_s: float) -> UploadDecision:
+        """Decide about an upload that has started; after `accept` the caller must call `end`.
 
         Args:
-            sender: chosen by the page when it was opened.
-            seq: number of the picture, counted by the page.
-            now: steady, seconds.
+            camera: name of the camera.
+            sender: id that the browser page chose when it was opened.
+            seq: number of the frame, counted by the page.
+            now_s: monotonic seconds.
 
         Returns:
-            take; late: a newer one came before; rate: too many; other: the place is another's.
+            `accept`; `stale`: a newer frame came before; `rate_limited`: too many uploads;
+            `slot_taken`: another browser holds the slot.
         """
-        place = self._places.get(camera)
-        if place is None or (place.sender != sender and now - place.heard_at > SILENT_S):
-            at_once = place.at_once if place else 0
-            place = self._places[camera] = _Place(sender, now, at_once=at_once)
-        if place.sender != sender:
+        slot = self._slots.get(camera)
+        if slot is None or (slot.sender != sender and now_s - slot.updated_s > IDLE_TIMEOUT_S):
+            uploads = slot.uploads if slot else 0
+            slot = self._slots[camera] = _Slot(sender, now_s, uploads=uploads)
+        if slot.sender != sender:
             return "slot_taken"
-        place.left = min(_BURST, place.left + (now - place.heard_at) * self._per_s)
-        place.heard_at = now
-        if place.at_once >= MAX_AT_ONCE or place.left < 1:
+        slot.tokens = min(_BURST, slot.tokens + (now_s - slot.updated_s) * self._refill_per_s)
+        slot.updated_s = now_s
+        if slot.uploads >= MAX_CONCURRENT_UPLOADS or slot.tokens < 1:
             return "rate_limited"
-        if seq <= place.seq:
+        if seq <= slot.seq:
             return "stale"
-        place.left -= 1
-        place.seq = seq
-        place.at_once += 1
+        slot.tokens -= 1
+        slot.seq = seq
+        slot.uploads += 1
         return "accept"
 
     def end(self, camera: str) -> None:
-        """That request has ended."""
-        place = self._places.get(camera)
-        if place is not None:
-            place.at_once -= 1
+        """Record the end of an accepted upload."""
+        slot = self._slots.get(camera)
+        if slot is not None:
+            slot.uploads -= 1
 
     def retain_only(self, cameras: Collection[str]) -> None:
-        """Forget all but these."""
-        for gone in self._places.keys() - set(cameras):
-            del self._places[gone]
+        """Drop the slots of all other cameras."""
+        for removed in self._slots.keys() - set(cameras):
+            del self._slots[removed]

@@ -1,9 +1,9 @@
-"""The annotated pictures: drawn once a frame, whoever watches, for any number of viewers.
+"""MJPEG hub: renders each annotated frame once and serves it to any number of clients.
 
-Frames with their picture come in by `offer` (event loop), are decoded, drawn and encoded in worker
-threads (C code that lets go of the GIL) and land in one latest-picture slot per camera. Each viewer
-takes the newest picture when it is ready for one: a slow viewer skips pictures, the others do not
-notice. Nobody watching, nothing drawn. A camera without pictures shows a notice instead.
+Frames arrive by `submit_frame` on the event loop. Worker threads decode them, draw boxes and
+labels, and encode them (C code that releases the GIL). Each camera has a one-slot buffer, its
+`CameraFeed`. Each client takes the newest JPEG when it is ready: a slow client skips frames and
+delays no other. Without clients nothing is rendered. A camera without frames gets a placeholder.
 """
 
 from __future__ import annotations
@@ -15,97 +15,37 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 
 from facestream.annotator.metrics import AnnotatorMetrics
+from facestream.annotator.video.camera_feed import OPENING, CameraFeed, RenderJob
 from facestream.annotator.video.placeholder import render_placeholder
 from facestream.common.broker.messages import now_us
 from facestream.common.cameras.models import CameraStatus
 from facestream.common.core.errors import ImageError
 from facestream.common.vision import yuv_image
-from facestream.common.vision.overlay import Label, draw_labels
+from facestream.common.vision.overlay import draw_labels
 
-BOUNDARY = b"facestream"
-CONTENT_TYPE = "multipart/x-mixed-replace; boundary=" + BOUNDARY.decode()
-OPENING = b"--" + BOUNDARY + b"\r\n"
-NOTICE_EVERY_S = 1.0
-# A browser shows a part once the next boundary came, so every part ends with one.
-_CLOSING = b"\r\n" + OPENING
-_EMPTY = (40, 130, 125)  # Y, U, V: the dark of a notice
+PLACEHOLDER_INTERVAL_S = 1.0
+_BLANK_YUV = (40, 130, 125)  # the dark background of a placeholder
 _MAX_THREADS = 4
-_DOWN_DEADLINE_S = 1.0  # a camera that is down is given little time to prove the opposite
-_SIDE_INTERVAL_S = 0.2  # between two pictures of a camera that is not the large one
-
-
-@dataclass(frozen=True)
-class RenderJob:
-    """One frame to be drawn; without a yuv_image, on an empty one of this size in pixels."""
-
-    jpeg: bytes | None
-    labels: Sequence[Label]
-    captured_us: int
-    size: tuple[int, int] = (0, 0)
-
-
-class CameraFeed:
-    """The newest picture of one camera and who waits for it. Event loop only."""
-
-    def __init__(self, camera: str, *, closed: bool = False) -> None:
-        self.camera = camera
-        self.seq = 0  # of the newest picture; 0 = none yet
-        self.frame_number = 0  # of the newest picture that is no notice
-        self.jpeg = b""
-        self.part = b""
-        self.stale_seq = 0  # number of the last picture from before somebody began to watch
-        self.viewers = 0
-        self.closed = closed
-        self.waiting: RenderJob | None = None
-        self.drawing = False
-        self.fresh_at_s = float("-inf")  # steady clock; when the newest frame was shown
-        self._changed = asyncio.Event()
-
-    def publish(self, jpeg: bytes, captured_us: int) -> None:
-        """Put a picture into the slot and wake everyone who waits."""
-        self.seq += 1
-        self.jpeg = jpeg
-        head = (
-            f"Content-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n"
-            f"X-Camera: {self.camera}\r\nX-Captured-Us: {captured_us}\r\n\r\n"
-        )
-        self.part = b"".join((head.encode(), jpeg, _CLOSING))
-        self.wake()
-
-    def clear(self) -> None:
-        """Keep no picture that nobody looks at."""
-        self.jpeg = self.part = b""
-        self.waiting = None
-
-    def wake(self) -> None:
-        """Let everyone who waits look again."""
-        self._changed.set()
-        self._changed = asyncio.Event()
-
-    def close(self) -> None:
-        """The camera is gone: its viewers end."""
-        self.closed = True
-        self.wake()
-
-    async def wait_newer(self, than: int) -> None:
-        """Return once there is a picture newer than number `than`, or the channel is closed."""
-        while self.seq <= than and not self.closed:
-            await self._changed.wait()
+_DOWN_SNAPSHOT_TIMEOUT_S = 1.0  # a camera that is down rarely delivers a frame
+_SECONDARY_INTERVAL_S = 0.2  # between two frames of a camera that is not the primary one
 
 
 class MjpegHub:
-    """Every camera's channel, and the threads that draw.
+    """Feeds of all cameras, and the threads that render.
 
     Args:
-        quality: JPEG quality of what goes out.
-        max_video_streams: picture streams open at once.
-        stale_frame_timeout_s: a notice is shown when no frame came for so long.
-        status_of: what is known of a camera, for its notice.
-        clock: steady, seconds.
+        metrics: of the annotator.
+        quality: JPEG quality of the annotated frames.
+        max_video_streams: limit of open streams and snapshots.
+        stale_frame_timeout_s: a live camera gets a placeholder after this time without a frame.
+        status_of: returns the status of a camera, for its placeholder.
+        clock: monotonic seconds.
+
+    Attributes:
+        first_viewer: set when a camera without viewers gets its first one.
     """
 
     def __init__(
@@ -119,228 +59,226 @@ class MjpegHub:
     ) -> None:
         self._metrics = metrics
         self._quality = quality
-        self._max_viewers = max_video_streams
-        self._stale_after_s = stale_frame_timeout_s
+        self._max_video_streams = max_video_streams
+        self._stale_frame_timeout_s = stale_frame_timeout_s
         self._status_of = status_of
         self._clock = clock
-        self._channels: dict[str, CameraFeed] = {}
+        self._feeds: dict[str, CameraFeed] = {}
         self._any_changed = asyncio.Event()
         self._viewers = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._threads = ThreadPoolExecutor(
-            min(_MAX_THREADS, os.cpu_count() or 1), thread_name_prefix="draw"
+            min(_MAX_THREADS, os.cpu_count() or 1), thread_name_prefix="render"
         )
         self._is_closed = False
-        self.first_viewer = asyncio.Event()  # somebody began to watch a camera nobody watched
+        self.first_viewer = asyncio.Event()
 
     @property
     def viewers(self) -> int:
-        """Picture streams open now."""
+        """Number of open streams and snapshots."""
         return self._viewers
 
-    def full(self) -> bool:
-        """No further viewer is taken."""
-        return self._viewers >= self._max_viewers
+    def is_full(self) -> bool:
+        """Return whether the limit of streams is reached."""
+        return self._viewers >= self._max_video_streams
 
-    def channel(self, camera: str) -> CameraFeed:
-        """The channel of a camera, made when first asked for."""
-        if camera not in self._channels:
-            self._channels[camera] = CameraFeed(camera, closed=self._is_closed)
-        return self._channels[camera]
+    def feed(self, camera: str) -> CameraFeed:
+        """Return the feed of a camera; create it on first use."""
+        if camera not in self._feeds:
+            self._feeds[camera] = CameraFeed(camera, closed=self._is_closed)
+        return self._feeds[camera]
 
     def watched(self) -> list[str]:
-        """Cameras that somebody watches."""
-        return [name for name, channel in self._channels.items() if channel.viewers]
+        """Return the cameras with at least one viewer."""
+        return [name for name, feed in self._feeds.items() if feed.viewers]
 
     def is_watched(self, camera: str) -> bool:
-        """Whether somebody watches this camera."""
-        channel = self._channels.get(camera)
-        return channel is not None and channel.viewers > 0
+        """Return whether a camera has a viewer."""
+        feed = self._feeds.get(camera)
+        return feed is not None and feed.viewers > 0
 
     def remove_camera(self, camera: str) -> None:
-        """The camera was removed."""
-        channel = self._channels.pop(camera, None)
-        if channel is not None:
-            channel.close()
-            self._wake_walls()
+        """End the streams of a removed camera."""
+        feed = self._feeds.pop(camera, None)
+        if feed is not None:
+            feed.close()
+            self._wake_multi_streams()
 
     def close(self) -> None:
-        """End every viewer, and whoever still comes."""
+        """End all streams, also those that are opened later."""
         self._is_closed = True
-        for camera in list(self._channels):
+        for camera in list(self._feeds):
             self.remove_camera(camera)
 
     def shutdown(self) -> None:
-        """End the threads; nobody asks for a picture any more."""
+        """Stop the render threads; call it after all requests have ended."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     @contextmanager
     def subscribe(self, cameras: Sequence[str]) -> Iterator[list[CameraFeed]]:
-        """Count as one viewer of these cameras for as long as the block lasts."""
-        channels = [self.channel(camera) for camera in cameras]
+        """Count as one viewer of these cameras for the duration of the block."""
+        feeds = [self.feed(camera) for camera in cameras]
         self._viewers += 1
-        for channel in channels:
-            if channel.viewers == 0:
-                # Frames come a moment after the first viewer; until then there is no stall.
-                channel.fresh_at_s = self._clock()
-                channel.stale_seq = channel.seq
+        for feed in feeds:
+            if feed.viewers == 0:
+                # Capture sends frames shortly after the first viewer: no placeholder until then.
+                feed.last_frame_s = self._clock()
+                feed.stale_seq = feed.seq
                 self.first_viewer.set()
-            self._count(channel, 1)
+            self._add_viewers(feed, 1)
         try:
-            yield channels
+            yield feeds
         finally:
             self._viewers -= 1
-            for channel in channels:
-                self._count(channel, -1)
-                if channel.viewers == 0:
-                    channel.clear()
+            for feed in feeds:
+                self._add_viewers(feed, -1)
+                if feed.viewers == 0:
+                    feed.clear()
 
     def submit_frame(self, camera: str, job: RenderJob) -> None:
-        """A frame to draw; an older one that still waits is dropped for it."""
-        channel = self.channel(camera)
-        if channel.viewers == 0:
+        """Render a frame as soon as possible; it replaces an older one that still waits."""
+        feed = self.feed(camera)
+        if feed.viewers == 0:
             return
-        if channel.waiting is not None:
+        if feed.pending is not None:
             self._metrics.frames_dropped.labels(camera, "superseded").inc()
-        channel.waiting = job
-        if not channel.drawing:
-            channel.drawing = True
-            task = asyncio.get_running_loop().create_task(self._draw_waiting(channel))
+        feed.pending = job
+        if not feed.is_rendering:
+            feed.is_rendering = True
+            task = asyncio.get_running_loop().create_task(self._render_pending(feed))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
     async def publish_placeholders(self) -> None:
-        """Tell the viewers of every camera without pictures what is the matter. Once a second."""
+        """Publish a placeholder for each watched camera without frames; call it once per second."""
         now = self._clock()
-        for channel in list(self._channels.values()):
-            if channel.viewers == 0 or channel.closed:
+        for feed in list(self._feeds.values()):
+            if feed.viewers == 0 or feed.closed:
                 continue
-            status = self._status_of(channel.camera)
-            silent_s = now - channel.fresh_at_s
-            grace_s = self._stale_after_s if status.state == "live" else NOTICE_EVERY_S / 2
+            status = self._status_of(feed.camera)
+            silent_s = now - feed.last_frame_s
+            is_live = status.state == "live"
+            grace_s = self._stale_frame_timeout_s if is_live else PLACEHOLDER_INTERVAL_S / 2
             if silent_s < grace_s:
                 continue
-            jpeg = await self._in_thread(partial(render_placeholder, status, time.time()))
-            channel.publish(jpeg, now_us())
-            self._wake_walls()
+            jpeg = await self._run_in_thread(partial(render_placeholder, status, time.time()))
+            feed.publish(jpeg, now_us())
+            self._wake_multi_streams()
 
-    async def stream(self, channel: CameraFeed) -> AsyncIterator[bytes]:
-        """Parts of a multipart answer, one a yuv_image, until the channel is closed."""
-        seen = max(channel.stale_seq, channel.seq - 1)
-        first = True
+    async def stream(self, feed: CameraFeed) -> AsyncIterator[bytes]:
+        """Yield the parts of a multipart response, one per JPEG, until the feed is closed."""
+        sent = max(feed.stale_seq, feed.seq - 1)
+        is_first = True
         while True:
-            await channel.wait_newer(seen)
-            if channel.closed:
+            await feed.wait_newer(sent)
+            if feed.closed:
                 return
-            if not first and channel.seq > seen + 1:
-                skipped = channel.seq - seen - 1
-                self._metrics.stream_frames_skipped.labels(channel.camera).inc(skipped)
-            seen = channel.seq
-            yield OPENING + channel.part if first else channel.part
-            first = False
+            if not is_first and feed.seq > sent + 1:
+                skipped = feed.seq - sent - 1
+                self._metrics.stream_frames_skipped.labels(feed.camera).inc(skipped)
+            sent = feed.seq
+            yield OPENING + feed.part if is_first else feed.part
+            is_first = False
 
-    async def multi_stream(
-        self, channels: Sequence[CameraFeed], large: str
-    ) -> AsyncIterator[bytes]:
-        """The pictures of several cameras in one answer, each part with its `X-Camera`.
+    async def multi_stream(self, feeds: Sequence[CameraFeed], primary: str) -> AsyncIterator[bytes]:
+        """Yield the frames of several cameras in one response; each part has its `X-Camera`.
 
-        Browsers open six connections to a server at most: one stream a camera would leave a page
-        with six cameras unable to do anything else. The `large` one comes at its full rate.
+        Browsers open at most six connections to a server: with one stream per camera, six cameras
+        would block all other requests of a page. The `primary` camera is sent at its full rate.
         """
-        seen = {channel.camera: channel.stale_seq for channel in channels}
-        next_s = dict.fromkeys(seen, 0.0)
+        sent = {feed.camera: feed.stale_seq for feed in feeds}
+        next_s = dict.fromkeys(sent, 0.0)
         opening = OPENING
         while True:
             changed = self._any_changed
-            now, soonest = self._clock(), float("inf")
-            for channel in channels:
-                name = channel.camera
-                if channel.closed or channel.seq <= seen[name]:
+            now, soonest_s = self._clock(), float("inf")
+            for feed in feeds:
+                name = feed.camera
+                if feed.closed or feed.seq <= sent[name]:
                     continue
                 if now < next_s[name]:
-                    soonest = min(soonest, next_s[name] - now)
+                    soonest_s = min(soonest_s, next_s[name] - now)
                     continue
-                seen[name] = channel.seq
-                next_s[name] = now if name == large else now + _SIDE_INTERVAL_S
-                yield opening + channel.part
+                sent[name] = feed.seq
+                next_s[name] = now if name == primary else now + _SECONDARY_INTERVAL_S
+                yield opening + feed.part
                 opening = b""
-            if all(channel.closed for channel in channels):
+            if all(feed.closed for feed in feeds):
                 return
             if changed is self._any_changed:
-                timeout = soonest if soonest < float("inf") else None
+                timeout = soonest_s if soonest_s < float("inf") else None
                 try:
                     async with asyncio.timeout(timeout):
                         await changed.wait()
                 except TimeoutError:
                     pass
 
-    async def snapshot(self, camera: str, deadline_s: float) -> tuple[bytes, bool]:
-        """A picture taken from now on, or a notice when none came in time.
+    async def snapshot(self, camera: str, timeout_s: float) -> tuple[bytes, bool]:
+        """Return the next annotated frame, or a placeholder if none arrives in time.
 
         Returns:
-            the JPEG, and whether it is the camera's own picture.
+            The JPEG, and whether it is a frame.
         """
-        with self.subscribe([camera]) as (channel,):
-            asked = channel.frame_number
+        with self.subscribe([camera]) as (feed,):
+            previous = feed.frame_seq
             if self._status_of(camera).state != "live":
-                deadline_s = min(deadline_s, _DOWN_DEADLINE_S)
+                timeout_s = min(timeout_s, _DOWN_SNAPSHOT_TIMEOUT_S)
             try:
-                async with asyncio.timeout(deadline_s):
-                    while channel.frame_number <= asked and not channel.closed:
-                        await channel.wait_newer(channel.seq)
+                async with asyncio.timeout(timeout_s):
+                    while feed.frame_seq <= previous and not feed.closed:
+                        await feed.wait_newer(feed.seq)
             except TimeoutError:
                 pass
-            if channel.frame_number > asked:
-                return channel.jpeg, True
-            status = self._status_of(camera)
-            return await self._in_thread(partial(render_placeholder, status, time.time())), False
+            if feed.frame_seq > previous:
+                return feed.jpeg, True
+            render = partial(render_placeholder, self._status_of(camera), time.time())
+            return await self._run_in_thread(render), False
 
-    def _count(self, channel: CameraFeed, change: int) -> None:
-        channel.viewers += change
-        if not channel.closed:
-            self._metrics.video_streams.labels(channel.camera).set(channel.viewers)
+    def _add_viewers(self, feed: CameraFeed, change: int) -> None:
+        feed.viewers += change
+        if not feed.closed:
+            self._metrics.video_streams.labels(feed.camera).set(feed.viewers)
 
-    async def _draw_waiting(self, channel: CameraFeed) -> None:
+    async def _render_pending(self, feed: CameraFeed) -> None:
         try:
-            while (job := channel.waiting) is not None and not channel.closed:
-                channel.waiting = None
+            while (job := feed.pending) is not None and not feed.closed:
+                feed.pending = None
                 try:
-                    jpeg = await self._in_thread(partial(self._annotated, job))
+                    jpeg = await self._run_in_thread(partial(self._annotate, job))
                 except ImageError as error:
-                    self._metrics.frames_dropped.labels(channel.camera, "invalid").inc()
-                    logging.debug("%s: %s", channel.camera, error)
+                    self._metrics.frames_dropped.labels(feed.camera, "invalid").inc()
+                    logging.debug("invalid frame skipped: camera=%s: %s", feed.camera, error)
                     continue
-                if channel.viewers == 0:
+                if feed.viewers == 0:
                     return
-                channel.fresh_at_s = self._clock()
-                channel.frame_number = channel.seq + 1
-                channel.publish(jpeg, job.captured_us)
-                self._wake_walls()
-                self._metrics.frames_annotated.labels(channel.camera).inc()
+                feed.last_frame_s = self._clock()
+                feed.frame_seq = feed.seq + 1
+                feed.publish(jpeg, job.captured_us)
+                self._wake_multi_streams()
+                self._metrics.frames_annotated.labels(feed.camera).inc()
                 self._metrics.frame_latency.observe(max(0, now_us() - job.captured_us) / 1e6)
         finally:
-            channel.drawing = False
+            feed.is_rendering = False
 
-    def _annotated(self, job: RenderJob) -> bytes:
-        started = time.perf_counter()
-        planes = (
-            yuv_image.solid_color(*job.size, _EMPTY)
-            if job.jpeg is None
-            else yuv_image.decode_jpeg(job.jpeg)
-        )
-        decoded = time.perf_counter()
-        draw_labels(planes, job.labels)
-        drawn = time.perf_counter()
-        jpeg = yuv_image.encode_jpeg(planes, self._quality)
-        step = self._metrics.stage_duration
-        step.labels("decode").observe(decoded - started)
-        step.labels("draw").observe(drawn - decoded)
-        step.labels("encode").observe(time.perf_counter() - drawn)
+    def _annotate(self, job: RenderJob) -> bytes:
+        started_s = time.perf_counter()
+        if job.jpeg is None:
+            image = yuv_image.solid_color(*job.size, _BLANK_YUV)
+        else:
+            image = yuv_image.decode_jpeg(job.jpeg)
+        decoded_s = time.perf_counter()
+        draw_labels(image, job.labels)
+        drawn_s = time.perf_counter()
+        jpeg = yuv_image.encode_jpeg(image, self._quality)
+        stage = self._metrics.stage_duration
+        stage.labels("decode").observe(decoded_s - started_s)
+        stage.labels("draw").observe(drawn_s - decoded_s)
+        stage.labels("encode").observe(time.perf_counter() - drawn_s)
         return jpeg
 
-    async def _in_thread(self, work: Callable[[], bytes]) -> bytes:
+    async def _run_in_thread(self, work: Callable[[], bytes]) -> bytes:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
-    def _wake_walls(self) -> None:
+    def _wake_multi_streams(self) -> None:
         self._any_changed.set()
         self._any_changed = asyncio.Event()

@@ -1,6 +1,6 @@
-"""The picture shown in place of a camera's own: since when it is down, and why.
+"""Render the placeholder image of a camera without frames: state, since when, and why.
 
-A plain dark picture with a few lines of text, made about once a second while somebody looks.
+A dark image with a few lines of text, rendered about once per second while it is watched.
 """
 
 from __future__ import annotations
@@ -24,30 +24,33 @@ _DOT_BGR: dict[CameraState, Bgr] = {
     "live": (233, 180, 86),
     "stalled": (0, 159, 230),
     "failed": (60, 94, 213),
-    "stopped": (150, 150, 150),
+    "paused": (150, 150, 150),
 }
-_WORDS: dict[CameraState, str] = {
+_DESCRIPTIONS: dict[CameraState, str] = {
     "connecting": "connecting",
-    "live": "waiting for its picture",
-    "stalled": "no picture",
-    "failed": "not available",
-    "stopped": "paused",
+    "live": "waiting for a frame",
+    "stalled": "no video",
+    "failed": "unavailable",
+    "paused": "paused",
 }
 _QUALITY = 85
+_MAX_LINES = 4
 
 
 def describe_state(status: CameraStatus, now: float) -> str:
-    """`no picture since 14:03:22 (1 min 5 s)`.
+    """Return a description such as `no video since 14:03:22 (1 min 5 s)`.
 
     Args:
+        status: of the camera.
         now: Unix time in seconds.
     """
-    at = time.strftime("%H:%M:%S", time.localtime(status.since))
-    return f"{_WORDS[status.state]} since {at} ({format_duration(now - status.since)})"
+    since = time.strftime("%H:%M:%S", time.localtime(status.since))
+    duration = format_duration(now - status.since)
+    return f"{_DESCRIPTIONS[status.state]} since {since} ({duration})"
 
 
 def format_duration(seconds: float) -> str:
-    """`12 s`, `3 min 5 s`, `2 h 10 min`, `4 d 3 h`: two units at most."""
+    """Return a duration in at most two units: `12 s`, `3 min 5 s`, `2 h 10 min`, `4 d 3 h`."""
     whole = max(0, int(seconds))
     days, rest = divmod(whole, 86_400)
     hours, rest = divmod(rest, 3600)
@@ -60,26 +63,31 @@ def format_duration(seconds: float) -> str:
 
 
 def render_placeholder(status: CameraStatus, now: float) -> bytes:
-    """A JPEG of the camera's own size that says what is the matter with it."""
+    """Return a JPEG of the camera's frame size that describes its status.
+
+    Args:
+        status: of the camera; without a frame size `DEFAULT_SIZE` is used.
+        now: Unix time in seconds.
+    """
     width, height = (status.width, status.height) if status.width else DEFAULT_SIZE
     width, height = max(64, width // 2 * 2), max(48, height // 2 * 2)
-    picture = np.empty((height, width, 3), np.uint8)
-    picture[:] = _BACKGROUND_BGR
+    image = np.empty((height, width, 3), np.uint8)
+    image[:] = _BACKGROUND_BGR
     title_px = max(12, round(min(width / 22, height / 10)))
     text_px = max(10, round(title_px * 0.62))
     margin = title_px
     x, y = margin + title_px, height // 2 - title_px
-    centre = (margin + title_px // 3, y - title_px // 3)
-    cv2.circle(picture, centre, title_px // 4, _DOT_BGR[status.state], -1, cv2.LINE_AA)
-    put_text(picture, status.name, (x, y), _TITLE_BGR, title_px, 600)
-    lines = [describe_state(status, now), *_wrapped(status.reason, width - x - margin, text_px)]
+    center = (margin + title_px // 3, y - title_px // 3)
+    cv2.circle(image, center, title_px // 4, _DOT_BGR[status.state], -1, cv2.LINE_AA)
+    put_text(image, status.name, (x, y), _TITLE_BGR, title_px, 600)
+    lines = [describe_state(status, now), *_wrap(status.reason, width - x - margin, text_px)]
     for i, line in enumerate(lines):
-        at = (x, y + title_px // 2 + (i + 1) * round(text_px * 1.5))
-        put_text(picture, line, at, _TEXT_BGR, text_px, 400)
-    return encode_jpeg(bgr_to_yuv_image(picture), _QUALITY)
+        position = (x, y + title_px // 2 + (i + 1) * round(text_px * 1.5))
+        put_text(image, line, position, _TEXT_BGR, text_px, 400)
+    return encode_jpeg(bgr_to_yuv_image(image), _QUALITY)
 
 
-def _wrapped(text: str, width: int, text_px: int) -> list[str]:
+def _wrap(text: str, width: int, text_px: int) -> list[str]:
     lines: list[str] = []
     for word in text.split():
         longer = f"{lines[-1]} {word}" if lines else word
@@ -87,4 +95,4 @@ def _wrapped(text: str, width: int, text_px: int) -> list[str]:
             lines[-1] = longer
         else:
             lines.append(word)
-    return lines[:4]
+    return lines[:_MAX_LINES]

@@ -25,8 +25,8 @@ def test_a_new_page_gets_the_last_word_of_every_kind() -> None:
         events = EventBus(2)
         events.publish("cameras", [1])
         events.publish("cameras", [2])
-        events.publish("people", ["a"], "door")
-        events.publish("people", ["b"], "shop")
+        events.publish("people", ["a"], camera="door")
+        events.publish("people", ["b"], camera="shop")
         with events.subscribe() as listener:
             return await read_once(listener)
 
@@ -38,7 +38,7 @@ def test_a_slow_page_gets_the_newest_and_its_queue_does_not_grow() -> None:
         events = EventBus(2)
         with events.subscribe() as listener:
             for i in range(1000):
-                events.publish("people", i, "door")
+                events.publish("people", i, camera="door")
             return await read_once(listener)
 
     assert asyncio.run(go()) == [("people", 999)]
@@ -54,9 +54,9 @@ def test_what_was_said_already_is_not_said_again() -> None:
 def test_a_removed_camera_is_not_told_of_again() -> None:
     async def go() -> list[tuple[str, object]]:
         events = EventBus(2)
-        events.publish("people", 1, "door")
-        events.publish("people", 2, "back-door")
-        events.forget("door")
+        events.publish("people", 1, camera="door")
+        events.publish("people", 2, camera="back-door")
+        events.remove_camera("door")
         with events.subscribe() as listener:
             return await read_once(listener)
 
@@ -67,8 +67,8 @@ def test_places_are_counted_and_given_back() -> None:
     async def go() -> None:
         events = EventBus(1)
         with events.subscribe():
-            assert events.full()
-        assert not events.full()
+            assert events.is_full()
+        assert not events.is_full()
 
     asyncio.run(go())
 

@@ -78,7 +78,7 @@ def test_a_weak_token_is_refused_and_not_repeated(tmp_path: Path, text: str) -> 
 
 def test_both_tokens_must_differ(tmp_path: Path) -> None:
     (tmp_path / "token").write_text(TOKEN)
-    with pytest.raises(SettingsError, match="the same token"):
+    with pytest.raises(SettingsError, match="viewer and admin token must differ"):
         load_accounts(tmp_path / "token", tmp_path / "token", None)
 
 
@@ -88,10 +88,13 @@ GOOD = hash_password("a long word")
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "must hold a list"),
-        ("users: []", "must hold a list"),
-        ("users: [anna]", "must have name, role and password"),
-        ("users: [{name: anna, role: admin}]", "must have name, role and password"),
+        ("", "must contain a list"),
+        ("users: []", "must contain a list"),
+        ("users: [anna]", "must have exactly the keys name, role and password"),
+        (
+            "users: [{name: anna, role: admin}]",
+            "must have exactly the keys name, role and password",
+        ),
         (f"users: [{{name: 'A|b', role: admin, password: '{GOOD}'}}]", "name: use lower-case"),
         (f"users: [{{name: ':admin', role: admin, password: '{GOOD}'}}]", "name: use lower-case"),
         (f"users: [{{name: a, role: root, password: '{GOOD}'}}]", "role: must be one of"),
@@ -103,7 +106,7 @@ GOOD = hash_password("a long word")
         (
             f"users: [{{name: a, role: admin, password: '{GOOD}'}}, "
             f"{{name: a, role: viewer, password: '{GOOD}'}}]",
-            "'a' is given twice",
+            "duplicate name 'a'",
         ),
     ],
 )

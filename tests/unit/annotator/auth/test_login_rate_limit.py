@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from facestream.annotator.auth.login_rate_limit import MAX_ADDRESSES, Attempts, network_of
+from facestream.annotator.auth.login_rate_limit import MAX_ADDRESSES, LoginRateLimiter, network_of
 
 
 class Clock:
@@ -12,47 +12,47 @@ class Clock:
 
 def test_a_few_tries_at_once_then_slowly() -> None:
     clock = Clock()
-    attempts = Attempts(clock, burst=3, every_s=10)
-    assert [attempts.try_acquire("10.0.0.1") for _ in range(5)] == [0, 0, 0, 10, 10]
-    assert attempts.try_acquire("10.0.0.2") == 0
+    limiter = LoginRateLimiter(clock, burst=3, interval_s=10)
+    assert [limiter.try_acquire("10.0.0.1") for _ in range(5)] == [0, 0, 0, 10, 10]
+    assert limiter.try_acquire("10.0.0.2") == 0
     clock.now_s = 10
-    assert attempts.try_acquire("10.0.0.1") == 0
-    assert attempts.try_acquire("10.0.0.1") == 10
+    assert limiter.try_acquire("10.0.0.1") == 0
+    assert limiter.try_acquire("10.0.0.1") == 10
     clock.now_s = 1e6
-    assert [attempts.try_acquire("10.0.0.1") for _ in range(4)] == [0, 0, 0, 10]
+    assert [limiter.try_acquire("10.0.0.1") for _ in range(4)] == [0, 0, 0, 10]
 
 
 def test_who_signed_in_may_try_again_at_once() -> None:
-    attempts = Attempts(Clock(), burst=1, every_s=10)
-    assert attempts.try_acquire("10.0.0.1") == 0
-    attempts.refund("10.0.0.1")
-    assert attempts.try_acquire("10.0.0.1") == 0
-    assert attempts.try_acquire("10.0.0.1") > 0
+    limiter = LoginRateLimiter(Clock(), burst=1, interval_s=10)
+    assert limiter.try_acquire("10.0.0.1") == 0
+    limiter.refund("10.0.0.1")
+    assert limiter.try_acquire("10.0.0.1") == 0
+    assert limiter.try_acquire("10.0.0.1") > 0
 
 
 def test_signing_in_with_one_account_lets_nobody_guess_at_the_others_for_ever() -> None:
-    attempts = Attempts(Clock(), burst=3, every_s=10)
+    limiter = LoginRateLimiter(Clock(), burst=3, interval_s=10)
     guesses = 0
     for _ in range(100):
-        guesses += attempts.try_acquire("10.0.0.1") == 0
-        if attempts.try_acquire("10.0.0.1") == 0:
-            attempts.refund("10.0.0.1")
+        guesses += limiter.try_acquire("10.0.0.1") == 0
+        if limiter.try_acquire("10.0.0.1") == 0:
+            limiter.refund("10.0.0.1")
     assert guesses == 3
 
 
 def test_all_together_are_bounded_and_one_cannot_use_that_up() -> None:
-    attempts = Attempts(Clock(), burst=2, every_s=10, burst_all=6, every_all_s=1)
+    limiter = LoginRateLimiter(Clock(), burst=2, interval_s=10, global_burst=6, global_interval_s=1)
     for _ in range(100):
-        attempts.try_acquire("10.0.0.1")
-    done = sum(attempts.try_acquire(f"10.0.1.{i}") == 0 for i in range(200))
+        limiter.try_acquire("10.0.0.1")
+    done = sum(limiter.try_acquire(f"10.0.1.{i}") == 0 for i in range(200))
     assert done == 4
 
 
 def test_memory_is_bounded() -> None:
-    attempts = Attempts(Clock(), burst_all=10**9)
+    limiter = LoginRateLimiter(Clock(), global_burst=10**9)
     for i in range(MAX_ADDRESSES + 500):
-        attempts.try_acquire(f"10.1.{i // 256}.{i % 256}")
-    assert len(attempts._buckets) == MAX_ADDRESSES
+        limiter.try_acquire(f"10.1.{i // 256}.{i % 256}")
+    assert len(limiter._buckets) == MAX_ADDRESSES
 
 
 def test_an_owner_of_many_addresses_is_one() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from facestream.annotator.auth import sessions as module
 from facestream.annotator.auth.accounts import Account, Accounts
-from facestream.annotator.auth.sessions import SESSION_S, Sessions
+from facestream.annotator.auth.sessions import SESSION_LIFETIME_S, Sessions
 
 ADMIN = Account(":admin", "admin", "t" * 24)
 ANNA = Account("anna@example.org", "viewer", "scrypt$…")
@@ -31,7 +31,7 @@ def test_a_session_is_known_until_its_end(sessions: Sessions, clock: Clock) -> N
     session = sessions.create(ANNA)
     assert session != sessions.create(ANNA)
     assert sessions.verify(session) == ANNA
-    clock.now_s += SESSION_S - 1
+    clock.now_s += SESSION_LIFETIME_S - 1
     assert sessions.verify(session) == ANNA
     clock.now_s += 2
     assert sessions.verify(session) is None
@@ -71,9 +71,9 @@ def test_a_new_password_a_new_token_or_no_account_ends_sessions(clock: Clock) ->
 def test_ended_sessions_take_bounded_memory(
     sessions: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "MAX_ENDED", 10)
+    monkeypatch.setattr(module, "MAX_REVOKED", 10)
     for _ in range(30):
         sessions.revoke(sessions.create(ANNA))
     for i in range(1000):
         sessions.revoke(f"forged {i}")
-    assert len(sessions._ended) == 10
+    assert len(sessions._revoked) == 10

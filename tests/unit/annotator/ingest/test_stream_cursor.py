@@ -26,7 +26,7 @@ class Stream:
         return StreamState(self.added, len(self.ids), self.ids[0] if self.ids else None, newest)
 
     def read(self, cursor: Cursor) -> int:
-        after = int(cursor.at.split(b"-")[0])
+        after = int(cursor.position.split(b"-")[0])
         unread = [i for i in self.ids if int(i.split(b"-")[0]) > after]
         for entry_id in unread:
             cursor.advance(entry_id)
@@ -107,8 +107,8 @@ def test_a_stream_born_anew_while_nobody_looked_is_read_from_its_start() -> None
 def test_a_broker_that_does_not_count_its_entries_is_read_all_the_same() -> None:
     info = {"length": 2, "last-generated-id": b"7-1", "first-entry": (b"7-0", {b"m": b""})}
     cursor = Cursor(StreamState.parse(info))
-    assert cursor.at == b"7-1"
+    assert cursor.position == b"7-1"
     cursor.advance(b"8-0")
     later = StreamState.parse({**info, "last-generated-id": b"9-0"})
     assert cursor.reconcile(later) == 0
-    assert cursor.at == b"8-0"
+    assert cursor.position == b"8-0"

@@ -40,26 +40,28 @@ def test_a_slow_older_answer_does_not_overwrite_a_newer_one(
     monkeypatch.setattr(CameraRegistry, "snapshot", slow_at_first)
 
     async def names() -> list[str]:
-        calls, reads = connect(SecretStr(broker_url)), connect_async(SecretStr(broker_url))
+        broker, blocking_broker = (
+            connect(SecretStr(broker_url)),
+            connect_async(SecretStr(broker_url)),
+        )
         metrics = AnnotatorMetrics(CollectorRegistry())
         events = EventBus(4)
-        board = LiveState(
+        live_state = LiveState(
             DisplayThresholds(),
             10.0,
-            lambda board: MjpegHub(metrics, 80, 4, 2.0, board.status),
-            events,
+            lambda state: MjpegHub(metrics, 80, 4, 2.0, state.status),
             metrics,
             PeopleCounter(VisitPolicy(), SqliteCountStore(None), 400, events, metrics, Health(())),
         )
-        intake = StreamReader(reads, calls, board, metrics, Health((DEPENDENCY,)))
-        older = asyncio.create_task(intake.refresh())
+        reader = StreamReader(blocking_broker, broker, live_state, metrics, Health((DEPENDENCY,)))
+        older = asyncio.create_task(reader.refresh())
         assert await asyncio.to_thread(was_asked.wait, 10.0)
         door = Camera(name="door", url=SecretStr("rtsp://10.0.0.5/live"))
-        await intake.update_registry(lambda registry: registry.upsert(door))
+        await reader.update_registry(lambda registry: registry.upsert(door))
         await older
-        board.studio.close()
-        await reads.aclose()
-        calls.close()
-        return board.names()
+        live_state.mjpeg_hub.close()
+        await blocking_broker.aclose()
+        broker.close()
+        return live_state.names()
 
     assert asyncio.run(names()) == ["door"]

@@ -50,7 +50,7 @@ def test_a_track_without_an_answer_is_in_view_without_an_estimate() -> None:
     door.on_frame(frame([1]), 0.0)
     (person,) = door.in_view(0.1)
     assert person.box == (10, 20, 30, 40)
-    assert person.seen_s == pytest.approx(1.0)
+    assert person.dwell_s == pytest.approx(1.0)
     assert person.shown == DisplayedEstimate()
 
 
@@ -58,7 +58,7 @@ def test_an_answer_finds_its_track() -> None:
     door = people()
     door.on_frame(frame([1, 2]), 0.0)
     door.add_result(result(2), 0.1)
-    shown = {person.track: person.shown for person in door.in_view(0.2)}
+    shown = {person.track_id: person.shown for person in door.in_view(0.2)}
     assert shown[1].predictions == 0
     assert shown[2].predictions == 1
     assert shown[2].age == pytest.approx(30, abs=0.5)
@@ -145,19 +145,19 @@ def test_the_one_who_is_here_longest_comes_first() -> None:
         ),
         0.0,
     )
-    assert [person.track for person in door.in_view(0.0)] == [2, 1]
+    assert [person.track_id for person in door.in_view(0.0)] == [2, 1]
 
 
 def test_a_track_that_went_is_forgotten_and_told_once() -> None:
-    gone: list[DisplayedEstimate] = []
-    door = CameraPeople(RULE, track_retention_s=10, on_forgotten=gone.append)
+    departed: list[DisplayedEstimate] = []
+    door = CameraPeople(RULE, track_retention_s=10, on_departed=departed.append)
     door.on_frame(frame([1]), 0.0)
     door.add_result(result(1), 0.1)
     assert door.evict_stale(9.0) == 0
-    assert gone == []
+    assert departed == []
     door.evict_stale(11.0)
     door.evict_stale(12.0)
-    assert [shown.predictions for shown in gone] == [1]
+    assert [shown.predictions for shown in departed] == [1]
 
 
 def test_answers_that_never_met_their_track_are_counted() -> None:
@@ -205,8 +205,8 @@ def test_it_is_known_whether_anyone_in_view_was_answered() -> None:
 
 
 def test_who_left_is_among_those_of_late_until_he_is_gone() -> None:
-    gone: list[DisplayedEstimate] = []
-    door = CameraPeople(RULE, track_retention_s=10, on_forgotten=gone.append)
+    departed: list[DisplayedEstimate] = []
+    door = CameraPeople(RULE, track_retention_s=10, on_departed=departed.append)
     door.add_result(result(2), 0.0)  # never seen
     door.on_frame(frame([1]), 0.0)
     door.add_result(result(1), 0.1)
@@ -216,4 +216,4 @@ def test_who_left_is_among_those_of_late_until_he_is_gone() -> None:
     assert late.age is not None
     door.evict_stale(11.2)
     assert door.recent_estimates() == []
-    assert gone == [late]
+    assert departed == [late]

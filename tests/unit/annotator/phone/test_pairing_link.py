@@ -7,7 +7,7 @@ import re
 import cv2
 import numpy as np
 import pytest
-from facestream.annotator.phone.pairing_link import phone_link, qr_svg
+from facestream.annotator.phone.pairing_link import pairing_link, qr_svg
 
 KEY = "k" * 32
 
@@ -32,7 +32,7 @@ KEY = "k" * 32
 def test_it_leads_where_a_phone_finds_the_page_or_says_why_not(
     opened_at: str, phone_base_url: str, base: str, noted: str
 ) -> None:
-    link, note = phone_link(opened_at, phone_base_url, KEY)
+    link, note = pairing_link(opened_at, phone_base_url, KEY)
     assert link == f"{base}/phone#{KEY}"
     assert noted in note
     assert bool(noted) == bool(note)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from facestream.annotator.phone.upload_slots import (
-    MAX_AT_ONCE,
-    SILENT_S,
+    IDLE_TIMEOUT_S,
+    MAX_CONCURRENT_UPLOADS,
     UploadDecision,
     UploadSlots,
 )
@@ -48,10 +48,10 @@ def test_the_first_keeps_its_place_until_it_falls_silent() -> None:
     desk = Desk()
     assert desk.send(ONE, 1, 0.0) == "accept"
     assert desk.send(OTHER, 1, 1.0) == "slot_taken"
-    assert desk.send(ONE, 2, SILENT_S) == "accept"
-    assert desk.send(OTHER, 2, 2 * SILENT_S - 0.1) == "slot_taken"
-    assert desk.send(OTHER, 3, 2 * SILENT_S + 0.1) == "accept"
-    assert desk.send(ONE, 3, 2 * SILENT_S + 0.2) == "slot_taken"
+    assert desk.send(ONE, 2, IDLE_TIMEOUT_S) == "accept"
+    assert desk.send(OTHER, 2, 2 * IDLE_TIMEOUT_S - 0.1) == "slot_taken"
+    assert desk.send(OTHER, 3, 2 * IDLE_TIMEOUT_S + 0.1) == "accept"
+    assert desk.send(ONE, 3, 2 * IDLE_TIMEOUT_S + 0.2) == "slot_taken"
 
 
 def test_each_camera_has_a_place_of_its_own() -> None:
@@ -61,11 +61,11 @@ def test_each_camera_has_a_place_of_its_own() -> None:
 
 def test_requests_under_way_are_bounded_whoever_sends_them() -> None:
     senders = UploadSlots(15)
-    verdicts = [senders.begin("door", ONE, i, 0.0) for i in range(1, MAX_AT_ONCE + 2)]
-    assert verdicts == ["accept"] * MAX_AT_ONCE + ["rate_limited"]
-    assert senders.begin("door", OTHER, 1, SILENT_S + 1) == "rate_limited"
+    verdicts = [senders.begin("door", ONE, i, 0.0) for i in range(1, MAX_CONCURRENT_UPLOADS + 2)]
+    assert verdicts == ["accept"] * MAX_CONCURRENT_UPLOADS + ["rate_limited"]
+    assert senders.begin("door", OTHER, 1, IDLE_TIMEOUT_S + 1) == "rate_limited"
     senders.end("door")
-    assert senders.begin("door", OTHER, 1, SILENT_S + 2) == "accept"
+    assert senders.begin("door", OTHER, 1, IDLE_TIMEOUT_S + 2) == "accept"
 
 
 def test_cameras_that_are_gone_are_forgotten() -> None:

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import simplejpeg
 from facestream.annotator.metrics import AnnotatorMetrics
-from facestream.annotator.video.mjpeg_hub import MjpegHub, RenderJob
+from facestream.annotator.video.camera_feed import RenderJob
+from facestream.annotator.video.mjpeg_hub import MjpegHub
 from facestream.common.broker.messages import now_us
 from facestream.common.cameras.models import CameraState, CameraStatus
 from prometheus_client import CollectorRegistry
@@ -31,7 +32,7 @@ class Scene:
         self.registry = CollectorRegistry()
         self.now = 100.0
         self.state: CameraState = "live"
-        self.studio = MjpegHub(
+        self.hub = MjpegHub(
             AnnotatorMetrics(self.registry),
             80,
             max_video_streams,
@@ -44,7 +45,7 @@ class Scene:
         return self.registry.get_sample_value(f"facestream_annotator_{name}", labels) or 0.0
 
     def offer(self, camera: str = "door", data: bytes | None = None) -> None:
-        self.studio.submit_frame(camera, RenderJob(data or jpeg(), (), now_us()))
+        self.hub.submit_frame(camera, RenderJob(data or jpeg(), (), now_us()))
 
     async def drawn(self, frames: float, camera: str = "door") -> None:
         while self.count("frames_annotated_total", camera=camera) < frames:
@@ -65,7 +66,7 @@ def test_nobody_watching_nothing_is_drawn() -> None:
         scene.offer()
         await asyncio.sleep(0.05)
         assert scene.count("frames_annotated_total", camera="door") == 0
-        assert scene.studio.watched() == []
+        assert scene.hub.watched() == []
 
     run(go())
 
@@ -73,9 +74,9 @@ def test_nobody_watching_nothing_is_drawn() -> None:
 def test_a_viewer_gets_parts_that_a_browser_shows_at_once() -> None:
     async def go() -> None:
         scene = Scene()
-        with scene.studio.subscribe(["door"]) as (channel,):
-            assert scene.studio.watched() == ["door"]
-            async with aclosing(scene.studio.stream(channel)) as parts:  # type: ignore[type-var]
+        with scene.hub.subscribe(["door"]) as (channel,):
+            assert scene.hub.watched() == ["door"]
+            async with aclosing(scene.hub.stream(channel)) as parts:  # type: ignore[type-var]
                 scene.offer()
                 part = await take(parts)
         head, _, body = part.partition(b"\r\n\r\n")
@@ -93,8 +94,8 @@ def test_a_viewer_gets_parts_that_a_browser_shows_at_once() -> None:
 def test_a_frame_is_drawn_once_however_many_watch() -> None:
     async def go() -> None:
         scene = Scene()
-        with scene.studio.subscribe(["door"]) as (channel,), scene.studio.subscribe(["door"]):
-            first, second = scene.studio.stream(channel), scene.studio.stream(channel)
+        with scene.hub.subscribe(["door"]) as (channel,), scene.hub.subscribe(["door"]):
+            first, second = scene.hub.stream(channel), scene.hub.stream(channel)
             scene.offer()
             parts = await asyncio.gather(take(first), take(second))
             assert parts[0] == parts[1]
@@ -108,8 +109,8 @@ def test_a_frame_is_drawn_once_however_many_watch() -> None:
 def test_a_slow_viewer_skips_to_the_newest_and_that_is_counted() -> None:
     async def go() -> None:
         scene = Scene()
-        with scene.studio.subscribe(["door"]) as (channel,):
-            async with aclosing(scene.studio.stream(channel)) as parts:  # type: ignore[type-var]
+        with scene.hub.subscribe(["door"]) as (channel,):
+            async with aclosing(scene.hub.stream(channel)) as parts:  # type: ignore[type-var]
                 scene.offer()
                 await take(parts)
                 for n in range(2, 7):
@@ -124,7 +125,7 @@ def test_a_slow_viewer_skips_to_the_newest_and_that_is_counted() -> None:
 def test_frames_faster_than_the_drawing_are_dropped_and_counted() -> None:
     async def go() -> None:
         scene = Scene()
-        with scene.studio.subscribe(["door"]):
+        with scene.hub.subscribe(["door"]):
             for _ in range(10):
                 scene.offer()
             await scene.drawn(1)
@@ -137,7 +138,7 @@ def test_frames_faster_than_the_drawing_are_dropped_and_counted() -> None:
 def test_a_corrupt_picture_is_counted_and_the_next_one_shown() -> None:
     async def go() -> None:
         scene = Scene()
-        with scene.studio.subscribe(["door"]):
+        with scene.hub.subscribe(["door"]):
             scene.offer(data=b"\xff\xd8 rubbish")
             while not scene.count("frames_dropped_total", camera="door", reason="invalid"):
                 await asyncio.sleep(0.001)
@@ -147,14 +148,14 @@ def test_a_corrupt_picture_is_counted_and_the_next_one_shown() -> None:
     run(go())
 
 
-@pytest.mark.parametrize("state", ["failed", "stalled", "stopped", "connecting"])
+@pytest.mark.parametrize("state", ["failed", "stalled", "paused", "connecting"])
 def test_viewers_of_a_camera_that_is_down_see_a_notice(state: CameraState) -> None:
     async def go() -> None:
         scene = Scene()
         scene.state = state
-        with scene.studio.subscribe(["door"]) as (channel,):
+        with scene.hub.subscribe(["door"]) as (channel,):
             scene.now += 0.6
-            await scene.studio.publish_placeholders()
+            await scene.hub.publish_placeholders()
             assert channel.seq == 1
             assert simplejpeg.decode_jpeg(channel.jpeg).shape == (720, 1280, 3)
 
@@ -164,14 +165,14 @@ def test_viewers_of_a_camera_that_is_down_see_a_notice(state: CameraState) -> No
 def test_a_live_camera_shows_a_notice_only_once_it_is_silent() -> None:
     async def go() -> None:
         scene = Scene()
-        with scene.studio.subscribe(["door"]) as (channel,):
+        with scene.hub.subscribe(["door"]) as (channel,):
             scene.offer()
             await scene.drawn(1)
             scene.now += 1.9
-            await scene.studio.publish_placeholders()
+            await scene.hub.publish_placeholders()
             assert channel.seq == 1
             scene.now += 0.2
-            await scene.studio.publish_placeholders()
+            await scene.hub.publish_placeholders()
             assert channel.seq == 2
 
     run(go())
@@ -180,13 +181,13 @@ def test_a_live_camera_shows_a_notice_only_once_it_is_silent() -> None:
 def test_a_late_viewer_does_not_see_the_picture_of_the_last_visit() -> None:
     async def go() -> None:
         scene = Scene()
-        with scene.studio.subscribe(["door"]):
+        with scene.hub.subscribe(["door"]):
             scene.offer(data=jpeg(10))
             await scene.drawn(1)
         scene.now += 60
-        with scene.studio.subscribe(["door"]) as (channel,):
+        with scene.hub.subscribe(["door"]) as (channel,):
             assert channel.part == b"", "no picture is kept that nobody looks at"
-            async with aclosing(scene.studio.stream(channel)) as parts:  # type: ignore[type-var]
+            async with aclosing(scene.hub.stream(channel)) as parts:  # type: ignore[type-var]
                 waiting = asyncio.create_task(take(parts))
                 await asyncio.sleep(0.02)
                 assert not waiting.done()
@@ -200,8 +201,8 @@ def test_a_late_viewer_does_not_see_the_picture_of_the_last_visit() -> None:
 def test_one_answer_carries_the_pictures_of_all_cameras() -> None:
     async def go() -> None:
         scene = Scene()
-        with scene.studio.subscribe(["door", "shop"]) as channels:
-            async with aclosing(scene.studio.multi_stream(channels, "door")) as parts:  # type: ignore[type-var]
+        with scene.hub.subscribe(["door", "shop"]) as channels:
+            async with aclosing(scene.hub.multi_stream(channels, "door")) as parts:  # type: ignore[type-var]
                 scene.offer("door")
                 scene.offer("shop")
                 both = await take(parts) + await take(parts)
@@ -215,9 +216,9 @@ def test_one_answer_carries_the_pictures_of_all_cameras() -> None:
 def test_on_a_wall_the_large_camera_comes_at_its_full_rate_and_others_less_often() -> None:
     async def go() -> None:
         scene = Scene()
-        with scene.studio.subscribe(["door", "shop"]) as channels:
+        with scene.hub.subscribe(["door", "shop"]) as channels:
             got = []
-            async with aclosing(scene.studio.multi_stream(channels, "door")) as parts:  # type: ignore[type-var]
+            async with aclosing(scene.hub.multi_stream(channels, "door")) as parts:  # type: ignore[type-var]
                 for n in range(1, 7):
                     scene.offer("door")
                     scene.offer("shop")
@@ -236,10 +237,10 @@ def test_on_a_wall_the_large_camera_comes_at_its_full_rate_and_others_less_often
 def test_a_snapshot_is_a_picture_taken_after_it_was_asked_for() -> None:
     async def go() -> None:
         scene = Scene()
-        with scene.studio.subscribe(["door"]):
+        with scene.hub.subscribe(["door"]):
             scene.offer(data=jpeg(10))
             await scene.drawn(1)
-            asked = asyncio.create_task(scene.studio.snapshot("door", 5))
+            asked = asyncio.create_task(scene.hub.snapshot("door", 5))
             await asyncio.sleep(0.02)
             assert not asked.done()
             scene.offer(data=jpeg(200))
@@ -254,10 +255,10 @@ def test_a_snapshot_of_a_camera_that_is_down_is_a_notice_in_time() -> None:
     async def go() -> None:
         scene = Scene()
         scene.state = "failed"
-        picture, own = await scene.studio.snapshot("door", 0.05)
+        picture, own = await scene.hub.snapshot("door", 0.05)
         assert not own
         assert simplejpeg.decode_jpeg(picture).shape == (720, 1280, 3)
-        assert scene.studio.viewers == 0
+        assert scene.hub.viewers == 0
 
     run(go())
 
@@ -265,12 +266,12 @@ def test_a_snapshot_of_a_camera_that_is_down_is_a_notice_in_time() -> None:
 def test_viewers_of_a_removed_camera_end() -> None:
     async def go() -> None:
         scene = Scene()
-        with scene.studio.subscribe(["door"]) as (channel,):
-            ended = asyncio.create_task(_all(scene.studio.stream(channel)))
-            wall = asyncio.create_task(_all(scene.studio.multi_stream([channel], "")))
+        with scene.hub.subscribe(["door"]) as (channel,):
+            ended = asyncio.create_task(_all(scene.hub.stream(channel)))
+            multi = asyncio.create_task(_all(scene.hub.multi_stream([channel], "")))
             await asyncio.sleep(0.01)
-            scene.studio.remove_camera("door")
-            await asyncio.gather(ended, wall)
+            scene.hub.remove_camera("door")
+            await asyncio.gather(ended, multi)
 
     async def _all(parts: AsyncIterator[bytes]) -> None:
         async for _ in parts:
@@ -282,8 +283,8 @@ def test_viewers_of_a_removed_camera_end() -> None:
 def test_places_are_bounded() -> None:
     async def go() -> None:
         scene = Scene(max_video_streams=1)
-        with scene.studio.subscribe(["door"]):
-            assert scene.studio.full()
-        assert not scene.studio.full()
+        with scene.hub.subscribe(["door"]):
+            assert scene.hub.is_full()
+        assert not scene.hub.is_full()
 
     run(go())

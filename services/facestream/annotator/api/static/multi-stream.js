@@ -25,8 +25,8 @@ export class MultiStream {
   // The primary camera is sent at full rate and resolution.
   setCameras(cameras, primary) {
     const query = new URLSearchParams(cameras.map((name) => ["camera", name]));
-    query.set("large", primary ?? "");
-    const url = cameras.length ? `/api/wall.mjpg?${query}` : "";
+    query.set("primary", primary ?? "");
+    const url = cameras.length ? `/api/streams.mjpg?${query}` : "";
     if (url !== this.url) {
       this.url = url;
       this.restart();

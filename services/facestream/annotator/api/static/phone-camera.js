@@ -174,7 +174,7 @@ async function uploadFrame(jpeg) {
   let response, body;
   const timeout = idleTimeout(RESPONSE_TIMEOUT_MS);
   try {
-    response = await fetch(`/api/phone/picture?sender=${sender}&seq=${seq}`, {
+    response = await fetch(`/api/phone/frame?sender=${sender}&seq=${seq}`, {
       method: "POST",
       headers: { "Content-Type": "image/jpeg", Authorization: `Bearer ${uploadKey}` },
       body: jpeg,
