@@ -1,6 +1,7 @@
 """Live state of all cameras: status, people in view, recent history. No I/O.
 
-`StreamReader` writes the state. The API, the MJPEG hub and `EventPublisher` read it. Event loop only.
+`StreamReader` writes the state. The API, the MJPEG hub and `EventPublisher` read it. Event loop
+only.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Authentication: accounts, sessions, login rate limit and request security."""

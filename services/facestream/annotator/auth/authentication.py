@@ -37,6 +37,7 @@ _PLAYER_PREFIX = "/cameras/"
 _READ_METHODS = ("GET", "HEAD", "OPTIONS")
 VIEWER_WRITE_PATHS = ("/api/logout",)
 _SCOPE_KEY = "facestream.account"
+_NOT_AUTHENTICATED = "not authenticated; sign in at /login or send Authorization: Bearer <token>"
 
 
 class LoginRequest(BaseModel):
@@ -125,9 +126,7 @@ def _check_access(scope: Scope, account: Account | None) -> Response | None:
             return RedirectResponse("/login", 303)
         scheme = 'Basic realm="facestream"' if is_player else "Bearer"
         return JSONResponse(
-            {
-                "detail": "not authenticated; sign in at /login or send Authorization: Bearer <token>"
-            },
+            {"detail": _NOT_AUTHENTICATED},
             401,
             {"WWW-Authenticate": scheme},
         )

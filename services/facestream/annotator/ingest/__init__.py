@@ -1,0 +1,1 @@
+"""Reads frames and results from Redis streams into the live state."""

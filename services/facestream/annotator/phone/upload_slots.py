@@ -1,8 +1,8 @@
 """Upload slots: one active browser per phone camera, and an upload rate limit. No I/O.
 
 A pairing link may be open on several phones, or twice on one. The first browser holds the slot of
-its camera until it has been silent for `IDLE_TIMEOUT_S`; the others are rejected. A browser sends up
-to two requests at a time, which may overtake each other: an older frame is rejected as stale.
+its camera until it has been silent for `IDLE_TIMEOUT_S`; the others are rejected. A browser sends
+up to two requests at a time, which may overtake each other: an older frame is rejected as stale.
 Memory is bounded by the number of cameras.
 """
 

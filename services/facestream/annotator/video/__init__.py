@@ -1,0 +1,1 @@
+"""Annotated video: renders frames and placeholders, and serves them as MJPEG."""

@@ -1,4 +1,4 @@
-"""The newest annotated JPEG of one camera, and the clients that wait for the next. Event loop only."""
+"""One-slot buffer per camera: the newest annotated JPEG, for all clients. Event loop only."""
 
 from __future__ import annotations
 
