@@ -48,14 +48,15 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in FILES:
         shutil.copy(CHECKOUT / name, source)
     build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder / "dist")]
-    subprocess.run([*build, str(source)], check=True, capture_output=True, timeout=300)
+    environ = clean_environment(folder)
+    subprocess.run([*build, str(source)], check=True, capture_output=True, timeout=300, env=environ)
     (wheel,) = (folder / "dist").glob("*.whl")
     assert wheel.stat().st_size <= MAX_WHEEL_BYTES
     assert len(list((folder / "dist").glob("*.tar.gz"))) == 1
     environment = folder / "environment"
     subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True, timeout=120)
     install = [str(environment / "bin" / "pip"), "install", "--quiet", f"{wheel}[all]"]
-    subprocess.run(install, check=True, timeout=900)
+    subprocess.run(install, check=True, timeout=900, env=environ)
     return environment
 
 
