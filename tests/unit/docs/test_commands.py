@@ -55,7 +55,7 @@ def code(path: Path) -> Iterator[str]:
 def commands(path: Path, program: str) -> Iterator[list[str]]:
     """Yield the arguments of each call of a program, without comments and redirections."""
     start = re.compile(rf"(?:^|[\s;&|(`])(?:\.venv/bin/|%h/\S*/bin/)?{program}(?= )(.*)")
-    for line in code(path):
+    for line in (line for line in code(path) if not line.startswith("from ")):
         for part in re.split(r"&&|\|\||;|\||<", line):
             if match := start.search(part.split(" # ")[0].split("   #")[0]):
                 try:
@@ -185,6 +185,21 @@ def test_every_path_exists(path: Path) -> None:
     ):
         file = CHECKOUT / module.replace(".", "/")
         assert file.with_suffix(".py").exists() or (file / "__main__.py").exists(), module
+
+
+def routes() -> str:
+    """Return the API routes in the source, one per line."""
+    source = CHECKOUT / "services" / "facestream" / "annotator"
+    texts = [path.read_text() for path in source.rglob("*.py")]
+    return "\n".join(r for text in texts for r in re.findall(r'"(/[a-z][^"\s]*)"', text))
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_every_api_path_exists(path: Path) -> None:
+    known = routes()
+    for named in set(re.findall(r"(?<![\w.])/api/[a-z][\w/.-]*[a-z]", path.read_text())):
+        pattern = re.sub(r"(?<=/cameras/)\w+", r"{name}", named)
+        assert re.search(rf"^{re.escape(pattern)}$", known, re.M) or named == "/api/webhook", named
 
 
 def anchors(path: Path) -> set[str]:
