@@ -122,7 +122,7 @@ def test_picture_and_results_come_back_after_a_part_was_killed(stack: Stack, par
     assert told.since(ledger).published > 0, "it goes on, whoever died"
     after = stack.parts()
     assert {name for name in PARTS if after[name] != before[name]} == {part}
-    assert f"{part} was killed by signal 9; starting it again" in stack.output
+    assert f"{part} was killed by signal 9; restarting in" in stack.output
 
 
 @pytest.mark.chaos

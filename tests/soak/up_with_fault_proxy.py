@@ -1,4 +1,4 @@
-"""`facestream up` with some variables of its parts changed, to be run in place of `services`.
+"""`facestream up` with some variables of its parts changed, to be run in place of `facestream`.
 
 What is to be changed comes as JSON in `SOAK_PARTS`: part → variable → value. So the parts can be
 led through links that can be cut.
@@ -28,5 +28,5 @@ def _changed_plan(*arguments: Any, **options: Any) -> list[process_specs.Process
 
 
 if __name__ == "__main__":
-    vars(launcher)["plan"] = _changed_plan
+    vars(launcher)["build_process_specs"] = _changed_plan
     sys.exit(main())

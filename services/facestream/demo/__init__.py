@@ -1,0 +1,1 @@
+"""Serve a demo clip as a live RTSP camera."""

@@ -1,0 +1,1 @@
+"""Run all services on one machine: `facestream up`."""

@@ -1,8 +1,8 @@
-"""One part of the stack as a process: start, lines out, stop.
+"""Run one process of the launcher: start it, forward its output, stop it.
 
-Its output comes through a pipe, so that every line is redacted, whoever wrote it (FFmpeg too), and
-carries the part's name. It leads a session of its own: a Ctrl-C in the terminal reaches only the
-supervisor, which then ends the parts in order.
+The output comes through a pipe, so that every line is redacted, also those of C libraries such as
+FFmpeg, and carries the process name. Each process leads its own session: Ctrl-C in the terminal
+reaches only the launcher, which then stops the processes in order.
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ MAX_LINE_BYTES = 2000
 
 
 class ManagedProcess:
-    """A process that can be started again and again; used from one thread.
+    """Process that can be started repeatedly; not thread-safe.
 
     Args:
-        name: put before each of its lines that does not carry it.
-        command, environment: of the process; secrets belong into the environment.
-        say: is given each line of its output.
-        standard_input: what it may read.
-        chatter: lines that contain one of these are not passed on.
+        name: prefix of each output line that does not contain it already.
+        command: program and arguments. Secrets belong in the environment.
+        environment: environment variables of the process.
+        on_line: receives each line of output, from a thread.
+        standard_input: bytes that the process can read.
+        suppress: output lines that contain one of these strings are discarded.
     """
 
     def __init__(
@@ -36,23 +37,26 @@ class ManagedProcess:
         name: str,
         command: list[str],
         environment: Mapping[str, str],
-        say: Callable[[str], None],
+        on_line: Callable[[str], None],
         standard_input: bytes = b"",
-        chatter: tuple[str, ...] = (),
+        suppress: tuple[str, ...] = (),
     ) -> None:
         self.name = name
-        self._command, self._say, self._input = command, say, standard_input
-        self._chatter = chatter
+        self._command, self._on_line, self._input = command, on_line, standard_input
+        self._suppress = suppress
         self._environment = {**environment, PARENT_ENV: str(os.getpid())}
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def pid(self) -> int | None:
-        """Of the running process."""
+        """Process ID of the latest start."""
         return self._process.pid if self._process is not None else None
 
     def start(self) -> None:
-        """Start it. The main thread's task: on Linux a tethered child dies with the thread.
+        """Start the process.
+
+        Call it from the main thread: on Linux a child of `die_with_parent` ends with the thread
+        that started it.
 
         Raises:
             StartError: the program cannot be run.
@@ -74,30 +78,33 @@ class ManagedProcess:
                 process.stdin.write(self._input)
                 process.stdin.close()
             except OSError:
-                pass  # it is dead already; `exit_code` will say so
+                pass  # it has exited already; `exit_code` reports that
         threading.Thread(
-            target=self._forward, args=(process.stdout,), name=f"log-{self.name}", daemon=True
+            target=self._forward_output,
+            args=(process.stdout,),
+            name=f"log-{self.name}",
+            daemon=True,
         ).start()
 
     def exit_code(self) -> int | None:
-        """How it ended: None while it runs, negative for a signal."""
+        """Return the exit code: None while the process runs, negative after a signal."""
         return self._process.poll() if self._process is not None else None
 
     def terminate(self) -> None:
-        """Ask it to end."""
+        """Send SIGTERM to the process if it runs."""
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
 
     def kill(self) -> None:
-        """End it, and whatever it may have started."""
+        """Send SIGKILL to the process and its child processes."""
         if self._process is not None:
             try:
                 os.killpg(self._process.pid, signal.SIGKILL)
             except OSError:
-                pass  # nothing left of it
+                pass  # all of them have exited
 
     def wait(self, timeout_s: float) -> bool:
-        """Whether it has ended within the time."""
+        """Wait for the process to exit; return False after the timeout."""
         if self._process is None:
             return True
         try:
@@ -106,9 +113,9 @@ class ManagedProcess:
             return False
         return True
 
-    def _forward(self, pipe: IO[bytes]) -> None:
+    def _forward_output(self, pipe: IO[bytes]) -> None:
         with pipe:
             for raw in iter(lambda: pipe.readline(MAX_LINE_BYTES), b""):
                 line = raw.decode("utf-8", "replace").rstrip()
-                if line and not any(word in line for word in self._chatter):
-                    self._say(line if self.name in line else f"{self.name}: {line}")
+                if line and not any(text in line for text in self._suppress):
+                    self._on_line(line if self.name in line else f"{self.name}: {line}")

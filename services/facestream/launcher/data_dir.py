@@ -1,4 +1,4 @@
-"""Where a stack keeps what it must not lose from one run to the next."""
+"""Locate and lock the user's data folder, which outlives a run: counts, cameras, certificates."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from pathlib import Path
 LOCK_NAME = "lock"
 
 
-def data_folder() -> Path:
-    """The user's data folder of facestream; it may not exist yet."""
+def data_dir() -> Path:
+    """Return the user's data folder of facestream, which may not exist yet."""
     base = os.environ.get("XDG_DATA_HOME")
     return (Path(base) if base else Path.home() / ".local" / "share") / "facestream"
 
 
 @contextmanager
 def exclusive_lock(folder: Path) -> Iterator[bool]:
-    """Whether this process alone uses the folder during the block; two would overwrite each other.
+    """Lock the folder during the block; yield False where another process holds the lock.
 
-    Where that cannot be told (no such system call, a folder that cannot be written) it does.
+    Two processes would overwrite each other's files. Where locking is impossible (no such system
+    call, an unwritable folder, a file system without locks) the lock counts as held.
     """
     try:
         import fcntl
@@ -30,12 +31,12 @@ def exclusive_lock(folder: Path) -> Iterator[bool]:
     except (ImportError, OSError):
         yield True
         return
-    is_alone = True
+    is_exclusive = True
     with lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # let go when this process ends
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel releases it at exit
         except BlockingIOError:
-            is_alone = False
+            is_exclusive = False
         except OSError:
             pass  # a file system without locks
-        yield is_alone
+        yield is_exclusive

@@ -1,8 +1,8 @@
-"""Runs a program that ends with its parent, whatever ended that: `tether.py PARENT_PID PROGRAM …`.
+"""Run a program that dies with its parent process: `die_with_parent.py PARENT_PID PROGRAM …`.
 
-For programs that cannot watch their parent themselves. On Linux the kernel does it (this process
-becomes the program); elsewhere this process stays and watches. Uses nothing but the standard
-library, so that it starts in a few hundredths of a second.
+For programs that cannot watch their parent themselves, even when the parent is killed. On Linux the
+kernel does it (PR_SET_PDEATHSIG) and this process becomes the program. Elsewhere this process polls
+its parent. It imports only the standard library, so that it starts in less than 0.1 s.
 """
 
 from __future__ import annotations
@@ -14,40 +14,40 @@ import sys
 import time
 
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
-_POLL_S = 0.25
-_EXIT_S = 3.0
+_POLL_INTERVAL_S = 0.25
+_EXIT_TIMEOUT_S = 3.0
 
 
 def main(arguments: list[str]) -> int:
-    """Run `arguments[1:]`, tied to the process `arguments[0]`."""
-    parent, command = int(arguments[0]), arguments[1:]
+    """Run the command `arguments[1:]` until the process `arguments[0]` dies."""
+    parent_pid, command = int(arguments[0]), arguments[1:]
     if sys.platform == "linux":
-        _become(parent, command)
-    return _watch(parent, command)
+        _exec_with_death_signal(parent_pid, command)
+    return _poll_parent(parent_pid, command)
 
 
-def _become(parent: int, command: list[str]) -> None:
+def _exec_with_death_signal(parent_pid: int, command: list[str]) -> None:
     import ctypes
 
-    # The signal is the kernel's promise from here on; the check covers the time before.
+    # The kernel sends the signal from here on; the check covers a parent that died before.
     if ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) == 0:
-        if os.getppid() != parent:
+        if os.getppid() != parent_pid:
             sys.exit(1)
-        os.execv(command[0], command)  # noqa: S606  the program is the caller's choice
+        os.execv(command[0], command)  # noqa: S606  the caller chooses the program
 
 
-def _watch(parent: int, command: list[str]) -> int:
+def _poll_parent(parent_pid: int, command: list[str]) -> int:
     child = subprocess.Popen(command)  # noqa: S603
     signal.signal(signal.SIGTERM, lambda signum, frame: child.terminate())
     while child.poll() is None:
-        if os.getppid() != parent:
+        if os.getppid() != parent_pid:
             child.terminate()
             try:
-                child.wait(_EXIT_S)
+                child.wait(_EXIT_TIMEOUT_S)
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait()
-        time.sleep(_POLL_S)
+        time.sleep(_POLL_INTERVAL_S)
     return child.returncode if child.returncode >= 0 else 128 - child.returncode
 
 

@@ -1,8 +1,8 @@
-"""`facestream up`: the whole thing on this machine, kept running until it is told to end.
+"""Run `facestream up`: start all services on this machine and supervise them until stopped.
 
-Starts the parts, says when they are ready and where the page is, restarts what dies, and tells of
-cameras and first results. One thread (the main one) starts and ends processes; one asks the parts
-how they are; one reads the API for news.
+Prints when the services are ready and the web UI's URL, restarts processes that exit, and reports
+camera states and the first people. The main thread starts and stops processes. One thread probes
+them, another polls the API for console updates.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from facestream.common.core.errors import StartError
 from facestream.common.security.redaction import redact
 from facestream.launcher.child_process import ManagedProcess
 from facestream.launcher.console_updates import ConsoleUpdates
-from facestream.launcher.data_dir import data_folder, exclusive_lock
+from facestream.launcher.data_dir import data_dir, exclusive_lock
 from facestream.launcher.embedded_broker import private_temp_dir
 from facestream.launcher.process_specs import (
-    KEPT_CAMERAS_ENV,
+    CAMERA_STATE_ENV,
     ProbeResult,
     ProcessSpec,
     build_process_specs,
@@ -34,27 +34,27 @@ from facestream.launcher.restart_policy import Action, ProcessState, describe_ex
 from facestream.launcher.settings import UpSettings
 from facestream.launcher.web_endpoint import WebEndpoint, resolve_endpoint
 
-_LOOP_S = 0.1
-_PROBE_S, _PROBE_STARTING_S = 2.0, 0.2
-_NEWS_S = 1.0
-# Together below the deadline after which `run_service` ends this process.
-_STOP_SERVICES_S, _STOP_LAST_S, _KILLED_S = 5.5, 2.5, 1.0
+_LOOP_INTERVAL_S = 0.1
+_PROBE_INTERVAL_S, _STARTUP_PROBE_INTERVAL_S = 2.0, 0.2
+_CONSOLE_INTERVAL_S = 1.0
+# Their sum is below the deadline at which `run_service` kills this process.
+_STOP_TIMEOUT_S, _STOP_LAST_TIMEOUT_S, _KILL_TIMEOUT_S = 5.5, 2.5, 1.0
 
-Say = Callable[[str], None]
+PrintLine = Callable[[str], None]
 
 
 class Terminal:
-    """Lines for the person who started the stack: redacted, one at a time, never an error."""
+    """Thread-safe printer of redacted lines; ignores a closed terminal."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
 
-    def say(self, line: str) -> None:
-        """Print a line."""
+    def print_line(self, line: str) -> None:
+        """Print a line without secrets."""
         self._print(redact(line))
 
-    def show_link(self, line: str) -> None:
-        """Print a line that carries the token: the one secret that is meant to be read."""
+    def print_secret_line(self, line: str) -> None:
+        """Print a line unredacted: the admin link, which the user must see."""
         self._print(line)
 
     def _print(self, line: str) -> None:
@@ -62,7 +62,7 @@ class Terminal:
             try:
                 print(line, flush=True)
             except OSError:
-                pass  # nobody reads it any more
+                pass  # the terminal is closed
 
 
 def serve(
@@ -74,163 +74,178 @@ def serve(
     config_file: Path | None = None,
     cameras_file: Path | None = None,
 ) -> None:
-    """Run the stack until `stop` is set.
+    """Run all services until `stop` is set.
 
     Raises:
-        StartError: it cannot start: port taken, no model, a part that cannot start.
+        StartError: a port is taken, no model exists, or a service cannot start.
     """
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # a closed terminal; not under nohup
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup ignores it
         signal.signal(signal.SIGHUP, lambda signum, frame: stop.set())
     terminal = Terminal()
-    say = terminal.say
-    with private_temp_dir() as folder, exclusive_lock(data_folder()) as is_alone:
-        door = resolve_endpoint(settings, folder, config_file)
-        parts = build_process_specs(
+    print_line = terminal.print_line
+    with private_temp_dir() as folder, exclusive_lock(data_dir()) as is_exclusive:
+        endpoint = resolve_endpoint(settings, folder, config_file)
+        specs = build_process_specs(
             settings,
             cameras,
             folder,
-            door,
+            endpoint,
             demo=demo,
             config_file=config_file,
             cameras_file=cameras_file,
-            keeps_cameras=is_alone,
+            persists_cameras=is_exclusive,
         )
-        if not is_alone and not any(KEPT_CAMERAS_ENV in part.environment for part in parts):
-            say("another one runs for this user: cameras that are added here are not kept")
-        if door.link:
-            terminal.show_link(f"whoever has this link may look and change cameras: {door.link}")
-        stack = _Stack(parts, settings.startup_warning_s, say, stop)
-        # People are told of to who looks on; a log must hold nobody.
-        news = threading.Thread(
-            target=_tell_news, args=(door, say, stop, sys.stdout.isatty()), name="news", daemon=True
-        )
-        news.start()
+        if not is_exclusive and not any(CAMERA_STATE_ENV in spec.environment for spec in specs):
+            print_line("another `facestream up` of this user is running: new cameras are not saved")
+        if endpoint.admin_link:
+            terminal.print_secret_line(f"Admin link (grants full access): {endpoint.admin_link}")
+        supervisor = _Supervisor(specs, settings.startup_warning_s, print_line, stop)
+        # A log file must not contain people, so only a terminal shows them.
+        threading.Thread(
+            target=_print_console_updates,
+            args=(endpoint, print_line, stop, sys.stdout.isatty()),
+            name="console",
+            daemon=True,
+        ).start()
         try:
-            stack.run(door.display_url)
+            supervisor.run(endpoint.display_url)
         finally:
             stop.set()
-            stack.end()
+            supervisor.stop_all()
 
 
-class _Stack:
-    """The parts as running processes."""
+class _Supervisor:
+    """Supervisor of the running processes."""
 
     def __init__(
-        self, parts: list[ProcessSpec], startup_warning_s: float, say: Say, stop: threading.Event
+        self,
+        specs: list[ProcessSpec],
+        startup_warning_s: float,
+        print_line: PrintLine,
+        stop: threading.Event,
     ) -> None:
-        self._parts, self._say, self._stop = parts, say, stop
-        self._ready_timeout_s = startup_warning_s
-        self._states = {part.name: ProcessState() for part in parts}
+        self._specs, self._print, self._stop = specs, print_line, stop
+        self._startup_warning_s = startup_warning_s
+        self._states = {spec.name: ProcessState() for spec in specs}
         self._processes = {
-            part.name: ManagedProcess(
-                part.name, part.command, part.environment, say, part.standard_input, part.suppress
+            spec.name: ManagedProcess(
+                spec.name,
+                spec.command,
+                spec.environment,
+                print_line,
+                spec.standard_input,
+                spec.suppress,
             )
-            for part in parts
+            for spec in specs
         }
-        self._answers: queue.SimpleQueue[tuple[str, int | None, ProbeResult]] = queue.SimpleQueue()
+        self._probes: queue.SimpleQueue[tuple[str, int | None, ProbeResult]] = queue.SimpleQueue()
         self._missing: dict[str, str] = {}
 
-    def run(self, address: str) -> None:
-        """Keep the parts running until told to stop."""
-        threading.Thread(target=self._probe_loop, name="probe", daemon=True).start()
-        began_s = time.monotonic()
-        announced = complained = False
-        self._say(f"starting {', '.join(part.name for part in self._parts)}")
-        while not self._stop.wait(_LOOP_S):
-            now_s = time.monotonic()
-            self._take_answers(now_s)
-            for part in self._parts:
-                self._supervise(part, now_s)
-            if not announced and all(state.ever_ready for state in self._states.values()):
-                announced = True
-                self._say(f"ready after {now_s - began_s:.1f} s: {address}   (Ctrl-C ends it)")
-            elif not announced and not complained and now_s - began_s > self._ready_timeout_s:
-                complained = True
-                self._say(f"{self._what_is_missing()}; still trying, {address}")
+    def run(self, url: str) -> None:
+        """Keep the processes running until stopped.
 
-    def end(self) -> None:
-        """End every process: first those that work, then those that they need."""
-        self._say("ending")
-        workers = [self._processes[part.name] for part in self._parts if not part.stop_last]
-        needed = [self._processes[part.name] for part in self._parts if part.stop_last]
-        for group, within_s in ((workers, _STOP_SERVICES_S), (needed, _STOP_LAST_S)):
-            deadline_s = time.monotonic() + within_s
+        Raises:
+            StartError: a process cannot start.
+        """
+        threading.Thread(target=self._probe_loop, name="probe", daemon=True).start()
+        started_s = time.monotonic()
+        is_announced = is_warned = False
+        self._print(f"starting {', '.join(spec.name for spec in self._specs)}")
+        while not self._stop.wait(_LOOP_INTERVAL_S):
+            now_s = time.monotonic()
+            self._apply_probes(now_s)
+            for spec in self._specs:
+                self._supervise(spec, now_s)
+            if not is_announced and all(state.ever_ready for state in self._states.values()):
+                is_announced = True
+                self._print(f"ready after {now_s - started_s:.1f} s: {url}   (Ctrl-C to stop)")
+            elif not (is_announced or is_warned) and now_s - started_s > self._startup_warning_s:
+                is_warned = True
+                self._print(f"{self._describe_missing()}; still trying, {url}")
+
+    def stop_all(self) -> None:
+        """Stop every process; those that others depend on, last."""
+        self._print("stopping")
+        first = [self._processes[spec.name] for spec in self._specs if not spec.stop_last]
+        last = [self._processes[spec.name] for spec in self._specs if spec.stop_last]
+        for group, timeout_s in ((first, _STOP_TIMEOUT_S), (last, _STOP_LAST_TIMEOUT_S)):
+            deadline_s = time.monotonic() + timeout_s
             for process in group:
                 process.terminate()
             for process in group:
                 process.wait(deadline_s - time.monotonic())
                 process.kill()
-        for process in (*workers, *needed):
-            process.wait(_KILLED_S)
+        for process in (*first, *last):
+            process.wait(_KILL_TIMEOUT_S)
 
-    def _supervise(self, part: ProcessSpec, now_s: float) -> None:
-        state, process = self._states[part.name], self._processes[part.name]
+    def _supervise(self, spec: ProcessSpec, now_s: float) -> None:
+        state, process = self._states[spec.name], self._processes[spec.name]
         exit_code = process.exit_code()
         if state.running and exit_code is not None:
             if state.is_fatal(exit_code):
-                raise StartError(f"{part.name} cannot start, see above")
+                raise StartError(f"{spec.name} cannot start; see its error above")
             pause_s = state.on_exit(now_s)
-            self._say(
-                f"{part.name} {describe_exit(exit_code)}; starting it again in {pause_s:.2g} s"
-            )
-        step = state.next_action(now_s)
-        if step is Action.KILL:
-            self._say(f"{part.name} gives no sign of life; killing it")
+            self._print(f"{spec.name} {describe_exit(exit_code)}; restarting in {pause_s:.2g} s")
+        action = state.next_action(now_s)
+        if action is Action.KILL:
+            self._print(f"{spec.name} is not responding; restarting it")
             process.kill()
-        elif step is Action.START and all(
-            self._states[name].ever_ready for name in part.start_after
+        elif action is Action.START and all(
+            self._states[name].ever_ready for name in spec.start_after
         ):
             process.start()
-            state.started(now_s)
+            state.on_start(now_s)
 
-    def _take_answers(self, now_s: float) -> None:
+    def _apply_probes(self, now_s: float) -> None:
         while True:
             try:
-                name, pid, answer = self._answers.get_nowait()
+                name, pid, result = self._probes.get_nowait()
             except queue.Empty:
                 return
             state = self._states[name]
             if not state.running or pid != self._processes[name].pid:
-                continue  # said by the process before this one
-            self._missing[name] = answer.missing
-            if answer.alive:
-                back = answer.ready and not state.ready and state.restarts > 0
-                state.on_probe_ok(now_s, ready=answer.ready)
-                if back:
-                    self._say(f"{name} is back")
+                continue  # result of an earlier process
+            self._missing[name] = result.missing
+            if result.alive:
+                is_ready_again = result.ready and not state.ready and state.restarts > 0
+                state.on_probe_ok(now_s, ready=result.ready)
+                if is_ready_again:
+                    self._print(f"{name} is ready again")
 
     def _probe_loop(self) -> None:
-        next_s = dict.fromkeys(self._states, 0.0)
-        while not self._stop.wait(_LOOP_S):
-            for part in self._parts:
-                state, pid = self._states[part.name], self._processes[part.name].pid
-                if not state.running or time.monotonic() < next_s[part.name]:
+        due_s = dict.fromkeys(self._states, 0.0)
+        while not self._stop.wait(_LOOP_INTERVAL_S):
+            for spec in self._specs:
+                state, pid = self._states[spec.name], self._processes[spec.name].pid
+                if not state.running or time.monotonic() < due_s[spec.name]:
                     continue
                 try:
-                    answer = part.probe()
-                except Exception as error:  # were this thread to end, every part would seem stuck
-                    answer = ProbeResult(False, f"{type(error).__name__}: {error}")
-                self._answers.put((part.name, pid, answer))
-                pause_s = _PROBE_S if answer.ready else _PROBE_STARTING_S
-                next_s[part.name] = time.monotonic() + pause_s
+                    result = spec.probe()
+                except Exception as error:  # without this thread every process would seem stuck
+                    result = ProbeResult(False, f"{type(error).__name__}: {error}")
+                self._probes.put((spec.name, pid, result))
+                interval_s = _PROBE_INTERVAL_S if result.ready else _STARTUP_PROBE_INTERVAL_S
+                due_s[spec.name] = time.monotonic() + interval_s
 
-    def _what_is_missing(self) -> str:
+    def _describe_missing(self) -> str:
         waiting = [name for name, state in self._states.items() if not state.ever_ready]
         reasons = ", ".join(f"{name} ({self._missing.get(name) or 'starting'})" for name in waiting)
-        return f"not ready after {self._ready_timeout_s:.0f} s: {reasons}"
+        return f"not ready after {self._startup_warning_s:.0f} s: {reasons}"
 
 
-def _tell_news(door: WebEndpoint, say: Say, stop: threading.Event, tells_people: bool) -> None:
-    news = ConsoleUpdates()
-    while not stop.wait(_NEWS_S):
+def _print_console_updates(
+    endpoint: WebEndpoint, print_line: PrintLine, stop: threading.Event, shows_people: bool
+) -> None:
+    updates = ConsoleUpdates()
+    while not stop.wait(_CONSOLE_INTERVAL_S):
         try:
-            cameras = door.get("/api/cameras")
-            for line in news.camera_lines(cameras):
-                say(line)
-            for camera in cameras if tells_people and news.wants_people else []:
+            cameras = endpoint.get("/api/cameras")
+            for line in updates.camera_lines(cameras):
+                print_line(line)
+            for camera in cameras if shows_people and updates.wants_people else []:
                 name = camera["name"]
-                people = door.get(f"/api/cameras/{urllib.parse.quote(name)}/people")
-                for line in news.people_lines(name, people):
-                    say(line)
+                people = endpoint.get(f"/api/cameras/{urllib.parse.quote(name)}/people")
+                for line in updates.people_lines(name, people):
+                    print_line(line)
         except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
-            continue  # the annotator is away, or starting; the supervisor says so
+            continue  # the annotator is unavailable; the supervisor reports that

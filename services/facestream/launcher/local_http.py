@@ -1,7 +1,7 @@
-"""Asks the stack's own parts over HTTP: always directly.
+"""Send HTTP GET requests to the launcher's own services, never through a proxy.
 
-`urllib` by itself sends also what is for this machine to a proxy of the environment (`http_proxy`),
-which can answer for none of our parts and would see the page's token.
+By default `urllib` sends requests for this machine to the proxy of the environment (`http_proxy`).
+A proxy cannot reach these services, and it would see the admin token.
 """
 
 from __future__ import annotations
@@ -11,25 +11,28 @@ import urllib.request
 from http.client import HTTPResponse
 
 
-def ask(
+def get(
     url: str,
     timeout_s: float,
     headers: dict[str, str] | None = None,
-    trust: ssl.SSLContext | None = None,
+    tls_context: ssl.SSLContext | None = None,
 ) -> HTTPResponse:
-    """The answer to a GET, to be closed by who asks.
+    """Return the response to a GET request; the caller closes it.
 
     Args:
-        trust: whom to believe, for https.
+        url: address of the service.
+        timeout_s: limit of each network operation.
+        headers: additional request headers.
+        tls_context: certificate checks for https.
 
     Raises:
-        OSError: there is none, or (`urllib.error.HTTPError`) its status is not 2xx.
-        HTTPException: it is no HTTP.
+        OSError: the service cannot be reached, or (`urllib.error.HTTPError`) its status is not 2xx.
+        HTTPException: the response is not HTTP.
     """
     handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
-    if trust is not None:
-        handlers.append(urllib.request.HTTPSHandler(context=trust))
+    if tls_context is not None:
+        handlers.append(urllib.request.HTTPSHandler(context=tls_context))
     opener = urllib.request.build_opener(*handlers)
-    request = urllib.request.Request(url, headers=headers or {})  # noqa: S310  our own
-    answer: HTTPResponse = opener.open(request, timeout=timeout_s)
-    return answer
+    request = urllib.request.Request(url, headers=headers or {})  # noqa: S310  our own services
+    response: HTTPResponse = opener.open(request, timeout=timeout_s)
+    return response

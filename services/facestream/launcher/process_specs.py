@@ -1,7 +1,7 @@
-"""The parts of a stack: which processes, in what environment, and how each is asked if it is ready.
+"""Specify the processes that `facestream up` runs: command, environment and readiness probe.
 
-Everything that a part is told goes through its environment, never its arguments: those any user of
-the machine can read, and camera URLs carry passwords.
+Configuration goes through the environment, never through arguments: every user of the machine can
+read arguments, and camera URLs carry passwords.
 """
 
 from __future__ import annotations
@@ -22,46 +22,45 @@ from facestream.common.cameras.models import Camera, check_unique_names
 from facestream.common.core.errors import StartError
 from facestream.common.core.paths import IS_INSTALLED, SOURCE_ROOT
 from facestream.common.core.settings import CAMERAS_ENV, CONFIG_ENV
-from facestream.launcher import embedded_broker
-from facestream.launcher.data_dir import data_folder
-from facestream.launcher.local_http import ask
+from facestream.launcher import embedded_broker, local_http
+from facestream.launcher.data_dir import data_dir
 from facestream.launcher.settings import EMBEDDED, UpSettings
 from facestream.launcher.web_endpoint import WebEndpoint
 from facestream.model_server.settings import ModelServerSettings
 
 PROBE_TIMEOUT_S = 2.0
-DEMO_NAME = "demo"
-KEPT_CAMERAS_ENV = "FACESTREAM_CAPTURE_CAMERA_STATE_FILE"
+DEMO_CAMERA_NAME = "demo"
+CAMERA_STATE_ENV = "FACESTREAM_CAPTURE_CAMERA_STATE_FILE"
 CAMERA_STATE_NAME = "cameras.json"
 COUNTS_DB_NAME = "counts.sqlite3"
-DEMO_COUNTS_NAME = "demo-counts.sqlite3"  # drawn people stand in nobody's real counts
+DEMO_COUNTS_DB_NAME = "demo-counts.sqlite3"  # keeps demo people out of the real counts
 
-_BROKER, _MODEL_SERVER, _DEMO = "broker", "model-server", "demo-camera"
-_LOCAL = "127.0.0.1"
-# IncompleteRead and its kin, of a server that dies while it answers, are no OSErrors.
-_NO_ANSWER = (OSError, http.client.HTTPException, ValueError)
+_BROKER, _MODEL_SERVER, _DEMO_CAMERA = "broker", "model-server", "demo-camera"
+_LOOPBACK = "127.0.0.1"
+# IncompleteRead and similar errors, of a server that dies during a response, are not OSErrors.
+_PROBE_ERRORS = (OSError, http.client.HTTPException, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """What a part says of itself: alive or not, and what it misses (empty: it is ready)."""
+    """Result of a probe: liveness, and the missing dependencies (empty if ready)."""
 
     alive: bool
     missing: str = ""
 
     @property
     def ready(self) -> bool:
-        """Alive and missing nothing."""
+        """Whether the process is alive and nothing is missing."""
         return self.alive and not self.missing
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessSpec:
-    """One process of the stack.
+    """Specification of one process.
 
-    after: parts that must have been ready before this one is started the first time.
-    last: it is stopped after the others, who need it to finish what is in hand.
-    chatter: lines with one of these words in them are of no use to anybody.
+    start_after: processes that must have been ready before the first start of this one.
+    stop_last: stop this process after the others, which need it to finish work in flight.
+    suppress: output lines that contain one of these strings are discarded.
     """
 
     name: str
@@ -78,69 +77,74 @@ def build_process_specs(
     settings: UpSettings,
     cameras: list[Camera],
     folder: Path,
-    door: WebEndpoint,
+    endpoint: WebEndpoint,
     *,
     demo: bool,
     config_file: Path | None = None,
     cameras_file: Path | None = None,
-    keeps_cameras: bool = True,
+    persists_cameras: bool = True,
 ) -> list[ProcessSpec]:
-    """The parts of this stack, in starting order.
+    """Return the processes to run, in starting order.
 
     Args:
-        cameras: to read from the start; `demo` adds the demo camera.
-        folder: private to this stack, for the broker's socket.
-        door: where the annotator listens, and for whom.
-        keeps_cameras: those of the page, in the user's data folder, if nothing else is set.
+        settings: settings of the launcher.
+        cameras: cameras to read at start-up.
+        folder: private folder for the broker's socket.
+        endpoint: where the annotator listens, and its token.
+        demo: add the demo camera.
+        config_file: settings file of the services.
+        cameras_file: YAML file of cameras, for capture.
+        persists_cameras: save the cameras of the web UI in the user's data folder, unless a file is
+            configured.
 
     Raises:
-        StartError: a port is taken, there is no model, or no embedded broker for this machine.
+        StartError: a port is taken, no model exists, or this machine has no embedded broker.
         SettingsError: a camera has the demo camera's name.
     """
     _check_port(settings.host, settings.port)
     taken = {settings.port}
-    common = _environment(settings, config_file)
-    parts: list[ProcessSpec] = []
-    gate: tuple[str, ...] = ()
+    common = _common_environment(settings, config_file)
+    specs: list[ProcessSpec] = []
+    broker: tuple[str, ...] = ()
     if settings.broker.get_secret_value() == EMBEDDED:
         common["FACESTREAM_BROKER"] = embedded_broker.broker_url(folder)
-        parts.append(_broker(folder, settings.broker_memory_mb))
-        gate = (_BROKER,)
-    model_server, worker_after = settings.model_server_address, gate
+        specs.append(_broker_spec(folder, settings.broker_memory_mb))
+        broker = (_BROKER,)
+    model_server, worker_after = settings.model_server_address, broker
     if model_server == EMBEDDED:
         _check_model(config_file)
         port = _free_port(8500, taken)
-        parts.append(_model_server(common, port, _free_port(9103, taken)))
-        model_server, worker_after = f"{_LOCAL}:{port}", (*gate, _MODEL_SERVER)
-    capture_after = gate
+        specs.append(_model_server_spec(common, port, _free_port(9103, taken)))
+        model_server, worker_after = f"{_LOOPBACK}:{port}", (*broker, _MODEL_SERVER)
+    capture_after = broker
     if demo:
         port = _free_port(8554, taken)
-        parts.append(_demo_camera(common, port))
+        specs.append(_demo_camera_spec(common, port))
         cameras = check_unique_names(
-            [*cameras, Camera(name=DEMO_NAME, url=f"rtsp://{_LOCAL}:{port}/demo")]
+            [*cameras, Camera(name=DEMO_CAMERA_NAME, url=f"rtsp://{_LOOPBACK}:{port}/demo")]
         )
-        capture_after = (*gate, _DEMO)
+        capture_after = (*broker, _DEMO_CAMERA)
     urls = {c.name: c.url.get_secret_value().replace(" ", "%20") for c in cameras}
     capture = common | {CAMERAS_ENV: " ".join(f"{name}={url}" for name, url in urls.items())}
     if cameras_file is not None:
         capture["FACESTREAM_CAPTURE_CAMERAS_FILE"] = str(cameras_file.resolve())
-    if keeps_cameras and CaptureSettings.load(config_file=config_file).camera_state_file is None:
-        capture[KEPT_CAMERAS_ENV] = str(data_folder() / CAMERA_STATE_NAME)
+    if persists_cameras and CaptureSettings.load(config_file=config_file).camera_state_file is None:
+        capture[CAMERA_STATE_ENV] = str(data_dir() / CAMERA_STATE_NAME)
     worker = common | {"FACESTREAM_WORKER_MODEL_SERVER_ADDRESS": model_server}
-    annotator = common | door.environment
+    annotator = common | endpoint.environment
     if AnnotatorSettings.load(config_file=config_file).counts_db_file is None:
-        counts = DEMO_COUNTS_NAME if demo else COUNTS_DB_NAME
-        annotator["FACESTREAM_ANNOTATOR_COUNTS_DB_FILE"] = str(data_folder() / counts)
+        counts = DEMO_COUNTS_DB_NAME if demo else COUNTS_DB_NAME
+        annotator["FACESTREAM_ANNOTATOR_COUNTS_DB_FILE"] = str(data_dir() / counts)
     return [
-        *parts,
-        _service("worker", worker, _free_port(9102, taken), after=worker_after),
-        _service("annotator", annotator, _free_port(9104, taken), after=gate),
-        _service("capture", capture, _free_port(9101, taken), after=capture_after),
+        *specs,
+        _service_spec("worker", worker, _free_port(9102, taken), start_after=worker_after),
+        _service_spec("annotator", annotator, _free_port(9104, taken), start_after=broker),
+        _service_spec("capture", capture, _free_port(9101, taken), start_after=capture_after),
     ]
 
 
-def _environment(settings: UpSettings, config_file: Path | None) -> dict[str, str]:
-    """What every service is told. No cameras: their passwords are for capture alone."""
+def _common_environment(settings: UpSettings, config_file: Path | None) -> dict[str, str]:
+    """Return the environment of every service, without cameras: only capture gets passwords."""
     common = dict(os.environ) | {
         "FACESTREAM_BROKER": settings.broker.get_secret_value(),
         "FACESTREAM_LOG_LEVEL": settings.log_level,
@@ -155,52 +159,61 @@ def _environment(settings: UpSettings, config_file: Path | None) -> dict[str, st
     return common
 
 
-def _broker(folder: Path, memory_mb: int) -> ProcessSpec:
+def _broker_spec(folder: Path, memory_mb: int) -> ProcessSpec:
     return ProcessSpec(
         _BROKER,
         embedded_broker.broker_command(),
         os.environ,
-        lambda: _answer_of_broker(folder),
+        lambda: _probe_broker(folder),
         stop_last=True,
         standard_input=embedded_broker.broker_configuration(folder, memory_mb),
-        suppress=embedded_broker.CHATTER,
+        suppress=embedded_broker.SUPPRESSED_OUTPUT,
     )
 
 
-def _model_server(common: Mapping[str, str], port: int, health_port: int) -> ProcessSpec:
+def _model_server_spec(common: Mapping[str, str], port: int, health_port: int) -> ProcessSpec:
     environment = {
         **common,
-        "FACESTREAM_MODEL_SERVER_HOST": _LOCAL,
+        "FACESTREAM_MODEL_SERVER_HOST": _LOOPBACK,
         "FACESTREAM_MODEL_SERVER_PORT": str(port),
     }
-    return _service(_MODEL_SERVER, environment, health_port, last=True)
+    return _service_spec(_MODEL_SERVER, environment, health_port, stop_last=True)
 
 
-def _demo_camera(common: Mapping[str, str], port: int) -> ProcessSpec:
+def _demo_camera_spec(common: Mapping[str, str], port: int) -> ProcessSpec:
     return ProcessSpec(
-        _DEMO,
-        [sys.executable, "-m", "facestream", _DEMO, "--host", _LOCAL, "--port", str(port)],
+        _DEMO_CAMERA,
+        [
+            sys.executable,
+            "-m",
+            "facestream",
+            _DEMO_CAMERA,
+            "--host",
+            _LOOPBACK,
+            "--port",
+            str(port),
+        ],
         common,
-        lambda: _answer_of_rtsp(port),
+        lambda: _probe_rtsp(port),
     )
 
 
-def _service(
+def _service_spec(
     name: str,
     environment: Mapping[str, str],
     health_port: int,
     *,
-    after: tuple[str, ...] = (),
-    last: bool = False,
+    start_after: tuple[str, ...] = (),
+    stop_last: bool = False,
 ) -> ProcessSpec:
     prefix = f"FACESTREAM_{name.upper().replace('-', '_')}_HEALTH_"
     return ProcessSpec(
         name,
         [sys.executable, "-m", "facestream", name],
-        {**environment, f"{prefix}HOST": _LOCAL, f"{prefix}PORT": str(health_port)},
-        lambda: _answer_of_health(f"http://{_LOCAL}:{health_port}"),
-        after,
-        last,
+        {**environment, f"{prefix}HOST": _LOOPBACK, f"{prefix}PORT": str(health_port)},
+        lambda: _probe_health(f"http://{_LOOPBACK}:{health_port}"),
+        start_after,
+        stop_last,
     )
 
 
@@ -209,28 +222,30 @@ def _check_port(host: str, port: int) -> None:
         _bind(host, port)
     except OSError as error:
         raise StartError(
-            f"cannot listen on {host}:{port}: {error.strerror}; choose another with --port"
+            f"cannot listen on {host}:{port}: {error.strerror}; choose another port with --port"
         ) from None
 
 
 def _check_model(config_file: Path | None) -> None:
     folder = ModelServerSettings.load(config_file=config_file).models_dir
     if not any(folder.glob("*/[0-9]*/saved_model.pb")):
-        raise StartError(f"{folder}: holds no model; train and export one, or give --model-server")
+        raise StartError(
+            f"no model in {folder}; export one, or set --model-server-address to a running server"
+        )
 
 
 def _free_port(preferred: int, taken: set[int]) -> int:
-    """A port that is free now and none of those `taken`, to which it is added."""
+    """Return a port that is free now and not in `taken`, and add it there."""
     port = preferred
     while port in taken or not _is_free(port):
-        port = _bind(_LOCAL, 0)
+        port = _bind(_LOOPBACK, 0)
     taken.add(port)
     return port
 
 
 def _is_free(port: int) -> bool:
     try:
-        _bind(_LOCAL, port)
+        _bind(_LOOPBACK, port)
     except OSError:
         return False
     return True
@@ -245,46 +260,47 @@ def _bind(host: str, port: int) -> int:
         return number
 
 
-def _answer_of_broker(folder: Path) -> ProbeResult:
+def _probe_broker(folder: Path) -> ProbeResult:
     missing = embedded_broker.ping(folder)
     return ProbeResult(not missing, missing)
 
 
-def _answer_of_rtsp(port: int) -> ProbeResult:
+def _probe_rtsp(port: int) -> ProbeResult:
     try:
-        with socket.create_connection((_LOCAL, port), PROBE_TIMEOUT_S) as connection:
+        with socket.create_connection((_LOOPBACK, port), PROBE_TIMEOUT_S) as connection:
             connection.settimeout(PROBE_TIMEOUT_S)
             connection.sendall(b"OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n")
             alive = connection.recv(64).startswith(b"RTSP/1.0 200")
-            return ProbeResult(alive, "" if alive else "gives no answer")
+            return ProbeResult(alive, "" if alive else "unexpected RTSP response")
     except OSError as error:
         return ProbeResult(False, error.strerror or str(error))
 
 
-def _answer_of_health(base: str) -> ProbeResult:
+def _probe_health(base: str) -> ProbeResult:
     missing = ""
     try:
         try:
             _get(f"{base}/readyz")
         except urllib.error.HTTPError as error:
             with error:
-                missing = _missing_of(error.read())
+                missing = _format_missing(error.read())
             _get(f"{base}/livez")
-    except _NO_ANSWER as error:
-        return ProbeResult(
-            False, missing or str(getattr(error, "reason", error)) or "gives no answer"
-        )
+    except _PROBE_ERRORS as error:
+        return ProbeResult(False, missing or str(getattr(error, "reason", error)) or "no response")
     return ProbeResult(True, missing)
 
 
-def _missing_of(body: bytes) -> str:
+def _format_missing(body: bytes) -> str:
     try:
         missing = json.loads(body)["missing"]
-        return "; ".join(f"{need}: {why}" for need, why in missing.items()) or "not ready"
+        return (
+            "; ".join(f"{dependency}: {reason}" for dependency, reason in missing.items())
+            or "not ready"
+        )
     except (ValueError, KeyError, AttributeError, TypeError):
         return "not ready"
 
 
 def _get(url: str) -> bytes:
-    with ask(url, PROBE_TIMEOUT_S) as answer:
-        return answer.read()
+    with local_http.get(url, PROBE_TIMEOUT_S) as response:
+        return response.read()

@@ -1,9 +1,9 @@
-"""When to start, restart or give up on a part of the stack.
+"""Decide when a process is started, restarted with backoff, killed or given up. No I/O.
 
-Pure: events and a clock in, decisions out. A part that dies is started again, soon the first time
-and with growing pauses while it keeps dying; never given up once it has been ready. A part that
-says itself (exit code 1 or 2) that it cannot start, before it ever was ready, would not the second
-time either: that ends the stack.
+Takes events and a clock, returns decisions. A process that exits is restarted: at first quickly,
+then after growing pauses while it keeps exiting. It is never given up once it has been ready. A
+process that exits with code 1 or 2 before it was ever ready has reported an error that a restart
+cannot fix, so it ends the launcher.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-FIRST_PAUSE_S = 0.25
-LONGEST_PAUSE_S = 15.0
-STEADY_S = 20.0  # having run so long, a part's earlier deaths are forgotten
-SILENT_LIMIT_S = 30.0  # not alive by its own word for so long: it is stuck
-START_LIMIT_S = 300.0  # the same before it was ready the first time, on a slow machine
+MIN_BACKOFF_S = 0.25
+MAX_BACKOFF_S = 15.0
+STABLE_AFTER_S = 20.0  # a run of this length resets the backoff
+LIVENESS_TIMEOUT_S = 30.0  # without a successful liveness probe for longer, it is stuck
+STARTUP_TIMEOUT_S = 300.0  # the same before it was ready the first time, for slow machines
 
 
 class Action(Enum):
-    """What to do with a part now."""
+    """What the launcher must do with a process now."""
 
     NOTHING = "nothing"
     START = "start"
@@ -28,53 +28,55 @@ class Action(Enum):
 
 @dataclass(slots=True)
 class ProcessState:
-    """One part's life so far. Times are seconds of any steady clock."""
+    """History of one process. Times are seconds of any monotonic clock."""
 
     running: bool = False
     ever_ready: bool = False
     ready: bool = False
     restarts: int = 0
-    _deaths_in_a_row: int = 0
+    _consecutive_exits: int = 0
     _started_s: float = 0.0
-    _due_s: float = 0.0
-    _heard_s: float = 0.0
+    _restart_due_s: float = 0.0
+    _last_alive_s: float = 0.0
 
-    def started(self, now_s: float) -> None:
-        """Its process was started."""
+    def on_start(self, now_s: float) -> None:
+        """Record that the process was started."""
         self.running, self.ready = True, False
-        self._started_s = self._heard_s = now_s
+        self._started_s = self._last_alive_s = now_s
 
     def on_probe_ok(self, now_s: float, *, ready: bool) -> None:
-        """It said that it is alive, and whether it is ready."""
-        self._heard_s = now_s
+        """Record a successful liveness probe, and whether the process is ready."""
+        self._last_alive_s = now_s
         self.ready = ready
         self.ever_ready = self.ever_ready or ready
 
     def on_exit(self, now_s: float) -> float:
-        """Its process ended; returns the pause before the next start, in seconds."""
-        if now_s - self._started_s >= STEADY_S:
-            self._deaths_in_a_row = 0
-        pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0**self._deaths_in_a_row)
-        self._deaths_in_a_row = min(self._deaths_in_a_row + 1, 16)
+        """Record that the process exited; return the pause before its restart, in seconds."""
+        if now_s - self._started_s >= STABLE_AFTER_S:
+            self._consecutive_exits = 0
+        pause_s = min(MAX_BACKOFF_S, MIN_BACKOFF_S * 2.0**self._consecutive_exits)
+        self._consecutive_exits = min(self._consecutive_exits + 1, 16)
         self.running, self.ready = False, False
         self.restarts += 1
-        self._due_s = now_s + pause_s
+        self._restart_due_s = now_s + pause_s
         return pause_s
 
     def is_fatal(self, exit_code: int) -> bool:
-        """It never was ready and says itself that it cannot start."""
+        """Whether the exit means that the process can never start."""
         return not self.ever_ready and exit_code in (1, 2)
 
     def next_action(self, now_s: float) -> Action:
-        """What to do with it now."""
+        """Return what to do with the process now."""
         if not self.running:
-            return Action.START if now_s >= self._due_s else Action.NOTHING
-        limit_s = SILENT_LIMIT_S if self.ever_ready else START_LIMIT_S
-        if now_s - self._heard_s > limit_s:
+            return Action.START if now_s >= self._restart_due_s else Action.NOTHING
+        timeout_s = LIVENESS_TIMEOUT_S if self.ever_ready else STARTUP_TIMEOUT_S
+        if now_s - self._last_alive_s > timeout_s:
             return Action.KILL
         return Action.NOTHING
 
 
 def describe_exit(exit_code: int) -> str:
-    """An exit code as Popen gives it, in words."""
-    return f"was killed by signal {-exit_code}" if exit_code < 0 else f"ended with code {exit_code}"
+    """Return an exit code of `subprocess.Popen` in words."""
+    if exit_code < 0:
+        return f"was killed by signal {-exit_code}"
+    return f"exited with code {exit_code}"

@@ -1,8 +1,8 @@
-"""Where the stack's page is, who may come in, and how this process itself asks the API.
+"""Resolve the web UI's URL, admin token and TLS, for the user and for the launcher itself.
 
-On this machine alone the door is open. On any other address, or where users or a token are set,
-it is locked, and there is always an admin's token: the one that is set, else a new one in the
-stack's private folder, which is gone with the stack.
+On the loopback address there is no authentication. On any other address, or where users or a token
+are configured, there is, and an admin token always exists: the configured one, or else a new one in
+the launcher's private folder, which is removed with it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import Any
 from facestream.annotator.settings import AnnotatorSettings
 from facestream.common.core.errors import StartError
 from facestream.common.security.token_files import read_token, write_token
-from facestream.launcher.data_dir import data_folder
-from facestream.launcher.local_http import ask
+from facestream.launcher import local_http
+from facestream.launcher.data_dir import data_dir
 from facestream.launcher.self_signed_certificate import ensure_self_signed
 from facestream.launcher.settings import UpSettings
 
@@ -28,48 +28,49 @@ TOKEN_NAME = "admin-token"  # noqa: S105  the name of a file
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _TIMEOUT_S = 2.0
-_LOCAL = "127.0.0.1"
-_ANY = ("0.0.0.0", "::", "")
+_LOOPBACK = "127.0.0.1"
+_ANY_ADDRESS = ("0.0.0.0", "::", "")
 # Documentation addresses (RFC 5737, RFC 3849): connecting a UDP socket sends nothing.
-_ELSEWHERE = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
+_REMOTE_ADDRESS = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
 
 
 @dataclass(frozen=True)
 class WebEndpoint:
-    """The page's address and what opens it.
+    """Address and credentials of the web UI.
 
-    shown: the address for a person.
-    asked: the address for this process.
-    environment: what the annotator is told.
-    token: of the admin; empty where the door is open.
-    is_new: the token was made just now, so that nobody knows it yet.
-    certificate: of the page, where it speaks TLS.
+    display_url: URL for the user.
+    local_url: URL for this process.
+    environment: environment variables for the annotator.
+    token: admin token; empty without authentication.
+    is_new_token: the token was generated for this run, so the user does not know it.
+    certificate: certificate of the web UI if it uses TLS.
     """
 
     display_url: str
     local_url: str
     environment: dict[str, str]
     token: str = field(default="", repr=False)
-    is_new: bool = False
+    is_new_token: bool = False
     certificate: Path | None = None
 
     @property
-    def link(self) -> str:
-        """The link that lets in who has it; empty where it would tell nobody anything new."""
-        return f"{self.display_url}/login#token={self.token}" if self.is_new else ""
+    def admin_link(self) -> str:
+        """URL that signs in as admin; empty unless the token was generated for this run."""
+        return f"{self.display_url}/login#token={self.token}" if self.is_new_token else ""
 
     def get(self, path: str) -> Any:
-        """A JSON answer of the API.
+        """Return the JSON response of the API.
 
         Raises:
-            OSError, HTTPException, ValueError: there is none.
+            OSError, HTTPException, ValueError: the API cannot be reached or returns no JSON.
         """
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
-        with ask(self.local_url + path, _TIMEOUT_S, headers, self._trust()) as answer:
-            return json.load(answer)
+        url = self.local_url + path
+        with local_http.get(url, _TIMEOUT_S, headers, self._tls_context()) as response:
+            return json.load(response)
 
-    def _trust(self) -> ssl.SSLContext | None:
-        """Trusts the certificate that the annotator was given, whatever name is in it."""
+    def _tls_context(self) -> ssl.SSLContext | None:
+        """Return a context that trusts the annotator's certificate under any host name."""
         if self.certificate is None:
             return None
         context = ssl.create_default_context(cafile=str(self.certificate))
@@ -79,17 +80,19 @@ class WebEndpoint:
 
 
 def resolve_endpoint(settings: UpSettings, folder: Path, config_file: Path | None) -> WebEndpoint:
-    """The door of this stack.
+    """Return the endpoint of the web UI that these settings describe.
 
     Args:
-        folder: private to this stack, for the token that is made where none is set.
+        settings: settings of the launcher.
+        folder: private folder, where a new token is written if none is configured.
+        config_file: settings file of the services.
 
     Raises:
-        SettingsError: the annotator's settings or its token are wrong.
-        StartError: the host is none of this machine's, or no certificate can be made.
+        SettingsError: the annotator's settings or its token are invalid.
+        StartError: the host is not an address of this machine, or no certificate can be created.
     """
     annotator = AnnotatorSettings.load(config_file=config_file)
-    address = _resolved(settings.host)
+    address = _resolve_host(settings.host)
     scheme = "https" if annotator.tls_cert_file or settings.https else "http"
     environment = {
         "FACESTREAM_ANNOTATOR_HOST": settings.host,
@@ -97,64 +100,65 @@ def resolve_endpoint(settings: UpSettings, folder: Path, config_file: Path | Non
     }
     certificate = annotator.tls_cert_file
     if settings.https and certificate is None:
-        certificate, key = ensure_self_signed(
-            data_folder() / CERTIFICATES_NAME, socket.gethostname(), _names(address, settings.host)
-        )
+        names = _host_names(address, settings.host)
+        folder_of_certificates = data_dir() / CERTIFICATES_NAME
+        certificate, key = ensure_self_signed(folder_of_certificates, socket.gethostname(), names)
         environment["FACESTREAM_ANNOTATOR_TLS_CERT_FILE"] = str(certificate)
         environment["FACESTREAM_ANNOTATOR_TLS_KEY_FILE"] = str(key)
-    locked = not address.is_loopback or any(
+    needs_token = not address.is_loopback or any(
         (annotator.admin_token_file, annotator.viewer_token_file, annotator.users_file)
     )
     token = ""
-    if locked and annotator.admin_token_file is not None:
+    if needs_token and annotator.admin_token_file is not None:
         token = read_token(annotator.admin_token_file)
-    elif locked:
+    elif needs_token:
         file = folder / TOKEN_NAME
         token = write_token(file)
         environment["FACESTREAM_ANNOTATOR_ADMIN_TOKEN_FILE"] = str(file)
-    shown = "localhost" if str(address) == _LOCAL else settings.host
-    asked = settings.host
-    if settings.host in _ANY:
-        shown, asked = _own_address(address), _LOCAL if address.version == 4 else "::1"
-    shown = f"{scheme}://{_bracketed(shown)}:{settings.port}"
+    display_host = "localhost" if str(address) == _LOOPBACK else settings.host
+    local_host = settings.host
+    if settings.host in _ANY_ADDRESS:
+        display_host = _network_address(address)
+        local_host = _LOOPBACK if address.version == 4 else "::1"
+    display_url = f"{scheme}://{_bracket_ipv6(display_host)}:{settings.port}"
     if not address.is_loopback and not annotator.phone_base_url:
-        environment["FACESTREAM_ANNOTATOR_PHONE_BASE_URL"] = shown
+        environment["FACESTREAM_ANNOTATOR_PHONE_BASE_URL"] = display_url
     return WebEndpoint(
-        shown,
-        f"{scheme}://{_bracketed(asked)}:{settings.port}",
+        display_url,
+        f"{scheme}://{_bracket_ipv6(local_host)}:{settings.port}",
         environment,
         token,
-        is_new=locked and annotator.admin_token_file is None,
+        is_new_token=needs_token and annotator.admin_token_file is None,
         certificate=certificate,
     )
 
 
-def _resolved(host: str) -> Address:
+def _resolve_host(host: str) -> Address:
     try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0]
+        resolved = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0]
     except OSError as error:
         raise StartError(f"cannot listen on {host}: {error.strerror}") from None
-    return ipaddress.ip_address(str(found).partition("%")[0])
+    return ipaddress.ip_address(str(resolved).partition("%")[0])
 
 
-def _own_address(address: Address) -> str:
-    """Under which others reach this machine, as far as it knows."""
+def _network_address(address: Address) -> str:
+    """Return the address under which other machines reach this one, as the routing table says."""
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.connect((_ELSEWHERE[family], 9))
+            probe.connect((_REMOTE_ADDRESS[family], 9))
             return str(probe.getsockname()[0])
-    except OSError:  # no network at all
+    except OSError:  # no network
         return "localhost"
 
 
-def _names(address: Address, host: str) -> set[str]:
-    """What the page may be opened under, by this machine and by others in its network."""
+def _host_names(address: Address, host: str) -> set[str]:
+    """Return the names and addresses under which browsers may open the web UI."""
     own = socket.gethostname()
-    names = {"localhost", _LOCAL, "::1", own, f"{own.partition('.')[0]}.local"}
-    names |= {_own_address(address)} if host in _ANY else {host, str(address)}
+    names = {"localhost", _LOOPBACK, "::1", own, f"{own.partition('.')[0]}.local"}
+    names |= {_network_address(address)} if host in _ANY_ADDRESS else {host, str(address)}
     return names
 
 
-def _bracketed(host: str) -> str:
+def _bracket_ipv6(host: str) -> str:
     return f"[{host}]" if ":" in host else host

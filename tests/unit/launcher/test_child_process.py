@@ -15,7 +15,7 @@ def python(code: str, lines: list[str], **more: object) -> ManagedProcess:
     return ManagedProcess("part", command, dict(os.environ), lines.append, **more)  # type: ignore[arg-type]
 
 
-def test_its_lines_come_out_under_its_name() -> None:
+def test_output_lines_carry_the_process_name() -> None:
     lines: list[str] = []
     process = python(
         "import sys; print('a'); print('part: b', file=sys.stderr); sys.exit(3)", lines
@@ -27,7 +27,7 @@ def test_its_lines_come_out_under_its_name() -> None:
     assert process.exit_code() == 3
 
 
-def test_it_reads_its_input_and_can_be_started_again() -> None:
+def test_process_reads_its_input_and_can_be_restarted() -> None:
     lines: list[str] = []
     process = python("print(input())", lines, standard_input=b"hello\n")
     for _ in range(2):
@@ -36,16 +36,16 @@ def test_it_reads_its_input_and_can_be_started_again() -> None:
     wait_for(lambda: lines == ["part: hello"] * 2, "two lines", 5)
 
 
-def test_chatter_is_left_out_and_long_lines_are_cut() -> None:
+def test_suppressed_lines_are_discarded_and_long_lines_are_cut() -> None:
     lines: list[str] = []
-    process = python("print('small talk'); print('x' * 5000)", lines, chatter=("small",))
+    process = python("print('small talk'); print('x' * 5000)", lines, suppress=("small",))
     process.start()
     assert process.wait(10)
-    wait_for(lambda: "".join(lines).count("x") == 5000, "all of it", 5)
+    wait_for(lambda: "".join(lines).count("x") == 5000, "all characters", 5)
     assert max(map(len, lines)) < 2100
 
 
-def test_it_is_ended_by_force_where_it_does_not_listen() -> None:
+def test_process_that_ignores_sigterm_is_killed() -> None:
     lines: list[str] = []
     code = "import signal,time; signal.signal(15, signal.SIG_IGN); print('up', flush=True)\n"
     process = python(code + "while True: time.sleep(1)", lines)
@@ -58,7 +58,7 @@ def test_it_is_ended_by_force_where_it_does_not_listen() -> None:
     assert process.exit_code() == -9
 
 
-def test_a_program_that_is_not_there_is_one_line() -> None:
+def test_missing_program_is_reported_in_one_line() -> None:
     process = ManagedProcess("part", ["/no/such/program"], {}, print)
     with pytest.raises(StartError, match="part: cannot be started: No such file"):
         process.start()

@@ -1,4 +1,4 @@
-"""The user's data folder, and who uses it."""
+"""Tests of the lock on the user's data folder."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from facestream.launcher.data_dir import exclusive_lock
 
 
-def test_one_at_a_time_has_the_folder_for_itself(tmp_path: Path) -> None:
+def test_lock_is_exclusive(tmp_path: Path) -> None:
     folder = tmp_path / "not" / "there"
     with exclusive_lock(folder) as first:
         assert first
@@ -17,7 +17,7 @@ def test_one_at_a_time_has_the_folder_for_itself(tmp_path: Path) -> None:
         assert third
 
 
-def test_a_folder_that_cannot_be_made_is_nobodys(tmp_path: Path) -> None:
+def test_folder_that_cannot_be_created_counts_as_locked(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with exclusive_lock(tmp_path / "file" / "folder") as alone:
-        assert alone
+    with exclusive_lock(tmp_path / "file" / "folder") as is_exclusive:
+        assert is_exclusive

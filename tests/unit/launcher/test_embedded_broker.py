@@ -29,14 +29,14 @@ def running_broker(folder: Path) -> Iterator[redis.Redis]:
         "broker", embedded_broker.broker_command(), os.environ, print, configuration
     )
     process.start()
-    wait_for(lambda: embedded_broker.ping(folder) == "", "an answer", 10)
+    wait_for(lambda: embedded_broker.ping(folder) == "", "a reply", 10)
     with redis.Redis.from_url(embedded_broker.broker_url(folder)) as client:
         yield client
     process.kill()
     assert process.wait(5)
 
 
-def test_it_answers_on_a_private_socket_and_keeps_nothing(
+def test_broker_uses_a_private_socket_and_writes_nothing(
     running_broker: redis.Redis, folder: Path
 ) -> None:
     assert running_broker.config_get("save")["save"] == ""
@@ -54,17 +54,19 @@ def test_memory_is_capped_and_nothing_is_evicted(running_broker: redis.Redis) ->
     assert running_broker.get("first") == b"1"
 
 
-def test_ping_says_why_there_is_no_answer(folder: Path) -> None:
+def test_ping_returns_why_the_broker_is_unreachable(folder: Path) -> None:
     assert embedded_broker.ping(folder) == "No such file or directory"
 
 
-def test_the_folder_is_gone_afterwards() -> None:
+def test_folder_is_removed_afterwards() -> None:
     with embedded_broker.private_temp_dir() as folder:
         assert folder.is_dir()
     assert not folder.exists()
 
 
-def test_what_a_killed_stack_left_is_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folders_of_killed_launchers_are_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     ended = subprocess.Popen([sys.executable, "-I", "-S", "-c", ""])
     ended.wait()
@@ -78,18 +80,20 @@ def test_what_a_killed_stack_left_is_swept(tmp_path: Path, monkeypatch: pytest.M
         assert foreign.exists()
 
 
-def test_it_dies_with_its_parent_even_when_that_is_killed(folder: Path) -> None:
+def test_broker_dies_with_its_parent_even_if_that_is_killed(folder: Path) -> None:
     code = (
-        "import os, time; from pathlib import Path; from facestream.launcher import embedded_broker\n"
+        "import os, time; from pathlib import Path\n"
+        "from facestream.launcher import embedded_broker\n"
         "from facestream.launcher.child_process import ManagedProcess\n"
         f"folder = Path({str(folder)!r})\n"
         "configuration = embedded_broker.broker_configuration(folder, 16)\n"
-        "process = ManagedProcess('b', embedded_broker.broker_command(), os.environ, print, configuration)\n"
+        "command = embedded_broker.broker_command()\n"
+        "process = ManagedProcess('b', command, os.environ, print, configuration)\n"
         "process.start()\n"
         "time.sleep(60)"
     )
     parent = subprocess.Popen([sys.executable, "-c", code])
-    wait_for(lambda: embedded_broker.ping(folder) == "", "an answer", 20)
+    wait_for(lambda: embedded_broker.ping(folder) == "", "a reply", 20)
     children = [pid for pid, of, _ in processes() if of == parent.pid]
     assert len(children) == 1
 

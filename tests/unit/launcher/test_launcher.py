@@ -16,85 +16,89 @@ from tests.fixtures.polling import wait_for
 OPEN = WebEndpoint("http://localhost:8080", "http://127.0.0.1:8080", {})
 
 
-def test_a_probe_that_fails_in_a_new_way_does_not_end_the_asking() -> None:
-    answers = iter([RuntimeError("odd"), http.client.IncompleteRead(b"{")])
+def test_unexpected_probe_error_does_not_end_the_probing() -> None:
+    errors = iter([RuntimeError("odd"), http.client.IncompleteRead(b"{")])
     lines: list[str] = []
 
     def probe() -> ProbeResult:
-        for failure in answers:
-            raise failure
+        for error in errors:
+            raise error
         return ProbeResult(True)
 
     command = [sys.executable, "-I", "-S", "-c", "import time; time.sleep(60)"]
     stop = threading.Event()
-    stack = launcher._Stack(
-        [ProcessSpec("part", command, dict(os.environ), probe)], 60.0, lines.append, stop
+    supervisor = launcher._Supervisor(
+        [ProcessSpec("worker", command, dict(os.environ), probe)], 60.0, lines.append, stop
     )
-    asking = threading.Thread(target=stack.run, args=("http://here",))
-    asking.start()
+    running = threading.Thread(target=supervisor.run, args=("http://here",))
+    running.start()
     try:
         wait_for(lambda: any("http://here" in line for line in lines), "ready", 10)
     finally:
         stop.set()
-        asking.join(5)
-        stack.end()
-    assert not asking.is_alive()
+        running.join(5)
+        supervisor.stop_all()
+    assert not running.is_alive()
 
 
-def test_news_go_on_after_an_answer_that_broke_off(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_console_updates_continue_after_an_incomplete_response(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     lines: list[str] = []
-    answers: list[Any] = [
+    responses: list[Any] = [
         http.client.IncompleteRead(b"["),
         [{"name": "door", "state": "live", "reason": ""}],
     ]
 
-    def get(door: WebEndpoint, path: str) -> Any:
-        answer = answers.pop(0) if answers else []
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+    def get(endpoint: WebEndpoint, path: str) -> Any:
+        response = responses.pop(0) if responses else []
+        if isinstance(response, Exception):
+            raise response
+        return response
 
     monkeypatch.setattr(WebEndpoint, "get", get)
-    monkeypatch.setattr(launcher, "_NEWS_S", 0.01)
+    monkeypatch.setattr(launcher, "_CONSOLE_INTERVAL_S", 0.01)
     stop = threading.Event()
-    telling = threading.Thread(target=launcher._tell_news, args=(OPEN, lines.append, stop, False))
-    telling.start()
+    printing = threading.Thread(
+        target=launcher._print_console_updates, args=(OPEN, lines.append, stop, False)
+    )
+    printing.start()
     try:
         wait_for(lambda: "door: live" in lines, "the camera's state", 10)
     finally:
         stop.set()
-        telling.join(5)
+        printing.join(5)
 
 
-def told(monkeypatch: pytest.MonkeyPatch, hall: Any, *, tells_people: bool) -> list[str]:
-    """What is said of two cameras when they are asked for once; `hall`: the answer of one."""
+def printed(monkeypatch: pytest.MonkeyPatch, hall: Any, *, shows_people: bool) -> list[str]:
+    """Return the lines after one poll of two cameras; `hall`: the response for one of them."""
     lines: list[str] = []
     stop = threading.Event()
     person = {"track_id": 1, "age": None, "female_probability": 0.97}
-    answers = {
+    responses = {
         "/api/cameras": [{"name": name, "state": "live"} for name in ("door", "hall")],
         "/api/cameras/door/people": [person],
         "/api/cameras/hall/people": hall,
     }
 
-    def get(door: WebEndpoint, path: str) -> Any:
+    def get(endpoint: WebEndpoint, path: str) -> Any:
         stop.set()
-        if isinstance(answers[path], Exception):
-            raise answers[path]
-        return answers[path]
+        if isinstance(responses[path], Exception):
+            raise responses[path]
+        return responses[path]
 
     monkeypatch.setattr(WebEndpoint, "get", get)
-    monkeypatch.setattr(launcher, "_NEWS_S", 0.001)
-    launcher._tell_news(OPEN, lines.append, stop, tells_people)
+    monkeypatch.setattr(launcher, "_CONSOLE_INTERVAL_S", 0.001)
+    launcher._print_console_updates(OPEN, lines.append, stop, shows_people)
     return lines
 
 
-def test_an_answer_that_does_not_come_takes_no_other_news_along(
+def test_missing_response_does_not_suppress_other_updates(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    lines = told(monkeypatch, TimeoutError(), tells_people=True)
+    lines = printed(monkeypatch, TimeoutError(), shows_people=True)
     assert lines == ["door: live", "hall: live", "door: person 1, female 0.97"]
 
 
-def test_people_are_told_of_on_a_terminal_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert told(monkeypatch, [], tells_people=False) == ["door: live", "hall: live"]
+def test_only_a_terminal_shows_people(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert printed(monkeypatch, [], shows_people=False) == ["door: live", "hall: live"]

@@ -24,9 +24,11 @@ OPEN = WebEndpoint("http://localhost:8080", "http://127.0.0.1:8080", {})
 CAMERA = Camera.parse("door=rtsp://admin:hidden-word@10.0.0.9/1")
 
 
-def planned(settings: UpSettings, folder: Path, *, demo: bool = False) -> dict[str, ProcessSpec]:
+def specs_by_name(
+    settings: UpSettings, folder: Path, *, demo: bool = False
+) -> dict[str, ProcessSpec]:
     return {
-        part.name: part for part in build_process_specs(settings, [CAMERA], folder, OPEN, demo=demo)
+        spec.name: spec for spec in build_process_specs(settings, [CAMERA], folder, OPEN, demo=demo)
     }
 
 
@@ -36,31 +38,33 @@ def settings(monkeypatch: pytest.MonkeyPatch) -> UpSettings:
     return UpSettings(port=free_port())
 
 
-def test_passwords_are_in_no_argument_and_only_where_they_are_needed(
+def test_passwords_are_only_in_the_environment_of_capture(
     settings: UpSettings, tmp_path: Path
 ) -> None:
-    found = planned(settings, tmp_path)
-    for name, part in found.items():
-        assert "hidden-word" not in " ".join(part.command)
-        holds = any("hidden-word" in value for value in part.environment.values())
+    found = specs_by_name(settings, tmp_path)
+    for name, spec in found.items():
+        assert "hidden-word" not in " ".join(spec.command)
+        holds = any("hidden-word" in value for value in spec.environment.values())
         assert holds == (name == "capture")
 
 
-def test_only_what_is_not_given_is_started(settings: UpSettings, tmp_path: Path) -> None:
-    assert set(planned(settings, tmp_path, demo=True)) == {
+def test_configured_broker_and_model_server_are_not_started(
+    settings: UpSettings, tmp_path: Path
+) -> None:
+    assert set(specs_by_name(settings, tmp_path, demo=True)) == {
         "broker", "model-server", "demo-camera", "worker", "annotator", "capture",
     }  # fmt: skip
-    given = settings.model_copy(
+    configured = settings.model_copy(
         update={"broker": SecretStr("redis://b:6379/0"), "model_server_address": "m:8500"}
     )
-    found = planned(given, tmp_path)
+    found = specs_by_name(configured, tmp_path)
     assert set(found) == {"worker", "annotator", "capture"}
     assert found["worker"].environment["FACESTREAM_BROKER"] == "redis://b:6379/0"
     assert found["worker"].environment["FACESTREAM_WORKER_MODEL_SERVER_ADDRESS"] == "m:8500"
 
 
 def test_services_find_each_other(settings: UpSettings, tmp_path: Path) -> None:
-    found = planned(settings, tmp_path, demo=True)
+    found = specs_by_name(settings, tmp_path, demo=True)
     port = found["model-server"].environment["FACESTREAM_MODEL_SERVER_PORT"]
     assert (
         found["worker"].environment["FACESTREAM_WORKER_MODEL_SERVER_ADDRESS"] == f"127.0.0.1:{port}"
@@ -73,23 +77,23 @@ def test_services_find_each_other(settings: UpSettings, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("port", [8500, 8554, 9101, 9102, 9103, 9104])
-def test_no_port_is_given_to_two_parts(
+def test_every_process_has_its_own_port(
     port: int, settings: UpSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(process_specs, "_is_free", lambda port: True)
     monkeypatch.setattr(process_specs, "_check_port", lambda host, port: None)
-    found = planned(settings.model_copy(update={"port": port}), tmp_path, demo=True)
+    found = specs_by_name(settings.model_copy(update={"port": port}), tmp_path, demo=True)
     taken = [
         value
-        for part in found.values()
-        for name, value in part.environment.items()
+        for spec in found.values()
+        for name, value in spec.environment.items()
         if name.startswith("FACESTREAM_") and name.endswith("_PORT")
     ]
     assert len(taken) == len(set(taken)) >= 5
-    assert str(port) not in taken, "it is the page's"
+    assert str(port) not in taken, "the web UI has it"
 
 
-def test_a_blank_in_a_cameras_url_does_not_part_it(settings: UpSettings, tmp_path: Path) -> None:
+def test_spaces_in_a_camera_url_are_encoded(settings: UpSettings, tmp_path: Path) -> None:
     camera = Camera.parse("clip=file:///my clips/a b.mp4")
     capture = build_process_specs(settings, [camera], tmp_path, OPEN, demo=False)[-1]
     assert capture.name == "capture"
@@ -105,7 +109,7 @@ def test_a_blank_in_a_cameras_url_does_not_part_it(settings: UpSettings, tmp_pat
         ("capture", "camera_state_file", "cameras.json", "cameras.json"),
     ],
 )
-def test_what_lasts_is_kept_in_the_users_data_folder_unless_told_otherwise(
+def test_files_are_in_the_users_data_folder_by_default(
     name: str,
     setting: str,
     file: str,
@@ -116,41 +120,43 @@ def test_what_lasts_is_kept_in_the_users_data_folder_unless_told_otherwise(
 ) -> None:
     variable = f"FACESTREAM_{name}_{setting}".upper()
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
-    kept = planned(settings, tmp_path)[name].environment[variable]
-    assert kept == str(tmp_path / "facestream" / file)
-    demo = planned(settings, tmp_path, demo=True)[name].environment[variable]
+    path = specs_by_name(settings, tmp_path)[name].environment[variable]
+    assert path == str(tmp_path / "facestream" / file)
+    demo = specs_by_name(settings, tmp_path, demo=True)[name].environment[variable]
     assert demo == str(tmp_path / "facestream" / demo_file)
     config = tmp_path / "config.yaml"
     config.write_text(f"{name}: {{{setting}: /srv/{file}}}")
-    parts_ = build_process_specs(settings, [CAMERA], tmp_path, OPEN, demo=False, config_file=config)
-    (part,) = [part for part in parts_ if part.name == name]
-    assert variable not in part.environment
+    specs = build_process_specs(settings, [CAMERA], tmp_path, OPEN, demo=False, config_file=config)
+    (spec,) = [spec for spec in specs if spec.name == name]
+    assert variable not in spec.environment
     monkeypatch.setenv(variable, f"/mnt/{file}")
-    kept = planned(settings, tmp_path)[name].environment[variable]
-    assert kept == f"/mnt/{file}"
+    path = specs_by_name(settings, tmp_path)[name].environment[variable]
+    assert path == f"/mnt/{file}"
 
 
-def test_a_file_of_cameras_is_captures_to_read(
+def test_only_capture_gets_the_cameras_file(
     settings: UpSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     found = build_process_specs(
         settings, [], tmp_path, OPEN, demo=False, cameras_file=Path("cameras.yaml")
     )
-    told = {part.name: part.environment.get("FACESTREAM_CAPTURE_CAMERAS_FILE") for part in found}
-    assert told.pop("capture") == os.fspath(tmp_path / "cameras.yaml")
-    assert set(told.values()) == {None}
+    files = {spec.name: spec.environment.get("FACESTREAM_CAPTURE_CAMERAS_FILE") for spec in found}
+    assert files.pop("capture") == os.fspath(tmp_path / "cameras.yaml")
+    assert set(files.values()) == {None}
 
 
-def test_a_camera_named_as_the_demo_camera_is_told(settings: UpSettings, tmp_path: Path) -> None:
+def test_camera_named_like_the_demo_camera_is_an_error(
+    settings: UpSettings, tmp_path: Path
+) -> None:
     with pytest.raises(SettingsError, match="'demo' is given twice"):
         build_process_specs(settings, [Camera.parse("demo=rtsp://h/1")], tmp_path, OPEN, demo=True)
 
 
-def test_no_model_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_model_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FACESTREAM_MODEL_SERVER_MODELS_DIR", str(tmp_path))
-    with pytest.raises(StartError, match="holds no model"):
-        planned(UpSettings(port=free_port()), tmp_path)
+    with pytest.raises(StartError, match="no model in "):
+        specs_by_name(UpSettings(port=free_port()), tmp_path)
 
 
 @pytest.fixture
@@ -162,27 +168,27 @@ def health() -> Iterator[tuple[Health, str]]:
     server.server_close()
 
 
-def test_a_service_is_asked_what_it_misses(health: tuple[Health, str]) -> None:
+def test_probe_returns_the_missing_dependencies(health: tuple[Health, str]) -> None:
     state, base = health
     state.mark_unavailable("broker", "connection refused")
-    assert process_specs._answer_of_health(base) == ProbeResult(True, "broker: connection refused")
+    assert process_specs._probe_health(base) == ProbeResult(True, "broker: connection refused")
     state.mark_available("broker")
-    assert process_specs._answer_of_health(base) == ProbeResult(True)
+    assert process_specs._probe_health(base) == ProbeResult(True)
 
 
-def test_parts_are_asked_directly_whatever_proxy_the_machine_has(
+def test_probes_ignore_the_proxy_of_the_environment(
     health: tuple[Health, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state, base = health
     state.mark_available("broker")
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
     monkeypatch.delenv("no_proxy", raising=False)
-    assert process_specs._answer_of_health(base) == ProbeResult(True)
-    door = WebEndpoint("", base, {}, token="t" * 24)
-    assert door.get("/readyz") == {"ready": True, "missing": {}}
+    assert process_specs._probe_health(base) == ProbeResult(True)
+    endpoint = WebEndpoint("", base, {}, token="t" * 24)
+    assert endpoint.get("/readyz") == {"ready": True, "missing": {}}
 
 
-def test_a_stuck_service_is_not_alive() -> None:
+def test_stuck_service_is_not_alive() -> None:
     class Stuck(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(503)
@@ -194,13 +200,13 @@ def test_a_stuck_service_is_not_alive() -> None:
 
     with HTTPServer(("127.0.0.1", 0), Stuck) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        answer = process_specs._answer_of_health(f"http://127.0.0.1:{server.server_port}")
+        result = process_specs._probe_health(f"http://127.0.0.1:{server.server_port}")
         server.shutdown()
-    assert not answer.alive
+    assert not result.alive
 
 
 @pytest.mark.parametrize("status", [200, 503])
-def test_a_service_that_dies_while_it_answers_is_not_alive(status: int) -> None:
+def test_service_that_dies_during_a_response_is_not_alive(status: int) -> None:
     class Dying(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(status)
@@ -214,12 +220,12 @@ def test_a_service_that_dies_while_it_answers_is_not_alive(status: int) -> None:
 
     with HTTPServer(("127.0.0.1", 0), Dying) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        answer = process_specs._answer_of_health(f"http://127.0.0.1:{server.server_port}")
+        result = process_specs._probe_health(f"http://127.0.0.1:{server.server_port}")
         server.shutdown()
-    assert not answer.alive
-    assert "IncompleteRead" in answer.missing
+    assert not result.alive
+    assert "IncompleteRead" in result.missing
 
 
-def test_an_absent_service_is_not_alive() -> None:
-    assert not process_specs._answer_of_health(f"http://127.0.0.1:{free_port()}").alive
-    assert not process_specs._answer_of_rtsp(free_port()).alive
+def test_absent_service_is_not_alive() -> None:
+    assert not process_specs._probe_health(f"http://127.0.0.1:{free_port()}").alive
+    assert not process_specs._probe_rtsp(free_port()).alive

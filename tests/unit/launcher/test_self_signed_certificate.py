@@ -1,4 +1,4 @@
-"""The certificate that a stack makes for itself."""
+"""Tests of the self-signed certificate."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from facestream.common.core.errors import StartError
 from facestream.launcher import self_signed_certificate
-from facestream.launcher.data_dir import data_folder
+from facestream.launcher.data_dir import data_dir
 from facestream.launcher.self_signed_certificate import ensure_self_signed
 from facestream.launcher.settings import UpSettings
 from facestream.launcher.web_endpoint import resolve_endpoint
@@ -18,7 +18,7 @@ from facestream.launcher.web_endpoint import resolve_endpoint
 NAMES = ("localhost", "127.0.0.1", "::1", "laptop.local", "192.168.1.7")
 
 
-def told(file: Path) -> str:
+def certificate_text(file: Path) -> str:
     openssl = shutil.which("openssl")
     assert openssl is not None
     return subprocess.run(
@@ -29,9 +29,9 @@ def told(file: Path) -> str:
     ).stdout
 
 
-def test_it_holds_for_every_name_and_its_key_is_shut(tmp_path: Path) -> None:
+def test_certificate_covers_every_name_and_the_key_is_private(tmp_path: Path) -> None:
     crt, key = ensure_self_signed(tmp_path / "tls", "laptop", NAMES)
-    text = told(crt)
+    text = certificate_text(crt)
     for name in ("IP Address:192.168.1.7", "DNS:laptop.local", "TLS Web Server Auth", "CA:FALSE"):
         assert name in text
     assert key.stat().st_mode & 0o777 == 0o600
@@ -40,13 +40,13 @@ def test_it_holds_for_every_name_and_its_key_is_shut(tmp_path: Path) -> None:
     ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(crt, key)
 
 
-def test_a_machine_with_a_long_name_gets_one_too(tmp_path: Path) -> None:
+def test_long_host_name_is_supported(tmp_path: Path) -> None:
     host = "a-machine-of-a-cloud.europe-west4-a.c.a-project-of-ours.internal"
     crt, _ = ensure_self_signed(tmp_path, host, (*NAMES, host))
-    assert f"DNS:{host}" in told(crt)
+    assert f"DNS:{host}" in certificate_text(crt)
 
 
-def test_it_is_kept_until_it_is_spoilt_or_nears_its_end(
+def test_certificate_is_reused_until_damaged_or_near_expiry(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     crt, key = ensure_self_signed(tmp_path, "laptop", NAMES)
@@ -55,44 +55,42 @@ def test_it_is_kept_until_it_is_spoilt_or_nears_its_end(
     assert crt.read_bytes() == first
     elsewhere, _ = ensure_self_signed(tmp_path, "laptop", (*NAMES, "10.0.0.5"))
     assert elsewhere != crt
-    key.write_text("spoilt")
+    key.write_text("damaged")
     ensure_self_signed(tmp_path, "laptop", NAMES)
     second = crt.read_bytes()
     assert second != first
     monkeypatch.setattr(
-        self_signed_certificate, "_RENEW_BEFORE_S", (self_signed_certificate.DAYS + 1) * 86400
+        self_signed_certificate, "_RENEW_BEFORE_S", (self_signed_certificate.VALID_DAYS + 1) * 86400
     )
     ensure_self_signed(tmp_path, "laptop", NAMES)
     assert crt.read_bytes() != second
 
 
-def test_what_hinders_it_is_told_in_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_errors_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StartError, match="Not a directory"):
         ensure_self_signed(tmp_path / "file" / "tls", "laptop", NAMES)
-    with pytest.raises(StartError, match="openssl cannot make a certificate"):
+    with pytest.raises(StartError, match="openssl cannot create a certificate"):
         ensure_self_signed(tmp_path, "laptop", ["a,b:c"])
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    with pytest.raises(StartError, match="--https needs the command openssl"):
+    with pytest.raises(StartError, match="--https needs the openssl command"):
         ensure_self_signed(tmp_path, "laptop", NAMES)
 
 
-def test_https_gives_the_annotator_a_certificate_and_phones_an_address(
+def test_https_sets_the_certificate_and_the_phone_address(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     (tmp_path / "run").mkdir()
-    door = resolve_endpoint(
+    endpoint = resolve_endpoint(
         UpSettings(host="0.0.0.0", port=7000, https=True), tmp_path / "run", None
     )
-    assert door.display_url.startswith("https://")
-    assert door.environment["FACESTREAM_ANNOTATOR_PHONE_BASE_URL"] == door.display_url
-    crt = Path(door.environment["FACESTREAM_ANNOTATOR_TLS_CERT_FILE"])
-    assert door.certificate == crt
-    assert data_folder() in crt.parents
-    assert door.display_url.removeprefix("https://").rpartition(":")[0] in told(crt)
+    assert endpoint.display_url.startswith("https://")
+    assert endpoint.environment["FACESTREAM_ANNOTATOR_PHONE_BASE_URL"] == endpoint.display_url
+    crt = Path(endpoint.environment["FACESTREAM_ANNOTATOR_TLS_CERT_FILE"])
+    assert endpoint.certificate == crt
+    assert data_dir() in crt.parents
+    assert endpoint.display_url.removeprefix("https://").rpartition(":")[0] in certificate_text(crt)
     local = resolve_endpoint(UpSettings(port=7000, https=True), tmp_path, None)
     assert local.display_url == "https://localhost:7000"
     assert "FACESTREAM_ANNOTATOR_PHONE_BASE_URL" not in local.environment

@@ -1,4 +1,4 @@
-"""`facestream up` with real processes: what it shows, hides, and leaves behind."""
+"""Tests of `facestream up` with real processes: output, secrets and clean-up."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from tests.fixtures.stack import Stack, make_clip, processes, running_stack
 PASSWORD = "s3cr3t-pass"
 
 
-def folders_of(stack: Stack) -> list[Path]:
+def temp_dirs(stack: Stack) -> list[Path]:
     return list(Path("/tmp").glob(f"facestream-{stack.process.pid}-*"))
 
 
-def test_a_camera_with_a_password_is_read_and_its_password_is_nowhere(tmp_path: Path) -> None:
+def test_camera_password_appears_nowhere(tmp_path: Path) -> None:
     clip = Clip.load(make_clip(tmp_path / "clip.mp4"))
     server = RtspServer({"door": clip}, port=0, credentials=("admin", PASSWORD))
     with running(server):
@@ -39,11 +39,11 @@ def test_a_camera_with_a_password_is_read_and_its_password_is_nowhere(tmp_path: 
             assert stack.end() == 0
 
             assert stack.left(parts) == []
-            assert folders_of(stack) == []
+            assert temp_dirs(stack) == []
             assert PASSWORD not in stack.output
 
 
-def test_a_taken_port_is_one_line(tmp_path: Path) -> None:
+def test_port_in_use_is_one_line(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -54,12 +54,13 @@ def test_a_taken_port_is_one_line(tmp_path: Path) -> None:
     assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in stack.output
 
 
-def test_no_model_is_one_line(tmp_path: Path) -> None:
+def test_missing_model_is_one_line(tmp_path: Path) -> None:
     environment = {"FACESTREAM_MODEL_SERVER_MODELS_DIR": str(tmp_path)}
     stack = Stack(cache=tmp_path, environment=environment)
     assert stack.wait_ended(30) == 1
     assert stack.lines == [
-        f"facestream: {tmp_path}: holds no model; train and export one, or give --model-server"
+        f"facestream: no model in {tmp_path}; export one, "
+        "or set --model-server-address to a running server"
     ]
 
 
@@ -71,7 +72,7 @@ def test_no_model_is_one_line(tmp_path: Path) -> None:
         (["--camera", "ftp://u:verysecret@h/1"], "facestream: camera 'camera1': url:"),
     ],
 )
-def test_a_wrong_camera_is_one_line(tmp_path: Path, arguments: list[str], line: str) -> None:
+def test_invalid_camera_is_one_line(tmp_path: Path, arguments: list[str], line: str) -> None:
     stack = Stack(*arguments, cache=tmp_path)
     assert stack.wait_ended(30) == 2
     assert len(stack.lines) == 1
@@ -79,12 +80,12 @@ def test_a_wrong_camera_is_one_line(tmp_path: Path, arguments: list[str], line: 
     assert "verysecret" not in stack.output
 
 
-def test_a_part_that_cannot_start_ends_the_stack(tmp_path: Path) -> None:
+def test_process_that_cannot_start_ends_the_launcher(tmp_path: Path) -> None:
     environment = {"FACESTREAM_WORKER_MAX_BATCH_SIZE": "many"}
     stack = Stack(cache=tmp_path, environment=environment)
     assert stack.wait_ended(60) == 1
     assert "FACESTREAM_WORKER_MAX_BATCH_SIZE" in stack.output
-    assert "worker cannot start, see above" in stack.output
+    assert "worker cannot start; see its error above" in stack.output
     assert not subprocess.run(
         ["pgrep", "-P", str(stack.process.pid)], capture_output=True, check=False
     ).stdout
