@@ -1,8 +1,8 @@
 """Create a self-signed certificate for the web UI, so that phones can open it by HTTPS.
 
 A browser warns of it once and remembers the decision. The certificate is therefore stored and
-reused until shortly before it expires. Each set of names has its own certificate: a laptop that moves to
-another network and back then uses the one that its phones accepted. The `openssl` command creates
+reused until shortly before it expires. Each set of names has its own certificate: a laptop that
+returns to a network then uses the one that its phones accepted there. The `openssl` command creates
 it, because a Python library for this would be larger than the annotator.
 """
 
