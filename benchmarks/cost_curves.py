@@ -23,7 +23,7 @@ from facestream.common.broker import keys
 from facestream.common.broker.messages import encode
 from facestream.common.core.errors import StartError
 from facestream.demo.clip_renderer import ensure_clip
-from facestream.demo.demo_camera import cache_folder
+from facestream.demo.demo_camera import cache_dir
 
 from benchmarks.clip import numbered_clip
 from benchmarks.comparisons import decoding_ms
@@ -151,7 +151,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         clip = folder / "clip.mp4"
-        source = ensure_clip(cache_folder(), lambda share: None)
+        source = ensure_clip(cache_dir(), lambda share: None)
         numbered_clip(source, HEIGHT_PX, _CLIP_S, clip)
         figures: dict[str, Any] = {
             "per_camera": [per_camera(clip, folder, count, _CLIP_S) for count in CAMERAS]

@@ -89,10 +89,10 @@ def choreography(seed: int) -> list[Appearance]:
         free = [name for name in sorted(_GENDERS) if free_at[name] <= at_s]
         if len(present) >= _AT_ONCE or not free:
             continue
-        away: tuple[tuple[float, float], ...] = ()
+        absences: tuple[tuple[float, float], ...] = ()
         if stay_s > 7 and rng.random() < 0.5:
             begin = at_s + rng.uniform(2.5, stay_s - 5.5)
-            away = ((begin, begin + rng.choice((0.6, 1.5, 3.0))),)
+            absences = ((begin, begin + rng.choice((0.6, 1.5, 3.0))),)
         name = rng.choice(free)
         free_at[name] = at_s + stay_s + 10.0
         script.append(
@@ -103,7 +103,7 @@ def choreography(seed: int) -> list[Appearance]:
                 x=rng.uniform(0.15, 0.85),
                 height=rng.uniform(0.45, 0.85),
                 from_left=rng.random() < 0.5,
-                away=away,
+                absences=absences,
             )
         )
 
@@ -169,7 +169,7 @@ def score(seed: int, script: Sequence[Appearance], counted: Sequence[CountEvent]
         came=len(script),
         counted=len(visits),
         found=len(matched),
-        short_losses=sum(bool(real.away) for real in script),
+        short_losses=sum(bool(real.absences) for real in script),
         gender_right=genders["right"],
         gender_wrong=genders["wrong"],
         gender_unknown=genders["unknown"],

@@ -51,11 +51,11 @@ class CameraBank:
 
     def age_s(self, name: str, number: int) -> float:
         """How long ago the picture with this number was last due to be sent."""
-        channel, clip = self._server.channel(name), self._clips[name]
-        if channel is None or number >= len(clip.units):
+        stream, clip = self._server.stream(name), self._clips[name]
+        if stream is None or number >= len(clip.units):
             raise KeyError(name)
-        since_start_s = time.monotonic() - channel.start_s
-        due_s = clip.units[number].send_ticks / CLOCK_HZ
+        since_start_s = time.monotonic() - stream.start_s
+        due_s = clip.units[number].dts_ticks / CLOCK_HZ
         return (since_start_s - due_s) % (clip.duration_ticks / CLOCK_HZ)
 
     def played_s(self) -> float:
@@ -63,8 +63,8 @@ class CameraBank:
 
         It grows by one a second and camera, by less where this process gets too little of the CPU.
         """
-        channels = filter(None, map(self._server.channel, self._clips))
-        return sum(channel.next_show_ticks for channel in channels) / CLOCK_HZ
+        streams = filter(None, map(self._server.stream, self._clips))
+        return sum(stream.next_pts_ticks for stream in streams) / CLOCK_HZ
 
     def _run(self) -> None:
         asyncio.run(self._serve())

@@ -21,7 +21,7 @@ from facestream.common.core.errors import StartError
 from facestream.common.core.paths import MODELS_DIR
 from facestream.common.vision.model_store import newest_version
 from facestream.demo.clip_renderer import ensure_clip
-from facestream.demo.demo_camera import cache_folder
+from facestream.demo.demo_camera import cache_dir
 
 from benchmarks.clip import APPEARS_AT, FPS, appearing_clip, empty_clip, numbered_clip
 from benchmarks.comparisons import Peer, decoding_ms, network_ms, plain_way
@@ -78,7 +78,7 @@ def measure(
         peer: Python of an environment with the peer; None leaves it out.
     """
     model = newest_version(model or MODELS_DIR / "age_gender")
-    source = clip or ensure_clip(cache_folder(), lambda share: None)
+    source = clip or ensure_clip(cache_dir(), lambda share: None)
     with tempfile.TemporaryDirectory(prefix="facestream-bench-") as name:
         folder = Path(name)
         clips = {"clip": folder / "clip.mp4", "empty": folder / "empty.mp4"}

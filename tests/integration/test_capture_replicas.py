@@ -35,15 +35,15 @@ class _Cameras:
 
     def __init__(self, server: RtspServer, url: str) -> None:
         self.client = redis.Redis.from_url(url)
-        self._channels = {name: server.channel(name) for name in NAMES}
+        self._streams = {name: server.stream(name) for name in NAMES}
         self._last = {keys.frames_key(name): "0" for name in NAMES}
         self.sessions: dict[str, list[int]] = {name: [] for name in NAMES}  # in order of arrival
         self.most_readers = 0
 
     def look(self) -> None:
-        for channel in self._channels.values():
-            assert channel is not None
-            self.most_readers = max(self.most_readers, len(channel.viewers))
+        for stream in self._streams.values():
+            assert stream is not None
+            self.most_readers = max(self.most_readers, len(stream.clients))
         answer: Any = self.client.xread(self._last)  # type: ignore[arg-type]
         for key, entries in answer:
             for entry, fields in entries:

@@ -1,4 +1,4 @@
-"""The demo camera's RTSP server, read as capture reads it: FFmpeg through PyAV."""
+"""Tests of the demo camera's RTSP server with FFmpeg (PyAV) as the client, as in capture."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import av
 import av.error
 import pytest
 from facestream.common.core.errors import StartError
-from facestream.demo.h264_packetizer import CLOCK_HZ, Clip, Unit
-from facestream.demo.rtsp_server import MAX_UNSENT_BYTES, RtspServer, running
+from facestream.demo.h264_packetizer import CLOCK_HZ, AccessUnit, Clip
+from facestream.demo.rtp_stream import MAX_UNSENT_BYTES
+from facestream.demo.rtsp_server import RtspServer, running
 
 from tests.fixtures.polling import wait_for
 from tests.fixtures.stack import make_clip
@@ -27,27 +28,27 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Clip:
 
 @pytest.fixture(scope="module")
 def server(clip: Clip) -> Iterator[RtspServer]:
-    with running(RtspServer({"demo": clip, "side/door": clip}, port=0)) as started:
-        yield started
+    with running(RtspServer({"demo": clip, "side/door": clip}, port=0)) as server:
+        yield server
 
 
 def open_camera(url: str, transport: str = "tcp") -> av.container.InputContainer:
-    at_once = {"fflags": "nobuffer", "analyzeduration": "0", "probesize": "32"}
-    return av.open(url, options={"rtsp_transport": transport, "timeout": "5000000", **at_once})
+    low_latency = {"fflags": "nobuffer", "analyzeduration": "0", "probesize": "32"}
+    return av.open(url, options={"rtsp_transport": transport, "timeout": "5000000", **low_latency})
 
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
-def test_pictures_come_whole_and_in_real_time(server: RtspServer, transport: str) -> None:
+def test_frames_arrive_complete_and_in_real_time(server: RtspServer, transport: str) -> None:
     with open_camera(f"rtsp://127.0.0.1:{server.port}/demo", transport) as camera:
-        pictures = camera.decode(video=0)
-        first = next(pictures)
+        frames = camera.decode(video=0)
+        first = next(frames)
         assert (first.width, first.height) == (128, 96)
         began_s = time.monotonic()
-        assert sum(1 for _ in itertools.islice(pictures, FPS)) == FPS
+        assert sum(1 for _ in itertools.islice(frames, FPS)) == FPS
         assert time.monotonic() - began_s == pytest.approx(1.0, abs=0.5)
 
 
-def test_time_goes_on_across_the_loop(server: RtspServer) -> None:
+def test_timestamps_continue_across_the_loop(server: RtspServer) -> None:
     with open_camera(f"rtsp://127.0.0.1:{server.port}/demo") as camera:
         times = [
             float(packet.pts * packet.time_base)
@@ -59,7 +60,7 @@ def test_time_goes_on_across_the_loop(server: RtspServer) -> None:
     assert all(step == pytest.approx(1 / FPS, abs=0.001) for step in steps)
 
 
-def test_twelve_viewers_of_two_paths_all_get_pictures(server: RtspServer) -> None:
+def test_twelve_clients_of_two_paths_all_get_frames(server: RtspServer) -> None:
     urls = [
         f"rtsp://127.0.0.1:{server.port}/{path}" for path in ("demo", "side/door") for _ in range(6)
     ]
@@ -73,12 +74,12 @@ def test_twelve_viewers_of_two_paths_all_get_pictures(server: RtspServer) -> Non
 
 
 @pytest.mark.parametrize(
-    ("userinfo", "admitted"), [("", False), ("u:wrong@", False), ("u:p%3Aw@", True)]
+    ("userinfo", "accepted"), [("", False), ("u:wrong@", False), ("u:p%3Aw@", True)]
 )
-def test_only_the_right_password_is_admitted(clip: Clip, userinfo: str, admitted: bool) -> None:
-    with running(RtspServer({"demo": clip}, port=0, credentials=("u", "p:w"))) as locked:
-        url = f"rtsp://{userinfo}127.0.0.1:{locked.port}/demo"
-        if admitted:
+def test_only_the_right_password_is_accepted(clip: Clip, userinfo: str, accepted: bool) -> None:
+    with running(RtspServer({"demo": clip}, port=0, credentials=("u", "p:w"))) as protected:
+        url = f"rtsp://{userinfo}127.0.0.1:{protected.port}/demo"
+        if accepted:
             with open_camera(url) as camera:
                 assert next(camera.decode(video=0)).width == 128
         else:
@@ -86,12 +87,12 @@ def test_only_the_right_password_is_admitted(clip: Clip, userinfo: str, admitted
                 open_camera(url)
 
 
-def test_an_unknown_path_is_not_found(server: RtspServer) -> None:
+def test_unknown_path_is_not_found(server: RtspServer) -> None:
     with pytest.raises(av.error.HTTPNotFoundError):
         open_camera(f"rtsp://127.0.0.1:{server.port}/other")
 
 
-def test_rubbish_is_refused_and_the_others_go_on(server: RtspServer) -> None:
+def test_invalid_request_is_rejected_and_other_clients_continue(server: RtspServer) -> None:
     with socket.create_connection(("127.0.0.1", server.port), 5) as client:
         client.sendall(b"GET / HTTP/1.1\r\n\r\n")
         assert client.recv(100).startswith(b"RTSP/1.0 400")
@@ -99,15 +100,15 @@ def test_rubbish_is_refused_and_the_others_go_on(server: RtspServer) -> None:
         assert next(camera.decode(video=0)).width == 128
 
 
-def test_a_body_that_is_too_large_is_refused_and_not_kept(server: RtspServer) -> None:
+def test_request_body_that_is_too_large_is_rejected(server: RtspServer) -> None:
     with socket.create_connection(("127.0.0.1", server.port), 5) as client:
         client.sendall(b"OPTIONS * RTSP/1.0\r\nCSeq: 7\r\nContent-Length: 1000000000\r\n\r\n")
         assert client.recv(64).startswith(b"RTSP/1.0 413 ")
 
 
-def test_a_viewer_that_does_not_read_loses_pictures_and_is_not_queued_for() -> None:
+def test_slow_client_loses_frames_and_its_queue_is_bounded() -> None:
     step, payloads = CLOCK_HZ // 50, (bytes(1400),) * 500
-    units = tuple(Unit(i * step, i * step, True, payloads) for i in range(10))
+    units = tuple(AccessUnit(i * step, i * step, True, payloads) for i in range(10))
     heavy = Clip(units, 10 * step, 64, 64, b"sps0", b"pps0")  # 35 MB a second
     with running(RtspServer({"demo": heavy}, port=0)) as server:
         url = f"rtsp://127.0.0.1:{server.port}/demo"
@@ -116,16 +117,16 @@ def test_a_viewer_that_does_not_read_loses_pictures_and_is_not_queued_for() -> N
             for cseq, (method, extra) in enumerate([("SETUP", offer), ("PLAY", "")], start=1):
                 client.sendall(f"{method} {url} RTSP/1.0\r\nCSeq: {cseq}\r\n{extra}\r\n".encode())
                 assert client.recv(4096).startswith(b"RTSP/1.0 200")
-            channel = server.channel("demo")
-            assert channel is not None
-            viewer = next(iter(wait_for(lambda: channel.viewers, "a viewer")))
-            wait_for(lambda: viewer.pictures_lost > 5, "pictures lost", 15)
-            queued = viewer.writer.transport.get_write_buffer_size()
+            stream = server.stream("demo")
+            assert stream is not None
+            slow = next(iter(wait_for(lambda: stream.clients, "a client")))
+            wait_for(lambda: slow.lost_frames > 5, "lost frames", 15)
+            queued = slow.writer.transport.get_write_buffer_size()
         assert queued <= MAX_UNSENT_BYTES + 1420 * len(payloads)
-        wait_for(lambda: not channel.viewers, "the viewer gone")
+        wait_for(lambda: not stream.clients, "the client removed")
 
 
-def test_a_taken_port_is_told(server: RtspServer, clip: Clip) -> None:
+def test_port_in_use_is_an_error(server: RtspServer, clip: Clip) -> None:
     second = RtspServer({"demo": clip}, port=server.port)
     with pytest.raises(StartError, match=f"127.0.0.1:{server.port}"), running(second):
         pass

@@ -25,7 +25,7 @@ from facestream.common.core.errors import CameraError
 from facestream.common.core.paths import CHECKOUT
 from facestream.common.security.egress_policy import ALLOW_ALL
 from facestream.demo.h264_packetizer import Clip
-from facestream.demo.rtsp_protocol import describe
+from facestream.demo.rtsp_protocol import format_sdp
 from facestream.demo.rtsp_server import RtspServer, running
 
 from tests.fixtures.bad_camera import (
@@ -98,7 +98,7 @@ def test_what_a_bad_camera_sends_is_frames_or_a_reason(clip: Clip) -> None:
 
 
 def test_a_codec_that_nobody_knows_is_told(clip: Clip) -> None:
-    description = describe(clip).replace("H264/90000", "odd/90000")
+    description = format_sdp(clip).replace("H264/90000", "odd/90000")
     with serving(lambda c: speak_rtsp(random.Random(1), clip, c, description)) as port:
         assert "choose H.264" in read(f"rtsp://127.0.0.1:{port}/live")
 

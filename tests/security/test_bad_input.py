@@ -45,7 +45,7 @@ from facestream.common.security.redaction import redact
 from facestream.common.serving import tf_serving_wire
 from facestream.common.vision.crop_codec import decode_crop
 from facestream.common.vision.yuv_image import decode_jpeg
-from facestream.demo.rtsp_protocol import basic_credentials, parse_request, parse_transport
+from facestream.demo.rtsp_protocol import parse_basic_credentials, parse_request, parse_transport
 from facestream.model_server.grpc_service import RpcError, _input, _outputs, _wanted
 from facestream.model_server.model import Port
 from hypothesis import example, given, settings
@@ -256,8 +256,8 @@ def test_rtsp_requests(text: str) -> None:
 @example("ü")
 @example("====")
 def test_authorization_headers(text: str) -> None:
-    assert basic_credentials(text) is None or ":" in text or text.lower().startswith("basic ")
-    basic_credentials(f"Basic {text}")
+    assert parse_basic_credentials(text) is None or ":" in text or text.lower().startswith("basic ")
+    parse_basic_credentials(f"Basic {text}")
     _basic_password(text)
 
 

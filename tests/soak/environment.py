@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 from facestream.common.core.paths import CHECKOUT
 from facestream.demo.clip_renderer import ensure_clip
-from facestream.demo.demo_camera import cache_folder
+from facestream.demo.demo_camera import cache_dir
 from facestream.demo.h264_packetizer import Clip
 from facestream.demo.rtsp_server import RtspServer, running
 
@@ -57,7 +57,7 @@ class LossyServer(RtspServer):
 
         lossy: Any = Lossy()
         loop = self._server.get_loop()
-        self._tasks = [loop.create_task(c.play(lossy)) for c in self._channels.values()]
+        self._tasks = [loop.create_task(stream.play(lossy)) for stream in self._streams.values()]
 
 
 class Viewer:
@@ -175,7 +175,7 @@ def scene(
             running_stack(
                 "--cameras-file",
                 str(file),
-                cache=cache_folder(),
+                cache=cache_dir(),
                 environment={
                     "TMPDIR": str(folder),
                     "XDG_DATA_HOME": str(folder),
@@ -197,7 +197,7 @@ def scene(
 
 
 def _clips(folder: Path, heights_px: tuple[int, int]) -> list[Clip]:
-    source = ensure_clip(cache_folder(), lambda share: None)
+    source = ensure_clip(cache_dir(), lambda share: None)
     clips = []
     for height in heights_px:
         numbered_clip(source, height, CLIP_S, folder / f"{height}.mp4")

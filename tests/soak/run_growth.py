@@ -11,7 +11,7 @@ from typing import Any
 
 from facestream.common.broker.face_accounting import from_samples
 from facestream.demo.clip_renderer import ensure_clip
-from facestream.demo.demo_camera import cache_folder
+from facestream.demo.demo_camera import cache_dir
 
 from benchmarks.clip import numbered_clip
 from benchmarks.fake_cameras import CameraBank
@@ -36,7 +36,7 @@ def run(seconds: float, cameras: int, say: Say) -> Figures:
     with ExitStack() as held:
         folder = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="soak-")))
         clip = folder / "clip.mp4"
-        numbered_clip(ensure_clip(cache_folder(), lambda share: None), 720, 24.0, clip)
+        numbered_clip(ensure_clip(cache_dir(), lambda share: None), 720, 24.0, clip)
         bank = held.enter_context(CameraBank({f"camera{i}": clip for i in range(cameras)}))
         stack = held.enter_context(stack_of(bank, folder))
         watch = held.enter_context(Watch(stack, folder, bank.names))

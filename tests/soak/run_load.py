@@ -21,7 +21,7 @@ import numpy as np
 import psutil
 from facestream.common.broker.face_accounting import Sample, from_samples
 from facestream.demo.clip_renderer import ensure_clip
-from facestream.demo.demo_camera import cache_folder
+from facestream.demo.demo_camera import cache_dir
 
 from benchmarks.clip import FPS, numbered_clip
 from benchmarks.fake_cameras import CameraBank
@@ -43,7 +43,7 @@ def run(seconds: float, cameras: int, say: Say) -> Figures:
     other_s = max(_LEAST_S, seconds * _OTHER_SHARE)
     with tempfile.TemporaryDirectory(prefix="soak-") as name:
         clip = Path(name) / "clip.mp4"
-        numbered_clip(ensure_clip(cache_folder(), lambda share: None), 720, 24.0, clip)
+        numbered_clip(ensure_clip(cache_dir(), lambda share: None), 720, 24.0, clip)
         say(f"{cameras} cameras for {seconds:.0f} s")
         carried = _loaded(clip, cameras, seconds)
         say(f"{2 * cameras} cameras for {other_s:.0f} s")
@@ -148,7 +148,7 @@ def stack_of(bank: CameraBank, folder: Path) -> Any:
         "XDG_DATA_HOME": str(folder),
         "FACESTREAM_MODEL_SERVER_MODELS_DIR": str(Path("models").resolve()),
     }
-    return running_stack(*cameras, cache=cache_folder(), environment=own, end_s=END_S)
+    return running_stack(*cameras, cache=cache_dir(), environment=own, end_s=END_S)
 
 
 class Cpu:

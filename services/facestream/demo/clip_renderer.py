@@ -1,9 +1,9 @@
-"""Renders the demo camera's clip from the pictures in `samples/`.
+"""Render the demo camera's clip from the photographs in `samples/`.
 
-Photographs of people go in; an H.264 file comes out, as a phone would send it: 720p, 15 pictures
-a second, no B-frames, a key picture each second. People walk in, stay and leave, in front of a
-plain wall, seen by an unsteady hand; at times several at once, at times nobody. Photographs cannot
-walk past each other as people do, so nobody crosses another. `SCRIPT` says who and when.
+The result is an H.264 file as a phone sends it: 720p, 15 fps, no B-frames, one keyframe per second.
+People walk in, stay and leave in front of a plain wall, filmed by a shaking camera. Up to four are
+in view at once, sometimes none. Photographs cannot overlap as walking people do, so their paths
+never cross. `SCRIPT` lists the appearances.
 """
 
 from __future__ import annotations
@@ -28,26 +28,28 @@ from facestream.common.core.paths import SAMPLES_DIR
 WIDTH, HEIGHT, FPS = 1280, 720, 15
 LENGTH_S = 24.0
 
-_WALK_S = 1.6  # from out of the picture to one's place
+_WALK_S = 1.6  # from outside the frame to the final position
 _SHAKE_PX, _SWAY_HZ, _TREMOR_HZ = 7.0, 0.35, 1.7
-_BELOW_PX = 24  # photographs end below the picture, whatever the hand and the walk do
-_FEATHER = 0.14  # of a picture's width, so that no frame shows around it
+_BELOW_PX = 24  # photographs reach below the frame, so that shaking never shows their lower edge
+_FEATHER = 0.14  # faded part of a photograph's width, so that no border is visible
 _WALL = (168, 176, 180)  # BGR
-_SENSOR_NOISE = 1.5  # grey levels, standard deviation
-_NOISE_MEAN = 5.0  # so that the noise needs no sign
-_NOISE_ROOM = 64  # rows by which the noise field is taller than the picture
+_SENSOR_NOISE = 1.5  # gray levels, standard deviation
+_NOISE_MEAN = 5.0  # keeps the noise positive, for unsigned arithmetic
+_NOISE_EXTRA_ROWS = 64  # rows by which the noise field is taller than the frame
 _QUALITY = "25"  # x264 CRF
-_RECIPE = 5  # to be raised when the drawing changes, so that cached clips are made anew
+_RENDER_VERSION = 5  # increase it when the rendering changes, so that cached clips are replaced
 
-Picture = NDArray[np.uint8]
+Image = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
 class Appearance:
-    """One person's visit: who, from when to when, where, how large.
+    """Appearance of one person: photograph, time, position and size.
 
-    x: centre of the photograph when in place, and height of the photograph, as fractions of the
-    picture's; from_left: the side where they walk in; returns: leaves there too, not on the other.
+    sample: name of the photograph; enter_s, leave_s: seconds from the start of the clip; x: final
+    center, and height, of the photograph as fractions of the frame; from_left: the side of the
+    entry; zoom: factor on `height` at the end; returns: leave on the side of the entry; absences:
+    from when to when the person is hidden, in seconds.
     """
 
     sample: str
@@ -56,9 +58,9 @@ class Appearance:
     x: float
     height: float
     from_left: bool
-    zoom: float = 1.0  # factor on `height` reached at the end of the visit
+    zoom: float = 1.0
     returns: bool = False
-    away: tuple[tuple[float, float], ...] = ()  # from when to when they are out of sight meanwhile
+    absences: tuple[tuple[float, float], ...] = ()
 
 
 SCRIPT = (
@@ -72,31 +74,33 @@ SCRIPT = (
 )
 
 
-def place(visit: Appearance, at_s: float) -> tuple[float, float, float] | None:
-    """Centre x, y and height of a visitor's photograph in pixels; None when out of the picture."""
-    if not visit.enter_s <= at_s <= visit.leave_s:
+def photo_position(appearance: Appearance, at_s: float) -> tuple[float, float, float] | None:
+    """Return center x, y and height of the photograph in pixels; None while it is not in view."""
+    if not appearance.enter_s <= at_s <= appearance.leave_s:
         return None
-    if any(begin <= at_s < end for begin, end in visit.away):
+    if any(begin <= at_s < end for begin, end in appearance.absences):
         return None
-    arriving = _ease((at_s - visit.enter_s) / _WALK_S)
-    leaving = _ease((visit.leave_s - at_s) / _WALK_S)
-    progress = (at_s - visit.enter_s) / (visit.leave_s - visit.enter_s)
-    height = visit.height * HEIGHT * (1 + (visit.zoom - 1) * progress)
-    side = -1 if visit.from_left else 1
-    if visit.returns:
-        way_px = (visit.x if visit.from_left else 1 - visit.x) * WIDTH + height / 2
-        away_px = side * way_px * (1 - min(arriving, leaving))
+    arriving = _ease((at_s - appearance.enter_s) / _WALK_S)
+    leaving = _ease((appearance.leave_s - at_s) / _WALK_S)
+    progress = (at_s - appearance.enter_s) / (appearance.leave_s - appearance.enter_s)
+    height = appearance.height * HEIGHT * (1 + (appearance.zoom - 1) * progress)
+    side = -1 if appearance.from_left else 1
+    if appearance.returns:
+        distance_px = (
+            appearance.x if appearance.from_left else 1 - appearance.x
+        ) * WIDTH + height / 2
+        adistance_px = side * distance_px * (1 - min(arriving, leaving))
     else:
-        away_px = side * WIDTH * (leaving - arriving)
+        adistance_px = side * WIDTH * (leaving - arriving)
     bob = 6 * math.sin(math.tau * 1.6 * at_s) * (1 - min(arriving, leaving))
-    return visit.x * WIDTH + away_px, HEIGHT + _BELOW_PX - height / 2 + bob, height
+    return appearance.x * WIDTH + adistance_px, HEIGHT + _BELOW_PX - height / 2 + bob, height
 
 
-def hand_shake(at_s: float) -> tuple[float, float]:
-    """How far the hand has moved the picture, in pixels; the same at both ends of the loop."""
+def camera_shake(at_s: float) -> tuple[float, float]:
+    """Return the displacement of the frame in pixels; equal at both ends of the loop."""
 
     def wave(hz: float, phase: float) -> float:
-        turns = round(hz * LENGTH_S)  # whole turns only: no jump where the clip starts over
+        turns = round(hz * LENGTH_S)  # whole periods, so that the loop has no jump
         return math.sin(math.tau * turns * at_s / LENGTH_S + phase)
 
     x = _SHAKE_PX * wave(_SWAY_HZ, 0.0) + 0.15 * _SHAKE_PX * wave(_TREMOR_HZ, 1.0)
@@ -105,11 +109,11 @@ def hand_shake(at_s: float) -> tuple[float, float]:
 
 
 def clip_path(cache: Path, samples: Path = SAMPLES_DIR) -> Path:
-    """Where the clip of these samples and this script is kept."""
-    digest = hashlib.sha256(repr((_RECIPE, WIDTH, HEIGHT, FPS, LENGTH_S)).encode())
-    for visit in SCRIPT:
-        digest.update(repr(astuple(visit)).encode())
-    for name in _names():
+    """Return the cache file of the clip of these samples and this script."""
+    digest = hashlib.sha256(repr((_RENDER_VERSION, WIDTH, HEIGHT, FPS, LENGTH_S)).encode())
+    for appearance in SCRIPT:
+        digest.update(repr(astuple(appearance)).encode())
+    for name in _sample_names():
         digest.update(_sample_file(samples, name).read_bytes())
     return cache / f"demo-{digest.hexdigest()[:12]}.mp4"
 
@@ -117,15 +121,16 @@ def clip_path(cache: Path, samples: Path = SAMPLES_DIR) -> Path:
 def ensure_clip(
     cache: Path, progress: Callable[[float], None], samples: Path = SAMPLES_DIR
 ) -> Path:
-    """The clip's file, rendered on first use.
+    """Return the clip's file; render it on first use.
 
     Args:
-        cache: folder that keeps it; made if missing.
-        progress: told the share done, 0-1, while rendering.
+        cache: folder of rendered clips; created if missing.
+        progress: receives the completed share, 0-1, while rendering.
+        samples: folder of the photographs.
 
     Raises:
         StartError: the folder cannot be written or the disk is full.
-        ImageError: a sample is missing or no picture.
+        ImageError: a sample is missing or not an image.
     """
     path = clip_path(cache, samples)
     if path.exists():
@@ -140,7 +145,9 @@ def ensure_clip(
         finally:
             part.unlink(missing_ok=True)
     except OSError as error:
-        raise StartError(f"{cache}: cannot keep the demo clip: {error.strerror or error}") from None
+        raise StartError(
+            f"cannot write the demo clip to {cache}: {error.strerror or error}"
+        ) from None
     return path
 
 
@@ -152,10 +159,10 @@ def render(
     length_s: float | None = None,
     fps: int = FPS,
 ) -> None:
-    """Draw and encode a whole clip: the demo's, or one of another script.
+    """Render and encode a clip: the demo clip, or one of another script.
 
     Raises:
-        ImageError: a sample is missing or no picture.
+        ImageError: a sample is missing or not an image.
         OSError: the file cannot be written.
     """
     scene, frames = _Scene(samples, script), round((length_s or LENGTH_S) * fps)
@@ -176,45 +183,45 @@ def render(
         stream.time_base = Fraction(1, fps)
         for i in range(frames):
             planes = cv2.cvtColor(scene.draw(i / fps), cv2.COLOR_BGR2YUV_I420)
-            picture = av.VideoFrame.from_ndarray(np.asarray(planes, np.uint8), format="yuv420p")
-            picture.pts = i
-            container.mux(stream.encode(picture))
+            frame = av.VideoFrame.from_ndarray(np.asarray(planes, np.uint8), format="yuv420p")
+            frame.pts = i
+            container.mux(stream.encode(frame))
             progress((i + 1) / frames)
         container.mux(stream.encode(None))
 
 
-def _names() -> list[str]:
-    return sorted({visit.sample for visit in SCRIPT})
+def _sample_names() -> list[str]:
+    return sorted({appearance.sample for appearance in SCRIPT})
 
 
 def _sample_file(samples: Path, name: str) -> Path:
     path = samples / f"{name}.jpg"
     if not path.is_file():
-        raise ImageError(f"{path}: missing; the demo camera is made from it")
+        raise ImageError(f"{path}: missing; the demo camera needs it")
     return path
 
 
-def _read(samples: Path, name: str) -> Picture:
+def _read_sample(samples: Path, name: str) -> Image:
     path = _sample_file(samples, name)
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if picture is None:
-        raise ImageError(f"{path}: not a picture that can be read")
-    return np.asarray(picture, np.uint8)
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise ImageError(f"{path}: not an image, or damaged")
+    return np.asarray(image, np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
 class _CutOut:
-    """A photograph that fades at its edges.
+    """Photograph with faded edges.
 
-    colours: times opacity, uint8 `[height, width, 3]`; holes: 255 minus opacity, uint8
-    `[height, width]`.
+    colors: premultiplied by opacity, BGR uint8 `[height, width, 3]`; transparency: 255 minus
+    opacity, uint8 `[height, width]`.
     """
 
-    colours: Picture
-    holes: Picture
+    colors: Image
+    transparency: Image
 
     @classmethod
-    def of(cls, photograph: Picture) -> _CutOut:
+    def from_photograph(cls, photograph: Image) -> _CutOut:
         height, width = photograph.shape[:2]
         feather = _FEATHER * width
         x = np.arange(width, dtype=np.float32)
@@ -230,47 +237,51 @@ class _CutOut:
 
 
 class _Scene:
-    """Everything that is drawn again for each picture."""
+    """Everything that is the same in each frame: wall, noise and photographs."""
 
     def __init__(self, samples: Path, script: Sequence[Appearance] = SCRIPT) -> None:
         self._script = script
-        self._people = {name: _CutOut.of(_read(samples, name)) for name in _names()}
+        self._people = {
+            name: _CutOut.from_photograph(_read_sample(samples, name)) for name in _sample_names()
+        }
         self._border = math.ceil(2 * _SHAKE_PX)
         self._random = np.random.default_rng(1)
         self._wall = self._lit_wall()
-        noise = self._random.normal(_NOISE_MEAN, _SENSOR_NOISE, (HEIGHT + _NOISE_ROOM, WIDTH, 3))
+        noise = self._random.normal(
+            _NOISE_MEAN, _SENSOR_NOISE, (HEIGHT + _NOISE_EXTRA_ROWS, WIDTH, 3)
+        )
         self._noise = np.rint(np.clip(noise, 0, 255)).astype(np.uint8)
 
-    def draw(self, at_s: float) -> Picture:
-        """The picture at a time, BGR uint8 `[HEIGHT, WIDTH, 3]`."""
-        dx, dy = hand_shake(at_s)
+    def draw(self, at_s: float) -> Image:
+        """Return the frame at a time, BGR uint8 `[HEIGHT, WIDTH, 3]`."""
+        dx, dy = camera_shake(at_s)
         left, top = self._border - round(dx), self._border - round(dy)
         canvas = self._wall[top : top + HEIGHT, left : left + WIDTH].copy()
-        for visit in self._script:
-            where = place(visit, at_s)
-            if where is not None:
-                x, y, height = where
-                _paste(canvas, self._people[visit.sample], x + dx, y + dy, height)
-        first = int(self._random.integers(_NOISE_ROOM))
+        for appearance in self._script:
+            position = photo_position(appearance, at_s)
+            if position is not None:
+                x, y, height = position
+                _paste(canvas, self._people[appearance.sample], x + dx, y + dy, height)
+        first = int(self._random.integers(_NOISE_EXTRA_ROWS))
         grain = self._noise[first : first + HEIGHT]
         return np.asarray(cv2.add(canvas, grain), np.uint8)
 
-    def _lit_wall(self) -> Picture:
-        """A plain wall, larger than the picture by what the hand shakes, lit from one side."""
+    def _lit_wall(self) -> Image:
+        """Return a wall lit from one side, larger than the frame by the range of the shake."""
         height, width = HEIGHT + 2 * self._border, WIDTH + 2 * self._border
         light = np.linspace(1.06, 0.86, width, dtype=np.float32)[None, :, None]
         shade = np.linspace(1.03, 0.93, height, dtype=np.float32)[:, None, None]
         stains = self._random.normal(0, 1.5, (height // 8 + 1, width // 8 + 1)).astype(np.float32)
         plaster = np.asarray(cv2.resize(stains, (width, height), interpolation=cv2.INTER_CUBIC))
         wall = np.array(_WALL, np.float32) * light * shade + plaster[:, :, None]
-        lit: Picture = np.clip(wall, 0, 255).astype(np.uint8)
+        lit: Image = np.clip(wall, 0, 255).astype(np.uint8)
         return lit
 
 
-def _paste(canvas: Picture, person: _CutOut, x: float, y: float, height: float) -> None:
-    """Blend a photograph in, centred at x, y; only the part of the canvas that it touches."""
-    scale = height / person.colours.shape[0]
-    width = person.colours.shape[1] * scale
+def _paste(canvas: Image, person: _CutOut, x: float, y: float, height: float) -> None:
+    """Blend a photograph into the canvas, centered at x, y."""
+    scale = height / person.colors.shape[0]
+    width = person.colors.shape[1] * scale
     left, top = max(0, math.floor(x - width / 2)), max(0, math.floor(y - height / 2))
     right, bottom = min(WIDTH, math.ceil(x + width / 2)), min(HEIGHT, math.ceil(y + height / 2))
     if right <= left or bottom <= top:
@@ -279,11 +290,11 @@ def _paste(canvas: Picture, person: _CutOut, x: float, y: float, height: float) 
     matrix = np.array(
         [[scale, 0, x - width / 2 - left], [0, scale, y - height / 2 - top]], np.float64
     )
-    colours = cv2.warpAffine(person.colours, matrix, size)
-    hole = cv2.warpAffine(person.holes, matrix, size, borderValue=(255,))
-    holes = cv2.merge([hole, hole, hole])
+    colors = cv2.warpAffine(person.colors, matrix, size)
+    mask = cv2.warpAffine(person.transparency, matrix, size, borderValue=(255,))
+    transparency = cv2.merge([mask, mask, mask])
     region = canvas[top:bottom, left:right]
-    region[:] = cv2.add(cv2.multiply(region, holes, scale=1 / 255), colours)
+    region[:] = cv2.add(cv2.multiply(region, transparency, scale=1 / 255), colors)
 
 
 def _ease(share: float) -> float:

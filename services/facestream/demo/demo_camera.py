@@ -1,7 +1,7 @@
-"""`facestream demo-camera`: a live RTSP camera for trials, tests and benchmarks.
+"""Run `facestream demo-camera`: a live RTSP camera for trials, tests and benchmarks.
 
-Plays a clip (drawn from `samples/` on first use, or any H.264 file) in a loop and in real time
-until it is told to stop.
+It plays a clip in a loop and in real time until stopped: the demo clip, which is rendered from
+`samples/` on first use, or any H.264 file.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class DemoCameraOptions:
-    """What to serve and where; `file` None is the clip of the samples."""
+    """What to serve and where; a `file` of None means the demo clip."""
 
     file: Path | None = None
     host: str = "127.0.0.1"
@@ -38,32 +38,36 @@ class DemoCameraOptions:
 
     def __post_init__(self) -> None:
         if bool(self.user) != bool(self.password):
-            raise SettingsError("demo camera: give both a user and a password, or neither")
+            raise SettingsError("demo camera: set both a user and a password, or neither")
         for path in self.paths:
             if not path or path != path.strip("/") or len(path.split()) != 1:
-                raise SettingsError(f"demo camera: path {path!r}: write it as in /demo, without /")
+                raise SettingsError(
+                    f"demo camera: path {path!r}: must be one word without slashes around it"
+                )
 
 
-def cache_folder() -> Path:
-    """Where rendered clips are kept: the user's cache folder."""
+def cache_dir() -> Path:
+    """Return the user's cache folder, where rendered clips are stored."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "facestream"
 
 
-def serve(options: DemoCameraOptions, stop: threading.Event, say: Callable[[str], None]) -> None:
-    """Play until `stop` is set; `say` is told the progress and the address.
+def serve(
+    options: DemoCameraOptions, stop: threading.Event, print_line: Callable[[str], None]
+) -> None:
+    """Play until `stop` is set; `print_line` receives the progress and the URL.
 
     Raises:
-        StartError: the port is taken, or the clip cannot be kept.
+        StartError: the port is taken, or the clip cannot be written.
         ImageError: the file or a sample cannot be used.
     """
-    file = options.file or ensure_clip(cache_folder(), _Progress(say))
+    file = options.file or ensure_clip(cache_dir(), _RenderProgress(print_line))
     clip = Clip.load(file)
-    asyncio.run(_play(clip, options, stop, say))
+    asyncio.run(_play(clip, options, stop, print_line))
 
 
 async def _play(
-    clip: Clip, options: DemoCameraOptions, stop: threading.Event, say: Callable[[str], None]
+    clip: Clip, options: DemoCameraOptions, stop: threading.Event, print_line: Callable[[str], None]
 ) -> None:
     credentials = (options.user, options.password) if options.user else None
     clips = dict.fromkeys(options.paths, clip)
@@ -71,20 +75,20 @@ async def _play(
     await server.start()
     try:
         for path in options.paths:
-            say(f"playing at rtsp://{options.host}:{server.port}/{path}")
+            print_line(f"serving rtsp://{options.host}:{server.port}/{path}")
         while not stop.is_set():
             await asyncio.sleep(_STOP_POLL_S)
     finally:
         await server.close()
 
 
-class _Progress:
-    """Says every fifth of the work."""
+class _RenderProgress:
+    """Printer of the rendering progress in steps of 20 %."""
 
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self._say, self._next = say, 0.0
+    def __init__(self, print_line: Callable[[str], None]) -> None:
+        self._print, self._next = print_line, 0.0
 
     def __call__(self, share: float) -> None:
         if share >= self._next:
-            self._say(f"drawing its clip, this once: {share:.0%}")
+            self._print(f"rendering the demo clip (first run only): {share:.0%}")
             self._next += _PROGRESS_STEP

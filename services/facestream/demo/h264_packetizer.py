@@ -1,9 +1,8 @@
-"""An H.264 file as RTP payloads, ready to be sent again and again.
+"""Split an H.264 file into RTP payloads (RFC 6184, packetization mode 1), once for all loops.
 
-A video file goes in; a `Clip` comes out: its access units in decoding order, cut once into
-payloads as RFC 6184 (packetization mode 1) says, with the parameter sets that an SDP needs. Times
-go on across the loop: `Clip.place` turns a running count of units into them. Pure but for reading
-the file.
+`Clip.load` reads a video file into access units in decoding order, with the parameter sets that an
+SDP needs. Timestamps continue across the loop: `Clip.schedule` returns those of a running count of
+units. No I/O but reading the file.
 """
 
 from __future__ import annotations
@@ -30,24 +29,24 @@ _DEFAULT_FPS = 15
 
 
 @dataclass(frozen=True, slots=True)
-class Unit:
-    """One access unit: a coded picture.
+class AccessUnit:
+    """One access unit: a coded frame.
 
-    send_ticks: when it is due, and show_ticks: its presentation time, both in 1/90000 s from the
-    clip's first unit; payloads: RTP payloads, the last of which ends the picture.
+    dts_ticks: when it is due to be sent; pts_ticks: its presentation time. Both are in 1/90000 s
+    from the clip's first unit. payloads: RTP payloads, the last of which ends the frame.
     """
 
-    send_ticks: int
-    show_ticks: int
-    key: bool
+    dts_ticks: int
+    pts_ticks: int
+    is_keyframe: bool
     payloads: tuple[bytes, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """A video of `duration_ticks` / 90000 s, to be looped."""
+    """Video of `duration_ticks` / 90000 s, ready to be sent in a loop."""
 
-    units: tuple[Unit, ...]
+    units: tuple[AccessUnit, ...]
     duration_ticks: int
     width: int
     height: int
@@ -56,10 +55,10 @@ class Clip:
 
     @classmethod
     def load(cls, path: Path) -> Clip:
-        """Read a file's first video stream.
+        """Read the first video stream of a file.
 
         Raises:
-            ImageError: unreadable, without video, or not H.264.
+            ImageError: the file is unreadable, has no video, or is not H.264.
         """
         try:
             return _load(path)
@@ -67,29 +66,29 @@ class Clip:
             reason = getattr(error, "strerror", None) or str(error)
             raise ImageError(f"{path}: cannot be read as a video: {reason}") from None
 
-    def place(self, count: int) -> tuple[Unit, int, int]:
-        """The `count`-th unit sent since the start, and when it is due and shown, in ticks."""
+    def schedule(self, count: int) -> tuple[AccessUnit, int, int]:
+        """Return the `count`-th unit since the start, its send and its presentation time."""
         loop, index = divmod(count, len(self.units))
         unit, start = self.units[index], loop * self.duration_ticks
-        return unit, start + unit.send_ticks, start + unit.show_ticks
+        return unit, start + unit.dts_ticks, start + unit.pts_ticks
 
-    def count_at(self, ticks: int) -> int:
-        """The first count that is due at or after `ticks`."""
+    def first_count_at(self, ticks: int) -> int:
+        """Return the first count that is due at or after `ticks`."""
         loop, within = divmod(ticks, self.duration_ticks)
         index = next(
-            (i for i, unit in enumerate(self.units) if unit.send_ticks >= within), len(self.units)
+            (i for i, unit in enumerate(self.units) if unit.dts_ticks >= within), len(self.units)
         )
         return loop * len(self.units) + index
 
 
 def split_nals(annex_b: bytes) -> list[bytes]:
-    """NAL units of an Annex B byte stream (ITU-T H.264, B.1), without start codes."""
+    """Return the NAL units of an Annex B byte stream (ITU-T H.264, B.1), without start codes."""
     nals = (nal.rstrip(b"\x00") for nal in _START_CODE.split(annex_b))
     return [nal for nal in nals if nal]
 
 
-def payloads_of(nal: bytes, limit: int = MAX_PAYLOAD_BYTES) -> list[bytes]:
-    """RTP payloads of one NAL unit: itself, or FU-A fragments (RFC 6184 section 5.8)."""
+def packetize_nal(nal: bytes, limit: int = MAX_PAYLOAD_BYTES) -> list[bytes]:
+    """Return the RTP payloads of a NAL unit: itself, or FU-A fragments (RFC 6184 section 5.8)."""
     if len(nal) <= limit:
         return [nal]
     indicator = (nal[0] & ~_NAL_TYPE_MASK) | _FU_A
@@ -113,7 +112,7 @@ def payloads_of(nal: bytes, limit: int = MAX_PAYLOAD_BYTES) -> list[bytes]:
 def _load(path: Path) -> Clip:
     with av.open(str(path)) as container:
         if not container.streams.video:
-            raise ImageError(f"{path}: has no video")
+            raise ImageError(f"{path}: contains no video stream")
         stream = container.streams.video[0]
         if stream.codec_context.name != "h264":
             raise ImageError(f"{path}: is {stream.codec_context.name}, not H.264; convert it first")
@@ -124,7 +123,7 @@ def _load(path: Path) -> Clip:
         for packet in container.demux(stream):
             for out in to_annex_b.filter(packet if packet.size else None):
                 if out.dts is None or out.pts is None:
-                    raise ImageError(f"{path}: has no time stamps; put it into an MP4 first")
+                    raise ImageError(f"{path}: has no timestamps; remux it to MP4 first")
                 unit_ticks = out.time_base * CLOCK_HZ
                 nals = split_nals(bytes(out))
                 raw.append(
@@ -135,16 +134,16 @@ def _load(path: Path) -> Clip:
                         nals,
                     )
                 )
-    sps = _first(raw, _NAL_SPS)
-    pps = _first(raw, _NAL_PPS)
+    sps = _first_nal(raw, _NAL_SPS)
+    pps = _first_nal(raw, _NAL_PPS)
     if not raw or not raw[0][2] or not sps or not pps:
-        raise ImageError(f"{path}: does not begin with a key picture")
-    first_send = raw[0][0]
+        raise ImageError(f"{path}: does not start with a keyframe")
+    first_dts = raw[0][0]
     units = tuple(
-        Unit(send - first_send, show - first_send, key, _packetize(nals))
-        for send, show, key, nals in raw
+        AccessUnit(dts - first_dts, pts - first_dts, is_keyframe, _packetize(nals))
+        for dts, pts, is_keyframe, nals in raw
     )
-    duration = units[-1].send_ticks + round(CLOCK_HZ / rate)
+    duration = units[-1].dts_ticks + round(CLOCK_HZ / rate)
     return Clip(units, duration, width, height, sps, pps)
 
 
@@ -153,11 +152,11 @@ def _packetize(nals: list[bytes]) -> tuple[bytes, ...]:
         payload
         for nal in nals
         if nal[0] & _NAL_TYPE_MASK != _NAL_AUD
-        for payload in payloads_of(nal)
+        for payload in packetize_nal(nal)
     )
 
 
-def _first(raw: list[tuple[int, int, bool, list[bytes]]], nal_type: int) -> bytes:
+def _first_nal(raw: list[tuple[int, int, bool, list[bytes]]], nal_type: int) -> bytes:
     for _, _, _, nals in raw:
         for nal in nals:
             if nal[0] & _NAL_TYPE_MASK == nal_type:

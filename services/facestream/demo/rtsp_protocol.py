@@ -1,4 +1,4 @@
-"""The text side of an RTSP server (RFC 2326): requests in, responses and SDP out. Pure."""
+"""Parse RTSP requests and format responses and SDP (RFC 2326) for a server. No I/O."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ REASONS = {
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request; header names in lower case."""
+    """One request; header names are in lower case."""
 
     method: str
     url: str
@@ -34,40 +34,40 @@ class Request:
 
     @property
     def path(self) -> str:
-        """The camera's path: `demo` of `rtsp://host:8554/demo/trackID=0`."""
+        """Path of the camera: `demo` in `rtsp://host:8554/demo/trackID=0`."""
         path = unquote(urlsplit(self.url).path).strip("/")
         return path.removesuffix(TRACK).strip("/")
 
 
 @dataclass(frozen=True, slots=True)
 class Transport:
-    """What a SETUP settled on: interleaved channels, or the client's UDP ports."""
+    """Transport that a SETUP negotiated: an interleaved channel, or the client's UDP ports."""
 
     channel: int = 0
     udp_ports: tuple[int, int] | None = None
 
 
 def parse_request(text: str) -> Request:
-    """A request's head.
+    """Parse the head of a request.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text is not an RTSP request.
     """
     first, _, rest = text.partition("\r\n")
-    parts = first.split()
-    if len(parts) != 3 or not parts[2].startswith("RTSP/"):
+    words = first.split()
+    if len(words) != 3 or not words[2].startswith("RTSP/"):
         raise ValueError("not an RTSP request")
-    urlsplit(parts[1])  # raises on what is no URL
+    urlsplit(words[1])  # raises on an invalid URL
     headers = {}
     for line in rest.split("\r\n"):
         name, colon, value = line.partition(":")
         if colon:
             headers[name.strip().lower()] = value.strip()
-    return Request(parts[0].upper(), parts[1], headers)
+    return Request(words[0].upper(), words[1], headers)
 
 
 def parse_transport(header: str) -> Transport | None:
-    """The first offer that can be served, or None."""
+    """Return the first offer that the server supports, or None."""
     for offer in header.split(","):
         if "multicast" in offer:
             continue
@@ -87,7 +87,7 @@ def parse_transport(header: str) -> Transport | None:
 def format_response(
     status: int, request: Request | None, headers: dict[str, str], body: str
 ) -> bytes:
-    """A response as bytes; repeats the request's CSeq."""
+    """Return a response as bytes, with the CSeq of the request."""
     lines = [f"RTSP/1.0 {status} {REASONS[status]}"]
     if request is not None and "cseq" in request.headers:
         lines.append(f"CSeq: {request.headers['cseq']}")
@@ -97,8 +97,8 @@ def format_response(
     return ("\r\n".join(lines) + "\r\n\r\n" + body).encode()
 
 
-def describe(clip: Clip) -> str:
-    """The clip's SDP (RFC 8866, with the H.264 parameters of RFC 6184 section 8.2.1)."""
+def format_sdp(clip: Clip) -> str:
+    """Return the SDP of a clip (RFC 8866, with the H.264 parameters of RFC 6184 section 8.2.1)."""
     sets = ",".join(base64.b64encode(nal).decode() for nal in (clip.sps, clip.pps))
     fps = len(clip.units) * CLOCK_HZ / clip.duration_ticks
     return "\r\n".join(
@@ -121,8 +121,8 @@ def describe(clip: Clip) -> str:
     )
 
 
-def basic_credentials(header: str) -> tuple[str, str] | None:
-    """User and password of an `Authorization: Basic …` header (RFC 7617), or None."""
+def parse_basic_credentials(header: str) -> tuple[str, str] | None:
+    """Return user and password of an `Authorization: Basic …` header (RFC 7617), or None."""
     scheme, _, encoded = header.partition(" ")
     if scheme.lower() != "basic":
         return None

@@ -14,7 +14,7 @@ from benchmarks.counting_accuracy import CLIP_S, SEEDS, choreography, score
 SCRIPT = [
     Appearance("astronaut", 1.0, 6.0, 0.5, 0.5, True),
     Appearance("obama", 1.5, 6.0, 0.5, 0.5, False),
-    Appearance("biden", 20.0, 25.0, 0.5, 0.5, False, away=((22.0, 23.0),)),
+    Appearance("biden", 20.0, 25.0, 0.5, 0.5, False, absences=((22.0, 23.0),)),
 ]
 
 
@@ -31,7 +31,7 @@ def test_one_photograph_is_in_view_once_at_a_time_and_all_are_gone_at_the_end(se
             assert other.enter_s >= one.leave_s + 10
     assert max(v.leave_s for v in script) < CLIP_S
     for v in script:
-        assert all(v.enter_s < begin < end < v.leave_s for begin, end in v.away)
+        assert all(v.enter_s < begin < end < v.leave_s for begin, end in v.absences)
 
 
 def test_what_is_counted_once_and_rightly_is_found() -> None:

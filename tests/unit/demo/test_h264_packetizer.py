@@ -9,7 +9,7 @@ from facestream.demo.h264_packetizer import (
     CLOCK_HZ,
     MAX_PAYLOAD_BYTES,
     Clip,
-    payloads_of,
+    packetize_nal,
     split_nals,
 )
 
@@ -18,8 +18,8 @@ from tests.fixtures.stack import make_clip
 FPS = 15
 
 
-def put_together(payloads: list[bytes]) -> bytes:
-    """RFC 6184 section 5.8, the receiver's side."""
+def reassemble(payloads: list[bytes]) -> bytes:
+    """Reassemble FU-A fragments as a receiver does (RFC 6184 section 5.8)."""
     first = payloads[0]
     assert all(payload[0] & 0x1F == 28 for payload in payloads)
     starts = [bool(payload[1] & 0x80) for payload in payloads]
@@ -35,46 +35,46 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Clip:
     return Clip.load(make_clip(tmp_path_factory.mktemp("clip") / "clip.mp4", seconds=2, fps=FPS))
 
 
-def test_start_codes_of_both_lengths_separate() -> None:
+def test_start_codes_of_both_lengths_are_split() -> None:
     stream = b"\x00\x00\x00\x01\x67abc\x00\x00\x01\x68d\x00\x00\x00\x01\x65e"
     assert split_nals(stream) == [b"\x67abc", b"\x68d", b"\x65e"]
 
 
-def test_a_small_nal_goes_as_it_is() -> None:
+def test_small_nal_is_one_payload() -> None:
     nal = b"\x65" + bytes(MAX_PAYLOAD_BYTES - 1)
-    assert payloads_of(nal) == [nal]
+    assert packetize_nal(nal) == [nal]
 
 
 @pytest.mark.parametrize("extra", [1, 2, 1397, 1398, 1399, 10_000])
-def test_a_large_nal_comes_together_again(extra: int) -> None:
+def test_large_nal_is_reassembled(extra: int) -> None:
     nal = b"\x65" + bytes(i % 251 for i in range(MAX_PAYLOAD_BYTES - 1 + extra))
-    payloads = payloads_of(nal)
+    payloads = packetize_nal(nal)
     assert max(map(len, payloads)) <= MAX_PAYLOAD_BYTES
-    assert put_together(payloads) == nal
+    assert reassemble(payloads) == nal
 
 
-def test_a_clip_knows_its_size_length_and_parameters(clip: Clip) -> None:
+def test_clip_has_size_duration_and_parameter_sets(clip: Clip) -> None:
     assert (clip.width, clip.height) == (128, 96)
     assert len(clip.units) == 2 * FPS
     assert clip.duration_ticks == 2 * CLOCK_HZ
-    assert clip.units[0].key
+    assert clip.units[0].is_keyframe
     assert (clip.sps[0] & 0x1F, clip.pps[0] & 0x1F) == (7, 8)
 
 
-def test_times_go_on_evenly_across_the_loop(clip: Clip) -> None:
-    times = [clip.place(count)[2] for count in range(5 * FPS)]
+def test_timestamps_continue_evenly_across_the_loop(clip: Clip) -> None:
+    times = [clip.schedule(count)[2] for count in range(5 * FPS)]
     assert {after - before for before, after in itertools.pairwise(times)} == {CLOCK_HZ // FPS}
 
 
-def test_a_moment_leads_to_the_unit_that_is_due_then(clip: Clip) -> None:
+def test_first_count_at_inverts_schedule(clip: Clip) -> None:
     for count in (0, 1, 29, 30, 31, 75):
-        assert clip.count_at(clip.place(count)[1]) == count
-    assert clip.count_at(1) == 1
-    assert clip.count_at(clip.duration_ticks - 1) == len(clip.units)
+        assert clip.first_count_at(clip.schedule(count)[1]) == count
+    assert clip.first_count_at(1) == 1
+    assert clip.first_count_at(clip.duration_ticks - 1) == len(clip.units)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"not a video at all"])
-def test_what_is_no_video_is_one_line(tmp_path: Path, content: bytes | None) -> None:
+def test_invalid_file_is_one_line(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "x.mp4"
     if content is not None:
         path.write_bytes(content)

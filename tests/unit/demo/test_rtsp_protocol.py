@@ -3,14 +3,14 @@ from __future__ import annotations
 import pytest
 from facestream.demo.rtsp_protocol import (
     Transport,
-    basic_credentials,
     format_response,
+    parse_basic_credentials,
     parse_request,
     parse_transport,
 )
 
 
-def test_a_request_is_taken_apart() -> None:
+def test_request_is_parsed() -> None:
     request = parse_request("SETUP rtsp://h:8554/a/b/trackID=0 RTSP/1.0\r\nCSeq: 3\r\nX-y: z: w")
     assert request.method == "SETUP"
     assert request.path == "a/b"
@@ -18,7 +18,7 @@ def test_a_request_is_taken_apart() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "GET / HTTP/1.1", "PLAY", "\x00\x01"])
-def test_what_is_no_request_is_refused(text: str) -> None:
+def test_invalid_request_is_an_error(text: str) -> None:
     with pytest.raises(ValueError, match="not an RTSP request"):
         parse_request(text)
 
@@ -39,13 +39,11 @@ def test_what_is_no_request_is_refused(text: str) -> None:
         ("", None),
     ],
 )
-def test_the_first_transport_that_can_be_served_is_chosen(
-    offer: str, chosen: Transport | None
-) -> None:
+def test_first_supported_transport_is_chosen(offer: str, chosen: Transport | None) -> None:
     assert parse_transport(offer) == chosen
 
 
-def test_a_response_repeats_the_sequence_number() -> None:
+def test_response_repeats_the_sequence_number() -> None:
     request = parse_request("DESCRIBE rtsp://h/a RTSP/1.0\r\nCSeq: 7")
     text = format_response(200, request, {"A": "b"}, "v=0\r\n").decode()
     assert text.startswith("RTSP/1.0 200 OK\r\nCSeq: 7\r\nA: b\r\n")
@@ -63,5 +61,5 @@ def test_a_response_repeats_the_sequence_number() -> None:
         ("", None),
     ],
 )
-def test_basic_credentials_are_read(header: str, credentials: tuple[str, str] | None) -> None:
-    assert basic_credentials(header) == credentials
+def test_basic_credentials_are_parsed(header: str, credentials: tuple[str, str] | None) -> None:
+    assert parse_basic_credentials(header) == credentials
