@@ -47,9 +47,9 @@ class Pipeline:
 
     def process(self, **outcomes: int) -> None:
         """Read faces and remove them with these outcomes."""
-        arrivals = iter(self.consumer.read(50))
+        faces = iter(self.consumer.read(50))
         by_outcome = {
-            outcome: [next(arrivals).id for _ in range(n)] for outcome, n in outcomes.items()
+            outcome: [next(faces).id for _ in range(n)] for outcome, n in outcomes.items()
         }
         with self.broker.pipeline() as pipe:
             face_accounting_scripts.remove_faces(pipe, STREAM, by_outcome)
@@ -58,7 +58,7 @@ class Pipeline:
     @property
     def accounting(self) -> FaceAccounting:
         """As the worker reads it."""
-        return self.consumer.backlog().ledger
+        return self.consumer.backlog().accounting
 
 
 @pytest.fixture
@@ -83,10 +83,10 @@ def test_a_face_removed_by_another_program_is_unaccounted(pipeline: Pipeline) ->
 
 def test_an_entry_is_counted_once(pipeline: Pipeline) -> None:
     pipeline.publish(1, batch=1)
-    (arrival,) = pipeline.consumer.read(50)
+    (pending,) = pipeline.consumer.read(50)
     with pipeline.broker.pipeline() as pipe:
         for outcome in ("processed", "stale"):
-            face_accounting_scripts.remove_faces(pipe, STREAM, {outcome: [arrival.id]})
+            face_accounting_scripts.remove_faces(pipe, STREAM, {outcome: [pending.id]})
         assert pipe.execute() == [[1], [0]]
     assert pipeline.accounting.outcomes == {"processed": 1}
 

@@ -61,7 +61,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelServer]:
         yield server
 
 
-def test_every_face_gets_its_own_answer_and_leaves_the_stream(
+def test_every_face_gets_its_own_result_and_leaves_the_stream(
     broker: redis.Redis, broker_url: str, server: ModelServer
 ) -> None:
     for track in range(40):  # before there is a group: they are read from the beginning
@@ -107,7 +107,7 @@ def test_the_heads_may_be_two_models(
     assert result.female == pytest.approx(1, abs=0.02)
 
 
-def test_without_a_gender_head_female_is_no_number(
+def test_without_a_gender_head_female_is_nan(
     broker: redis.Redis, broker_url: str, server: ModelServer
 ) -> None:
     publish(broker, face(1), crop(green=51))
@@ -116,7 +116,7 @@ def test_without_a_gender_head_female_is_no_number(
     assert math.isnan(results(broker)[1].female)
 
 
-def test_without_an_age_head_age_is_no_number(
+def test_without_an_age_head_age_is_nan(
     broker: redis.Redis, broker_url: str, server: ModelServer
 ) -> None:
     publish(broker, face(1), crop(red=255))
@@ -161,7 +161,7 @@ def test_invalid_entries_and_entries_of_others_are_counted_and_removed(
     assert not any("\n" in line for line in lines)
 
 
-def test_a_face_that_waited_too_long_is_not_asked_about(
+def test_a_stale_face_is_dropped_without_inference(
     broker: redis.Redis, broker_url: str, server: ModelServer
 ) -> None:
     publish(broker, face(1, age_s=60), crop())
@@ -172,7 +172,7 @@ def test_a_face_that_waited_too_long_is_not_asked_about(
         assert broker.xlen(faces_key(0)) == 0
 
 
-def test_what_a_dead_worker_held_is_taken_over(
+def test_pending_faces_of_a_dead_worker_are_reclaimed(
     broker: redis.Redis, broker_url: str, server: ModelServer
 ) -> None:
     stream = faces_key(0)
@@ -192,7 +192,7 @@ def test_what_a_dead_worker_held_is_taken_over(
         )
 
 
-def test_the_consumer_of_a_dead_worker_is_forgotten_when_it_holds_nothing(
+def test_an_idle_consumer_without_pending_faces_is_deleted(
     broker: redis.Redis, broker_url: str, server: ModelServer
 ) -> None:
     stream = faces_key(0)
@@ -208,7 +208,7 @@ def test_the_consumer_of_a_dead_worker_is_forgotten_when_it_holds_nothing(
         )
 
 
-def test_a_face_that_kills_workers_becomes_a_dead_letter_without_its_picture(
+def test_a_face_that_kills_workers_becomes_a_dead_letter_without_its_crop(
     broker: redis.Redis, broker_url: str, server: ModelServer
 ) -> None:
     stream = faces_key(0)
@@ -224,7 +224,7 @@ def test_a_face_that_kills_workers_becomes_a_dead_letter_without_its_picture(
     assert broker.xlen(stream) == 0
 
 
-def test_a_model_that_refuses_for_good_is_told_by_dead_letters_and_readiness(
+def test_a_permanent_model_error_shows_in_dead_letters_and_readiness(
     broker: redis.Redis, broker_url: str, server: ModelServer
 ) -> None:
     publish(broker, face(1), crop())
@@ -237,7 +237,7 @@ def test_a_model_that_refuses_for_good_is_told_by_dead_letters_and_readiness(
     assert "INVALID_ARGUMENT" in letter.reason
 
 
-def test_a_model_server_that_goes_and_comes_back_is_waited_for(
+def test_the_worker_waits_for_a_model_server_that_restarts(
     broker: redis.Redis, broker_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     put_version(tmp_path, "age_gender", 1)
@@ -257,7 +257,7 @@ def test_a_model_server_that_goes_and_comes_back_is_waited_for(
     assert sum("waiting for it" in r.getMessage() for r in caplog.records) <= 2
 
 
-def test_a_model_server_that_goes_while_nobody_asks_is_noticed(
+def test_an_idle_worker_notices_that_the_model_server_is_unavailable(
     broker_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("facestream.worker.service._PROBE_AFTER_S", 0.1)
@@ -271,7 +271,7 @@ def test_a_model_server_that_goes_while_nobody_asks_is_noticed(
         wait_for(lambda: "model server" in ready(worker)[1]["missing"])
 
 
-def test_a_worker_with_a_name_that_is_no_text_is_forgotten_like_any_other(
+def test_a_consumer_with_a_binary_name_is_deleted_too(
     broker: redis.Redis, broker_url: str, server: ModelServer
 ) -> None:
     stream = faces_key(0)
@@ -289,7 +289,7 @@ def test_a_worker_with_a_name_that_is_no_text_is_forgotten_like_any_other(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks the kernel")
-def test_a_model_servers_host_that_vanishes_is_given_up_in_seconds(server: ModelServer) -> None:
+def test_a_vanished_model_server_host_is_detected_in_seconds(server: ModelServer) -> None:
     metrics = WorkerMetrics(CollectorRegistry())
     target = f"127.0.0.1:{server.port}"
     client = ServingClient(target, ["age_gender"], 5.0, metrics, lambda reason: None)
@@ -304,25 +304,25 @@ def test_a_model_servers_host_that_vanishes_is_given_up_in_seconds(server: Model
     assert set(limits_ms) == {5000}
 
 
-def test_a_shard_that_fails_takes_nothing_from_the_others(broker: redis.Redis) -> None:
+def test_a_failed_shard_does_not_affect_the_others(broker: redis.Redis) -> None:
     broken, sound = faces_key(0), faces_key(1)
     broker.set(broken, "no stream")
     broker.xgroup_create(sound, WORKER_GROUP, "0", mkstream=True)
     entry: Any = broker.xadd(sound, {b"m": b"x"})
     broker.xreadgroup(WORKER_GROUP, "dead", {sound: ">"})
-    inbox = FaceConsumer(broker, shards=2, consumer="heir", count=1, claim_min_idle_s=0.0)
-    assert [arrival.id for arrival in inbox.claim(frozenset())] == [entry]
+    consumer = FaceConsumer(broker, shards=2, consumer="heir", count=1, claim_min_idle_s=0.0)
+    assert [pending.id for pending in consumer.claim(frozenset())] == [entry]
     with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
-        inbox.claim({(sound, entry)})  # nothing that is new is found, so the failure is told
+        consumer.claim({(sound, entry)})  # nothing that is new is found, so the failure is told
     time.sleep(0.5)  # how long it was not kept is what is measured
     with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
-        inbox.extend_claims({(broken, b"1-1"), (sound, entry)})
+        consumer.extend_claims({(broken, b"1-1"), (sound, entry)})
     pending: Any
     (pending,) = broker.xpending_range(sound, WORKER_GROUP, "-", "+", 1)
     assert pending["time_since_delivered"] < 500
 
 
-def test_shards_that_say_nothing_do_not_keep_what_others_gave_waiting(
+def test_hanging_shards_do_not_delay_faces_of_the_others(
     broker: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
@@ -335,12 +335,12 @@ def test_shards_that_say_nothing_do_not_keep_what_others_gave_waiting(
 
     monkeypatch.setattr(redis.Redis, "xautoclaim", silent)
     broker.xgroup_create(faces_key(0), WORKER_GROUP, "0", mkstream=True)
-    inbox = FaceConsumer(broker, shards=4, consumer="heir", count=1, claim_min_idle_s=0.0)
-    assert [arrival.id for arrival in inbox.claim(frozenset())] == [b"1-1"]
+    consumer = FaceConsumer(broker, shards=4, consumer="heir", count=1, claim_min_idle_s=0.0)
+    assert [pending.id for pending in consumer.claim(frozenset())] == [b"1-1"]
     assert asked == [faces_key(0), faces_key(1)]
 
 
-def test_upkeep_goes_on_after_a_round_that_failed(
+def test_maintenance_continues_after_a_failed_round(
     broker_url: str,
     server: ModelServer,
     monkeypatch: pytest.MonkeyPatch,
@@ -348,8 +348,8 @@ def test_upkeep_goes_on_after_a_round_that_failed(
 ) -> None:
     rounds = []
 
-    def fail_once(inbox: FaceConsumer) -> Backlog:
-        rounds.append(inbox)
+    def fail_once(consumer: FaceConsumer) -> Backlog:
+        rounds.append(consumer)
         if len(rounds) == 1:
             raise ValueError("what nobody thought of")
         return Backlog(0, 0.0, FaceAccounting())
@@ -360,9 +360,7 @@ def test_upkeep_goes_on_after_a_round_that_failed(
     assert "what nobody thought of" in caplog.text
 
 
-def test_the_broker_may_be_spoken_to_in_resp3(
-    broker: redis.Redis, broker_url: str, server: ModelServer
-) -> None:
+def test_resp3_is_supported(broker: redis.Redis, broker_url: str, server: ModelServer) -> None:
     stream = faces_key(0)
     broker.xgroup_create(stream, WORKER_GROUP, "0", mkstream=True)
     publish(broker, face(1), crop())
@@ -373,7 +371,7 @@ def test_the_broker_may_be_spoken_to_in_resp3(
         assert counted(worker, "faces_reclaimed_total") == 1
 
 
-def test_while_the_model_server_is_away_faces_go_stale_and_do_not_pile_up(
+def test_without_a_model_server_faces_go_stale_and_do_not_accumulate(
     broker: redis.Redis, broker_url: str
 ) -> None:
     with running_worker(
@@ -386,7 +384,9 @@ def test_while_the_model_server_is_away_faces_go_stale_and_do_not_pile_up(
         assert "model server" in ready(worker)[1]["missing"]
 
 
-def test_a_broker_that_lost_everything_is_gone_on_with(server: ModelServer, tmp_path: Path) -> None:
+def test_the_worker_continues_after_the_broker_lost_its_memory(
+    server: ModelServer, tmp_path: Path
+) -> None:
     socket = tmp_path / "broker.sock"
     url = f"unix://{socket}"
     with running_worker(settings(url, server.port)) as worker:  # before there is a broker at all
@@ -405,7 +405,7 @@ def test_a_broker_that_lost_everything_is_gone_on_with(server: ModelServer, tmp_
             wait_for(lambda: ready(worker)[0] == 503)
 
 
-def test_faces_trimmed_while_in_hand_are_not_counted_again(
+def test_faces_trimmed_while_in_flight_are_not_counted_again(
     broker: redis.Redis, broker_url: str, tmp_path: Path
 ) -> None:
     put_version(tmp_path, "age_gender", 1)
@@ -425,7 +425,7 @@ def test_faces_trimmed_while_in_hand_are_not_counted_again(
         )
 
 
-def test_the_worker_process_ends_cleanly_and_one_killed_loses_nothing(
+def test_a_stopped_worker_exits_cleanly_and_a_killed_one_loses_nothing(
     broker: redis.Redis, broker_url: str, server: ModelServer
 ) -> None:
     program = (

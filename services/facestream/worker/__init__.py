@@ -1,1 +1,1 @@
-"""The worker: face crops in, answers of the model server out."""
+"""The worker: read face crops, run inference on the model server, publish results."""

@@ -1,7 +1,7 @@
-"""What is done to one batch: sort out, decode, ask.
+"""Process one batch of faces: check, decode, infer.
 
-Arrivals go in; what is to become of each comes out, for the outbox to settle. One processor per
-batch under way: it keeps the memory that crops are decoded into.
+Pending faces go in; the outcome of each comes out, for the result committer. Each inference thread
+has its own processor, which owns the memory that crops are decoded into.
 """
 
 from __future__ import annotations
@@ -22,25 +22,34 @@ from facestream.common.broker.messages import (
 )
 from facestream.common.core.errors import ImageError, MessageError, ModelError
 from facestream.common.vision.crop_codec import decode_crop
+from facestream.worker.drop_counter import Reason
 from facestream.worker.face_consumer import PendingFace
 from facestream.worker.metrics import WorkerMetrics
 from facestream.worker.result_committer import DroppedFace, FaceResult
-from facestream.worker.serving_client import ModelServerUnavailableError, Predictions, ServingClient
+from facestream.worker.serving_client import (
+    ModelServerUnavailableError,
+    Predictions,
+    ServingClient,
+)
 
-# A face that was handed out so often without an answer is taken to be the cause. Each hand-over
-# takes `claim_min_idle_s`: at a third one a face would be stale, whatever it did to its workers.
+# A face that was delivered more often without an outcome is assumed to crash its workers. Each
+# redelivery takes `claim_min_idle_s`; at the third delivery a face would be stale anyway.
 MAX_DELIVERIES = 2
 
-Read = tuple[PendingFace, FaceCrop]
+DecodedFace = tuple[PendingFace, FaceCrop]
 
 
 class BatchProcessor:
-    """Not thread-safe; every thread has its own.
+    """Processor of batches for one thread.
 
     Args:
-        deadline_s: age at which a face is dropped as stale.
-        input_px: side of the model's input.
-        stop: ends the waiting for a model server that is away.
+        client: the model server's client.
+        metrics: the worker's metrics.
+        models: names of the models, for the results.
+        max_batch_size: largest batch.
+        input_px: side of the model's square input.
+        max_face_age_s: age at which a face is dropped as stale.
+        stop: ends retries while the model server is unavailable.
     """
 
     def __init__(
@@ -51,87 +60,86 @@ class BatchProcessor:
         models: Sequence[str],
         max_batch_size: int,
         input_px: int,
-        deadline_s: float,
+        max_face_age_s: float,
         stop: threading.Event,
     ) -> None:
         self._client, self._metrics = client, metrics
         self._model = ",".join(models)
-        self._deadline_us = int(deadline_s * 1e6)
+        self._max_face_age_us = int(max_face_age_s * 1e6)
         self._rows = np.empty((max_batch_size, input_px, input_px, 3), np.uint8)
         self._stop = stop
 
     def process(self, batch: Sequence[PendingFace]) -> tuple[list[FaceResult], list[DroppedFace]]:
-        """Decode and ask; what is to become of each face of the batch, to be settled.
+        """Decode the faces and run inference; return results and dropped faces.
 
-        A face that is in neither list stays pending: it is redelivered to whoever claims it.
+        A face in neither list stays pending and is redelivered to the worker that claims it.
         """
         faces, dropped = self._partition(batch)
         if not faces:
             return [], dropped
         self._metrics.batch_size.observe(len(faces))
         newest_us = max(face.captured_us for _, face in faces)
-        # No longer than that, should somebody have set the clock back since.
-        left_s = min(newest_us + self._deadline_us - now_us(), self._deadline_us) / 1e6
+        # Capped, in case the clock was set back after the capture.
+        left_us = min(newest_us + self._max_face_age_us - now_us(), self._max_face_age_us)
         try:
-            answers = self._client.predict_with_retry(
-                self._rows[: len(faces)], time.monotonic() + left_s, self._stop
+            predictions = self._client.predict_with_retry(
+                self._rows[: len(faces)], time.monotonic() + left_us / 1e6, self._stop
             )
         except ModelServerUnavailableError as error:
             if self._stop.is_set():
                 return [], dropped
-            why = f"model server away: {error}"
-            return [], dropped + [DroppedFace(a, "stale", why, face) for a, face in faces]
+            detail = f"model server unavailable: {error}"
+            return [], dropped + _drop_all(faces, "stale", detail)
         except ModelError as error:
-            return [], dropped + [
-                DroppedFace(a, "dead_lettered", str(error), face) for a, face in faces
-            ]
-        return self._answer(faces, answers, dropped)
+            return [], dropped + _drop_all(faces, "dead_lettered", str(error))
+        return self._create_results(faces, predictions, dropped)
 
-    def _partition(self, batch: Sequence[PendingFace]) -> tuple[list[Read], list[DroppedFace]]:
-        """Those worth asking for, decoded into the first rows, and the others."""
-        faces: list[Read] = []
+    def _partition(
+        self, batch: Sequence[PendingFace]
+    ) -> tuple[list[DecodedFace], list[DroppedFace]]:
+        """Decode the valid faces into the first rows; return them, and the dropped ones."""
+        faces: list[DecodedFace] = []
         dropped: list[DroppedFace] = []
-        stale_us = now_us() - self._deadline_us
-        for arrival in batch:
+        stale_us = now_us() - self._max_face_age_us
+        for pending_face in batch:
             try:
-                face, crop = decode_face(arrival.fields)
+                face, crop = decode_face(pending_face.fields)
             except MessageError as error:
-                not_ours = MESSAGE_FIELD not in arrival.fields
-                dropped.append(
-                    DroppedFace(arrival, "not_ours" if not_ours else "invalid", str(error))
-                )
+                is_ours = MESSAGE_FIELD in pending_face.fields
+                reason: Reason = "invalid" if is_ours else "not_ours"
+                dropped.append(DroppedFace(pending_face, reason, str(error)))
                 continue
-            if arrival.deliveries > MAX_DELIVERIES:
-                why = f"delivered {arrival.deliveries - 1} times without an answer"
-                dropped.append(DroppedFace(arrival, "dead_lettered", why, face))
+            if pending_face.deliveries > MAX_DELIVERIES:
+                detail = f"delivered {pending_face.deliveries - 1} times without an outcome"
+                dropped.append(DroppedFace(pending_face, "dead_lettered", detail, face))
             elif face.captured_us < stale_us:
                 late_s = (stale_us - face.captured_us) / 1e6
-                dropped.append(DroppedFace(arrival, "stale", f"{late_s:.1f} s too late", face))
+                dropped.append(DroppedFace(pending_face, "stale", f"{late_s:.1f} s too late", face))
             else:
                 try:
                     decode_crop(crop, self._rows[len(faces)])
                 except ImageError as error:
-                    why = f"camera {face.camera}: {error}"
-                    dropped.append(DroppedFace(arrival, "invalid", why, face))
+                    detail = f"camera {face.camera}: {error}"
+                    dropped.append(DroppedFace(pending_face, "invalid", detail, face))
                 else:
-                    faces.append((arrival, face))
+                    faces.append((pending_face, face))
         return faces, dropped
 
-    def _answer(
-        self, faces: list[Read], answers: Predictions, dropped: list[DroppedFace]
+    def _create_results(
+        self, faces: list[DecodedFace], predictions: Predictions, dropped: list[DroppedFace]
     ) -> tuple[list[FaceResult], list[DroppedFace]]:
-        answered = []
+        results = []
         now = now_us()
-        # Clipping keeps NaN, which says that there is no gender head.
-        females = np.clip(answers.female, 0.0, 1.0)
-        if answers.has_age:
-            sound = np.isfinite(answers.age) & np.isfinite(answers.age_std)
+        # Clipping keeps NaN, which means that there is no gender head.
+        females = np.clip(predictions.female, 0.0, 1.0)
+        if predictions.has_age:
+            is_finite = np.isfinite(predictions.age) & np.isfinite(predictions.age_std)
         else:
-            sound = np.isfinite(females)
-        for i, (arrival, face) in enumerate(faces):
-            if not sound[i]:
+            is_finite = np.isfinite(females)
+        for i, (pending_face, face) in enumerate(faces):
+            if not is_finite[i]:
                 dropped.append(
-                    DroppedFace(arrival, "dead_lettered", "the model's answer is no number", face)
+                    DroppedFace(pending_face, "dead_lettered", "prediction is not finite", face)
                 )
                 continue
             result = Result(
@@ -141,14 +149,18 @@ class BatchProcessor:
                 captured_us=face.captured_us,
                 inferred_us=now,
                 quality=face.quality,
-                age=answers.age[i],
-                age_std=answers.age_std[i],
+                age=predictions.age[i],
+                age_std=predictions.age_std[i],
                 female=females[i],
                 model=self._model,
-                model_version=answers.version,
+                model_version=predictions.version,
             )
-            if answers.age_distribution is not None:
-                result.age_distribution = pack_distribution(answers.age_distribution[i])
-            answered.append(FaceResult(arrival, result))
+            if predictions.age_distribution is not None:
+                result.age_distribution = pack_distribution(predictions.age_distribution[i])
+            results.append(FaceResult(pending_face, result))
             self._metrics.face_latency.observe(max(0.0, (now - face.published_us) / 1e6))
-        return answered, dropped
+        return results, dropped
+
+
+def _drop_all(faces: Sequence[DecodedFace], reason: Reason, detail: str) -> list[DroppedFace]:
+    return [DroppedFace(pending_face, reason, detail, face) for pending_face, face in faces]

@@ -1,6 +1,6 @@
-"""Gathers faces into batches: full ones at once, others when their first face has waited enough.
+"""Collect faces into batches: full batches at once, others after a maximum delay. No I/O.
 
-Pure: faces and a clock's reading go in, batches come out.
+The caller passes the time; the batcher reads no clock.
 """
 
 from __future__ import annotations
@@ -12,41 +12,42 @@ T = TypeVar("T")
 
 
 class Batcher(Generic[T]):
-    """Faces that wait for company.
+    """Queue of faces that is cut into batches. Not thread-safe.
 
     Args:
-        max_batch_size: faces in a batch at most.
-        wait_s: how long the first face of a batch may wait.
+        max_batch_size: largest batch.
+        max_delay_s: how long the first face of a batch may wait for others.
     """
 
-    def __init__(self, max_batch_size: int, wait_s: float) -> None:
-        self._max, self._wait_s = max_batch_size, wait_s
-        self._waiting: list[T] = []
-        self._due_at = 0.0
+    def __init__(self, max_batch_size: int, max_delay_s: float) -> None:
+        self._max_batch_size, self._max_delay_s = max_batch_size, max_delay_s
+        self._queue: list[T] = []
+        self._due_at_s = 0.0
 
     def add(self, faces: Iterable[T], now_s: float) -> None:
-        """Put faces in line."""
-        waited = bool(self._waiting)
-        self._waiting.extend(faces)
-        if not waited:
-            self._due_at = now_s + self._wait_s
+        """Append faces to the queue."""
+        was_empty = not self._queue
+        self._queue.extend(faces)
+        if was_empty:
+            self._due_at_s = now_s + self._max_delay_s
 
     def pop_batch(self, now_s: float) -> list[T]:
-        """The next batch if it is full or due, else nothing."""
-        if len(self._waiting) < self._max and now_s < self._due_at:
+        """Remove and return the next batch if it is full or due, else an empty list."""
+        if len(self._queue) < self._max_batch_size and now_s < self._due_at_s:
             return []
         return self._cut(now_s)
 
     def flush(self, now_s: float) -> list[T]:
-        """The next batch, due or not; nothing only when nobody waits."""
+        """Remove and return the next batch, due or not; an empty list if the queue is empty."""
         return self._cut(now_s)
 
     def time_until_due_s(self, now_s: float) -> float | None:
-        """How long until the next batch is due; None while nobody waits."""
-        return max(0.0, self._due_at - now_s) if self._waiting else None
+        """Return how long until the next batch is due; None if the queue is empty."""
+        return max(0.0, self._due_at_s - now_s) if self._queue else None
 
     def _cut(self, now_s: float) -> list[T]:
-        batch, self._waiting = self._waiting[: self._max], self._waiting[self._max :]
-        # Those left over came with the last `add`: they have waited for nothing yet.
-        self._due_at = now_s + self._wait_s
+        batch = self._queue[: self._max_batch_size]
+        self._queue = self._queue[self._max_batch_size :]
+        # The faces left over came with the last `add`, so their delay starts now.
+        self._due_at_s = now_s + self._max_delay_s
         return batch

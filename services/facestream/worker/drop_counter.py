@@ -1,4 +1,4 @@
-"""Counts the faces that get no answer, and says so in the log without filling it."""
+"""Count dropped faces by reason, and log them at a limited rate."""
 
 from __future__ import annotations
 
@@ -13,30 +13,33 @@ from facestream.worker.metrics import WorkerMetrics
 log = logging.getLogger(__name__)
 
 Reason = Literal["stale", "invalid", "not_ours", "dead_lettered", "broker_error"]
-_SAY_EVERY_S = 10.0
+_LOG_INTERVAL_S = 10.0
 
 
 class DropCounter:
-    """Thread-safe; one log line per reason in ten seconds, with the number since the last."""
+    """Counter of faces without a result. Thread-safe.
+
+    Logs at most one line per reason in ten seconds, with the number of faces since the last line.
+    """
 
     def __init__(self, metrics: WorkerMetrics, clock: Callable[[], float] = time.monotonic) -> None:
         self._metrics, self._clock = metrics, clock
         self._lock = threading.Lock()
-        self._unsaid: dict[Reason, int] = {}
-        self._said_at: dict[Reason, float] = {}
-        for reason in get_args(Reason):  # at 0 before the first: alerts see it rise
+        self._unlogged: dict[Reason, int] = {}
+        self._logged_at_s: dict[Reason, float] = {}
+        for reason in get_args(Reason):  # export 0: alerts need to see the first increase
             metrics.faces_dropped.labels(reason=reason)
 
-    def count(self, reason: Reason, faces: int, why: str) -> None:
-        """So many faces left the stream without an answer."""
+    def count(self, reason: Reason, faces: int, detail: str) -> None:
+        """Count faces that left the stream without a result."""
         if faces <= 0:
             return
         self._metrics.faces_dropped.labels(reason=reason).inc(faces)
-        now = self._clock()
+        now_s = self._clock()
         with self._lock:
-            unsaid = self._unsaid.get(reason, 0) + faces
-            if now - self._said_at.get(reason, -_SAY_EVERY_S) < _SAY_EVERY_S:
-                self._unsaid[reason] = unsaid
+            unlogged = self._unlogged.get(reason, 0) + faces
+            if now_s - self._logged_at_s.get(reason, -_LOG_INTERVAL_S) < _LOG_INTERVAL_S:
+                self._unlogged[reason] = unlogged
                 return
-            self._said_at[reason], self._unsaid[reason] = now, 0
-        log.warning("dropped %d faces (%s): %s", unsaid, reason, why)
+            self._logged_at_s[reason], self._unlogged[reason] = now_s, 0
+        log.warning("dropped %d faces (%s): %s", unlogged, reason, detail)

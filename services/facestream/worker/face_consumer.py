@@ -1,8 +1,8 @@
-"""The faces streams as a worker reads them: one member of the consumer group, all shards.
+"""Read the face streams of all shards as one consumer of the Redis consumer group.
 
-Arrivals come out: new ones by `read`, those that a dead worker left by `claim`; `keep` tells the
-others that a face is not left. The group is made where it is missing, so a broker that lost
-everything is no obstacle.
+`read` returns new faces, `claim` the faces of dead workers; `extend_claims` prevents other workers
+from claiming faces in flight. A missing group is created, so a Redis server that lost its memory is
+no obstacle.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from facestream.common.broker.connection import BROKER_ERRORS, MAX_BLOCK_MS, par
 from facestream.common.broker.face_accounting import FaceAccounting
 from facestream.common.broker.keys import WORKER_GROUP, faces_key
 
-# What the broker says when the group, or the stream with it, is not there (any more).
-NO_GROUP = ("NOGROUP", "UNBLOCKED")
+# Error replies of Redis when the group, or its stream, does not exist.
+NO_GROUP_ERRORS = ("NOGROUP", "UNBLOCKED")
 _GROUP_EXISTS = "BUSYGROUP"
-# Per shard and call; a stream holds hardly more, and the next call takes the rest.
-_CLAIM_MAX = 64
-_PENDING_MAX = 1000
+# Per shard and call; streams hold hardly more, and the next call takes the rest.
+_MAX_CLAIMED = 64
+_MAX_PENDING = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class PendingFace:
-    """A stream entry as it came, not looked into. `deliveries` counts this one too."""
+    """An undecoded stream entry. `deliveries` includes this delivery."""
 
     stream: str
     id: bytes
@@ -44,29 +44,31 @@ class PendingFace:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """The faces streams, all shards together.
+    """State of the face streams of all shards.
 
-    faces: entries in them, those in hand included; oldest_s: age of the oldest; ledger: what became
-    of all faces so far.
+    faces: entries, including those in flight; oldest_s: age of the oldest; accounting: outcomes of
+    all faces so far.
     """
 
     faces: int
     oldest_s: float
-    ledger: FaceAccounting
+    accounting: FaceAccounting
 
 
 def consumer_name() -> str:
-    """Unique among all workers that ever were: host, process, chance."""
+    """Return a unique consumer name: host, process id, random token."""
     return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
 
 
 class FaceConsumer:
-    """All shards of the faces streams; every method may raise BROKER_ERRORS.
+    """Consumer of all face streams; every method may raise BROKER_ERRORS.
 
     Args:
+        broker: the Redis client.
+        shards: number of face streams.
         consumer: this worker's name in the group.
-        count: entries that one `read` takes at most (a few more with many shards).
-        claim_min_idle_s: a face that a worker has held for so long is up for taking.
+        count: most entries that one `read` returns (a few more with many shards).
+        claim_min_idle_s: other workers may claim a face after it was pending for this long.
     """
 
     def __init__(
@@ -80,113 +82,120 @@ class FaceConsumer:
     ) -> None:
         self._broker, self._consumer = broker, consumer
         self.streams = [faces_key(shard) for shard in range(shards)]
-        self._count = max(-(-count // shards), min(count, 4))  # COUNT holds for each stream
+        self._count = max(-(-count // shards), min(count, 4))  # COUNT is per stream
         self._claim_idle_ms = int(claim_min_idle_s * 1000)
-        self._wanted: list[dict[Any, Any]] = [
+        self._stream_groups: list[dict[Any, Any]] = [
             dict.fromkeys(streams, ">") for streams in slot_groups(broker, self.streams)
         ]
-        self._threads = ThreadPoolExecutor(len(self._wanted), "shard")  # none before its use
-        self._reads: dict[int, Future[Any]] = {}  # under way, by place in `_wanted`
+        self._threads = ThreadPoolExecutor(
+            len(self._stream_groups), "shard"
+        )  # starts no thread before its first use
+        self._reads: dict[int, Future[Any]] = {}  # running, by index of `_stream_groups`
 
     def ensure_groups(self) -> None:
-        """Have the group on every shard, reading from the stream's beginning."""
+        """Create missing consumer groups, which read from the start of their streams."""
         with self._broker.pipeline(transaction=False) as pipe:
             for stream in self.streams:
                 face_accounting_scripts.ensure_group(pipe, stream)
-            for answer in pipe.execute(raise_on_error=False):
-                if isinstance(answer, Exception) and not str(answer).startswith(_GROUP_EXISTS):
-                    raise answer
+            for reply in pipe.execute(raise_on_error=False):
+                if isinstance(reply, Exception) and not str(reply).startswith(_GROUP_EXISTS):
+                    raise reply
 
     def read(self, block_ms: int) -> list[PendingFace]:
-        """New faces; waits for the first one `block_ms` (> 0) at most."""
+        """Return new faces; wait at most `block_ms` (> 0) for the first one."""
         try:
-            answers = (
-                self._wait(block_ms) if len(self._wanted) == 1 else self._wait_at_each(block_ms)
+            replies = (
+                self._read_one_group(block_ms)
+                if len(self._stream_groups) == 1
+                else self._read_all_groups(block_ms)
             )
         except redis.ResponseError as error:
-            if not str(error).startswith(NO_GROUP):
+            if not str(error).startswith(NO_GROUP_ERRORS):
                 raise
             self.ensure_groups()
             return []
         return [
             PendingFace(stream.decode(), entry, fields or {})
-            for answer in answers
-            for stream, entries in parse_xread(answer)
+            for reply in replies
+            for stream, entries in parse_xread(reply)
             for entry, fields in entries
         ]
 
-    def _wait(self, block_ms: int) -> list[Any]:
-        (wanted,) = self._wanted
+    def _read_one_group(self, block_ms: int) -> list[Any]:
+        (streams,) = self._stream_groups
         return [
             self._broker.xreadgroup(
-                WORKER_GROUP, self._consumer, wanted, count=self._count, block=block_ms
+                WORKER_GROUP, self._consumer, streams, count=self._count, block=block_ms
             )
         ]
 
-    def _wait_at_each(self, block_ms: int) -> list[Any]:
-        """In a cluster no read waits for streams of several slots: one waits at each.
+    def _read_all_groups(self, block_ms: int) -> list[Any]:
+        """Read from several slots of a Redis Cluster, where one XREADGROUP covers only one slot.
 
-        Those that are still waiting at the end are looked at the next time.
+        A read that still blocks at the end is checked by the next call.
         """
-        for i, wanted in enumerate(self._wanted):
+        for i, streams in enumerate(self._stream_groups):
             if i not in self._reads:
                 self._reads[i] = self._threads.submit(
                     self._broker.xreadgroup,
                     WORKER_GROUP,
                     self._consumer,
-                    wanted,
+                    streams,
                     count=self._count,
                     block=MAX_BLOCK_MS,
                 )
         wait(self._reads.values(), block_ms / 1000, FIRST_COMPLETED)
-        answers: list[Any] = []
+        replies: list[Any] = []
         failure: Exception | None = None
         for i in [i for i, read in self._reads.items() if read.done()]:
             try:
-                answers.append(self._reads.pop(i).result())
+                replies.append(self._reads.pop(i).result())
             except BROKER_ERRORS as error:
                 failure = error
-        if failure is not None and not any(answers):
+        if failure is not None and not any(replies):
             raise failure
-        return answers
+        return replies
 
-    def claim(self, in_hand: Set[tuple[str, bytes]]) -> list[PendingFace]:
-        """Faces that somebody took and did not finish, those in our own hand excepted.
+    def claim(self, in_flight: Set[tuple[str, bytes]]) -> list[PendingFace]:
+        """Claim and return faces that another worker did not finish.
 
-        Entries that were trimmed meanwhile are acknowledged and not returned: who trimmed them
-        has counted them. A shard that fails is an error only if the others give nothing: what is
-        claimed from them is ours, and has to be answered.
+        Trimmed entries are acknowledged and not returned; the trimming process has counted them. A
+        failed shard raises only if the others return nothing, because this worker is responsible
+        for the faces that it claimed from them.
+
+        Args:
+            in_flight: stream and id of this worker's own faces, which are not returned.
         """
         found: list[PendingFace] = []
         failure: Exception | None = None
         for stream in self.streams:
             try:
-                found += self._claim(stream, in_hand)
+                found += self._claim(stream, in_flight)
             except BROKER_ERRORS as error:
                 failure = error
                 if isinstance(error, redis.TimeoutError):
-                    break  # each of the others may take as long, while what is found goes stale
+                    break  # other shards may time out too, while claimed faces go stale
         if failure is not None and not found:
             raise failure
         return found
 
-    def _claim(self, stream: str, in_hand: Set[tuple[str, bytes]]) -> list[PendingFace]:
+    def _claim(self, stream: str, in_flight: Set[tuple[str, bytes]]) -> list[PendingFace]:
         try:
-            answer: Any = self._broker.xautoclaim(
-                stream, WORKER_GROUP, self._consumer, self._claim_idle_ms, count=_CLAIM_MAX
+            reply: Any = self._broker.xautoclaim(
+                stream, WORKER_GROUP, self._consumer, self._claim_idle_ms, count=_MAX_CLAIMED
             )
         except redis.ResponseError as error:
-            if not str(error).startswith(NO_GROUP):
+            if not str(error).startswith(NO_GROUP_ERRORS):
                 raise
             self.ensure_groups()
             return []
-        gone = [entry for entry, fields in answer[1] if fields is None]
-        if gone:
-            self._broker.xack(stream, WORKER_GROUP, *gone)
+        trimmed = [entry for entry, fields in reply[1] if fields is None]
+        if trimmed:
+            self._broker.xack(stream, WORKER_GROUP, *trimmed)
         claimed = {
             entry: fields
-            for entry, fields in answer[1]
-            if fields is not None and (stream, entry) not in in_hand
+            for entry, fields in reply[1]
+            if fields is not None and (stream, entry) not in in_flight
         }
         deliveries = self._deliveries(stream) if claimed else {}
         return [
@@ -194,53 +203,57 @@ class FaceConsumer:
             for entry, fields in claimed.items()
         ]
 
-    def extend_claims(self, in_hand: Set[tuple[str, bytes]]) -> None:
-        """Have nobody claim these for another `claim_min_idle_s`.
+    def extend_claims(self, in_flight: Set[tuple[str, bytes]]) -> None:
+        """Reset the idle time of faces in flight, so that no worker claims them.
 
-        Those that somebody has claimed already are left to them. A shard that fails is an error
-        when all others have been seen to.
+        Faces that another worker has already claimed are left to it. A failed shard raises after
+        all others were tried.
         """
         failure: Exception | None = None
         for stream in self.streams:
-            held = [entry for held_in, entry in in_hand if held_in == stream]
-            if not held:
+            own = [entry for key, entry in in_flight if key == stream]
+            if not own:
                 continue
             try:
-                ours = self._deliveries(stream).keys() & held
-                if ours:
+                pending = self._deliveries(stream).keys() & own
+                if pending:
                     self._broker.xclaim(
-                        stream, WORKER_GROUP, self._consumer, 0, list(ours), justid=True
+                        stream, WORKER_GROUP, self._consumer, 0, list(pending), justid=True
                     )
             except BROKER_ERRORS as error:
-                if not str(error).startswith(NO_GROUP):
+                if not str(error).startswith(NO_GROUP_ERRORS):
                     failure = error
         if failure is not None:
             raise failure
 
     def backlog(self) -> Backlog:
-        """What is there now and what became of the rest, in one round trip."""
+        """Read the state of all streams in one round trip."""
         with self._broker.pipeline(transaction=False) as pipe:
             for stream in self.streams:
                 pipe.xlen(stream)
                 pipe.xrange(stream, count=1)
                 face_accounting_scripts.read_accounting(pipe, stream)
-            answers: list[Any] = pipe.execute()
+            replies: list[Any] = pipe.execute()
         now_ms = time.time() * 1000
-        # An entry's id begins with the broker's time of its arrival, in milliseconds.
-        ages_ms = [now_ms - int(first[0][0].split(b"-")[0]) for first in answers[1::3] if first]
+        # An entry id starts with the time of its arrival by Redis' clock, in milliseconds.
+        ages_ms = [now_ms - int(first[0][0].split(b"-")[0]) for first in replies[1::3] if first]
         return Backlog(
-            sum(answers[::3]),
+            sum(replies[::3]),
             max(0.0, max(ages_ms, default=0.0) / 1000),
-            sum(map(face_accounting_scripts.parse_read_reply, answers[2::3]), FaceAccounting()),
+            sum(map(face_accounting_scripts.parse_read_reply, replies[2::3]), FaceAccounting()),
         )
 
     def delete_idle_consumers(self, idle_s: float) -> int:
-        """Delete workers that hold nothing and have not asked for so long; returns how many."""
-        forgotten = 0
+        """Delete other consumers that have no pending faces and were idle for this long.
+
+        Returns:
+            The number of deleted consumers.
+        """
+        deleted = 0
         for stream in self.streams:
             try:
                 consumers: Any = self._broker.xinfo_consumers(stream, WORKER_GROUP)
-            except redis.ResponseError:  # no group, so nobody to forget; `read` makes it
+            except redis.ResponseError:  # no group yet; `read` creates it
                 continue
             for consumer in consumers:
                 if (
@@ -249,19 +262,19 @@ class FaceConsumer:
                     and consumer["idle"] > idle_s * 1000
                 ):
                     self._broker.xgroup_delconsumer(stream, WORKER_GROUP, consumer["name"])
-                    forgotten += 1
-        return forgotten
+                    deleted += 1
+        return deleted
 
     def deregister(self) -> None:
-        """Delete ourselves from the group, unless something of ours is left to be claimed."""
-        self._threads.shutdown()  # within MAX_BLOCK_MS; what still came is left to be claimed
+        """Delete this worker from the group, unless it has pending faces for others to claim."""
+        self._threads.shutdown()  # takes up to MAX_BLOCK_MS; late faces stay pending
         for stream in self.streams:
             if not self._deliveries(stream):
                 self._broker.xgroup_delconsumer(stream, WORKER_GROUP, self._consumer)
 
     def _deliveries(self, stream: str) -> dict[bytes, int]:
-        """How often each entry that is pending with us has been handed out."""
+        """Return the delivery count of each entry that is pending for this worker."""
         pending: Any = self._broker.xpending_range(
-            stream, WORKER_GROUP, "-", "+", _PENDING_MAX, self._consumer
+            stream, WORKER_GROUP, "-", "+", _MAX_PENDING, self._consumer
         )
         return {entry["message_id"]: entry["times_delivered"] for entry in pending}

@@ -1,9 +1,9 @@
-"""Ends a face's time in the stream: its result or its outcome goes out, its entry goes away.
+"""Commit the outcome of each face: publish its result or dead letter, remove it, count it.
 
-`settle` writes results and dead letters, acknowledges, deletes and enters it in the ledger, all of
-it or nothing (but in a Redis Cluster, which has no transaction over the slots of a face and its
-result). An entry is counted only by who deleted it: where it was trimmed meanwhile, the trimmer has
-counted it. When the broker's reply is lost, `unsettled` finds out what became of it.
+`commit` publishes results and dead letters, acknowledges and deletes the stream entries and updates
+the face accounting in one transaction. Only a Redis Cluster has no transaction over the slots of a
+face and its result. The process that deletes an entry counts it; an entry that was trimmed before
+was counted by the trimming process. After a lost reply, `find_uncommitted` finds out what was done.
 """
 
 from __future__ import annotations
@@ -28,41 +28,44 @@ from facestream.common.broker.keys import (
 from facestream.common.broker.messages import DeadLetter, FaceCrop, Result, decode_result, encode
 from facestream.common.core.errors import MessageError
 from facestream.worker.drop_counter import DropCounter, Reason
-from facestream.worker.face_consumer import NO_GROUP, PendingFace
+from facestream.worker.face_consumer import NO_GROUP_ERRORS, PendingFace
 from facestream.worker.metrics import WorkerMetrics
 
-# A result that comes after its camera was removed makes the stream anew: it must not stay.
+# A result that comes after its camera was removed creates the stream again, so it must expire.
 _RESULTS_TTL_S = 60
 
-_PROCESSED = "processed"  # a face's outcome in the ledger; the others are the reasons
+_PROCESSED = "processed"  # the outcome of a face with a result; others are drop reasons
 
-# What tells a result from every other: camera, session, track, time of picture and of answer.
-Identity = tuple[str, int, int, int, int]
+# Identifies a result: camera, session, track, time of capture and of inference.
+ResultId = tuple[str, int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class FaceResult:
     """A face with its result."""
 
-    arrival: PendingFace
+    pending_face: PendingFace
     result: Result
 
 
 @dataclass(frozen=True, slots=True)
 class DroppedFace:
-    """A face without one, and why; `face` where it could be read."""
+    """A face without a result, and the reason; `face` is None if it cannot be decoded."""
 
-    arrival: PendingFace
+    pending_face: PendingFace
     reason: Reason
-    why: str
+    detail: str
     face: FaceCrop | None = None
 
 
 class ResultCommitter:
-    """Thread-safe; every method may raise BROKER_ERRORS.
+    """Committer of face outcomes. Thread-safe; every method may raise BROKER_ERRORS.
 
     Args:
-        consumer: this worker's name in the group.
+        broker: the Redis client.
+        consumer: this worker's name in the consumer group.
+        metrics: the worker's metrics.
+        drops: counts dropped faces.
     """
 
     def __init__(
@@ -71,50 +74,50 @@ class ResultCommitter:
         self._broker, self._consumer = broker, consumer
         self._metrics, self._drops = metrics, drops
 
-    def settle(self, answered: Sequence[FaceResult], dropped: Sequence[DroppedFace]) -> None:
-        """Send what there is to send, take the entries out of their streams, count.
+    def commit(self, results: Sequence[FaceResult], dropped: Sequence[DroppedFace]) -> None:
+        """Publish results and dead letters, remove the faces from their streams, count them.
 
-        Where this raises, it may have been done all the same: ask `unsettled` before trying again.
+        An exception does not mean that nothing was done: call `find_uncommitted` before a retry.
         """
         outcomes: dict[str, dict[str, list[bytes]]] = defaultdict(lambda: defaultdict(list))
-        # One transaction: half of it done would be a result without its count, or the reverse.
+        # One transaction: half of it would be a result without its count, or the reverse.
         with self._broker.pipeline(transaction=not is_cluster(self._broker)) as pipe:
-            for item in answered:
+            for item in results:
                 _add(pipe, results_key(item.result.camera), item.result, RESULTS_CAP)
-                outcomes[item.arrival.stream][_PROCESSED].append(item.arrival.id)
-            for camera in {item.result.camera for item in answered}:
+                outcomes[item.pending_face.stream][_PROCESSED].append(item.pending_face.id)
+            for camera in {item.result.camera for item in results}:
                 pipe.expire(results_key(camera), _RESULTS_TTL_S)
             for drop in dropped:
                 if drop.reason == "dead_lettered":
                     letter = DeadLetter(
-                        face=drop.face, deliveries=drop.arrival.deliveries, reason=drop.why
+                        face=drop.face, deliveries=drop.pending_face.deliveries, reason=drop.detail
                     )
                     _add(pipe, DEAD_LETTER_KEY, letter, DEAD_LETTERS_CAP)
-                outcomes[drop.arrival.stream][drop.reason].append(drop.arrival.id)
-            for stream, by_outcome in outcomes.items():
-                face_accounting_scripts.remove_faces(pipe, stream, by_outcome)
+                outcomes[drop.pending_face.stream][drop.reason].append(drop.pending_face.id)
+            for stream, ids_by_outcome in outcomes.items():
+                face_accounting_scripts.remove_faces(pipe, stream, ids_by_outcome)
             try:
-                answers = pipe.execute(raise_on_error=False)
+                replies = pipe.execute(raise_on_error=False)
             except redis.exceptions.OutOfMemoryError as error:
-                self._take_away(answered, dropped, str(error))
+                self._drop_without_memory(results, dropped, str(error))
                 return
-        failures = [str(answer) for answer in answers if isinstance(answer, Exception)]
+        failures = [str(reply) for reply in replies if isinstance(reply, Exception)]
         self._metrics.broker_errors.inc(len(failures))
-        # XADDs stand first: a result that the broker refused has not been given.
+        # The replies to XADD come first. A result that Redis refused is not published.
         refused = Counter(
-            item.arrival.stream
-            for item, answer in zip(answered, answers, strict=False)
-            if isinstance(answer, Exception)
+            item.pending_face.stream
+            for item, reply in zip(results, replies, strict=False)
+            if isinstance(reply, Exception)
         )
-        for (stream, by_outcome), taken in zip(
-            outcomes.items(), answers[len(answers) - len(outcomes) :], strict=True
+        for (stream, ids_by_outcome), removed in zip(
+            outcomes.items(), replies[len(replies) - len(outcomes) :], strict=True
         ):
-            if isinstance(taken, Exception):
+            if isinstance(removed, Exception):
                 continue
-            for outcome, number in zip(by_outcome, taken, strict=True):
+            for outcome, number in zip(ids_by_outcome, removed, strict=True):
                 if outcome == _PROCESSED:
                     lost = min(number, refused[stream])
-                    self._count_answered(answered, number - lost)
+                    self._count_processed(results, number - lost)
                     if lost:
                         self._drops.count("broker_error", lost, failures[0])
                         face_accounting_scripts.change_outcome(
@@ -122,69 +125,70 @@ class ResultCommitter:
                         )
                 else:
                     first = next(drop for drop in dropped if drop.reason == outcome)
-                    self._drops.count(first.reason, number, first.why)
+                    self._drops.count(first.reason, number, first.detail)
 
     def find_uncommitted(
-        self, answered: Sequence[FaceResult], dropped: Sequence[DroppedFace]
+        self, results: Sequence[FaceResult], dropped: Sequence[DroppedFace]
     ) -> tuple[list[FaceResult], list[DroppedFace]]:
-        """Those that a `settle` which raised did not reach; the others are counted here.
+        """Return the faces that a failed `commit` did not remove; count the others.
 
-        What it reached is not pending any more. What another worker has taken over is that one's.
+        A removed entry is not pending any more. An entry that another worker claimed is left to it.
         """
-        items: list[FaceResult | DroppedFace] = [*answered, *dropped]
+        items: list[FaceResult | DroppedFace] = [*results, *dropped]
         with self._broker.pipeline(transaction=False) as pipe:
             for item in items:
-                entry = item.arrival.id
-                pipe.xpending_range(item.arrival.stream, WORKER_GROUP, entry, entry, 1)
-            pending: list[Any] = pipe.execute(raise_on_error=False)
-        holders = [_holder(found) for found in pending]
-        ours = self._consumer.encode()
-        sent = self._sent({item.result.camera for item in answered}) if None in holders else set()
-        left: tuple[list[FaceResult], list[DroppedFace]] = ([], [])
-        for item, holder in zip(items, holders, strict=True):
+                entry = item.pending_face.id
+                pipe.xpending_range(item.pending_face.stream, WORKER_GROUP, entry, entry, 1)
+            replies: list[Any] = pipe.execute(raise_on_error=False)
+        owners = [_owner(reply) for reply in replies]
+        own_name = self._consumer.encode()
+        cameras = {item.result.camera for item in results}
+        published = self._published_results(cameras) if None in owners else set()
+        uncommitted: tuple[list[FaceResult], list[DroppedFace]] = ([], [])
+        for item, owner in zip(items, owners, strict=True):
             if isinstance(item, FaceResult):
-                if holder == ours:
-                    left[0].append(item)
-                elif holder is None and _identity(item.result) in sent:
-                    self._count_answered([item], 1)
-                elif holder is None:
-                    self._drops.count("broker_error", 1, "the broker has lost it")
-            elif holder == ours:
-                left[1].append(item)
-            elif holder is None:
-                self._drops.count(item.reason, 1, item.why)
-        return left
+                if owner == own_name:
+                    uncommitted[0].append(item)
+                elif owner is None and _result_id(item.result) in published:
+                    self._count_processed([item], 1)
+                elif owner is None:
+                    self._drops.count("broker_error", 1, "Redis lost the result")
+            elif owner == own_name:
+                uncommitted[1].append(item)
+            elif owner is None:
+                self._drops.count(item.reason, 1, item.detail)
+        return uncommitted
 
-    def _sent(self, cameras: set[str]) -> set[Identity]:
-        """Results that stand in the streams of these cameras."""
+    def _published_results(self, cameras: set[str]) -> set[ResultId]:
+        """Return the results that are in the result streams of these cameras."""
         with self._broker.pipeline(transaction=False) as pipe:
             for camera in cameras:
                 pipe.xrevrange(results_key(camera), count=RESULTS_CAP)
             streams: list[Any] = pipe.execute()
-        sent = set()
+        published = set()
         for _, fields in (entry for entries in streams for entry in entries):
             try:
-                sent.add(_identity(decode_result(fields)))
-            except MessageError:  # not ours, then
+                published.add(_result_id(decode_result(fields)))
+            except MessageError:  # written by another program
                 continue
-        return sent
+        return published
 
-    def _take_away(
-        self, answered: Sequence[FaceResult], dropped: Sequence[DroppedFace], why: str
+    def _drop_without_memory(
+        self, results: Sequence[FaceResult], dropped: Sequence[DroppedFace], detail: str
     ) -> None:
-        """A broker without memory takes nothing: have the faces leave, so that there is some."""
+        """Only remove the faces: Redis is out of memory, and removing them frees some."""
         self._metrics.broker_errors.inc()
-        unsaid = [DroppedFace(item.arrival, "broker_error", why) for item in answered]
-        unsaid += [
-            DroppedFace(d.arrival, "broker_error", why)
-            for d in dropped
-            if d.reason == "dead_lettered"
+        unpublished = [DroppedFace(item.pending_face, "broker_error", detail) for item in results]
+        unpublished += [
+            DroppedFace(drop.pending_face, "broker_error", detail)
+            for drop in dropped
+            if drop.reason == "dead_lettered"
         ]
-        self.settle([], unsaid + [d for d in dropped if d.reason != "dead_lettered"])
+        self.commit([], unpublished + [drop for drop in dropped if drop.reason != "dead_lettered"])
 
-    def _count_answered(self, answered: Sequence[FaceResult], number: int) -> None:
+    def _count_processed(self, results: Sequence[FaceResult], number: int) -> None:
         if number:
-            model = answered[0].result.model
+            model = results[0].result.model
             self._metrics.faces_processed.labels(model=model).inc(number)
 
 
@@ -193,17 +197,17 @@ def _add(pipe: redis.client.Pipeline, key: str, message: Message, cap: int) -> N
     pipe.xadd(key, fields, maxlen=cap, approximate=False)
 
 
-def _holder(found: Any) -> bytes | None:
-    """Who an entry is pending with, of what XPENDING answered; None where it is not (any more)."""
-    if isinstance(found, redis.ResponseError) and str(found).startswith(NO_GROUP):
+def _owner(reply: Any) -> bytes | None:
+    """Return the consumer of an entry from an XPENDING reply; None if it is not pending."""
+    if isinstance(reply, redis.ResponseError) and str(reply).startswith(NO_GROUP_ERRORS):
         return None
-    if isinstance(found, Exception):
-        raise found
-    holder: bytes | None = found[0]["consumer"] if found else None
-    return holder
+    if isinstance(reply, Exception):
+        raise reply
+    owner: bytes | None = reply[0]["consumer"] if reply else None
+    return owner
 
 
-def _identity(result: Result) -> Identity:
+def _result_id(result: Result) -> ResultId:
     return (
         result.camera,
         result.session,

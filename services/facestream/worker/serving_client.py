@@ -1,9 +1,8 @@
-"""Asks the model server: a batch of faces goes in, one answer per face comes out.
+"""Client of the model server: send a batch of faces, get one prediction per face.
 
-Speaks TensorFlow Serving's `Predict` with the stubs of the wire subset; no TensorFlow. Each request
-has a deadline; one that fails for now is sent again with growing pauses until the batch is no
-longer worth it. With several models the same batch goes to all at a time and their outputs are
-put together.
+Speaks TensorFlow Serving's `Predict` over gRPC without TensorFlow. Each request has a timeout.
+Transient errors are retried with exponential backoff until the batch is stale. With several models,
+the batch is sent to all of them at once and their outputs are merged.
 """
 
 from __future__ import annotations
@@ -23,14 +22,16 @@ from facestream.common.broker.messages import MAX_AGE_BINS
 from facestream.common.broker.pb.serving import serving_pb2 as pb
 from facestream.common.core.errors import ModelError
 from facestream.common.serving import tf_serving_wire
+from facestream.common.serving.grpc_tls import client_credentials
 from facestream.worker.metrics import WorkerMetrics
+from facestream.worker.settings import WorkerSettings
 
 INPUT = "faces"
 _AGE, _AGE_STD, _GENDER, _DISTRIBUTION = "age", "age_std", "gender", "age_distribution"
-_KNOWN = frozenset({_AGE, _AGE_STD, _GENDER, _DISTRIBUTION})
+_KNOWN_OUTPUTS = frozenset({_AGE, _AGE_STD, _GENDER, _DISTRIBUTION})
 
-# These say that the request itself is wrong: it would be refused again.
-_FOR_GOOD = frozenset(
+# Errors of the request itself, which a retry cannot fix.
+_PERMANENT_ERRORS = frozenset(
     {
         grpc.StatusCode.INVALID_ARGUMENT,
         grpc.StatusCode.FAILED_PRECONDITION,
@@ -38,31 +39,31 @@ _FOR_GOOD = frozenset(
         grpc.StatusCode.OUT_OF_RANGE,
     }
 )
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 0.5
+_FIRST_BACKOFF_S, _MAX_BACKOFF_S = 0.05, 0.5
 _CHANNEL_OPTIONS = [
     ("grpc.max_send_message_length", tf_serving_wire.MAX_MESSAGE_BYTES),
     ("grpc.max_receive_message_length", tf_serving_wire.MAX_MESSAGE_BYTES),
-    # gRPC's own pauses grow to two minutes, far beyond any face's deadline.
+    # gRPC's default backoff grows to two minutes, far beyond the age limit of a face.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 500),
     ("grpc.max_reconnect_backoff_ms", 1000),
     ("grpc.enable_http_proxy", 0),
     ("grpc.lb_policy_name", "round_robin"),
-    # A connection to a host that is gone without a word would stand for a quarter of an hour. With
-    # pings on, the kernel gives it up when nothing is acknowledged for as long as their time-out
-    # (TCP_USER_TIMEOUT); pinged more often than every five minutes, servers hang up.
+    # Without keepalive, a connection to a dead host lasts 15 minutes. With keepalive, the kernel
+    # closes it when data is unacknowledged for the keepalive timeout (TCP_USER_TIMEOUT). Servers
+    # disconnect clients that ping more often than every five minutes.
     ("grpc.keepalive_time_ms", 360_000),
     ("grpc.keepalive_timeout_ms", 5_000),
 ]
 
 
 class ModelServerUnavailableError(ModelError):
-    """The model server did not answer in time; it may later."""
+    """The model server did not respond in time; a retry may succeed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """What the models said of a batch of n faces.
+    """Outputs of the models for a batch of n faces.
 
     has_age: whether there is an age head. age, age_std: float32 `[n]`, years; NaN without one.
     female: float32 `[n]`, probability; NaN without a gender head. age_distribution: float32
@@ -78,14 +79,15 @@ class Predictions:
 
 
 class ServingClient:
-    """Thread-safe; reconnects by itself.
+    """gRPC client of the model server. Thread-safe; reconnects automatically.
 
     Args:
         target: HOST:PORT.
-        credentials: of gRPC, for TLS; None without.
-        models: whose outputs together make an answer.
-        timeout_s: limit of one request.
-        report: told after each request why it failed, or None when it was answered.
+        models: names of the models, whose outputs are merged.
+        timeout_s: timeout of one request.
+        metrics: the worker's metrics.
+        report: called after each request with its error, or None on success.
+        credentials: gRPC credentials for TLS; None without TLS.
     """
 
     def __init__(
@@ -111,74 +113,86 @@ class ServingClient:
         )
 
     def close(self) -> None:
-        """End the connection; requests under way fail."""
+        """Close the connection; requests in flight fail."""
         self._channel.close()
 
     def predict_with_retry(
         self, faces: NDArray[np.uint8], until_s: float, stop: threading.Event
     ) -> Predictions:
-        """Ask until there is an answer.
+        """Send a batch; retry transient errors.
 
         Args:
             faces: uint8 `[n, side, side, 3]` RGB.
-            until_s: reading of `time.monotonic` after which it is not worth trying again.
-            stop: ends the trying.
+            until_s: reading of `time.monotonic` after which there is no retry.
+            stop: ends the retries.
 
         Raises:
-            AwayError: no answer by then.
-            ModelError: refused for good, or the answer makes no sense.
+            ModelServerUnavailableError: no response by then.
+            ModelError: the request was rejected, or the response is invalid.
         """
-        pause_s = _FIRST_PAUSE_S
+        backoff_s = _FIRST_BACKOFF_S
         while True:
             try:
-                # The whole time-out, however late it is: under overload every batch starts late,
-                # and cutting it short would throw away what the model server already works on.
-                answers = self.predict_once(faces, self._timeout_s)
+                # The full timeout, even if the batch is late: under overload every batch is, and a
+                # shorter timeout would discard work that the model server has started.
+                predictions = self.predict_once(faces, self._timeout_s)
             except ModelError as error:
                 self._report(str(error))
                 if not isinstance(error, ModelServerUnavailableError):
                     raise
-                pause_s = min(_LONGEST_PAUSE_S, pause_s * 2) * random.uniform(0.5, 1.0)  # noqa: S311
-                if time.monotonic() + pause_s >= until_s or stop.wait(pause_s):
+                jitter = random.uniform(0.5, 1.0)  # noqa: S311
+                backoff_s = min(_MAX_BACKOFF_S, backoff_s * 2) * jitter
+                if time.monotonic() + backoff_s >= until_s or stop.wait(backoff_s):
                     raise
             else:
                 self._report(None)
-                return answers
+                return predictions
 
     def predict_once(self, faces: NDArray[np.uint8], timeout_s: float) -> Predictions:
-        """One request to each model, not repeated.
+        """Send a batch to each model once.
 
         Raises:
-            AwayError: no answer in time.
-            ModelError: refused for good, or the answer makes no sense.
+            ModelServerUnavailableError: no response in time.
+            ModelError: the request was rejected, or the response is invalid.
         """
         started = time.perf_counter()
         requests = [_request(model, faces) for model in self._models]
-        others = [self._call.future(request, timeout_s) for request in requests[1:]]
+        futures = [self._call.future(request, timeout_s) for request in requests[1:]]
         outputs: dict[str, NDArray[Any]] = {}
         versions = []
         for i, (model, request) in enumerate(zip(self._models, requests, strict=True)):
             try:
-                response = self._call(request, timeout_s) if i == 0 else others[i - 1].result()
+                response = self._call(request, timeout_s) if i == 0 else futures[i - 1].result()
             except grpc.RpcError as error:
-                for other in others:
-                    other.cancel()
+                for future in futures:
+                    future.cancel()
                 raise self._failure(model, error) from None
             self._metrics.inference_request.labels(model=model).observe(
                 time.perf_counter() - started
             )
-            for name in _KNOWN.intersection(response.outputs):  # a model may give more, of any kind
+            for name in _KNOWN_OUTPUTS.intersection(response.outputs):  # ignore other outputs
                 outputs[name] = tf_serving_wire.to_array(
                     response.outputs[name], max_elements=len(faces) * MAX_AGE_BINS
                 )
             versions.append(response.model_spec.version.value)
-        return _answers(outputs, len(faces), versions[0])
+        return _merge_outputs(outputs, len(faces), versions[0])
 
     def _failure(self, model: str, error: Any) -> ModelError:
         code, text = error.code(), " ".join(str(error.details()).split())
         self._metrics.inference_request_errors.labels(model=model, code=code.name).inc()
-        kind = ModelError if code in _FOR_GOOD else ModelServerUnavailableError
-        return kind(f"model {model}: {code.name}: {text}")
+        error_class = ModelError if code in _PERMANENT_ERRORS else ModelServerUnavailableError
+        return error_class(f"model {model}: {code.name}: {text}")
+
+
+def channel_credentials(settings: WorkerSettings) -> Any:
+    """Return gRPC credentials for TLS to the model server; None without a CA file."""
+    if settings.model_server_ca_file is None:
+        return None
+    return client_credentials(
+        settings.model_server_ca_file,
+        settings.model_server_cert_file,
+        settings.model_server_key_file,
+    )
 
 
 def _request(model: str, faces: NDArray[np.uint8]) -> pb.PredictRequest:
@@ -189,11 +203,11 @@ def _request(model: str, faces: NDArray[np.uint8]) -> pb.PredictRequest:
     return request
 
 
-def _answers(outputs: dict[str, NDArray[Any]], faces: int, version: int) -> Predictions:
+def _merge_outputs(outputs: dict[str, NDArray[Any]], faces: int, version: int) -> Predictions:
     if _AGE not in outputs and _GENDER not in outputs:
-        raise ModelError(f"the models give neither output {_AGE!r} nor {_GENDER!r}")
+        raise ModelError(f"the models have neither output {_AGE!r} nor {_GENDER!r}")
     if _AGE in outputs and _AGE_STD not in outputs:
-        raise ModelError(f"the models give no output {_AGE_STD!r}")
+        raise ModelError(f"the models have no output {_AGE_STD!r}")
     unknown = np.full(faces, np.nan, np.float32)
     has_age = _AGE in outputs
     return Predictions(

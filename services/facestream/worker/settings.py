@@ -12,50 +12,61 @@ from facestream.common.core.settings import CommonSettings
 
 
 class WorkerSettings(CommonSettings):
-    """Which model to ask, in what batches, and how long a face is worth answering."""
+    """Settings of the worker: model server, batching, age limit of faces, face streams."""
 
     section: ClassVar[str] = "worker"
 
     model_server_address: str = Field(
-        "127.0.0.1:8500", description="HOST:PORT of TensorFlow Serving's API"
+        "127.0.0.1:8500", description="HOST:PORT of the model server's gRPC API"
     )
     model_server_ca_file: Path | None = Field(
-        None, description="PEM file with whom to trust: TLS to the model server"
+        None, description="PEM file with the CA of the model server; enables TLS"
     )
     model_server_cert_file: Path | None = Field(
-        None, description="PEM file with the worker's own certificate, if the server asks for one"
+        None,
+        description="PEM file with the worker's client certificate, if the server requires one",
     )
-    model_server_key_file: Path | None = Field(None, description="PEM file with its key")
+    model_server_key_file: Path | None = Field(
+        None, description="PEM file with the key of the client certificate"
+    )
     model_names: tuple[str, ...] = Field(
-        ("age_gender",), description="models whose outputs together make an answer, by comma"
+        ("age_gender",), description="models whose outputs are merged, separated by commas"
     )
     model_input_px: int = Field(
         CROP_PX, ge=16, le=1024, description="side of the models' square input"
     )
-    max_batch_size: int = Field(16, ge=1, le=128, description="faces in one request at most")
+    max_batch_size: int = Field(16, ge=1, le=128, description="most faces in one request")
     max_batch_delay_ms: float = Field(
-        8.0, ge=0, le=1000, description="how long the first face of a batch waits for others"
+        8.0,
+        ge=0,
+        le=1000,
+        description="longest time that the first face of a batch waits for others",
     )
-    max_inflight_batches: int = Field(2, ge=1, le=32, description="batches under way at a time")
+    max_inflight_batches: int = Field(2, ge=1, le=32, description="most batches in flight")
     max_face_age_s: float = Field(
         2.0, gt=0, le=60, description="age at which a face is dropped as stale"
     )
-    rpc_timeout_s: float = Field(2.0, gt=0, le=8, description="limit of one request")
+    rpc_timeout_s: float = Field(2.0, gt=0, le=8, description="timeout of one request")
     face_shards: int = Field(
-        DEFAULT_SHARDS, ge=1, le=256, description="faces streams to read; as capture has it"
+        DEFAULT_SHARDS,
+        ge=1,
+        le=256,
+        description="number of face streams; must equal capture.face_shards",
     )
     claim_min_idle_s: float = Field(
-        1.0, gt=0, le=600, description="a face held for so long is taken over from its worker"
+        1.0, gt=0, le=600, description="a face pending for this long is claimed from its worker"
     )
     consumer_expiry_s: float = Field(
-        60.0, gt=0, description="a worker silent for so long, with no face in hand, is forgotten"
+        60.0, gt=0, description="a worker idle for this long, without pending faces, is deleted"
     )
     health_host: str = Field("127.0.0.1", description="address of /livez, /readyz and /metrics")
-    health_port: int = Field(9102, ge=0, le=65535, description="their port; 0 takes any free one")
+    health_port: int = Field(
+        9102, ge=0, le=65535, description="port of the health endpoints; 0 takes any free one"
+    )
 
     @field_validator("model_names", mode="before")
     @classmethod
-    def _models_by_comma(cls, models: object) -> object:
+    def _split_models(cls, models: object) -> object:
         if isinstance(models, str):
             return tuple(name.strip() for name in models.split(",") if name.strip())
         return models
@@ -69,17 +80,17 @@ class WorkerSettings(CommonSettings):
         return target
 
     @model_validator(mode="after")
-    def _some_model(self) -> WorkerSettings:
+    def _has_models(self) -> WorkerSettings:
         if not self.model_names or len(set(self.model_names)) != len(self.model_names):
-            raise ValueError("models: name at least one, each once")
+            raise ValueError("model_names: name at least one model, each only once")
         return self
 
     @model_validator(mode="after")
-    def _tls_is_whole(self) -> WorkerSettings:
+    def _is_tls_complete(self) -> WorkerSettings:
         own = (self.model_server_cert_file, self.model_server_key_file)
         if any(own) and (self.model_server_ca_file is None or not all(own)):
             raise ValueError(
-                "model_server_cert_file and model_server_key_file go together, with "
+                "set model_server_cert_file and model_server_key_file together, and "
                 "model_server_ca_file"
             )
         return self

@@ -1,4 +1,4 @@
-"""Dropped faces are counted each and told now and then."""
+"""Drop counter: every face is counted, log lines are rate-limited."""
 
 import pytest
 from facestream.worker.drop_counter import DropCounter
@@ -6,7 +6,7 @@ from facestream.worker.metrics import WorkerMetrics
 from prometheus_client import CollectorRegistry
 
 
-def test_one_line_per_reason_stands_for_many(caplog: pytest.LogCaptureFixture) -> None:
+def test_one_log_line_per_reason_summarizes_many_drops(caplog: pytest.LogCaptureFixture) -> None:
     now = [0.0]
     registry = CollectorRegistry()
     drops = DropCounter(WorkerMetrics(registry), clock=lambda: now[0])

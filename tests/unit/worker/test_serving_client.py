@@ -1,4 +1,4 @@
-"""What the worker makes of a model server's answer."""
+"""Responses of the model server as the worker's client reads them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 FACES = np.zeros((2, 8, 8, 3), np.uint8)
 
 
-def test_what_a_model_gives_beside_what_is_known_is_left_alone(
+def test_unknown_outputs_of_a_model_are_ignored(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     response = pb.PredictResponse()
@@ -23,6 +23,6 @@ def test_what_a_model_gives_beside_what_is_known_is_left_alone(
     metrics = WorkerMetrics(CollectorRegistry())
     client = ServingClient("127.0.0.1:9", ["own"], 1.0, metrics, lambda reason: None)
     monkeypatch.setattr(client, "_call", lambda request, timeout_s: response)
-    answers = client.predict_once(FACES, 1.0)
+    predictions = client.predict_once(FACES, 1.0)
     client.close()
-    np.testing.assert_allclose(answers.female, [0.1, 0.9])
+    np.testing.assert_allclose(predictions.female, [0.1, 0.9])

@@ -1,4 +1,4 @@
-"""How a worker ends when it cannot finish what it has in hand."""
+"""Shutdown of a worker whose batches hang."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from facestream.worker.settings import WorkerSettings
 from tests.fixtures.stack import free_port
 
 
-def test_batches_that_hang_do_not_keep_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hanging_batches_delay_shutdown_briefly(monkeypatch: pytest.MonkeyPatch) -> None:
     released, stop = threading.Event(), threading.Event()
-    monkeypatch.setattr(service, "_DRAIN_S", 0.3)
+    monkeypatch.setattr(service, "_DRAIN_TIMEOUT_S", 0.3)
     monkeypatch.setattr(Worker, "_inference_loop", lambda self: released.wait(60))
-    away = f"redis://127.0.0.1:{free_port()}/0"
-    worker = Worker(WorkerSettings.model_validate({"broker": away, "health_port": 0}))
+    unreachable = f"redis://127.0.0.1:{free_port()}/0"
+    worker = Worker(WorkerSettings.model_validate({"broker": unreachable, "health_port": 0}))
     for _ in range(worker._batches.maxsize):
         worker._batches.put([])
     stop.set()
@@ -27,4 +27,4 @@ def test_batches_that_hang_do_not_keep_the_worker(monkeypatch: pytest.MonkeyPatc
     ending.start()
     ending.join(30)
     released.set()
-    assert not ending.is_alive(), f"still there after {time.monotonic() - started:.0f} s"
+    assert not ending.is_alive(), f"still running after {time.monotonic() - started:.0f} s"

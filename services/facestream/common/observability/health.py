@@ -129,7 +129,7 @@ def serve_health(
     class Handler(BaseHTTPRequestHandler):
         timeout = 5
 
-        def do_GET(self) -> None:  # noqa: N802  the name that http.server calls
+        def do_GET(self) -> None:
             path = self.path.partition("?")[0]
             if path == "/metrics":
                 self._respond(200, generate_latest(registry), CONTENT_TYPE_LATEST)
@@ -148,7 +148,7 @@ def serve_health(
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  as in http.server
+        def log_message(self, format: str, *args: object) -> None:
             _log.debug("health: " + format, *args)
 
     try:

@@ -1,4 +1,4 @@
-"""Every face is counted once, whatever happens between a worker and a real broker."""
+"""Face accounting of the worker with a real broker: every face is counted once."""
 
 from __future__ import annotations
 
@@ -45,27 +45,29 @@ ME = "me"
 DEFAULTS = WorkerSettings.load(flags={}, environ={})
 
 
-class Desk:
-    """An outbox, what it counts, and faces in hand to be settled by it."""
+class Harness:
+    """A consumer, a committer and their metrics."""
 
     def __init__(self, broker: redis.Redis, shards: int = 1) -> None:
         self.broker = broker
-        self.inbox = FaceConsumer(broker, shards=shards, consumer=ME, count=16, claim_min_idle_s=1)
-        self.inbox.ensure_groups()
+        self.consumer = FaceConsumer(
+            broker, shards=shards, consumer=ME, count=16, claim_min_idle_s=1
+        )
+        self.consumer.ensure_groups()
         self._registry = CollectorRegistry()
         metrics = WorkerMetrics(self._registry)
-        self.outbox = ResultCommitter(broker, ME, metrics, DropCounter(metrics))
+        self.committer = ResultCommitter(broker, ME, metrics, DropCounter(metrics))
 
-    def take(self, *cameras: str) -> list[PendingFace]:
-        """A face of each of these cameras, in hand."""
+    def receive(self, *cameras: str) -> list[PendingFace]:
+        """Publish and read one face of each of these cameras."""
         for track, camera in enumerate(cameras):
-            publish(self.broker, face(track, camera=camera), crop(), len(self.inbox.streams))
-        arrivals = self.inbox.read(100)
-        assert len(arrivals) == len(cameras)
-        return arrivals
+            publish(self.broker, face(track, camera=camera), crop(), len(self.consumer.streams))
+        faces = self.consumer.read(100)
+        assert len(faces) == len(cameras)
+        return faces
 
     def counted(self) -> dict[str, float]:
-        """Answered and dropped faces, by reason; none that are 0."""
+        """Return processed and dropped faces by reason, without zeros."""
         totals = {"processed": self._sample("processed", {"model": "m"})}
         for reason in ("stale", "dead_lettered", "broker_error"):
             totals[reason] = self._sample("dropped", {"reason": reason})
@@ -76,10 +78,10 @@ class Desk:
         return self._registry.get_sample_value(name, labels) or 0.0
 
 
-def answer(arrival: PendingFace, camera: str = "door", track: int = 0) -> FaceResult:
+def result_of(face: PendingFace, camera: str = "door", track: int = 0) -> FaceResult:
     result = Result(camera=camera, session=5, track=track, captured_us=7, inferred_us=9)
     result.age, result.age_std, result.female, result.model = 30, 5, 0.5, "m"
-    return FaceResult(arrival, result)
+    return FaceResult(face, result)
 
 
 @pytest.fixture
@@ -90,89 +92,91 @@ def broker(broker_url: str) -> Iterator[redis.Redis]:
 
 @pytest.fixture
 def silent_port() -> Iterator[int]:
-    """Of a model server that takes connections and never says anything."""
+    """Return the port of a server that accepts connections and never replies."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield listener.getsockname()[1]
 
 
 @pytest.mark.parametrize("after_execution", [True, False])
-def test_faces_whose_settling_lost_its_reply_are_counted_once(
+def test_a_commit_with_a_lost_reply_is_counted_once(
     broker: redis.Redis, monkeypatch: pytest.MonkeyPatch, after_execution: bool
 ) -> None:
-    desk = Desk(broker)
-    first, second, third = desk.take("door", "door", "door")
-    faces = [answer(first, track=0), answer(second, track=1)]
+    harness = Harness(broker)
+    first, second, third = harness.receive("door", "door", "door")
+    faces = [result_of(first, track=0), result_of(second, track=1)]
     drops = [DroppedFace(third, "stale", "too late")]
     lose_a_reply(monkeypatch, after_execution=after_execution)
     with pytest.raises(redis.ConnectionError):
-        desk.outbox.settle(faces, drops)
-    left = desk.outbox.find_uncommitted(faces, drops)
+        harness.committer.commit(faces, drops)
+    left = harness.committer.find_uncommitted(faces, drops)
     assert left == (([], []) if after_execution else (faces, drops))
-    desk.outbox.settle(*left)
-    assert desk.counted() == {"processed": 2, "stale": 1}
+    harness.committer.commit(*left)
+    assert harness.counted() == {"processed": 2, "stale": 1}
     assert broker.xlen(results_key("door")) == 2  # and none was given twice
     assert broker.xlen(faces_key(0)) == 0
 
 
-def test_a_result_that_went_with_the_broker_s_memory_is_not_counted_as_given(
+def test_a_result_lost_with_the_memory_of_redis_is_a_broker_error(
     broker: redis.Redis,
 ) -> None:
-    desk = Desk(broker)
-    (arrival,) = desk.take("door")
+    harness = Harness(broker)
+    (received,) = harness.receive("door")
     broker.flushall()
-    assert desk.outbox.find_uncommitted([answer(arrival)], []) == ([], [])
-    assert desk.counted() == {"broker_error": 1}
+    assert harness.committer.find_uncommitted([result_of(received)], []) == ([], [])
+    assert harness.counted() == {"broker_error": 1}
 
 
-def test_a_face_that_another_worker_has_taken_over_is_left_to_it(broker: redis.Redis) -> None:
-    desk = Desk(broker)
-    (arrival,) = desk.take("door")
-    broker.xclaim(faces_key(0), WORKER_GROUP, "other", 0, [arrival.id])
-    assert desk.outbox.find_uncommitted([answer(arrival)], []) == ([], [])
-    desk.inbox.extend_claims({(arrival.stream, arrival.id)})
-    (pending,) = broker.xpending_range(faces_key(0), WORKER_GROUP, "-", "+", 9)
-    assert pending["consumer"] == b"other"
-    assert desk.counted() == {}
+def test_a_face_claimed_by_another_worker_is_left_to_it(broker: redis.Redis) -> None:
+    harness = Harness(broker)
+    (received,) = harness.receive("door")
+    broker.xclaim(faces_key(0), WORKER_GROUP, "other", 0, [received.id])
+    assert harness.committer.find_uncommitted([result_of(received)], []) == ([], [])
+    harness.consumer.extend_claims({(received.stream, received.id)})
+    (entry,) = broker.xpending_range(faces_key(0), WORKER_GROUP, "-", "+", 9)
+    assert entry["consumer"] == b"other"
+    assert harness.counted() == {}
 
 
 def test_a_refused_result_is_counted_in_its_own_shard(broker: redis.Redis) -> None:
     cameras = ["door", next(c for c in "abcd" if shard_of(c, 2) != shard_of("door", 2))]
-    desk = Desk(broker, shards=2)
-    by_stream = {arrival.stream: arrival for arrival in desk.take(*cameras)}
+    harness = Harness(broker, shards=2)
+    by_stream = {received.stream: received for received in harness.receive(*cameras)}
     broker.set(results_key("door"), "not a stream")
-    desk.outbox.settle([answer(by_stream[faces_key(shard_of(c, 2))], c) for c in cameras], [])
-    assert desk.counted() == {"processed": 1, "broker_error": 1}
+    harness.committer.commit(
+        [result_of(by_stream[faces_key(shard_of(c, 2))], c) for c in cameras], []
+    )
+    assert harness.counted() == {"processed": 1, "broker_error": 1}
     assert broker.xlen(results_key(cameras[1])) == 1
 
 
-def test_a_broker_without_memory_lets_the_faces_go(broker: redis.Redis) -> None:
-    desk = Desk(broker)
-    first, second, third = desk.take("door", "door", "door")
+def test_faces_are_dropped_while_redis_is_out_of_memory(broker: redis.Redis) -> None:
+    harness = Harness(broker)
+    first, second, third = harness.receive("door", "door", "door")
     broker.config_set("maxmemory", 1)
     try:
-        desk.outbox.settle(
-            [answer(first)],
+        harness.committer.commit(
+            [result_of(first)],
             [DroppedFace(second, "dead_lettered", "?"), DroppedFace(third, "stale", "late")],
         )
     finally:
         broker.config_set("maxmemory", 0)
-    assert desk.counted() == {"broker_error": 2, "stale": 1}
+    assert harness.counted() == {"broker_error": 2, "stale": 1}
     assert broker.xlen(faces_key(0)) == 0
     assert broker.xpending(faces_key(0), WORKER_GROUP)["pending"] == 0
 
 
-def test_deliveries_are_known_whatever_the_numbers_of_the_entries(broker: redis.Redis) -> None:
+def test_deliveries_are_known_for_any_entry_id(broker: redis.Redis) -> None:
     """As text, 7-10 comes before 7-9."""
-    desk = Desk(broker)
+    harness = Harness(broker)
     stream = faces_key(0)
     entries: list[Any] = [broker.xadd(stream, {"m": "x"}, id=f"7-{n}") for n in (9, 10)]
     broker.xreadgroup(WORKER_GROUP, "dead", {stream: ">"})
     for _ in range(4):
         broker.xclaim(stream, WORKER_GROUP, "dead", 0, entries, idle=2000)
-    assert [arrival.deliveries for arrival in desk.inbox.claim(frozenset())] == [6, 6]
+    assert [received.deliveries for received in harness.consumer.claim(frozenset())] == [6, 6]
 
 
-def test_a_face_in_hand_is_not_taken_over_while_its_worker_lives(
+def test_a_face_in_flight_is_not_reclaimed_from_a_live_worker(
     broker: redis.Redis, broker_url: str, silent_port: int
 ) -> None:
     changes = {"claim_min_idle_s": 0.3, "rpc_timeout_s": 1.5, "max_face_age_s": 1.5}
@@ -208,7 +212,7 @@ def test_a_face_that_kills_workers_is_a_dead_letter_at_default_settings(
     assert "2 times" in letter.reason
 
 
-def test_two_workers_under_load_answer_each_face_once(
+def test_two_workers_under_load_process_each_face_once(
     broker: redis.Redis, broker_url: str, tmp_path: Path
 ) -> None:
     put_version(tmp_path, "age_gender", 1)
