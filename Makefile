@@ -81,7 +81,7 @@ release: setup-test
 	@$(BIN)/python -m tools.release dist
 
 bench: setup-test
-	@$(BIN)/python -m facestream bench $(BENCH_FLAGS)
+	@$(BIN)/facestream bench $(BENCH_FLAGS)
 
 soak: setup-test
 	@$(BIN)/python -m tests.soak $(SOAK_FLAGS)
