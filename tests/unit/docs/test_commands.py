@@ -221,6 +221,20 @@ def test_every_relative_link_and_anchor_exists(path: Path) -> None:
         assert not anchor or anchor in anchors(found), target
 
 
+def test_every_panel_and_label_in_italics_exists() -> None:
+    static = CHECKOUT / "services/facestream/annotator/api/static"
+    files = [
+        *(CHECKOUT / "deploy/grafana").glob("*.py"),
+        *static.glob("*.html"),
+        *static.glob("*.js"),
+    ]
+    shown = "".join(file.read_text() for file in files)
+    for page in ("operations.md", "troubleshooting.md", "first-hour.md"):
+        text = (CHECKOUT / "docs" / page).read_text()
+        for label in re.findall(r"(?<![*\w])\*([A-Z][^*\n]+)\*(?!\*)", text):
+            assert label in shown or label in {"Never", "Alerting"}, f"{page}: {label}"
+
+
 def test_every_document_is_in_the_index() -> None:
     index = (CHECKOUT / "docs" / "README.md").read_text()
     for path in (CHECKOUT / "docs").glob("*.md"):
