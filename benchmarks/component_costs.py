@@ -154,7 +154,7 @@ def _feed(client: redis.Redis, names: list[str], seconds: float) -> None:
             pipe.execute()
         if beat % DETECT_HZ == 0:
             now = time.time()
-            registry.put_statuses([CameraStatus(name=n, state="live", since=now) for n in names])
+            registry.publish_statuses([CameraStatus(name=n, state="live", since=now) for n in names])
         beat += 1
         time.sleep(max(0.0, began + beat / DETECT_HZ - time.monotonic()))
 

@@ -82,7 +82,7 @@ class World:
         while not self._stop.wait(1 / FPS):
             seq += 1
             cameras = self.registry.cameras()
-            watched = self.registry.watched(list(cameras))
+            watched = self.registry.watched_cameras(list(cameras))
             statuses = []
             for name, camera in cameras.items():
                 reason = self.failing.get(name, "")
@@ -95,7 +95,7 @@ class World:
                 )
                 if state == "live":
                     self._film(name, seq, began, name in watched)
-            self.registry.put_statuses(statuses)
+            self.registry.publish_statuses(statuses)
 
     def _film(self, name: str, seq: int, began: int, watched: bool) -> None:
         tracks = [Track(track=1, x=100, y=80, w=60, h=70, first_detected_us=began)]
@@ -352,12 +352,12 @@ def test_a_page_that_nobody_looks_at_any_more_stops_the_pictures(world: World, v
     world.add("door")
     page = visit("desk")
     page.wait_for_selector(".tile.has-frame")
-    assert world.registry.watched(["door"])
+    assert world.registry.watched_cameras(["door"])
     page.goto("about:blank")
     end = time.monotonic() + 15
-    while world.registry.watched(["door"]) and time.monotonic() < end:
+    while world.registry.watched_cameras(["door"]) and time.monotonic() < end:
         time.sleep(0.1)
-    assert not world.registry.watched(["door"])
+    assert not world.registry.watched_cameras(["door"])
 
 
 def test_dark_and_light_can_be_switched_and_are_remembered(world: World, visit: Open) -> None:

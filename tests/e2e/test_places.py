@@ -113,7 +113,7 @@ def test_what_is_wrong_is_told_and_nothing_is_lost_by_a_slip(
         page.get_by_role("button", name="Add zone").click()
     page.locator("#regions-list input").last.fill("zone-1")
     page.get_by_role("button", name="Save").click()
-    expect(page.locator("#regions-result")).to_contain_text("stands twice")
+    expect(page.locator("#regions-result")).to_contain_text("duplicate name")
     page.keyboard.press("Escape")
     expect(page.locator("#regions-result")).to_contain_text("Unsaved changes")
     page.keyboard.press("Escape")

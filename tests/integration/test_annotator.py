@@ -121,7 +121,7 @@ def test_a_full_house_of_cameras_may_be_renamed(
     [
         ({"name": "Front Door", "url": "rtsp://10.0.0.7/x"}, "name: use lower-case"),
         ({"name": "a", "url": "gopher://u:topsecret2@10.0.0.7/x"}, "url: scheme must be one of"),
-        ({"name": "a", "url": "rtsp://"}, "url: names no host"),
+        ({"name": "a", "url": "rtsp://"}, "url: has no host"),
         ({"name": "a", "url": "rtsp://10.0.0.7/x", "rotate": 45}, "rotate: "),
         ({"name": "a"}, "url: "),
         ({"name": "a", "url": "rtsp://h/x", "colour": 1}, "colour: "),

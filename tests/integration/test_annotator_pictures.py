@@ -18,7 +18,7 @@ from tests.fixtures.polling import wait_for
 def test_the_stream_shows_annotated_pictures_to_several_viewers(
     annotator: Running, pipeline: Pipeline
 ) -> None:
-    assert not pipeline.registry.watched(["door"])
+    assert not pipeline.registry.watched_cameras(["door"])
     with (
         filming(pipeline, "door", [2]),
         annotator.http.stream("GET", "/cameras/door/stream.mjpg") as one,
@@ -33,11 +33,11 @@ def test_the_stream_shows_annotated_pictures_to_several_viewers(
             assert picture.shape == (240, 320, 3)
             assert picture[100:150, 80:120].max() > 200, "the box is drawn"
         assert annotator.metric('facestream_annotator_video_streams{camera="door"}') == 2
-        assert pipeline.registry.watched(["door"]) == {"door"}
+        assert pipeline.registry.watched_cameras(["door"]) == {"door"}
         drawn = annotator.metric('facestream_annotator_frames_annotated_total{camera="door"}')
         assert 0 < drawn <= pipeline.seq
     wait_for(lambda: annotator.metric('facestream_annotator_video_streams{camera="door"}') == 0)
-    wait_for(lambda: not pipeline.registry.watched(["door"]), "the end of watching")
+    wait_for(lambda: not pipeline.registry.watched_cameras(["door"]), "the end of watching")
     drawn = annotator.metric('facestream_annotator_frames_annotated_total{camera="door"}')
     pipeline.frame("door", [2], 100)
     pipeline.frame("door", [1, 2, 3])

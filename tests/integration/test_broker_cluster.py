@@ -69,7 +69,7 @@ def test_all_keys_of_a_camera_can_be_removed_in_a_cluster(cluster_url: str) -> N
         client.xadd(keys.frames_key("yard"), {"m": "1"})
         assert registry.remove("yard")
         assert not client.exists(keys.frames_key("yard"))
-        assert registry.watched(["yard", "door"]) == set()
+        assert registry.watched_cameras(["yard", "door"]) == set()
 
 
 def test_an_unavailable_cluster_raises_a_broker_error() -> None:

@@ -92,7 +92,7 @@ def test_where_there_is_no_picture_boxes_are_drawn_on_none(broker_url: str) -> N
     answer = running.http.patch("/api/cameras/shop", json={"privacy": "stats-only"})
     assert answer.json()["privacy"] == "stats-only"
     status = CameraStatus(name="shop", state="live", since=0.0, privacy="stats-only")
-    pipeline.registry.put_statuses([status])
+    pipeline.registry.publish_statuses([status])
     wait_for(lambda: running.http.get("/api/cameras").json()[0]["privacy"] == "stats-only")
 
     stop = threading.Event()

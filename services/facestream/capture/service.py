@@ -146,7 +146,7 @@ class _Capture:
                 self._reconcile_readers()
                 self._surveyed_at = began
                 self._kept.save(self._known)
-            watched = self._registry.watched(list(self._readers)) if self._readers else set()
+            watched = self._registry.watched_cameras(list(self._readers)) if self._readers else set()
             for name, reader in self._readers.items():
                 reader.has_viewers = name in watched
             statuses = self._statuses()
@@ -312,7 +312,7 @@ class _Capture:
         else:
             due = [s for s in statuses if _changed(self._published.get(s.name), s)]
         if due:
-            self._registry.put_statuses(due)
+            self._registry.publish_statuses(due)
         self._published = {status.name: status for status in statuses}
 
     def _end(self, deadline: float) -> None:
@@ -327,7 +327,7 @@ class _Capture:
         if has_published and deadline - time.monotonic() > SOCKET_TIMEOUT_S:
             with suppress(*BROKER_ERRORS):
                 if self._leases.are_valid:
-                    self._registry.drop_statuses(list(self._readers))
+                    self._registry.delete_statuses(list(self._readers))
                 self._leases.leave()
 
 

@@ -10,15 +10,15 @@ from facestream.common.core.errors import SettingsError
 
 
 def load_cameras(path: Path) -> list[Camera]:
-    """Cameras from a YAML file: `cameras: [{name, url, rotate, transport}]`.
+    """Return the cameras in a YAML file.
 
     Raises:
-        SettingsError: unreadable, or a camera is wrong; names the file and the camera.
+        SettingsError: the file is unreadable or a camera is invalid; names the file and the camera.
     """
     document = read_yaml(path)
     entries = document.get("cameras") if isinstance(document, dict) else None
     if not isinstance(entries, list):
-        raise SettingsError(f"{path}: must hold a list under 'cameras'")
+        raise SettingsError(f"{path}: must contain a list under 'cameras'")
     cameras = []
     for i, entry in enumerate(entries):
         name = entry.get("name", i) if isinstance(entry, dict) else i

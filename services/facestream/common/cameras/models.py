@@ -26,7 +26,7 @@ STATES: tuple[CameraState, ...] = get_args(CameraState)
 Rotation = Literal[0, 90, 180, 270]
 PHONE_SCHEME = "phone"  # the frames come from the phone's browser, see `phone_keys`
 SCHEMES = ("rtsp", "rtsps", "http", "https", "file", "device", PHONE_SCHEME)
-LOCAL_SCHEMES = ("file", "device")  # of this machine: no host, no password
+LOCAL_SCHEMES = ("file", "device")  # on the machine of capture: no host, no password
 
 MAX_URL_CHARS = 2048
 
@@ -34,7 +34,7 @@ _PHONE_KEY = re.compile(r"[A-Za-z0-9_-]{24,64}")
 
 
 class Camera(BaseModel):
-    """A camera as the user gave it."""
+    """Configuration of one camera."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -43,14 +43,14 @@ class Camera(BaseModel):
         description="rtsp://, rtsps://, http(s):// (MJPEG), file:///path, device:///dev/video0 or "
         "phone:KEY"
     )
-    rotate: Rotation = Field(0, description="degrees clockwise to turn the picture upright")
+    rotate: Rotation = Field(0, description="degrees clockwise to turn the frame upright")
     transport: Literal["tcp", "udp"] = Field("tcp", description="RTSP media transport")
-    paused: bool = Field(False, description="known but not read")
+    paused: bool = Field(False, description="keep the camera, but do not read it")
     privacy: Privacy = Field(
         "full", description="full, blur or stats-only; capture's own setting may be stricter"
     )
-    zones: Zones = Field((), description="areas that people enter and leave, to be counted")
-    lines: Lines = Field((), description="lines that people cross, to be counted")
+    zones: Zones = Field((), description="areas; people who enter and leave are counted")
+    lines: Lines = Field((), description="lines; people who cross them are counted")
 
     @field_validator("url")
     @classmethod
@@ -70,24 +70,24 @@ class Camera(BaseModel):
             if not parts.path:
                 raise ValueError(f"write it as {parts.scheme}:///path")
         elif not parts.hostname:
-            raise ValueError("names no host")
-        elif "#" in text:  # means nothing in a camera's address: it is part of a password
+            raise ValueError("has no host")
+        elif "#" in text:  # a camera's URL has no fragment: the `#` is part of a password
             raise ValueError(NOT_A_URL)
         register_url_password(text)
         return url
 
     @classmethod
     def parse(cls, text: str) -> Camera:
-        """`NAME=URL` from a command line.
+        """Parse `NAME=URL` from a command line.
 
         Raises:
-            SettingsError: it is not.
+            SettingsError: the text has another form, or the name or URL is invalid.
         """
         name, equals, url = text.partition("=")
         if not equals or "://" in name:
             raise SettingsError(f"camera {redact(text)!r}: write it as NAME=URL")
-        if ":" in name or "@" in name:  # an address without its scheme; it may hold a password
-            raise SettingsError("a camera has no NAME: write it as NAME=URL")
+        if ":" in name or "@" in name:  # a URL without scheme; it may contain a password
+            raise SettingsError("camera without NAME: write it as NAME=URL")
         return validate_camera({"name": name, "url": url}, f"camera {name!r}")
 
     @classmethod
@@ -97,7 +97,7 @@ class Camera(BaseModel):
         Version 0.1.0 called the privacy mode `full` `live`.
 
         Raises:
-            ValidationError: it is not a camera.
+            ValidationError: the value is not a valid camera.
         """
         if isinstance(stored, dict) and stored.get("privacy") == "live":
             stored = {**stored, "privacy": "full"}
@@ -105,30 +105,30 @@ class Camera(BaseModel):
 
     @property
     def scheme(self) -> str:
-        """Of the URL, in lower case however it was written: one of `SCHEMES`."""
+        """Scheme of the URL in lower case, one of `SCHEMES`."""
         return urlsplit(self.url.get_secret_value()).scheme
 
     @property
     def is_local(self) -> bool:
-        """Whether it is a file or device of the machine that reads it."""
+        """Whether the source is a file or device of the machine that reads it."""
         return self.scheme in LOCAL_SCHEMES
 
     @property
     def is_phone(self) -> bool:
-        """Whether a phone's browser sends its pictures."""
+        """Whether a phone's browser uploads its frames."""
         return self.scheme == PHONE_SCHEME
 
     def redacted_url(self) -> str:
-        """The URL without its password."""
+        """Return the URL without its password."""
         return redact(self.url.get_secret_value())
 
     def to_json(self) -> str:
-        """For the broker only: the password is in it."""
+        """Return JSON for storage in the broker; it contains the password."""
         return json.dumps(self.model_dump() | {"url": self.url.get_secret_value()})
 
 
 class CameraStatus(BaseModel):
-    """What capture says of a camera: the answer of `GET /api/cameras`."""
+    """State of one camera as capture reports it; the response of `GET /api/cameras`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -138,7 +138,7 @@ class CameraStatus(BaseModel):
     fps: float = Field(0.0, description="frames per second received, last seconds")
     width: int = 0
     height: int = 0
-    reason: str = Field("", description="why it is not live, in plain words; never a password")
+    reason: str = Field("", description="why the camera is not live; never a password")
     privacy: Privacy = Field("full", description="privacy mode in force")
 
 
@@ -147,10 +147,10 @@ def validate_camera(entry: Any, where: str) -> Camera:
 
     Args:
         entry: from a YAML file or a command line.
-        where: names its place, for the error.
+        where: source of the entry, for the error.
 
     Raises:
-        SettingsError: the entry is not a valid camera; one line that names the place and the field.
+        SettingsError: the entry is not a valid camera; one line that names `where` and the field.
     """
     try:
         camera = Camera.model_validate(entry)
@@ -165,10 +165,10 @@ def validate_camera(entry: Any, where: str) -> Camera:
 
 
 def check_unique_names(cameras: list[Camera]) -> list[Camera]:
-    """The same list.
+    """Return the same list after the check that no name occurs twice.
 
     Raises:
-        SettingsError: a name stands twice.
+        SettingsError: two cameras have the same name.
     """
     names = [camera.name for camera in cameras]
     for name in names:

@@ -14,10 +14,10 @@ _KEY_BYTES = 24
 
 
 def new_phone_url() -> str:
-    """The URL of a phone that nobody knows yet."""
+    """Return the URL of a new phone camera, with a new random key."""
     return f"{PHONE_SCHEME}:{secrets.token_urlsafe(_KEY_BYTES)}"
 
 
 def phone_key_of(camera: Camera) -> str | None:
-    """What the phone's link carries; None for any other camera."""
+    """Return the key of a phone camera; None for any other camera."""
     return camera.url.get_secret_value().partition(":")[2] if camera.is_phone else None

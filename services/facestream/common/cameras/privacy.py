@@ -12,6 +12,6 @@ Privacy = Literal["full", "blur", "stats-only"]
 MODES: tuple[Privacy, ...] = get_args(Privacy)  # from permissive to strict
 
 
-def stricter(one: Privacy, other: Privacy) -> Privacy:
+def stricter(first: Privacy, second: Privacy) -> Privacy:
     """Return the stricter of two privacy modes."""
-    return max(one, other, key=MODES.index)
+    return max(first, second, key=MODES.index)

@@ -1,7 +1,7 @@
-"""Places in a camera's picture at which people are counted: zones and lines. Pure data.
+"""Regions of a camera's frame where people are counted: zones and lines. No I/O.
 
-Both are drawn in fractions of the upright picture (0-1 from the left and from the top), so they
-stay where they are when the camera changes its resolution.
+Coordinates are fractions of the upright frame (0-1 from the left and from the top), so a region
+does not depend on the resolution of the camera.
 """
 
 from __future__ import annotations
@@ -13,30 +13,31 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 
 from facestream.common.core.names import Name
 
-MAX_PLACES = 8  # zones, and lines, of one camera
+MAX_REGIONS = 8  # zones of one camera; lines have the same limit
 MAX_CORNERS = 16
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Point = tuple[Fraction, Fraction]
 
 
-class _Place(BaseModel):
+class _Region(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Name
 
 
-class Zone(_Place):
-    """An area: a person enters and leaves it."""
+class Zone(_Region):
+    """Polygon that people enter and leave."""
 
     points: tuple[Point, ...] = Field(
         min_length=3, max_length=MAX_CORNERS, description="corners in order: [[x, y], …], 0-1"
     )
 
 
-class Line(_Place):
-    """A line to cross. Looking along it from the first point to the second, a person enters from
-    the left to the right.
+class Line(_Region):
+    """Line that people cross.
+
+    Seen from the first point to the second, a person who crosses from left to right enters.
     """
 
     points: tuple[Point, Point] = Field(description="both ends: [[x, y], [x, y]], 0-1")
@@ -49,23 +50,23 @@ class Line(_Place):
         return points
 
 
-def _unique(places: tuple[_Place, ...]) -> tuple[_Place, ...]:
-    names = [place.name for place in places]
+def _check_unique(regions: tuple[_Region, ...]) -> tuple[_Region, ...]:
+    names = [region.name for region in regions]
     for name in names:
         if names.count(name) > 1:
-            raise ValueError(f"{name!r} stands twice")
-    return places
+            raise ValueError(f"duplicate name {name!r}")
+    return regions
 
 
 def check_distinct_names(zones: Iterable[Zone], lines: Iterable[Line]) -> None:
-    """What happens at a place is counted under its name.
+    """Check that no zone and line share a name, because counts are stored by name.
 
     Raises:
-        ValueError: a zone and a line have the same one.
+        ValueError: a zone and a line have the same name.
     """
     for name in {zone.name for zone in zones} & {line.name for line in lines}:
         raise ValueError(f"{name!r} is the name of a zone and of a line: rename one of them")
 
 
-Zones = Annotated[tuple[Zone, ...], Field(max_length=MAX_PLACES), AfterValidator(_unique)]
-Lines = Annotated[tuple[Line, ...], Field(max_length=MAX_PLACES), AfterValidator(_unique)]
+Zones = Annotated[tuple[Zone, ...], Field(max_length=MAX_REGIONS), AfterValidator(_check_unique)]
+Lines = Annotated[tuple[Line, ...], Field(max_length=MAX_REGIONS), AfterValidator(_check_unique)]

@@ -23,11 +23,16 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class RegistrySnapshot:
-    """The registry as it was read.
+    """Registry at one time.
 
-    boot, epoch_after: the boot's id from before and after the cameras were read; it changes with
-    every restart of the broker, and is None until capture has seen to its cameras. statuses: of
-    those cameras that were asked for.
+    The epoch changes with every restart of the broker. It is None until a capture replica has
+    restored the cameras.
+
+    Attributes:
+        cameras: all valid cameras by name.
+        epoch: read before the cameras.
+        epoch_after: read after the cameras; if it differs, the cameras may be incomplete.
+        statuses: of the requested cameras.
     """
 
     cameras: dict[str, Camera]
@@ -37,54 +42,54 @@ class RegistrySnapshot:
 
 
 class CameraRegistry:
-    """Cameras and their states in the broker."""
+    """Cameras and their states in the broker. Every method may raise BROKER_ERRORS."""
 
     def __init__(self, broker: redis.Redis) -> None:
         self._broker = broker
 
     def cameras(self) -> dict[str, Camera]:
-        """All cameras that should be read, by name; a foreign entry is left out."""
+        """Return all cameras by name; invalid entries are ignored."""
         raw: dict[bytes, bytes] = self._broker.hgetall(keys.CAMERAS_KEY)  # type: ignore[assignment]
         return _by_name(raw.values())
 
     def snapshot(self, statuses_of: Sequence[str] = ()) -> RegistrySnapshot:
-        """All cameras, and the states of some of them, in one round trip."""
+        """Return all cameras, and the states of some of them, in one round trip."""
         with self._broker.pipeline(transaction=False) as pipe:
             pipe.get(keys.EPOCH_KEY)
             pipe.hgetall(keys.CAMERAS_KEY)
             pipe.get(keys.EPOCH_KEY)
             for name in statuses_of:
                 pipe.get(keys.status_key(name))
-            before, raw, after, *answers = pipe.execute()
-        statuses = [_status(name, s) for name, s in zip(statuses_of, answers, strict=True)]
+            before, raw, after, *replies = pipe.execute()
+        statuses = [_parse_status(name, s) for name, s in zip(statuses_of, replies, strict=True)]
         return RegistrySnapshot(_by_name(raw.values()), before, after, statuses)
 
     def upsert(self, camera: Camera) -> None:
-        """Add a camera or replace the one of its name."""
+        """Add a camera, or replace the one with its name."""
         self._broker.hset(keys.CAMERAS_KEY, camera.name, camera.to_json())
 
     def apply_configured(self, cameras: list[Camera]) -> None:
-        """Put those that are new in their file or were changed there.
+        """Add configured cameras that are new, and update those whose configuration changed.
 
-        Of the others, what was done to them on the page since is the user's newer word.
+        Other cameras keep the changes that admins made in the web UI since then.
         """
         known: dict[bytes, bytes] = self._broker.hgetall(keys.CONFIGURED_KEY)  # type: ignore[assignment]
-        there = self.cameras()
+        cameras_now = self.cameras()
         for camera in cameras:
             if known.get(camera.name.encode()) != _digest(camera):
                 self.upsert(camera)
-            elif camera.name not in there:
-                _log.info("camera %s: not read, it was removed or renamed on the page", camera.name)
+            elif camera.name not in cameras_now:
+                _log.info("camera %s: not added, an admin has removed or renamed it", camera.name)
         self.record_configured(cameras)
 
     def record_configured(self, cameras: list[Camera]) -> None:
-        """Remember these as they stand in their file."""
+        """Store digests of configured cameras, to detect changes at the next start."""
         if cameras:
             digests: Any = {camera.name: _digest(camera) for camera in cameras}
             self._broker.hset(keys.CONFIGURED_KEY, mapping=digests)
 
     def remove(self, name: str) -> bool:
-        """Take a camera and everything kept of it away; False if there was none."""
+        """Remove a camera and all its keys; return False if it does not exist."""
         with self._broker.pipeline(transaction=False) as pipe:
             pipe.hdel(keys.CAMERAS_KEY, name)
             for key_of in (
@@ -94,11 +99,11 @@ class CameraRegistry:
                 keys.results_key,
                 keys.phone_frames_key,
             ):
-                pipe.delete(key_of(name))  # one each: a cluster's pipeline takes no more
+                pipe.delete(key_of(name))  # one key per command, as a cluster's pipeline requires
             return bool(pipe.execute()[0])
 
-    def put_statuses(self, statuses: list[CameraStatus]) -> None:
-        """Say how cameras are; to be repeated within `STATUS_TTL_S`."""
+    def publish_statuses(self, statuses: list[CameraStatus]) -> None:
+        """Publish the states of cameras; repeat within `STATUS_TTL_S`."""
         with self._broker.pipeline(transaction=False) as pipe:
             for status in statuses:
                 pipe.set(
@@ -108,42 +113,42 @@ class CameraRegistry:
                 )
             pipe.execute()
 
-    def drop_statuses(self, names: list[str]) -> None:
-        """Nobody reads these any more, for now."""
+    def delete_statuses(self, names: list[str]) -> None:
+        """Delete the states of cameras that this replica no longer reads."""
         with self._broker.pipeline(transaction=False) as pipe:
             for name in names:
                 pipe.delete(keys.status_key(name))
             pipe.execute()
 
     def statuses(self, names: Iterable[str] | None = None) -> list[CameraStatus]:
-        """The state of these cameras, else of all, by name; one nobody reads is `connecting`."""
+        """Return the states of these or all cameras, sorted by name; by default `connecting`."""
         names = sorted(self.cameras() if names is None else names)
         with self._broker.pipeline(transaction=False) as pipe:
             for name in names:
                 pipe.get(keys.status_key(name))
-            answers: list[Any] = pipe.execute()
-        return [_status(name, answer) for name, answer in zip(names, answers, strict=True)]
+            replies: list[Any] = pipe.execute()
+        return [_parse_status(name, reply) for name, reply in zip(names, replies, strict=True)]
 
     def mark_watched(self, name: str) -> None:
-        """Somebody looks at this camera now; to be repeated within `WATCHED_TTL_S`."""
+        """Record that a client watches this camera; repeat within `WATCHED_TTL_S`."""
         self._broker.set(keys.watched_key(name), b"1", px=int(keys.WATCHED_TTL_S * 1000))
 
-    def watched(self, names: list[str]) -> set[str]:
-        """Those of the cameras that somebody looks at."""
+    def watched_cameras(self, names: list[str]) -> set[str]:
+        """Return those of the cameras that a client watches."""
         with self._broker.pipeline(transaction=False) as pipe:
             for name in names:
                 pipe.exists(keys.watched_key(name))
-            answers: list[Any] = pipe.execute()
-        return {name for name, answer in zip(names, answers, strict=True) if answer}
+            replies: list[Any] = pipe.execute()
+        return {name for name, reply in zip(names, replies, strict=True) if reply}
 
 
 def _by_name(entries: Iterable[bytes]) -> dict[str, Camera]:
-    cameras = filter(None, map(_parsed, entries))
+    cameras = filter(None, map(_parse_camera, entries))
     return {camera.name: camera for camera in cameras}
 
 
-@lru_cache(maxsize=1024)  # they are read several times a second, and hardly ever change
-def _parsed(data: bytes) -> Camera | None:
+@lru_cache(maxsize=1024)  # cameras are read several times per second and rarely change
+def _parse_camera(data: bytes) -> Camera | None:
     try:
         return Camera.from_stored(from_json(data))
     except ValidationError as error:
@@ -160,7 +165,7 @@ def _digest(camera: Camera) -> bytes:
     return hashlib.sha256(camera.to_json().encode()).hexdigest().encode()
 
 
-def _status(name: str, data: bytes | None) -> CameraStatus:
+def _parse_status(name: str, data: bytes | None) -> CameraStatus:
     if data is not None:
         try:
             return CameraStatus.model_validate_json(data)

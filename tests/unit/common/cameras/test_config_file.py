@@ -7,7 +7,7 @@ from facestream.common.cameras.config_file import load_cameras
 from facestream.common.core.errors import SettingsError
 
 
-def test_cameras_come_from_a_file(tmp_path: Path) -> None:
+def test_cameras_are_read_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "cameras.yaml"
     file.write_text(
         "cameras:\n"
@@ -18,7 +18,7 @@ def test_cameras_come_from_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ("cameras: [{name: door, url: 'rtsp://h/', rotat: 90}]", "camera 'door': rotat"),
         (
@@ -33,16 +33,16 @@ def test_cameras_come_from_a_file(tmp_path: Path) -> None:
         ("cameras:\n - url: rtsp://ann:Secret: 1@h/", "line 2, column 26: not YAML"),
     ],
 )
-def test_a_wrong_camera_file_names_the_place(tmp_path: Path, content: str, said: str) -> None:
+def test_the_error_names_the_position_in_the_file(tmp_path: Path, content: str, message: str) -> None:
     file = tmp_path / "cameras.yaml"
     file.write_bytes(content.encode("latin-1"))
-    with pytest.raises(SettingsError, match=said) as caught:
+    with pytest.raises(SettingsError, match=message) as error:
         load_cameras(file)
-    assert "Secret" not in str(caught.value)
-    assert "\n" not in str(caught.value)
+    assert "Secret" not in str(error.value)
+    assert "\n" not in str(error.value)
 
 
-def test_a_zone_and_a_line_of_one_name_are_refused(tmp_path: Path) -> None:
+def test_a_zone_and_a_line_with_the_same_name_are_rejected(tmp_path: Path) -> None:
     file = tmp_path / "cameras.yaml"
     file.write_text(
         "cameras:\n  - name: door\n    url: rtsp://host/live\n"

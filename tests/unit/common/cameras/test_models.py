@@ -6,7 +6,7 @@ from facestream.common.core.errors import SettingsError
 from pydantic import ValidationError
 
 
-def test_a_password_is_shown_to_nobody_but_the_broker() -> None:
+def test_only_the_json_for_the_broker_contains_the_password() -> None:
     camera = Camera.parse("door=rtsp://ann:hidden-word@10.0.0.7:8554/live")
     assert "hidden-word" not in repr(camera)
     assert camera.redacted_url() == "rtsp://ann:***@10.0.0.7:8554/live"
@@ -14,12 +14,12 @@ def test_a_password_is_shown_to_nobody_but_the_broker() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("rtsp://host/live", "NAME=URL"),
         ("Door=rtsp://host/live", "lower-case"),
         ("door=gopher://host", "url: scheme must be one of"),
-        ("door=rtsp:///live", "names no host"),
+        ("door=rtsp:///live", "has no host"),
         ("door=rtsp://host:port/", "not a valid URL"),
         ("door\n=rtsp://host/live", "lower-case"),
         ("door=file://", "file:///path"),
@@ -27,20 +27,20 @@ def test_a_password_is_shown_to_nobody_but_the_broker() -> None:
         ("door=phone://" + "k" * 32, "write it as phone:KEY"),
     ],
 )
-def test_a_wrong_camera_is_refused_in_one_line(text: str, said: str) -> None:
-    with pytest.raises(SettingsError, match=said) as caught:
+def test_an_invalid_camera_is_reported_in_one_line(text: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=message) as error:
         Camera.parse(text)
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(error.value)
 
 
-def test_what_a_camera_is_does_not_hang_on_how_its_scheme_is_written() -> None:
+def test_the_scheme_is_case_insensitive() -> None:
     assert Camera.parse("door=FILE:///etc/passwd").is_local
     assert Camera.parse("door=Device:///dev/video0").is_local
     assert Camera.parse("door=PHONE:" + "k" * 32).is_phone
     assert not Camera.parse("door=rtsp://host/file:").is_local
 
 
-def test_a_phones_key_is_shown_to_nobody_but_the_broker() -> None:
+def test_only_the_json_for_the_broker_contains_the_key_of_a_phone() -> None:
     camera = Camera.parse("door=phone:" + "k" * 32)
     assert camera.redacted_url() == "phone:***"
     assert Camera.model_validate_json(camera.to_json()) == camera
@@ -58,11 +58,11 @@ def test_a_phones_key_is_shown_to_nobody_but_the_broker() -> None:
         "ann:Secret=1@host/live",
     ],
 )
-def test_a_password_that_breaks_its_url_is_not_quoted(text: str) -> None:
-    with pytest.raises(SettingsError) as caught:
+def test_an_error_does_not_quote_a_password_that_breaks_the_url(text: str) -> None:
+    with pytest.raises(SettingsError) as error:
         Camera.parse(text)
-    assert "Secret" not in str(caught.value)
-    assert any(hint in str(caught.value) for hint in ("# as %23", "NAME=URL"))
+    assert "Secret" not in str(error.value)
+    assert any(hint in str(error.value) for hint in ("# as %23", "NAME=URL"))
 
 
 def test_stored_camera_of_0_1_0_gets_the_full_privacy_mode() -> None:

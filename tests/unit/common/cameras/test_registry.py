@@ -6,18 +6,18 @@ from facestream.common.cameras.models import Camera, CameraStatus
 from facestream.common.cameras.registry import CameraRegistry
 
 
-def test_the_registry_keeps_cameras_and_states(broker_url: str) -> None:
+def test_the_registry_stores_cameras_and_states(broker_url: str) -> None:
     with redis.Redis.from_url(broker_url) as broker:
         registry = CameraRegistry(broker)
         registry.upsert(Camera.parse("door=rtsp://host/live"))
         registry.upsert(Camera.parse("till=rtsp://host/live"))
-        registry.put_statuses([CameraStatus(name="door", state="live", since=1.0, fps=15)])
+        registry.publish_statuses([CameraStatus(name="door", state="live", since=1.0, fps=15)])
         assert {s.name: s.state for s in registry.statuses()} == {
             "door": "live",
             "till": "connecting",
         }
         registry.mark_watched("till")
-        assert registry.watched(["door", "till"]) == {"till"}
+        assert registry.watched_cameras(["door", "till"]) == {"till"}
         assert registry.remove("door")
         assert not registry.remove("door")
         assert list(registry.cameras()) == ["till"]
