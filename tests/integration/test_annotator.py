@@ -1,4 +1,4 @@
-"""The annotator as it runs: a real broker on one side, HTTP on the other."""
+"""The annotator with a real broker and real HTTP: cameras, people, events."""
 
 from __future__ import annotations
 
@@ -72,14 +72,14 @@ def test_cameras_are_added_changed_and_removed(annotator: Running, pipeline: Pip
     }
     assert http.patch("/api/cameras/phone", json={"name": "door"}).status_code == 409
     assert http.patch("/api/cameras/phone", json={"name": "hall"}).status_code == 200
-    kept = pipeline.registry.cameras()["hall"]
-    assert kept.url.get_secret_value() == "rtsp://u:topsecret1@10.0.0.7/x"
+    stored = pipeline.registry.cameras()["hall"]
+    assert stored.url.get_secret_value() == "rtsp://u:topsecret1@10.0.0.7/x"
     assert http.delete("/api/cameras/hall").status_code == 204
     assert http.delete("/api/cameras/hall").status_code == 404
     assert [c["name"] for c in http.get("/api/cameras").json()] == ["door"]
 
 
-def test_changes_that_come_at_once_are_made_one_after_the_other(
+def test_concurrent_changes_are_serialized(
     annotator: Running, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put = CameraRegistry.upsert
@@ -106,7 +106,7 @@ def test_changes_that_come_at_once_are_made_one_after_the_other(
         assert list(pipeline.registry.cameras()) == ["hall"]
 
 
-def test_a_full_house_of_cameras_may_be_renamed(
+def test_cameras_can_be_renamed_at_the_camera_limit(
     annotator: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(keys, "MAX_CAMERAS", 1)
@@ -117,7 +117,7 @@ def test_a_full_house_of_cameras_may_be_renamed(
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "message"),
     [
         ({"name": "Front Door", "url": "rtsp://10.0.0.7/x"}, "name: use lower-case"),
         ({"name": "a", "url": "gopher://u:topsecret2@10.0.0.7/x"}, "url: scheme must be one of"),
@@ -128,49 +128,49 @@ def test_a_full_house_of_cameras_may_be_renamed(
         ([], "body: "),
     ],
 )
-def test_a_wrong_camera_is_explained_in_one_line(
-    annotator: Running, body: object, said: str
+def test_invalid_camera_is_explained_in_one_line(
+    annotator: Running, body: object, message: str
 ) -> None:
-    answer = annotator.http.post("/api/cameras", json=body)
-    assert answer.status_code == 422
-    detail = answer.json()["detail"]
-    assert detail.startswith(said)
+    response = annotator.http.post("/api/cameras", json=body)
+    assert response.status_code == 422
+    detail = response.json()["detail"]
+    assert detail.startswith(message)
     assert "\n" not in detail
-    assert "topsecret" not in answer.text
+    assert "topsecret" not in response.text
 
 
 @pytest.mark.parametrize(
     "path",
     [
-        "/api/cameras/nobody",
-        "/api/cameras/nobody/people",
-        "/cameras/nobody/stream.mjpg",
-        "/cameras/nobody/snapshot.jpg",
-        "/api/streams.mjpg?camera=nobody",
+        "/api/cameras/missing",
+        "/api/cameras/missing/people",
+        "/cameras/missing/stream.mjpg",
+        "/cameras/missing/snapshot.jpg",
+        "/api/streams.mjpg?camera=missing",
         "/api/nothing",
     ],
 )
-def test_what_is_not_there_is_404_with_a_detail(annotator: Running, path: str) -> None:
-    answer = annotator.http.get(path)
-    assert answer.status_code == 404
-    assert "detail" in answer.json()
+def test_missing_resources_are_404_with_a_detail(annotator: Running, path: str) -> None:
+    response = annotator.http.get(path)
+    assert response.status_code == 404
+    assert "detail" in response.json()
 
 
-def test_no_answer_holds_a_password(annotator: Running) -> None:
+def test_no_response_contains_a_password(annotator: Running) -> None:
     for path in ("/api/cameras", "/api/cameras/door", "/metrics", "/readyz", "/api/openapi.json"):
         assert "geheim99" not in annotator.http.get(path).text
 
 
-def test_events_tell_of_people_and_cameras(annotator: Running, pipeline: Pipeline) -> None:
-    def heard(wanted: Callable[[str, object], bool]) -> bool:
-        with annotator.http.stream("GET", "/api/events") as answer:
-            assert answer.headers["content-type"].startswith("text/event-stream")
+def test_events_report_people_and_cameras(annotator: Running, pipeline: Pipeline) -> None:
+    def received(matches: Callable[[str, object], bool]) -> bool:
+        with annotator.http.stream("GET", "/api/events") as response:
+            assert response.headers["content-type"].startswith("text/event-stream")
             kind, end = "", time.monotonic() + DEADLINE_S
-            for line in answer.iter_lines():
-                assert time.monotonic() < end, "not heard in time"
+            for line in response.iter_lines():
+                assert time.monotonic() < end, "not received in time"
                 if line.startswith("event: "):
                     kind = line.removeprefix("event: ")
-                elif line.startswith("data: ") and wanted(
+                elif line.startswith("data: ") and matches(
                     kind, json.loads(line.removeprefix("data: "))
                 ):
                     return True
@@ -179,15 +179,15 @@ def test_events_tell_of_people_and_cameras(annotator: Running, pipeline: Pipelin
     with filming(pipeline, "door", [3]):
         wait_for(lambda: annotator.http.get("/api/cameras/door/people").json())
         pipeline.result("door", 3)
-        assert heard(
+        assert received(
             lambda kind, data: kind == "people" and any(p["predictions"] for p in data["people"])  # type: ignore[index]
         )
     pipeline.status("door", "stalled", "no frame for 5 s")
-    assert heard(lambda kind, data: kind == "cameras" and data[0]["state"] == "stalled")  # type: ignore[index]
-    assert heard(lambda kind, data: kind == "system" and "door" in data[0]["text"])  # type: ignore[index]
+    assert received(lambda kind, data: kind == "cameras" and data[0]["state"] == "stalled")  # type: ignore[index]
+    assert received(lambda kind, data: kind == "system" and "door" in data[0]["text"])  # type: ignore[index]
 
 
-def test_a_taken_port_is_one_line_with_the_port() -> None:
+def test_port_in_use_is_reported_in_one_line() -> None:
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         holder.listen()
@@ -196,12 +196,23 @@ def test_a_taken_port_is_one_line_with_the_port() -> None:
             serve(AnnotatorSettings(port=port, health_port=0), threading.Event())
 
 
-def test_the_page_and_its_files_are_served_from_here_alone(annotator: Running) -> None:
+def test_web_ui_loads_no_foreign_resources(annotator: Running) -> None:
     page = annotator.http.get("/")
     assert page.status_code == 200
     assert "default-src 'self'" in page.headers["content-security-policy"]
-    for name in ("app.js", "multi-stream.js", "charts.js", "people.js", "camera-dialogs.js", "api-client.js",
-                 "session.js", "login.js", "login.html", "style.css", "icon.svg"):  # fmt: skip
+    for name in (
+        "app.js",
+        "multi-stream.js",
+        "charts.js",
+        "people.js",
+        "camera-dialogs.js",
+        "api-client.js",
+        "session.js",
+        "login.js",
+        "login.html",
+        "style.css",
+        "icon.svg",
+    ):
         file = annotator.http.get(f"/static/{name}")
         assert file.status_code == 200
         without_examples = file.text.replace("http://www.w3.org/2000/svg", "")

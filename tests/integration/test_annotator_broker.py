@@ -1,4 +1,4 @@
-"""The annotator and its broker: what is wrong in it, and what it was away for."""
+"""The annotator and its broker: invalid entries, outages, restarts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.fixtures.annotator import Pipeline, Running, filming, parts
 from tests.fixtures.polling import wait_for
 
 
-def test_corrupt_and_foreign_entries_are_counted_and_passed_over(
+def test_invalid_and_wrong_camera_entries_are_counted_and_skipped(
     annotator: Running, pipeline: Pipeline
 ) -> None:
     with filming(pipeline, "door", [1]):
@@ -35,7 +35,7 @@ def test_corrupt_and_foreign_entries_are_counted_and_passed_over(
     wait_for(lambda: annotator.metric(results) == 1)
 
 
-def test_it_outlives_the_broker_and_goes_on(tmp_path: Path) -> None:
+def test_annotator_survives_a_broker_outage(tmp_path: Path) -> None:
     place = tmp_path / "b.sock"
     url = f"unix://{place}"
     running = Running(url)
@@ -61,7 +61,7 @@ def test_it_outlives_the_broker_and_goes_on(tmp_path: Path) -> None:
         running.end()
 
 
-def test_a_viewer_stays_while_the_cameras_of_a_restarted_broker_come_back(tmp_path: Path) -> None:
+def test_stream_stays_open_while_the_registry_is_restored(tmp_path: Path) -> None:
     place = tmp_path / "b.sock"
     url = f"unix://{place}"
     pipeline = Pipeline(url)
@@ -80,9 +80,9 @@ def test_a_viewer_stays_while_the_cameras_of_a_restarted_broker_come_back(tmp_pa
             pipeline.settle()
             wait_for(lambda: names() == ["door", "hall"])
             viewer = running.http.stream("GET", "/cameras/door/stream.mjpg")
-            pictures = parts(viewer.__enter__())
+            frames = parts(viewer.__enter__())
             with filming(pipeline, "door", [1]):
-                next(pictures)
+                next(frames)
                 wait_for(lambda: running.http.get("/api/cameras/door/people").json())
                 pipeline.result("door", 1)
         wait_for(lambda: not is_ready(), "unreadiness")
@@ -95,7 +95,7 @@ def test_a_viewer_stays_while_the_cameras_of_a_restarted_broker_come_back(tmp_pa
             pipeline.settle()
             wait_for(lambda: names() == ["door"], "the end of a camera that is not put back")
             with filming(pipeline, "door", [1]):
-                wait_for(lambda: simplejpeg.decode_jpeg(next(pictures)).shape == (240, 320, 3))
+                wait_for(lambda: simplejpeg.decode_jpeg(next(frames)).shape == (240, 320, 3))
                 people = "/api/cameras/door/people"
                 wait_for(lambda: any(one["predictions"] for one in running.http.get(people).json()))
             viewer.__exit__(None, None, None)
@@ -104,9 +104,7 @@ def test_a_viewer_stays_while_the_cameras_of_a_restarted_broker_come_back(tmp_pa
         pipeline.redis.close()
 
 
-def test_results_that_came_while_the_broker_was_not_reached_are_read_or_counted(
-    annotator: Running, pipeline: Pipeline
-) -> None:
+def test_results_of_an_outage_are_read_or_counted(annotator: Running, pipeline: Pipeline) -> None:
     total = 'facestream_annotator_results_total{camera="door"}'
     missed = 'facestream_annotator_results_dropped_total{reason="trimmed"}'
     with filming(pipeline, "door", [1]):
@@ -121,7 +119,7 @@ def test_results_that_came_while_the_broker_was_not_reached_are_read_or_counted(
     assert annotator.metric(total) >= 1 + keys.RESULTS_CAP
 
 
-def test_a_stream_that_lapsed_is_followed_though_the_clock_was_set_back(
+def test_recreated_stream_is_followed_after_the_clock_was_set_back(
     annotator: Running, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("facestream.annotator.ingest.stream_reader.RECHECK_INTERVAL_S", 0.5)
@@ -140,7 +138,7 @@ def test_a_stream_that_lapsed_is_followed_though_the_clock_was_set_back(
     wait_for(is_read, "a frame with a lower id")
 
 
-def test_a_face_answered_twice_is_counted_as_repeated(
+def test_second_result_of_a_face_is_counted_as_duplicate(
     annotator: Running, pipeline: Pipeline
 ) -> None:
     with filming(pipeline, "door", [1]):

@@ -1,4 +1,4 @@
-"""The door of a real annotator: who gets in, as what, and what each may do."""
+"""Authentication of a real annotator: accounts, roles, sessions, login rate limit, TLS."""
 
 from __future__ import annotations
 
@@ -41,26 +41,26 @@ CHANGES = (
 
 
 def status_of(client: httpx.Client, path: str) -> int:
-    """The status alone: some answers never end."""
-    with client.stream("GET", path) as answer:
-        return answer.status_code
+    """Return the status only: some responses never end."""
+    with client.stream("GET", path) as response:
+        return response.status_code
 
 
-def test_nobody_sees_anything_but_health_and_the_login(locked: Locked) -> None:
-    nobody = locked.client()
+def test_unauthenticated_client_gets_only_health_and_login(locked: Locked) -> None:
+    anonymous = locked.client()
     for path in LOOKS:
-        answer = nobody.get(path)
-        assert answer.status_code == 401, path
-        asked = "Basic" if path.startswith("/cameras/") else "Bearer"
-        assert answer.headers["www-authenticate"].split(" ")[0] == asked
-        assert "door" not in answer.text
+        response = anonymous.get(path)
+        assert response.status_code == 401, path
+        challenge = "Basic" if path.startswith("/cameras/") else "Bearer"
+        assert response.headers["www-authenticate"].split(" ")[0] == challenge
+        assert "door" not in response.text
     for method, path in CHANGES:
-        assert nobody.request(method, path, json=CAMERA).status_code == 401
-    for path in ("/", "/cameras/door/stream.mjpg"):  # a browser is not to ask for a password
-        page = nobody.get(path, headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+        assert anonymous.request(method, path, json=CAMERA).status_code == 401
+    for path in ("/", "/cameras/door/stream.mjpg"):  # a browser must not open its password prompt
+        page = anonymous.get(path, headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
         assert (page.status_code, page.headers["location"]) == (303, "/login")
     for path in ("/livez", "/readyz", "/login", "/static/login.js"):
-        assert nobody.get(path).status_code == 200, path
+        assert anonymous.get(path).status_code == 200, path
 
 
 @pytest.mark.parametrize(
@@ -74,49 +74,51 @@ def test_nobody_sees_anything_but_health_and_the_login(locked: Locked) -> None:
         "/static/%2e%2e/%2e%2e/settings.py",
     ],
 )
-def test_no_spelling_of_a_path_leads_round_the_door(locked: Locked, trick: str) -> None:
+def test_no_spelling_of_a_path_bypasses_authentication(locked: Locked, trick: str) -> None:
     with socket.create_connection(("127.0.0.1", locked.port), 5) as connection:
         connection.sendall(
             f"GET {trick} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
         )
-        answer = b""
+        response = b""
         while part := connection.recv(4096):
-            answer += part
-    status = int(answer.split(b" ")[1])
-    assert status in (307, 401, 404), answer
-    assert b"10.0.0.9" not in answer
-    assert b"connecting" not in answer
+            response += part
+    status = int(response.split(b" ")[1])
+    assert status in (307, 401, 404), response
+    assert b"10.0.0.9" not in response
+    assert b"connecting" not in response
 
 
-def test_a_viewer_looks_and_changes_nothing(locked: Locked) -> None:
+def test_viewer_can_read_but_not_change(locked: Locked) -> None:
     viewer = locked.client(VIEWER)
     for path in LOOKS:
         assert status_of(viewer, path) in (200, 404 if path == "/nothing" else 503), path
     for method, path in CHANGES:
-        answer = viewer.request(method, path, json=CAMERA)
-        assert answer.status_code == 403, (method, path)
-        assert "admin role required" in answer.json()["detail"]
+        response = viewer.request(method, path, json=CAMERA)
+        assert response.status_code == 403, (method, path)
+        assert "admin role required" in response.json()["detail"]
     assert viewer.get("/api/me").json() == {"name": "", "role": "viewer", "can_sign_out": False}
 
 
-def test_an_admin_may_change_cameras(locked: Locked) -> None:
+def test_admin_can_change_cameras(locked: Locked) -> None:
     admin = locked.client(ADMIN)
     assert admin.get("/api/me").json()["role"] == "admin"
     assert admin.patch("/api/cameras/door", json={"rotate": 90}).json()["rotate"] == 90
     assert admin.post("/api/cameras", json=CAMERA).status_code == 409
 
 
-def test_players_may_give_the_token_as_a_password(locked: Locked) -> None:
+def test_players_can_send_the_token_as_a_password(locked: Locked) -> None:
     for token, status in ((VIEWER, 200), ("wrong", 401)):
-        given = base64.b64encode(f"any:{token}".encode()).decode()
-        answer = locked.client().get("/api/cameras", headers={"Authorization": f"Basic {given}"})
-        assert answer.status_code == status
+        credentials = base64.b64encode(f"any:{token}".encode()).decode()
+        response = locked.client().get(
+            "/api/cameras", headers={"Authorization": f"Basic {credentials}"}
+        )
+        assert response.status_code == status
     for broken in ("Basic", "Basic ü", "Basic ====", "Bearer", "Bearer  x", "Digest x", "\xff"):
         headers = {b"Authorization": broken.encode("latin-1")}
         assert locked.client().get("/api/cameras", headers=headers).status_code == 401
 
 
-def test_a_player_sends_the_token_of_its_url(locked: Locked, broker_url: str) -> None:
+def test_ffmpeg_sends_the_token_of_its_url(locked: Locked, broker_url: str) -> None:
     pipeline = Pipeline(broker_url)
     url = f"http://any:{VIEWER}@127.0.0.1:{locked.port}/cameras/door/stream.mjpg"
     with filming(pipeline, "door", [1]), av.open(url) as player:
@@ -124,13 +126,13 @@ def test_a_player_sends_the_token_of_its_url(locked: Locked, broker_url: str) ->
     pipeline.redis.close()
 
 
-def test_a_token_buys_a_session_that_outlives_a_restart_and_ends_on_signing_out(
+def test_token_session_survives_a_restart_and_ends_at_logout(
     locked: Locked,
 ) -> None:
     browser = locked.client()
-    answer = browser.post("/api/login", json={"password": ADMIN})
-    assert answer.json() == {"name": "", "role": "admin", "can_sign_out": True}
-    cookie = answer.headers["set-cookie"]
+    response = browser.post("/api/login", json={"password": ADMIN})
+    assert response.json() == {"name": "", "role": "admin", "can_sign_out": True}
+    cookie = response.headers["set-cookie"]
     assert {"HttpOnly", "SameSite=strict", "Path=/"} <= set(cookie.split("; "))
     assert "Secure" not in cookie
     assert ADMIN not in cookie
@@ -147,31 +149,31 @@ def test_a_token_buys_a_session_that_outlives_a_restart_and_ends_on_signing_out(
     assert browser.get("/api/cameras").status_code == 401
 
 
-def test_a_user_signs_in_with_name_and_password(locked: Locked) -> None:
+def test_user_logs_in_with_name_and_password(locked: Locked) -> None:
     browser = locked.client()
-    answer = browser.post("/api/login", json={"name": "anna", "password": PASSWORD})
-    assert answer.json() == {"name": "anna", "role": "viewer", "can_sign_out": True}
+    response = browser.post("/api/login", json={"name": "anna", "password": PASSWORD})
+    assert response.json() == {"name": "anna", "role": "viewer", "can_sign_out": True}
     assert browser.get("/api/cameras").status_code == 200
     assert browser.delete("/api/cameras/door").status_code == 403
     for change in ({"name": ":admin", "password": ADMIN}, {"name": "anna", "password": ADMIN}):
         assert locked.client().post("/api/login", json=change).status_code == 401
 
 
-def test_other_sites_cannot_use_a_session(locked: Locked) -> None:
+def test_cross_site_requests_cannot_use_a_session(locked: Locked) -> None:
     browser = locked.client()
     browser.post("/api/login", json={"password": ADMIN})
     foreign = {"Origin": "http://evil.example"}
     port_beside = {"Origin": f"http://127.0.0.1:{locked.port + 1}", "Sec-Fetch-Site": "same-site"}
     for headers in (foreign, port_beside):
-        answer = browser.delete("/api/cameras/door", headers=headers)
-        assert answer.status_code == 403
+        response = browser.delete("/api/cameras/door", headers=headers)
+        assert response.status_code == 403
         assert browser.post("/api/login", json={"password": ADMIN}, headers=headers).is_error
     form = {"Content-Type": "application/x-www-form-urlencoded"}
     assert browser.post("/api/logout", content="", headers=form).status_code == 415
     assert browser.get("/api/cameras/door").status_code == 200
 
 
-def test_guessing_is_slowed_down(
+def test_login_attempts_are_rate_limited(
     broker_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     annotator = Locked(broker_url, tmp_path)
@@ -181,9 +183,9 @@ def test_guessing_is_slowed_down(
             browser.post("/api/login", json={"name": "anna", "password": f"hunter-{i}"})
             for i in range(8)
         ]
-        assert [answer.status_code for answer in tries] == [401] * 5 + [429] * 3
+        assert [response.status_code for response in tries] == [401] * 5 + [429] * 3
         assert 1 <= int(tries[-1].headers["retry-after"]) <= 11
-        # Right or wrong, there is no telling while it lasts; tokens go on.
+        # Until the limit ends, the right password is rejected too; tokens still work.
         right = browser.post("/api/login", json={"name": "anna", "password": PASSWORD})
         assert right.status_code == 429
         assert annotator.client(VIEWER).get("/api/cameras").status_code == 200
@@ -193,14 +195,14 @@ def test_guessing_is_slowed_down(
     assert "hunter-" not in caplog.text
 
 
-def test_with_a_certificate_all_is_https_and_cookies_are_secure(
+def test_with_a_certificate_only_https_is_served_and_cookies_are_secure(
     broker_url: str, tmp_path: Path
 ) -> None:
     annotator = Locked(broker_url, tmp_path, tls=True)
     try:
         browser = annotator.client()
-        answer = browser.post("/api/login", json={"password": VIEWER})
-        assert "Secure" in answer.headers["set-cookie"].split("; ")
+        response = browser.post("/api/login", json={"password": VIEWER})
+        assert "Secure" in response.headers["set-cookie"].split("; ")
         assert browser.get("/api/cameras").status_code == 200
         with pytest.raises(httpx.TransportError):
             httpx.get(annotator.url.replace("https", "http") + "/livez")
@@ -211,12 +213,12 @@ def test_with_a_certificate_all_is_https_and_cookies_are_secure(
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::"])
-def test_without_accounts_other_addresses_are_refused_at_start(host: str) -> None:
+def test_without_accounts_only_loopback_addresses_are_allowed(host: str) -> None:
     with pytest.raises(SettingsError, match=r"without authentication; set --admin-token-file or"):
         serve(AnnotatorSettings(host=host, port=free_port(), health_port=0), threading.Event())
 
 
-def test_a_certificate_that_is_none_is_told_in_one_line(tmp_path: Path) -> None:
+def test_invalid_certificate_is_reported_in_one_line(tmp_path: Path) -> None:
     cert, key = self_signed(tmp_path)
     key.write_text("nothing")
     settings = AnnotatorSettings(

@@ -1,4 +1,4 @@
-"""What a phone's link permits: to send pictures for its camera, and nothing else."""
+"""Pairing keys of phones: what they permit, and upload limits."""
 
 from __future__ import annotations
 
@@ -53,25 +53,25 @@ def _phones_go_again(locked: Locked) -> Iterator[None]:
 
 
 def add(locked: Locked, name: str) -> dict[str, Any]:
-    answer = locked.client(ADMIN).post("/api/phones", json={"name": name})
-    assert answer.status_code == 201, answer.text
-    link: dict[str, Any] = answer.json()
+    response = locked.client(ADMIN).post("/api/phones", json={"name": name})
+    assert response.status_code == 201, response.text
+    link: dict[str, Any] = response.json()
     return link
 
 
-def test_a_link_sends_for_its_camera_and_opens_nothing_else(
+def test_pairing_key_uploads_for_its_camera_and_grants_nothing_else(
     locked: Locked, broker: redis.Redis
 ) -> None:
-    made, other = add(locked, "tablet"), add(locked, "hall")
-    assert made["link"].startswith(f"{locked.url}/phone#")
-    assert "Only this computer" in made["note"]
+    created, other = add(locked, "tablet"), add(locked, "hall")
+    assert created["link"].startswith(f"{locked.url}/phone#")
+    assert "Only this computer" in created["note"]
     page = locked.client().get("/phone")
     assert page.status_code == 200
     assert page.headers["permissions-policy"].startswith("camera=(self)")
-    phone = Phone(locked.client(), made["link"])
-    answer = phone.send()
-    assert answer.status_code == 200
-    assert answer.json()["camera"] == "tablet"
+    phone = Phone(locked.client(), created["link"])
+    response = phone.send()
+    assert response.status_code == 200
+    assert response.json()["camera"] == "tablet"
     assert broker.lrange(phone_frames_key("tablet"), 0, -1) == [JPEG]
     assert not broker.exists(phone_frames_key("hall"))
     for method, path in (
@@ -90,7 +90,7 @@ def test_a_link_sends_for_its_camera_and_opens_nothing_else(
     assert phone.send().status_code == 401
 
 
-def test_only_an_admin_adds_a_phone_and_sees_its_link(locked: Locked) -> None:
+def test_only_an_admin_can_add_a_phone_and_read_its_link(locked: Locked) -> None:
     link = add(locked, "tablet")["link"]
     for token, status in (("", 401), (VIEWER, 403)):
         client = locked.client(token)
@@ -107,11 +107,11 @@ def test_only_an_admin_adds_a_phone_and_sees_its_link(locked: Locked) -> None:
     assert admin.post("/api/cameras/door/phone-link", json={}).status_code == 409
 
 
-def test_pictures_have_bounds_and_what_is_not_taken_is_counted(
+def test_uploads_are_limited_and_dropped_frames_are_counted(
     locked: Locked, broker: redis.Redis
 ) -> None:
     phone = Phone(locked.client(), add(locked, "tablet")["link"])
-    assert phone.send(b"no picture").status_code == 422
+    assert phone.send(b"no JPEG").status_code == 422
     assert phone.send(JPEG[:40]).status_code == 422
     assert "1920" in phone.send(WIDE).json()["detail"]
     assert phone.send(b"x" * (MAX_PHONE_FRAME_BYTES + 1)).status_code == 413
@@ -147,7 +147,7 @@ def test_pictures_have_bounds_and_what_is_not_taken_is_counted(
     assert sent - sum(lost.values()) == broker.llen(phone_frames_key("tablet"))
 
 
-def test_a_picture_that_breaks_off_is_counted(locked: Locked) -> None:
+def test_interrupted_upload_is_counted(locked: Locked) -> None:
     link = add(locked, "tablet")["link"]
     client = locked.client()
     with socket.create_connection((client.base_url.host, client.base_url.port), 5) as phone:
@@ -157,20 +157,18 @@ def test_a_picture_that_breaks_off_is_counted(locked: Locked) -> None:
             "Content-Length: 1000\r\n\r\n".encode()
             + JPEG[:100]
         )
-    gone = 'phone_frames_dropped_total{camera="tablet",reason="client_disconnected"} 1.0'
-    wait_for(lambda: gone in locked.client(VIEWER).get("/metrics").text, "it is counted")
+    dropped = 'phone_frames_dropped_total{camera="tablet",reason="client_disconnected"} 1.0'
+    wait_for(lambda: dropped in locked.client(VIEWER).get("/metrics").text, "it is counted")
 
 
-def test_nothing_is_passed_on_of_a_phone_that_is_paused(
-    locked: Locked, broker: redis.Redis
-) -> None:
+def test_frames_of_a_paused_phone_are_not_forwarded(locked: Locked, broker: redis.Redis) -> None:
     phone = Phone(locked.client(), add(locked, "tablet")["link"])
     locked.client(ADMIN).patch("/api/cameras/tablet", json={"paused": True})
     assert phone.send().status_code == 200
     assert not broker.exists(phone_frames_key("tablet"))
 
 
-def test_there_are_no_more_phones_than_allowed(locked: Locked) -> None:
+def test_number_of_phone_cameras_is_limited(locked: Locked) -> None:
     for i in range(8):
         add(locked, f"tablet-{i}")
     admin = locked.client(ADMIN)

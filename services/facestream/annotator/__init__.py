@@ -1,1 +1,1 @@
-"""Results in, picture out: estimates per track, annotated pictures, the page and its API."""
+"""Annotator: joins results to tracks, renders annotated video, counts people, serves the web UI."""

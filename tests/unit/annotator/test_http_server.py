@@ -1,4 +1,4 @@
-"""Connections that send too much at once, or take nothing of their answer."""
+"""Limits on request headers, and timeouts of slow clients."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ class Http(LimitedHttpProtocol):
 
 
 class Web:
-    """A server of one answer.
+    """A server of one response.
 
     Args:
-        answer_bytes: its size.
+        response_bytes: its size.
     """
 
-    def __init__(self, answer_bytes: int) -> None:
-        answer = Response(bytes(answer_bytes))
-        self._config = Config(answer, http=Http, log_config=None, interface="asgi3")
+    def __init__(self, response_bytes: int) -> None:
+        response = Response(bytes(response_bytes))
+        self._config = Config(response, http=Http, log_config=None, interface="asgi3")
         self._config.load()
         self._state = ServerState()
 
@@ -43,27 +43,27 @@ class Web:
         return Http(self._config, self._state, {})
 
     @asynccontextmanager
-    async def visitor(self, head: bytes) -> AsyncIterator[socket.socket]:
-        """One that has asked, and whose connection the server has; buffers are small."""
-        with socket.socket() as listener, socket.socket() as visitor:
+    async def client(self, head: bytes) -> AsyncIterator[socket.socket]:
+        """A connected client that has sent a request; socket buffers are small."""
+        with socket.socket() as listener, socket.socket() as client:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-            visitor.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             listener.bind(("127.0.0.1", 0))
             server = await asyncio.get_running_loop().create_server(self.protocol, sock=listener)
             async with server:
-                visitor.connect(listener.getsockname())
-                visitor.sendall(head)
+                client.connect(listener.getsockname())
+                client.sendall(head)
                 while not self.connections:
                     await asyncio.sleep(0.005)
-                yield visitor
+                yield client
 
-    async def is_alone(self) -> None:
+    async def wait_for_disconnect(self) -> None:
         while self.connections:
             await asyncio.sleep(0.005)
 
 
 class Wire(asyncio.Transport):
-    """Keeps what is written to it."""
+    """Transport that records written bytes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -89,23 +89,23 @@ def run(work: Coroutine[Any, Any, None]) -> None:
 
 @pytest.mark.parametrize("size", [60_000, 4_000_000])
 @pytest.mark.parametrize("then", ["close", "keep-alive"])
-def test_who_takes_nothing_of_an_answer_is_given_up(size: int, then: str) -> None:
+def test_client_that_reads_nothing_is_disconnected(size: int, then: str) -> None:
     async def go() -> None:
         web = Web(size)
-        async with web.visitor(b"GET / HTTP/1.1\r\nConnection: %b\r\n\r\n" % then.encode()):
-            await web.is_alone()
+        async with web.client(b"GET / HTTP/1.1\r\nConnection: %b\r\n\r\n" % then.encode()):
+            await web.wait_for_disconnect()
 
     run(go())
 
 
-def test_who_takes_an_answer_slowly_gets_all_of_it() -> None:
+def test_slow_client_gets_the_whole_response() -> None:
     async def go() -> None:
         web, size = Web(300_000), 0
-        async with web.visitor(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n") as visitor:
-            visitor.setblocking(False)
+        async with web.client(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n") as client:
+            client.setblocking(False)
             loop = asyncio.get_running_loop()
             began_s = loop.time()
-            while part := await loop.sock_recv(visitor, 20_000):
+            while part := await loop.sock_recv(client, 20_000):
                 size += len(part)
                 await asyncio.sleep(0.01)
             assert size > 300_000
@@ -114,7 +114,7 @@ def test_who_takes_an_answer_slowly_gets_all_of_it() -> None:
     run(go())
 
 
-def test_a_head_that_comes_at_once_is_bounded_too() -> None:
+def test_headers_in_one_read_are_limited() -> None:
     async def go() -> None:
         for size, refused in ((MAX_HEADER_BYTES - 100, False), (MAX_HEADER_BYTES, True)):
             wire, protocol = Wire(), Web(0).protocol()

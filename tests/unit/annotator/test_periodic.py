@@ -1,4 +1,4 @@
-"""Times that fall together."""
+"""Periodic tasks on aligned ticks."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from facestream.annotator.periodic import next_tick, run_every
     ("now", "every_s", "expected"),
     [(10.2, 0.5, 10.5), (10.2, 5.0, 15.0), (10.0, 0.5, 10.5), (0.0, 2.0, 2.0)],
 )
-def test_a_beat_is_the_next_multiple(now: float, every_s: float, expected: float) -> None:
+def test_tick_is_the_next_multiple(now: float, every_s: float, expected: float) -> None:
     assert next_tick(now, every_s) == pytest.approx(expected)
 
 
-def test_a_timer_that_goes_off_early_does_not_make_two_beats_of_one() -> None:
+def test_early_timer_does_not_cause_two_ticks() -> None:
     assert next_tick(10.499, 0.5) == pytest.approx(11.0)
 
 
-def test_work_is_done_at_once_and_at_each_beat() -> None:
+def test_task_runs_at_once_and_at_each_tick() -> None:
     done: list[str] = []
 
     async def note() -> None:

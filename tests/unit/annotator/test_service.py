@@ -1,4 +1,4 @@
-"""How the annotator ends what it runs."""
+"""Shutdown of the annotator's tasks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import suppress
 from facestream.annotator.service import _cancel_all
 
 
-def test_a_task_that_swallows_a_cancellation_is_ended_all_the_same() -> None:
+def test_task_that_swallows_a_cancellation_is_canceled_again() -> None:
     async def deaf() -> None:
         for _ in range(2):
             with suppress(asyncio.CancelledError):

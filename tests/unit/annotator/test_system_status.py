@@ -1,4 +1,4 @@
-"""Health in plain words, and the picture that says what is the matter."""
+"""Status messages and placeholder images."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def status(name: str, state: CameraState, reason: str = "") -> CameraStatus:
     return CameraStatus(name=name, state=state, since=NOW - 65, reason=reason)
 
 
-def test_an_empty_system_tells_what_to_do_first() -> None:
+def test_without_cameras_the_message_suggests_adding_one() -> None:
     (message,) = build_messages(FINE, NOW)
     assert message.level == "ok"
     assert "Add a camera" in message.text
 
 
-def test_all_is_well_is_said_with_how_fast() -> None:
+def test_ok_message_includes_the_latency() -> None:
     cameras = (status("a", "live"), status("b", "live"))
     (message,) = build_messages(
         dataclasses.replace(FINE, cameras=cameras, median_latency_s=0.31), NOW
@@ -36,7 +36,7 @@ def test_all_is_well_is_said_with_how_fast() -> None:
     assert message.text == "All 2 cameras are live; age and gender take 0.3 s."
 
 
-def test_the_worst_comes_first_and_names_camera_time_and_reason() -> None:
+def test_worst_message_comes_first_with_camera_duration_and_reason() -> None:
     cameras = (
         status("a", "paused"),
         status("b", "connecting"),
@@ -47,26 +47,26 @@ def test_the_worst_comes_first_and_names_camera_time_and_reason() -> None:
     assert messages[0].text == "c has been unavailable for 1 min 5 s: wrong user or password."
 
 
-def test_a_reason_that_asks_ends_as_a_question() -> None:
+def test_reason_with_a_question_mark_gets_no_period() -> None:
     cameras = (status("c", "failed", "10.0.0.5:80 refuses: is its server running?"),)
     (message,) = build_messages(dataclasses.replace(FINE, cameras=cameras), NOW)
     assert message.text.endswith("refuses: is its server running?")
 
 
-def test_faces_that_nobody_answers_point_to_the_worker() -> None:
+def test_faces_without_results_point_to_the_worker() -> None:
     messages = build_messages(dataclasses.replace(FINE, people=1, longest_wait_s=12.0), NOW)
     assert messages[0].level == "error"
     assert "worker" in messages[0].text
 
 
-def test_a_face_that_has_just_come_is_no_alarm() -> None:
+def test_new_face_without_result_is_no_error() -> None:
     assert (
         build_messages(dataclasses.replace(FINE, people=1, longest_wait_s=1.0), NOW)[0].level
         == "ok"
     )
 
 
-def test_slow_answers_are_said_to_be_slow() -> None:
+def test_slow_inference_is_a_warning() -> None:
     (message,) = build_messages(
         dataclasses.replace(FINE, cameras=(status("a", "live"),), median_latency_s=2.4), NOW
     )
@@ -74,7 +74,7 @@ def test_slow_answers_are_said_to_be_slow() -> None:
     assert "2.4 s" in message.text
 
 
-def test_without_the_broker_nothing_else_is_known() -> None:
+def test_broker_error_hides_all_other_messages() -> None:
     snapshot = dataclasses.replace(
         FINE, broker_error="connection refused", cameras=(status("c", "failed"),)
     )
@@ -87,16 +87,16 @@ def test_without_the_broker_nothing_else_is_known() -> None:
     ("seconds", "text"),
     [(-3, "0 s"), (59.9, "59 s"), (61, "1 min 1 s"), (7260, "2 h 1 min"), (90_000, "1 d 1 h")],
 )
-def test_a_time_span_is_told_in_two_units_at_most(seconds: float, text: str) -> None:
+def test_duration_has_at_most_two_units(seconds: float, text: str) -> None:
     assert format_duration(seconds) == text
 
 
-def test_a_notice_says_since_when() -> None:
+def test_placeholder_describes_the_duration() -> None:
     assert describe_state(status("c", "stalled"), NOW).endswith("(1 min 5 s)")
 
 
 @pytest.mark.parametrize("size", [(0, 0), (1280, 720), (161, 121), (2, 2), (720, 1280)])
-def test_a_notice_is_a_picture_of_the_cameras_size(size: tuple[int, int]) -> None:
+def test_placeholder_has_the_frame_size_of_the_camera(size: tuple[int, int]) -> None:
     down = status("c", "failed", "a reason " * 30).model_copy(
         update={"width": size[0], "height": size[1]}
     )
@@ -107,7 +107,7 @@ def test_a_notice_is_a_picture_of_the_cameras_size(size: tuple[int, int]) -> Non
     assert width > 0
 
 
-def test_two_reasons_make_two_pictures() -> None:
+def test_placeholder_shows_the_reason() -> None:
     assert render_placeholder(status("c", "failed", "one"), NOW) != render_placeholder(
         status("c", "failed", "two"), NOW
     )

@@ -1,4 +1,4 @@
-"""Events: each page gets the newest of each kind, however slow it is."""
+"""Server-sent events: each client gets the newest event of each topic."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ async def read_once(listener: Subscriber) -> list[tuple[str, object]]:
     return []
 
 
-def test_a_new_page_gets_the_last_word_of_every_kind() -> None:
+def test_new_subscriber_gets_the_last_event_of_every_topic() -> None:
     async def go() -> list[tuple[str, object]]:
         events = EventBus(2)
         events.publish("cameras", [1])
@@ -33,7 +33,7 @@ def test_a_new_page_gets_the_last_word_of_every_kind() -> None:
     assert asyncio.run(go()) == [("cameras", [2]), ("people", ["a"]), ("people", ["b"])]
 
 
-def test_a_slow_page_gets_the_newest_and_its_queue_does_not_grow() -> None:
+def test_slow_client_gets_the_newest_event_and_its_queue_is_bounded() -> None:
     async def go() -> list[tuple[str, object]]:
         events = EventBus(2)
         with events.subscribe() as listener:
@@ -44,14 +44,14 @@ def test_a_slow_page_gets_the_newest_and_its_queue_does_not_grow() -> None:
     assert asyncio.run(go()) == [("people", 999)]
 
 
-def test_what_was_said_already_is_not_said_again() -> None:
+def test_unchanged_event_is_not_sent_again() -> None:
     events = EventBus(2)
     assert events.publish("cameras", [1])
     assert not events.publish("cameras", [1])
     assert events.publish("cameras", [2])
 
 
-def test_a_removed_camera_is_not_told_of_again() -> None:
+def test_removed_camera_has_no_last_event() -> None:
     async def go() -> list[tuple[str, object]]:
         events = EventBus(2)
         events.publish("people", 1, camera="door")
@@ -63,7 +63,7 @@ def test_a_removed_camera_is_not_told_of_again() -> None:
     assert asyncio.run(go()) == [("people", 2)]
 
 
-def test_places_are_counted_and_given_back() -> None:
+def test_number_of_subscribers_is_limited() -> None:
     async def go() -> None:
         events = EventBus(1)
         with events.subscribe():
@@ -73,7 +73,7 @@ def test_places_are_counted_and_given_back() -> None:
     asyncio.run(go())
 
 
-def test_the_end_reaches_everyone() -> None:
+def test_close_ends_all_streams() -> None:
     async def go() -> list[bytes]:
         events = EventBus(2)
         with events.subscribe() as listener:

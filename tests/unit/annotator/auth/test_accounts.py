@@ -16,7 +16,7 @@ from facestream.common.security.redaction import redact
 TOKEN, OTHER = "a" * 24, "b" * 24
 
 
-def test_a_password_is_known_by_its_hash_and_every_hash_is_another() -> None:
+def test_password_matches_its_hash_and_every_hash_is_unique() -> None:
     stored = hash_password("correct horse")
     assert "correct" not in stored
     assert verify_password_hash("correct horse", stored)
@@ -26,7 +26,7 @@ def test_a_password_is_known_by_its_hash_and_every_hash_is_another() -> None:
     assert not verify_password_hash("x", "plain")
 
 
-def test_files_become_accounts_and_their_secrets_are_scrubbed(tmp_path: Path) -> None:
+def test_files_become_accounts_and_their_secrets_are_redacted(tmp_path: Path) -> None:
     (tmp_path / "token").write_text(TOKEN + "\n")
     (tmp_path / "viewer").write_text(OTHER)
     stored = hash_password("a long word")
@@ -49,11 +49,11 @@ def test_files_become_accounts_and_their_secrets_are_scrubbed(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("token", ["", "a" * 23, OTHER, "ü" * 24, "a b" * 10])
-def test_what_is_nobodys_token_opens_nothing(token: str) -> None:
+def test_unknown_token_has_no_account(token: str) -> None:
     assert Accounts([Account(":admin", "admin", TOKEN)]).find_by_token(token) is None
 
 
-def test_a_token_is_no_password_and_a_hash_no_token() -> None:
+def test_token_is_no_password_and_hash_is_no_token() -> None:
     stored = hash_password("a long word")
     accounts = Accounts([Account(":admin", "admin", TOKEN), Account("anna", "admin", stored)])
     assert accounts.verify_password(":admin", TOKEN) is None
@@ -62,12 +62,12 @@ def test_a_token_is_no_password_and_a_hash_no_token() -> None:
     assert accounts.verify_password("anna", "\ud800") is None
 
 
-def test_no_files_are_no_accounts() -> None:
+def test_without_files_there_are_no_accounts() -> None:
     assert not load_accounts(None, None, None)
 
 
 @pytest.mark.parametrize("text", ["", "short", "two\nlines-of-a-token-long-enough", "ü" * 40])
-def test_a_weak_token_is_refused_and_not_repeated(tmp_path: Path, text: str) -> None:
+def test_weak_token_is_rejected_and_not_quoted(tmp_path: Path, text: str) -> None:
     (tmp_path / "token").write_text(text)
     with pytest.raises(SettingsError, match="a token needs at least 24 letters") as refused:
         load_accounts(tmp_path / "token", None, None)
@@ -86,7 +86,7 @@ GOOD = hash_password("a long word")
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "must contain a list"),
         ("users: []", "must contain a list"),
@@ -110,8 +110,10 @@ GOOD = hash_password("a long word")
         ),
     ],
 )
-def test_a_wrong_users_file_is_told_in_one_line(tmp_path: Path, text: str, said: str) -> None:
+def test_invalid_users_file_is_reported_in_one_line(
+    tmp_path: Path, text: str, message: str
+) -> None:
     (tmp_path / "users.yaml").write_text(text)
-    with pytest.raises(SettingsError, match=said) as refused:
+    with pytest.raises(SettingsError, match=message) as refused:
         load_accounts(None, None, tmp_path / "users.yaml")
     assert "swordfish" not in str(refused.value)

@@ -10,7 +10,7 @@ class Clock:
         return self.now_s
 
 
-def test_a_few_tries_at_once_then_slowly() -> None:
+def test_a_burst_of_attempts_is_allowed_then_one_per_interval() -> None:
     clock = Clock()
     limiter = LoginRateLimiter(clock, burst=3, interval_s=10)
     assert [limiter.try_acquire("10.0.0.1") for _ in range(5)] == [0, 0, 0, 10, 10]
@@ -22,7 +22,7 @@ def test_a_few_tries_at_once_then_slowly() -> None:
     assert [limiter.try_acquire("10.0.0.1") for _ in range(4)] == [0, 0, 0, 10]
 
 
-def test_who_signed_in_may_try_again_at_once() -> None:
+def test_successful_login_is_refunded() -> None:
     limiter = LoginRateLimiter(Clock(), burst=1, interval_s=10)
     assert limiter.try_acquire("10.0.0.1") == 0
     limiter.refund("10.0.0.1")
@@ -30,7 +30,7 @@ def test_who_signed_in_may_try_again_at_once() -> None:
     assert limiter.try_acquire("10.0.0.1") > 0
 
 
-def test_signing_in_with_one_account_lets_nobody_guess_at_the_others_for_ever() -> None:
+def test_successful_logins_do_not_refund_failed_attempts() -> None:
     limiter = LoginRateLimiter(Clock(), burst=3, interval_s=10)
     guesses = 0
     for _ in range(100):
@@ -40,7 +40,7 @@ def test_signing_in_with_one_account_lets_nobody_guess_at_the_others_for_ever() 
     assert guesses == 3
 
 
-def test_all_together_are_bounded_and_one_cannot_use_that_up() -> None:
+def test_global_limit_holds_and_one_address_cannot_drain_it() -> None:
     limiter = LoginRateLimiter(Clock(), burst=2, interval_s=10, global_burst=6, global_interval_s=1)
     for _ in range(100):
         limiter.try_acquire("10.0.0.1")
@@ -55,7 +55,7 @@ def test_memory_is_bounded() -> None:
     assert len(limiter._buckets) == MAX_ADDRESSES
 
 
-def test_an_owner_of_many_addresses_is_one() -> None:
+def test_addresses_of_one_ipv6_network_share_a_bucket() -> None:
     assert network_of("2001:db8::1") == network_of("2001:db8::ffff:1")
     assert network_of("2001:db8:0:1::1") != network_of("2001:db8::1")
     assert network_of("::ffff:10.0.0.1") == "10.0.0.1"

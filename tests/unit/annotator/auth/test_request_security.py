@@ -1,4 +1,4 @@
-"""What the web server refuses before any route is reached."""
+"""Trusted hosts, CSRF protection, body limits and security headers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ APP = RequestSecurityMiddleware(
 )
 
 
-def ask(
+def send(
     method: str, url: str, headers: dict[str, str] | None = None, content: bytes | None = None
 ) -> httpx.Response:
     async def go() -> httpx.Response:
@@ -57,33 +57,33 @@ JSON = {"Content-Type": "application/json"}
         "FACES.example.org:443",
     ],
 )
-def test_our_own_names_are_answered(host: str) -> None:
-    assert ask("GET", f"http://{host}/api/cameras").status_code == 200
+def test_trusted_hosts_are_accepted(host: str) -> None:
+    assert send("GET", f"http://{host}/api/cameras").status_code == 200
 
 
 @pytest.mark.parametrize(
     "host", ["evil.example.com", "127.0.0.1.evil.com", "faces.example.org.x.y"]
 )
-def test_a_foreign_name_pointing_here_reads_nothing(host: str) -> None:
-    answer = ask("GET", f"http://{host}/api/cameras")
-    assert answer.status_code == 403
-    assert "FACESTREAM_ANNOTATOR_ALLOWED_HOSTS" in answer.json()["detail"]
+def test_untrusted_host_is_rejected(host: str) -> None:
+    response = send("GET", f"http://{host}/api/cameras")
+    assert response.status_code == 403
+    assert "FACESTREAM_ANNOTATOR_ALLOWED_HOSTS" in response.json()["detail"]
 
 
-def test_orchestrators_may_ask_under_any_name_and_learn_nothing_of_cameras() -> None:
-    assert ask("GET", "http://anything.example.com/livez").status_code == 200
-    assert ask("GET", "http://anything.example.com/metrics").status_code == 403
+def test_health_checks_accept_any_host() -> None:
+    assert send("GET", "http://anything.example.com/livez").status_code == 200
+    assert send("GET", "http://anything.example.com/metrics").status_code == 403
 
 
-def test_behind_a_proxy_that_changes_the_host_it_is_said_what_is_wrong() -> None:
-    answer = ask("POST", HERE, JSON | {"Origin": "https://faces.example.org"}, b"{}")
-    assert answer.status_code == 403
-    for said in (
+def test_proxy_that_changes_the_host_is_explained() -> None:
+    response = send("POST", HERE, JSON | {"Origin": "https://faces.example.org"}, b"{}")
+    assert response.status_code == 403
+    for message in (
         "'https://faces.example.org'",
         "'127.0.0.1:8080'",
         "pass the Host header unchanged",
     ):
-        assert said in answer.json()["detail"]
+        assert message in response.json()["detail"]
 
 
 @pytest.mark.parametrize("method", ["POST", "PATCH", "DELETE"])
@@ -96,38 +96,38 @@ def test_behind_a_proxy_that_changes_the_host_it_is_said_what_is_wrong() -> None
         {"Sec-Fetch-Site": "cross-site"},
     ],
 )
-def test_a_page_of_another_site_changes_nothing(method: str, headers: dict[str, str]) -> None:
-    answer = ask(method, HERE, JSON | headers, b"{}")
-    assert answer.status_code == 403
-    assert "detail" in answer.json()
+def test_cross_site_requests_are_rejected(method: str, headers: dict[str, str]) -> None:
+    response = send(method, HERE, JSON | headers, b"{}")
+    assert response.status_code == 403
+    assert "detail" in response.json()
 
 
-def test_our_own_page_may_change_things() -> None:
+def test_same_origin_requests_are_accepted() -> None:
     headers = JSON | {"Origin": "http://127.0.0.1:8080", "Sec-Fetch-Site": "same-origin"}
-    assert ask("POST", HERE, headers, b"{}").status_code == 200
-    assert ask("DELETE", HERE, {"Origin": "http://127.0.0.1:8080"}).status_code == 200
+    assert send("POST", HERE, headers, b"{}").status_code == 200
+    assert send("DELETE", HERE, {"Origin": "http://127.0.0.1:8080"}).status_code == 200
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", ""])
-def test_a_form_of_another_site_cannot_pass_for_json(kind: str) -> None:
-    assert ask("POST", HERE, {"Content-Type": kind}, b"{}").status_code == 415
+def test_html_forms_are_rejected(kind: str) -> None:
+    assert send("POST", HERE, {"Content-Type": kind}, b"{}").status_code == 415
 
 
-def test_a_body_too_large_is_refused_unread() -> None:
-    assert ask("POST", HERE, JSON, b" " * (MAX_BODY_BYTES + 1)).status_code == 413
+def test_oversized_body_is_rejected_unread() -> None:
+    assert send("POST", HERE, JSON, b" " * (MAX_BODY_BYTES + 1)).status_code == 413
 
 
-def test_every_answer_forbids_what_the_page_does_not_need() -> None:
-    for answer in (ask("GET", HERE), ask("GET", "http://evil.example.com/")):
-        policy = answer.headers["content-security-policy"]
+def test_every_response_has_security_headers() -> None:
+    for response in (send("GET", HERE), send("GET", "http://evil.example.com/")):
+        policy = response.headers["content-security-policy"]
         assert "default-src 'self'" in policy
         assert "frame-ancestors 'none'" in policy
         assert "unsafe" not in policy
-        assert answer.headers["x-content-type-options"] == "nosniff"
-        assert "access-control-allow-origin" not in answer.headers
+        assert response.headers["x-content-type-options"] == "nosniff"
+        assert "access-control-allow-origin" not in response.headers
 
 
 @pytest.mark.parametrize("origin", ["http://[", "http://[::1", "null", "", "https://elsewhere.org"])
-def test_an_origin_that_is_none_is_refused(origin: str) -> None:
-    answer = ask("POST", HERE, JSON | {"Origin": origin}, b"{}")
-    assert answer.status_code == 403
+def test_malformed_origin_is_rejected(origin: str) -> None:
+    response = send("POST", HERE, JSON | {"Origin": origin}, b"{}")
+    assert response.status_code == 403

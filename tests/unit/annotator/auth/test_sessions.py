@@ -27,7 +27,7 @@ def sessions(clock: Clock) -> Sessions:
     return Sessions(Accounts([ADMIN, ANNA]), clock)
 
 
-def test_a_session_is_known_until_its_end(sessions: Sessions, clock: Clock) -> None:
+def test_session_is_valid_until_it_expires(sessions: Sessions, clock: Clock) -> None:
     session = sessions.create(ANNA)
     assert session != sessions.create(ANNA)
     assert sessions.verify(session) == ANNA
@@ -37,14 +37,14 @@ def test_a_session_is_known_until_its_end(sessions: Sessions, clock: Clock) -> N
     assert sessions.verify(session) is None
 
 
-def test_signing_out_ends_one_session(sessions: Sessions) -> None:
+def test_logout_revokes_one_session(sessions: Sessions) -> None:
     first, second = sessions.create(ANNA), sessions.create(ANNA)
     sessions.revoke(first)
     assert sessions.verify(first) is None
     assert sessions.verify(second) == ANNA
 
 
-def test_nothing_that_was_changed_is_a_session(sessions: Sessions) -> None:
+def test_modified_session_is_invalid(sessions: Sessions) -> None:
     session = sessions.create(ANNA)
     for i in range(len(session)):
         changed = session[:i] + ("1" if session[i] != "1" else "2") + session[i + 1 :]
@@ -53,7 +53,7 @@ def test_nothing_that_was_changed_is_a_session(sessions: Sessions) -> None:
         assert sessions.verify(foreign) is None
 
 
-def test_a_new_password_a_new_token_or_no_account_ends_sessions(clock: Clock) -> None:
+def test_sessions_end_with_a_new_password_or_token_or_without_the_account(clock: Clock) -> None:
     before = Sessions(Accounts([ADMIN, ANNA]), clock)
     annas, admins = before.create(ANNA), before.create(ADMIN)
     restarted = Sessions(Accounts([ADMIN, ANNA]), clock)
@@ -68,7 +68,7 @@ def test_a_new_password_a_new_token_or_no_account_ends_sessions(clock: Clock) ->
         assert Sessions(Accounts(accounts), clock).verify(annas) is None
 
 
-def test_ended_sessions_take_bounded_memory(
+def test_revoked_sessions_use_bounded_memory(
     sessions: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MAX_REVOKED", 10)

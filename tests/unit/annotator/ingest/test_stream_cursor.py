@@ -1,4 +1,4 @@
-"""What a reader missed of a stream that keeps its newest entries only."""
+"""Read positions in capped streams, and counts of trimmed entries."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Stream:
         return len(unread)
 
 
-def test_what_was_there_before_is_not_read_and_not_missed() -> None:
+def test_older_entries_are_neither_read_nor_counted_as_lost() -> None:
     stream = Stream()
     stream.add(9)
     cursor = Cursor(stream.state)
@@ -41,7 +41,7 @@ def test_what_was_there_before_is_not_read_and_not_missed() -> None:
     assert cursor.reconcile(stream.state) == 0
 
 
-def test_reading_goes_on_where_it_ended_and_nothing_is_lost() -> None:
+def test_cursor_continues_without_loss() -> None:
     stream = Stream()
     stream.add(2)
     cursor = Cursor(stream.state)
@@ -51,7 +51,7 @@ def test_reading_goes_on_where_it_ended_and_nothing_is_lost() -> None:
     assert cursor.reconcile(stream.state) == 0
 
 
-def test_what_was_trimmed_unread_is_counted_once() -> None:
+def test_entries_trimmed_unread_are_counted_once() -> None:
     stream = Stream()
     cursor = Cursor(ABSENT)
     stream.add(1)
@@ -63,7 +63,7 @@ def test_what_was_trimmed_unread_is_counted_once() -> None:
     assert cursor.reconcile(stream.state) == 0
 
 
-def test_what_was_trimmed_between_two_reads_is_counted_afterwards() -> None:
+def test_entries_trimmed_between_two_reads_are_counted_later() -> None:
     stream = Stream()
     cursor = Cursor(ABSENT)
     stream.add(10)
@@ -71,7 +71,7 @@ def test_what_was_trimmed_between_two_reads_is_counted_afterwards() -> None:
     assert cursor.reconcile(stream.state) == 6
 
 
-def test_a_stream_that_lapsed_and_began_again_is_read_from_its_start() -> None:
+def test_expired_and_recreated_stream_is_read_from_its_start() -> None:
     stream = Stream()
     cursor = Cursor(ABSENT)
     stream.add(3)
@@ -83,7 +83,7 @@ def test_a_stream_that_lapsed_and_began_again_is_read_from_its_start() -> None:
     assert again.read(cursor) == 2
 
 
-def test_a_restarted_broker_with_its_clock_set_back_is_read_from_its_start() -> None:
+def test_stream_with_lower_ids_is_read_from_its_start() -> None:
     stream = Stream(first_ms=9000)
     stream.add(3)
     cursor = Cursor(stream.state)
@@ -93,7 +93,7 @@ def test_a_restarted_broker_with_its_clock_set_back_is_read_from_its_start() -> 
     assert again.read(cursor) == 4
 
 
-def test_a_stream_born_anew_while_nobody_looked_is_read_from_its_start() -> None:
+def test_stream_recreated_between_two_checks_is_read_from_its_start() -> None:
     stream = Stream()
     stream.add(50)
     cursor = Cursor(stream.state)
@@ -104,7 +104,7 @@ def test_a_stream_born_anew_while_nobody_looked_is_read_from_its_start() -> None
     assert cursor.reconcile(again.state) == 0
 
 
-def test_a_broker_that_does_not_count_its_entries_is_read_all_the_same() -> None:
+def test_broker_without_entry_counter_is_supported() -> None:
     info = {"length": 2, "last-generated-id": b"7-1", "first-entry": (b"7-0", {b"m": b""})}
     cursor = Cursor(StreamState.parse(info))
     assert cursor.position == b"7-1"

@@ -1,4 +1,4 @@
-"""Answers of the broker that overtake one another."""
+"""Order of registry replies."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
 
-def test_a_slow_older_answer_does_not_overwrite_a_newer_one(
+def test_late_registry_reply_does_not_overwrite_a_newer_one(
     broker_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    was_asked = threading.Event()
+    was_queried = threading.Event()
     ask = CameraRegistry.snapshot
 
     def slow_at_first(registry: CameraRegistry, statuses_of: Sequence[str]) -> RegistrySnapshot:
-        answer = ask(registry, statuses_of)
-        if not was_asked.is_set():
-            was_asked.set()
+        response = ask(registry, statuses_of)
+        if not was_queried.is_set():
+            was_queried.set()
             threading.Event().wait(0.3)
-        return answer
+        return response
 
     monkeypatch.setattr(CameraRegistry, "snapshot", slow_at_first)
 
@@ -55,7 +55,7 @@ def test_a_slow_older_answer_does_not_overwrite_a_newer_one(
         )
         reader = StreamReader(blocking_broker, broker, live_state, metrics, Health((DEPENDENCY,)))
         older = asyncio.create_task(reader.refresh())
-        assert await asyncio.to_thread(was_asked.wait, 10.0)
+        assert await asyncio.to_thread(was_queried.wait, 10.0)
         door = Camera(name="door", url=SecretStr("rtsp://10.0.0.5/live"))
         await reader.update_registry(lambda registry: registry.upsert(door))
         await older

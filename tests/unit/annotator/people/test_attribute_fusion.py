@@ -1,4 +1,4 @@
-"""Answers of one track fused: what is believed, how sure, and when it is said."""
+"""Fusion of the predictions of one track, and when an estimate is shown."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def width(estimate: Estimate) -> float:
     return float(high - low)
 
 
-def test_one_answer_is_told_as_it_came() -> None:
+def test_one_prediction_is_shown_unchanged() -> None:
     shown = fused([(34, 5, 0.9, 1.0)]).shown
     assert shown.age == pytest.approx(34, abs=0.5)
     # 80 % of a normal distribution lie within 1.2816 standard deviations.
@@ -47,7 +47,7 @@ def test_one_answer_is_told_as_it_came() -> None:
     assert shown.female_probability == pytest.approx(0.9, abs=0.01)
 
 
-def test_more_looks_narrow_the_interval_but_never_as_if_they_were_independent() -> None:
+def test_more_predictions_narrow_the_interval_less_than_independent_ones() -> None:
     one = width(fused([(34, 6, NAN, 1.0)]))
     many = width(fused([(34, 6, NAN, 1.0)] * 50))
     assert many < one
@@ -55,12 +55,12 @@ def test_more_looks_narrow_the_interval_but_never_as_if_they_were_independent() 
     assert many > one / math.sqrt(50) * 3
 
 
-def test_a_better_look_counts_for_more() -> None:
+def test_higher_quality_has_more_weight() -> None:
     age = quantile(fused([(30, 5, NAN, 0.9), (50, 5, NAN, 0.1)]).age_distribution(), 0.5)
     assert 30 < age < 34
 
 
-def test_one_answer_that_rules_an_age_out_does_not_veto_it() -> None:
+def test_one_prediction_cannot_exclude_an_age() -> None:
     estimate = Estimate(EAGER)
     certain_of_nonsense = np.zeros(111, np.float32)
     certain_of_nonsense[5] = 1
@@ -70,40 +70,40 @@ def test_one_answer_that_rules_an_age_out_does_not_veto_it() -> None:
     assert estimate.shown.age == pytest.approx(40, abs=3)
 
 
-def test_the_order_of_the_answers_does_not_matter() -> None:
+def test_order_of_predictions_does_not_matter() -> None:
     answers = [(30.0, 5.0, 0.8, 0.9), (38.0, 7.0, 0.6, 0.4), (33.0, 6.0, 0.9, 0.7)]
     forth, back = fused(answers), fused(answers[::-1])
     np.testing.assert_allclose(forth.age_distribution(), back.age_distribution())
     assert forth.female_probability() == pytest.approx(back.female_probability())
 
 
-def test_equal_gender_answers_are_strengthened_only_a_little() -> None:
+def test_equal_gender_predictions_add_little_confidence() -> None:
     one = fused([(30, 5, 0.8, 1.0)]).female_probability()
     many = fused([(30, 5, 0.8, 1.0)] * 100).female_probability()
     assert one == pytest.approx(0.8)
     assert 0.8 < many < 0.9
 
 
-def test_contradicting_gender_answers_leave_it_open() -> None:
+def test_contradicting_gender_predictions_leave_gender_unknown() -> None:
     shown = fused([(30, 5, 0.9, 0.8), (30, 5, 0.1, 0.8)], DisplayThresholds(0.4, 40, 0.8)).shown
     assert shown.female_probability is None
     assert shown.age is not None
 
 
-def test_a_model_without_a_gender_head_gives_ages_alone() -> None:
+def test_model_without_gender_head_gives_only_ages() -> None:
     shown = fused([(30, 5, NAN, 1.0)] * 3).shown
     assert shown.female_probability is None
     assert shown.age is not None
 
 
-def test_a_model_without_an_age_head_gives_genders_alone() -> None:
+def test_model_without_age_head_gives_only_genders() -> None:
     estimate = Estimate(DisplayThresholds(0.4, 30, 0.8))
     estimate.add(np.zeros(0, np.float32), NAN, NAN, 0.95, 0.8)
     shown = estimate.shown
     assert shown == DisplayedEstimate(female_probability=0.95, predictions=1)
 
 
-def test_answers_about_gender_alone_take_nothing_from_the_age() -> None:
+def test_gender_only_predictions_do_not_affect_the_age() -> None:
     ages = fused([(34, 5, NAN, 0.8)] * 2)
     both = fused([(34, 5, NAN, 0.8)] * 2)
     for _ in range(5):
@@ -113,14 +113,14 @@ def test_answers_about_gender_alone_take_nothing_from_the_age() -> None:
     assert both.shown.female_probability is not None
 
 
-def test_without_a_distribution_age_and_its_deviation_do() -> None:
+def test_without_a_distribution_age_and_deviation_are_used() -> None:
     estimate = Estimate(EAGER)
     estimate.add(np.zeros(0, np.float32), 52, 4, 0.2, 1.0)
     assert estimate.shown.age == pytest.approx(52, abs=0.5)
 
 
 @pytest.mark.parametrize("bins", [50, 101, 111, 200])
-def test_a_model_of_another_number_of_years_is_understood(bins: int) -> None:
+def test_distribution_of_another_length_is_accepted(bins: int) -> None:
     estimate = Estimate(EAGER)
     p = np.zeros(bins, np.float32)
     p[20:31] = 1 / 11
@@ -129,18 +129,18 @@ def test_a_model_of_another_number_of_years_is_understood(bins: int) -> None:
 
 
 @pytest.mark.parametrize("female", [0.0, 1.0])
-def test_absolute_certainty_of_a_model_is_not_believed(female: float) -> None:
+def test_certainty_of_one_prediction_is_limited(female: float) -> None:
     estimate = fused([(30, 5, female, 1.0)] * 20)
     assert 0 < estimate.female_probability() < 1
     assert math.isfinite(estimate.female_probability())
 
 
 @pytest.mark.parametrize("quality", [0.0, -1.0, 5.0])
-def test_a_quality_out_of_range_breaks_nothing(quality: float) -> None:
+def test_quality_out_of_range_is_clamped(quality: float) -> None:
     assert fused([(30, 5, 0.9, quality)]).shown.predictions == 1
 
 
-def test_nothing_is_shown_before_the_looks_weigh_enough() -> None:
+def test_nothing_is_shown_below_the_evidence_threshold() -> None:
     rule = DisplayThresholds(
         min_evidence=0.5, max_age_interval_years=40, min_gender_probability=0.7
     )
@@ -151,11 +151,11 @@ def test_nothing_is_shown_before_the_looks_weigh_enough() -> None:
     assert estimate.shown.female_probability is not None
 
 
-def test_an_age_too_vague_is_not_shown() -> None:
+def test_age_with_a_wide_interval_is_not_shown() -> None:
     assert fused([(30, 25, 0.9, 1.0)], DisplayThresholds(0.4, 30, 0.7)).shown.age is None
 
 
-def test_a_shown_age_stays_through_a_small_doubt_and_goes_with_a_great_one() -> None:
+def test_shown_age_has_hysteresis() -> None:
     rule = DisplayThresholds(0.0, 20, 0.7)
     estimate = fused([(30, 7, NAN, 1.0)], rule)
     assert estimate.shown.age is not None
@@ -167,7 +167,7 @@ def test_a_shown_age_stays_through_a_small_doubt_and_goes_with_a_great_one() -> 
     assert estimate.shown.age is None
 
 
-def test_a_small_move_does_not_change_what_is_shown() -> None:
+def test_small_change_does_not_update_the_shown_age() -> None:
     estimate = fused([(30, 5, 0.9, 1.0)] * 10)
     before = estimate.shown
     estimate.add(normal(32, 5), 32, 5, 0.9, 1.0)
@@ -182,7 +182,7 @@ def test_a_small_move_does_not_change_what_is_shown() -> None:
     assert estimate.shown.age != before.age
 
 
-def test_a_shown_gender_does_not_flicker_at_the_threshold() -> None:
+def test_shown_gender_does_not_flicker_at_the_threshold() -> None:
     rule = DisplayThresholds(0.0, 200, 0.8)
     estimate = fused([(30, 5, 0.85, 1.0)], rule)
     shown = []
@@ -192,7 +192,7 @@ def test_a_shown_gender_does_not_flicker_at_the_threshold() -> None:
     assert all(p is not None and p > 0.5 for p in shown)
 
 
-def test_a_shown_gender_turns_only_by_way_of_the_other_threshold() -> None:
+def test_shown_gender_flips_only_beyond_the_opposite_threshold() -> None:
     estimate = fused([(30, 5, 0.9, 1.0)], DisplayThresholds(0.0, 200, 0.8))
     seen = [estimate.shown.female_probability]
     for _ in range(12):
@@ -204,7 +204,7 @@ def test_a_shown_gender_turns_only_by_way_of_the_other_threshold() -> None:
     assert all(p is None or p <= 0.2 or p >= 0.68 for p in seen)
 
 
-def test_the_estimate_lies_inside_its_interval() -> None:
+def test_estimate_lies_inside_its_interval() -> None:
     random = np.random.default_rng(3)
     for _ in range(50):
         estimate = Estimate(EAGER)

@@ -1,4 +1,4 @@
-"""Tracks joined with answers, in whatever order and however late they come."""
+"""Tracks joined with results in any order and with any delay."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def people() -> CameraPeople:
     return CameraPeople(RULE, track_retention_s=10)
 
 
-def test_a_track_without_an_answer_is_in_view_without_an_estimate() -> None:
+def test_track_without_result_is_in_view_without_estimate() -> None:
     door = people()
     door.on_frame(frame([1]), 0.0)
     (person,) = door.in_view(0.1)
@@ -54,7 +54,7 @@ def test_a_track_without_an_answer_is_in_view_without_an_estimate() -> None:
     assert person.shown == DisplayedEstimate()
 
 
-def test_an_answer_finds_its_track() -> None:
+def test_result_is_joined_to_its_track() -> None:
     door = people()
     door.on_frame(frame([1, 2]), 0.0)
     door.add_result(result(2), 0.1)
@@ -64,7 +64,7 @@ def test_an_answer_finds_its_track() -> None:
     assert shown[2].age == pytest.approx(30, abs=0.5)
 
 
-def test_an_answer_that_is_there_before_its_track_waits_for_it() -> None:
+def test_early_result_waits_for_its_track() -> None:
     door = people()
     door.add_result(result(5), 0.0)
     assert door.in_view(0.1) == []
@@ -73,7 +73,7 @@ def test_an_answer_that_is_there_before_its_track_waits_for_it() -> None:
     assert door.evict_stale(0.4) == 0
 
 
-def test_a_late_answer_still_counts_when_the_track_comes_back() -> None:
+def test_late_result_counts_when_the_track_returns() -> None:
     door = people()
     door.on_frame(frame([1]), 0.0)
     door.on_frame(frame([]), 1.0)
@@ -83,7 +83,7 @@ def test_a_late_answer_still_counts_when_the_track_comes_back() -> None:
     assert door.in_view(3.0)[0].shown.predictions == 1
 
 
-def test_the_same_track_number_of_another_session_is_another_person() -> None:
+def test_track_id_of_another_session_is_another_person() -> None:
     door = people()
     door.on_frame(frame([1]), 0.0)
     door.add_result(result(1, session=1), 0.1)
@@ -93,21 +93,21 @@ def test_the_same_track_number_of_another_session_is_another_person() -> None:
     assert door.in_view(0.5)[0].shown.predictions == 0
 
 
-def test_a_frame_that_is_older_than_the_last_does_not_turn_back_the_view() -> None:
+def test_older_frame_is_ignored() -> None:
     door = people()
     door.on_frame(frame([1, 2], seq=5), 0.0)
     door.on_frame(frame([1], seq=4), 0.1)
     assert len(door.in_view(0.2)) == 2
 
 
-def test_a_wall_clock_that_is_set_back_does_not_freeze_the_view() -> None:
+def test_wall_clock_set_back_does_not_freeze_the_view() -> None:
     door = people()
     door.on_frame(frame([1], at_s=5000.0, seq=5), 0.0)
     door.on_frame(frame([1, 2], at_s=2.0, seq=6), 0.1)
     assert len(door.in_view(0.2)) == 2
 
 
-def test_a_face_that_was_answered_twice_counts_once() -> None:
+def test_duplicate_result_counts_once() -> None:
     door = people()
     door.on_frame(frame([1]), 0.0)
     assert door.add_result(result(1, captured_us=7), 0.1)
@@ -116,7 +116,7 @@ def test_a_face_that_was_answered_twice_counts_once() -> None:
     assert door.in_view(0.4)[0].shown.predictions == 2
 
 
-def test_two_models_answer_the_same_face() -> None:
+def test_two_models_can_give_results_for_one_face() -> None:
     door = people()
     door.on_frame(frame([1]), 0.0)
     door.add_result(result(1, captured_us=7), 0.1)
@@ -125,14 +125,14 @@ def test_two_models_answer_the_same_face() -> None:
     assert door.add_result(other, 0.2)
 
 
-def test_nobody_is_in_view_of_a_camera_that_fell_silent() -> None:
+def test_silent_camera_has_no_people_in_view() -> None:
     door = people()
     door.on_frame(frame([1]), 0.0)
     assert door.in_view(1.9)
     assert door.in_view(2.1) == []
 
 
-def test_the_one_who_is_here_longest_comes_first() -> None:
+def test_longest_dwell_time_comes_first() -> None:
     door = people()
     door.on_frame(
         Frame(
@@ -148,7 +148,7 @@ def test_the_one_who_is_here_longest_comes_first() -> None:
     assert [person.track_id for person in door.in_view(0.0)] == [2, 1]
 
 
-def test_a_track_that_went_is_forgotten_and_told_once() -> None:
+def test_departed_track_is_evicted_and_reported_once() -> None:
     departed: list[DisplayedEstimate] = []
     door = CameraPeople(RULE, track_retention_s=10, on_departed=departed.append)
     door.on_frame(frame([1]), 0.0)
@@ -160,7 +160,7 @@ def test_a_track_that_went_is_forgotten_and_told_once() -> None:
     assert [shown.predictions for shown in departed] == [1]
 
 
-def test_answers_that_never_met_their_track_are_counted() -> None:
+def test_results_without_a_track_are_counted() -> None:
     door = people()
     door.add_result(result(77, captured_us=1), 0.0)
     door.add_result(result(77, captured_us=2), 0.1)
@@ -169,7 +169,7 @@ def test_answers_that_never_met_their_track_are_counted() -> None:
     assert door.evict_stale(12.0) == 0
 
 
-def test_a_flood_of_tracks_does_not_grow_memory_without_end() -> None:
+def test_number_of_tracks_is_bounded() -> None:
     door = people()
     for track in range(3 * MAX_TRACKS):
         door.add_result(result(track), track * 0.001)
@@ -178,25 +178,25 @@ def test_a_flood_of_tracks_does_not_grow_memory_without_end() -> None:
     assert door.in_view(2.0)[0].shown.predictions == 1
 
 
-def test_a_corrupt_distribution_is_refused() -> None:
+def test_invalid_distribution_is_rejected() -> None:
     broken = result(1)
     broken.age_distribution = b"\x00"
     with pytest.raises(MessageError, match="age distribution"):
         people().add_result(broken, 0.0)
 
 
-def test_who_is_looked_for_seldom_does_not_vanish_between_two_looks() -> None:
+def test_slow_camera_keeps_people_in_view_between_frames() -> None:
     door = CameraPeople(RULE, 30.0)
     for seq, at_s in enumerate((0.0, 4.0)):
         door.on_frame(frame([1], at_s, seq=seq), at_s)
-    assert door.in_view(9.9), "one look in four seconds: an overloaded machine"
+    assert door.in_view(9.9), "one frame in four seconds: an overloaded machine"
     assert door.in_view(14.1) == []
     door.on_frame(frame([1], 14.2, seq=2), 14.2)
     door.on_frame(frame([1], 14.4, seq=3), 14.4)
-    assert door.in_view(16.5) == [], "it looks often again"
+    assert door.in_view(16.5) == [], "frames come often again"
 
 
-def test_it_is_known_whether_anyone_in_view_was_answered() -> None:
+def test_any_visible_has_result() -> None:
     door = people()
     door.on_frame(frame([1]), 0.0)
     assert not door.any_visible_has_result()
@@ -204,7 +204,7 @@ def test_it_is_known_whether_anyone_in_view_was_answered() -> None:
     assert door.any_visible_has_result()
 
 
-def test_who_left_is_among_those_of_late_until_he_is_gone() -> None:
+def test_recent_estimates_include_departing_tracks_until_eviction() -> None:
     departed: list[DisplayedEstimate] = []
     door = CameraPeople(RULE, track_retention_s=10, on_departed=departed.append)
     door.add_result(result(2), 0.0)  # never seen

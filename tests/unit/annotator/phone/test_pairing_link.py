@@ -1,4 +1,4 @@
-"""The link that makes a phone a camera, and its code."""
+"""The pairing link of a phone, and its QR code."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ KEY = "k" * 32
         ),
     ],
 )
-def test_it_leads_where_a_phone_finds_the_page_or_says_why_not(
+def test_link_uses_a_reachable_origin_or_has_a_note(
     opened_at: str, phone_base_url: str, base: str, noted: str
 ) -> None:
     link, note = pairing_link(opened_at, phone_base_url, KEY)
@@ -39,7 +39,7 @@ def test_it_leads_where_a_phone_finds_the_page_or_says_why_not(
 
 
 @pytest.mark.parametrize("host", ["192.168.1.7", "[fd00::17:1]", "a-long-name-of-a-host.local"])
-def test_the_code_reads_as_the_link(host: str) -> None:
+def test_qr_code_contains_the_link(host: str) -> None:
     link = f"https://{host}:8080/phone#{KEY}"
     svg = qr_svg(link)
     side = int(re.findall(r'viewBox="0 0 (\d+) ', svg)[0])
@@ -47,5 +47,5 @@ def test_the_code_reads_as_the_link(host: str) -> None:
     for x, y in re.findall(r"M(\d+) (\d+)h1v1h-1z", svg):
         modules[int(y), int(x)] = 0
     assert modules[:4].min() == modules[:, -4:].min() == 255  # the quiet zone
-    picture = cv2.resize(modules, None, fx=6, fy=6, interpolation=cv2.INTER_NEAREST)
-    assert cv2.QRCodeDetector().detectAndDecode(picture)[0] == link
+    image = cv2.resize(modules, None, fx=6, fy=6, interpolation=cv2.INTER_NEAREST)
+    assert cv2.QRCodeDetector().detectAndDecode(image)[0] == link

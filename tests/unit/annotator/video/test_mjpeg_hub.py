@@ -1,4 +1,4 @@
-"""Pictures to viewers: one drawing a frame, newest first, slow ones skip."""
+"""MJPEG hub: one rendering per frame, newest first, slow clients skip."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def jpeg(shade: int = 100) -> bytes:
 
 
 class Scene:
-    """A studio with a clock of its own and one state for all cameras."""
+    """A hub with a manual clock and one status for all cameras."""
 
     def __init__(self, max_video_streams: int = 8) -> None:
         self.registry = CollectorRegistry()
@@ -60,7 +60,7 @@ async def take(parts: AsyncIterator[bytes]) -> bytes:
     return await anext(parts)
 
 
-def test_nobody_watching_nothing_is_drawn() -> None:
+def test_without_viewers_nothing_is_rendered() -> None:
     async def go() -> None:
         scene = Scene()
         scene.offer()
@@ -71,31 +71,31 @@ def test_nobody_watching_nothing_is_drawn() -> None:
     run(go())
 
 
-def test_a_viewer_gets_parts_that_a_browser_shows_at_once() -> None:
+def test_parts_end_with_a_boundary_so_that_browsers_show_them_at_once() -> None:
     async def go() -> None:
         scene = Scene()
-        with scene.hub.subscribe(["door"]) as (channel,):
+        with scene.hub.subscribe(["door"]) as (feed,):
             assert scene.hub.watched() == ["door"]
-            async with aclosing(scene.hub.stream(channel)) as parts:  # type: ignore[type-var]
+            async with aclosing(scene.hub.stream(feed)) as parts:  # type: ignore[type-var]
                 scene.offer()
                 part = await take(parts)
         head, _, body = part.partition(b"\r\n\r\n")
         assert head.startswith(b"--facestream\r\nContent-Type: image/jpeg")
         assert b"X-Camera: door" in head
         assert body.endswith(b"\r\n--facestream\r\n")
-        picture = body.removesuffix(b"\r\n--facestream\r\n")
-        assert b"Content-Length: %d\r\n" % len(picture) in head
-        assert simplejpeg.decode_jpeg(picture).shape == (64, 96, 3)
+        jpeg_bytes = body.removesuffix(b"\r\n--facestream\r\n")
+        assert b"Content-Length: %d\r\n" % len(jpeg_bytes) in head
+        assert simplejpeg.decode_jpeg(jpeg_bytes).shape == (64, 96, 3)
         assert scene.count("video_streams", camera="door") == 0
 
     run(go())
 
 
-def test_a_frame_is_drawn_once_however_many_watch() -> None:
+def test_frame_is_rendered_once_for_all_viewers() -> None:
     async def go() -> None:
         scene = Scene()
-        with scene.hub.subscribe(["door"]) as (channel,), scene.hub.subscribe(["door"]):
-            first, second = scene.hub.stream(channel), scene.hub.stream(channel)
+        with scene.hub.subscribe(["door"]) as (feed,), scene.hub.subscribe(["door"]):
+            first, second = scene.hub.stream(feed), scene.hub.stream(feed)
             scene.offer()
             parts = await asyncio.gather(take(first), take(second))
             assert parts[0] == parts[1]
@@ -106,23 +106,23 @@ def test_a_frame_is_drawn_once_however_many_watch() -> None:
     run(go())
 
 
-def test_a_slow_viewer_skips_to_the_newest_and_that_is_counted() -> None:
+def test_slow_client_skips_frames_and_they_are_counted() -> None:
     async def go() -> None:
         scene = Scene()
-        with scene.hub.subscribe(["door"]) as (channel,):
-            async with aclosing(scene.hub.stream(channel)) as parts:  # type: ignore[type-var]
+        with scene.hub.subscribe(["door"]) as (feed,):
+            async with aclosing(scene.hub.stream(feed)) as parts:  # type: ignore[type-var]
                 scene.offer()
                 await take(parts)
                 for n in range(2, 7):
                     scene.offer(data=jpeg(20 * n))
                     await scene.drawn(n)
-                assert channel.part == (await take(parts))
+                assert feed.part == (await take(parts))
                 assert scene.count("stream_frames_skipped_total", camera="door") == 4
 
     run(go())
 
 
-def test_frames_faster_than_the_drawing_are_dropped_and_counted() -> None:
+def test_frames_faster_than_rendering_are_superseded() -> None:
     async def go() -> None:
         scene = Scene()
         with scene.hub.subscribe(["door"]):
@@ -135,7 +135,7 @@ def test_frames_faster_than_the_drawing_are_dropped_and_counted() -> None:
     run(go())
 
 
-def test_a_corrupt_picture_is_counted_and_the_next_one_shown() -> None:
+def test_invalid_frame_is_counted_and_the_next_one_rendered() -> None:
     async def go() -> None:
         scene = Scene()
         with scene.hub.subscribe(["door"]):
@@ -149,45 +149,45 @@ def test_a_corrupt_picture_is_counted_and_the_next_one_shown() -> None:
 
 
 @pytest.mark.parametrize("state", ["failed", "stalled", "paused", "connecting"])
-def test_viewers_of_a_camera_that_is_down_see_a_notice(state: CameraState) -> None:
+def test_camera_that_is_down_gets_a_placeholder(state: CameraState) -> None:
     async def go() -> None:
         scene = Scene()
         scene.state = state
-        with scene.hub.subscribe(["door"]) as (channel,):
+        with scene.hub.subscribe(["door"]) as (feed,):
             scene.now += 0.6
             await scene.hub.publish_placeholders()
-            assert channel.seq == 1
-            assert simplejpeg.decode_jpeg(channel.jpeg).shape == (720, 1280, 3)
+            assert feed.seq == 1
+            assert simplejpeg.decode_jpeg(feed.jpeg).shape == (720, 1280, 3)
 
     run(go())
 
 
-def test_a_live_camera_shows_a_notice_only_once_it_is_silent() -> None:
+def test_live_camera_gets_a_placeholder_only_when_stale() -> None:
     async def go() -> None:
         scene = Scene()
-        with scene.hub.subscribe(["door"]) as (channel,):
+        with scene.hub.subscribe(["door"]) as (feed,):
             scene.offer()
             await scene.drawn(1)
             scene.now += 1.9
             await scene.hub.publish_placeholders()
-            assert channel.seq == 1
+            assert feed.seq == 1
             scene.now += 0.2
             await scene.hub.publish_placeholders()
-            assert channel.seq == 2
+            assert feed.seq == 2
 
     run(go())
 
 
-def test_a_late_viewer_does_not_see_the_picture_of_the_last_visit() -> None:
+def test_new_viewer_does_not_get_a_stale_frame() -> None:
     async def go() -> None:
         scene = Scene()
         with scene.hub.subscribe(["door"]):
             scene.offer(data=jpeg(10))
             await scene.drawn(1)
         scene.now += 60
-        with scene.hub.subscribe(["door"]) as (channel,):
-            assert channel.part == b"", "no picture is kept that nobody looks at"
-            async with aclosing(scene.hub.stream(channel)) as parts:  # type: ignore[type-var]
+        with scene.hub.subscribe(["door"]) as (feed,):
+            assert feed.part == b"", "no JPEG is held without viewers"
+            async with aclosing(scene.hub.stream(feed)) as parts:  # type: ignore[type-var]
                 waiting = asyncio.create_task(take(parts))
                 await asyncio.sleep(0.02)
                 assert not waiting.done()
@@ -198,11 +198,11 @@ def test_a_late_viewer_does_not_see_the_picture_of_the_last_visit() -> None:
     run(go())
 
 
-def test_one_answer_carries_the_pictures_of_all_cameras() -> None:
+def test_multi_stream_carries_all_cameras() -> None:
     async def go() -> None:
         scene = Scene()
-        with scene.hub.subscribe(["door", "shop"]) as channels:
-            async with aclosing(scene.hub.multi_stream(channels, "door")) as parts:  # type: ignore[type-var]
+        with scene.hub.subscribe(["door", "shop"]) as feeds:
+            async with aclosing(scene.hub.multi_stream(feeds, "door")) as parts:  # type: ignore[type-var]
                 scene.offer("door")
                 scene.offer("shop")
                 both = await take(parts) + await take(parts)
@@ -213,12 +213,12 @@ def test_one_answer_carries_the_pictures_of_all_cameras() -> None:
     run(go())
 
 
-def test_on_a_wall_the_large_camera_comes_at_its_full_rate_and_others_less_often() -> None:
+def test_multi_stream_sends_the_primary_camera_at_full_rate() -> None:
     async def go() -> None:
         scene = Scene()
-        with scene.hub.subscribe(["door", "shop"]) as channels:
+        with scene.hub.subscribe(["door", "shop"]) as feeds:
             got = []
-            async with aclosing(scene.hub.multi_stream(channels, "door")) as parts:  # type: ignore[type-var]
+            async with aclosing(scene.hub.multi_stream(feeds, "door")) as parts:  # type: ignore[type-var]
                 for n in range(1, 7):
                     scene.offer("door")
                     scene.offer("shop")
@@ -234,41 +234,41 @@ def test_on_a_wall_the_large_camera_comes_at_its_full_rate_and_others_less_often
     run(go())
 
 
-def test_a_snapshot_is_a_picture_taken_after_it_was_asked_for() -> None:
+def test_snapshot_is_a_frame_from_after_the_request() -> None:
     async def go() -> None:
         scene = Scene()
         with scene.hub.subscribe(["door"]):
             scene.offer(data=jpeg(10))
             await scene.drawn(1)
-            asked = asyncio.create_task(scene.hub.snapshot("door", 5))
+            snapshot = asyncio.create_task(scene.hub.snapshot("door", 5))
             await asyncio.sleep(0.02)
-            assert not asked.done()
+            assert not snapshot.done()
             scene.offer(data=jpeg(200))
-            picture, own = await asked
+            jpeg_bytes, own = await snapshot
             assert own
-            assert simplejpeg.decode_jpeg(picture).mean() > 150
+            assert simplejpeg.decode_jpeg(jpeg_bytes).mean() > 150
 
     run(go())
 
 
-def test_a_snapshot_of_a_camera_that_is_down_is_a_notice_in_time() -> None:
+def test_snapshot_of_a_camera_that_is_down_is_a_placeholder() -> None:
     async def go() -> None:
         scene = Scene()
         scene.state = "failed"
-        picture, own = await scene.hub.snapshot("door", 0.05)
+        jpeg_bytes, own = await scene.hub.snapshot("door", 0.05)
         assert not own
-        assert simplejpeg.decode_jpeg(picture).shape == (720, 1280, 3)
+        assert simplejpeg.decode_jpeg(jpeg_bytes).shape == (720, 1280, 3)
         assert scene.hub.viewers == 0
 
     run(go())
 
 
-def test_viewers_of_a_removed_camera_end() -> None:
+def test_streams_of_a_removed_camera_end() -> None:
     async def go() -> None:
         scene = Scene()
-        with scene.hub.subscribe(["door"]) as (channel,):
-            ended = asyncio.create_task(_all(scene.hub.stream(channel)))
-            multi = asyncio.create_task(_all(scene.hub.multi_stream([channel], "")))
+        with scene.hub.subscribe(["door"]) as (feed,):
+            ended = asyncio.create_task(_all(scene.hub.stream(feed)))
+            multi = asyncio.create_task(_all(scene.hub.multi_stream([feed], "")))
             await asyncio.sleep(0.01)
             scene.hub.remove_camera("door")
             await asyncio.gather(ended, multi)
@@ -280,7 +280,7 @@ def test_viewers_of_a_removed_camera_end() -> None:
     run(go())
 
 
-def test_places_are_bounded() -> None:
+def test_number_of_streams_is_limited() -> None:
     async def go() -> None:
         scene = Scene(max_video_streams=1)
         with scene.hub.subscribe(["door"]):

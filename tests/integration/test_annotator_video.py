@@ -1,4 +1,4 @@
-"""The annotator's pictures: keys, snapshots, and viewers of every kind."""
+"""The annotator's video: streams, snapshots, placeholders, slow clients, limits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.fixtures.annotator import DEADLINE_S, Pipeline, Running, filming, par
 from tests.fixtures.polling import wait_for
 
 
-def test_the_stream_shows_annotated_pictures_to_several_viewers(
+def test_stream_sends_annotated_frames_to_several_clients(
     annotator: Running, pipeline: Pipeline
 ) -> None:
     assert not pipeline.registry.watched_cameras(["door"])
@@ -29,9 +29,9 @@ def test_the_stream_shows_annotated_pictures_to_several_viewers(
         for _ in range(10):
             a, b = next(first), next(second)
         for jpeg in (a, b):
-            picture = simplejpeg.decode_jpeg(jpeg)
-            assert picture.shape == (240, 320, 3)
-            assert picture[100:150, 80:120].max() > 200, "the box is drawn"
+            image = simplejpeg.decode_jpeg(jpeg)
+            assert image.shape == (240, 320, 3)
+            assert image[100:150, 80:120].max() > 200, "the box is drawn"
         assert annotator.metric('facestream_annotator_video_streams{camera="door"}') == 2
         assert pipeline.registry.watched_cameras(["door"]) == {"door"}
         drawn = annotator.metric('facestream_annotator_frames_annotated_total{camera="door"}')
@@ -43,12 +43,10 @@ def test_the_stream_shows_annotated_pictures_to_several_viewers(
     pipeline.frame("door", [1, 2, 3])
     wait_for(lambda: len(annotator.http.get("/api/cameras/door/people").json()) == 3)
     now = annotator.metric('facestream_annotator_frames_annotated_total{camera="door"}')
-    assert now == drawn, "nobody watches, nothing is drawn"
+    assert now == drawn, "without viewers nothing is rendered"
 
 
-def test_a_viewer_that_reads_nothing_does_not_hold_up_the_others(
-    broker_url: str, pipeline: Pipeline
-) -> None:
+def test_slow_client_does_not_delay_others(broker_url: str, pipeline: Pipeline) -> None:
     pipeline.camera("door")
     running = Running(broker_url, send_timeout_s=1.0)
     noise = np.random.default_rng(0).integers(0, 255, (720, 1280, 3), np.uint8)
@@ -73,8 +71,8 @@ def test_a_viewer_that_reads_nothing_does_not_hold_up_the_others(
             stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             stuck.connect(("127.0.0.1", running.port))
             stuck.sendall(b"GET /cameras/door/stream.mjpg HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            with running.http.stream("GET", "/cameras/door/stream.mjpg") as answer:
-                watcher = parts(answer)
+            with running.http.stream("GET", "/cameras/door/stream.mjpg") as response:
+                watcher = parts(response)
                 viewers = 'facestream_annotator_video_streams{camera="door"}'
                 most = 0.0
                 end = time.monotonic() + DEADLINE_S
@@ -92,46 +90,46 @@ def test_a_viewer_that_reads_nothing_does_not_hold_up_the_others(
         running.end()
 
 
-def test_a_snapshot_is_fresh(annotator: Running, pipeline: Pipeline) -> None:
+def test_snapshot_is_a_new_frame(annotator: Running, pipeline: Pipeline) -> None:
     with filming(pipeline, "door", [1]):
-        answer = annotator.http.get("/cameras/door/snapshot.jpg")
-    assert answer.status_code == 200
-    assert answer.headers["content-type"] == "image/jpeg"
-    assert answer.headers["cache-control"] == "no-store"
-    assert simplejpeg.decode_jpeg(answer.content).shape == (240, 320, 3)
+        response = annotator.http.get("/cameras/door/snapshot.jpg")
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "image/jpeg"
+    assert response.headers["cache-control"] == "no-store"
+    assert simplejpeg.decode_jpeg(response.content).shape == (240, 320, 3)
 
 
-def test_a_camera_that_is_down_shows_why(annotator: Running, pipeline: Pipeline) -> None:
+def test_camera_that_is_down_shows_a_placeholder(annotator: Running, pipeline: Pipeline) -> None:
     pipeline.status("door", "failed", "wrong user or password")
     wait_for(lambda: annotator.http.get("/api/cameras").json()[0]["state"] == "failed")
-    with annotator.http.stream("GET", "/cameras/door/stream.mjpg") as answer:
-        pictures = parts(answer)
-        first, second = next(pictures), next(pictures)
+    with annotator.http.stream("GET", "/cameras/door/stream.mjpg") as response:
+        frames = parts(response)
+        first, second = next(frames), next(frames)
     assert simplejpeg.decode_jpeg(first).shape == (720, 1280, 3)
     assert first != second, "it counts the seconds"
-    answer = annotator.http.get("/cameras/door/snapshot.jpg")
-    assert answer.status_code == 503
-    assert answer.headers["content-type"] == "image/jpeg"
-    assert answer.headers["x-camera-state"] == "failed"
+    response = annotator.http.get("/cameras/door/snapshot.jpg")
+    assert response.status_code == 503
+    assert response.headers["content-type"] == "image/jpeg"
+    assert response.headers["x-camera-state"] == "failed"
 
 
-def test_open_streams_do_not_hold_up_the_end(broker_url: str, pipeline: Pipeline) -> None:
+def test_open_streams_do_not_delay_shutdown(broker_url: str, pipeline: Pipeline) -> None:
     pipeline.camera("door")
     running = Running(broker_url)
     wait_for(lambda: running.http.get("/api/cameras").json())
     with (
         filming(pipeline, "door", [1]),
         running.http.stream("GET", "/cameras/door/stream.mjpg") as one,
-        running.http.stream("GET", "/api/streams.mjpg") as wall,
+        running.http.stream("GET", "/api/streams.mjpg") as multi,
         running.http.stream("GET", "/api/events") as events,
     ):
-        pictures, tiles, lines = parts(one), parts(wall), events.iter_lines()
-        next(pictures), next(tiles), next(lines)
+        frames, tiles, lines = parts(one), parts(multi), events.iter_lines()
+        next(frames), next(tiles), next(lines)
         assert running.metric('facestream_annotator_video_streams{camera="door"}') == 2
         assert running.end() < 2, "not only when the server's patience ends"
 
 
-def test_a_full_house_is_said_to_be_full(broker_url: str, pipeline: Pipeline) -> None:
+def test_stream_limits_are_reported(broker_url: str, pipeline: Pipeline) -> None:
     pipeline.camera("door")
     running = Running(broker_url, max_video_streams=1, max_event_streams=1)
     try:
@@ -141,12 +139,12 @@ def test_a_full_house_is_said_to_be_full(broker_url: str, pipeline: Pipeline) ->
             running.http.stream("GET", "/cameras/door/stream.mjpg") as one,
             running.http.stream("GET", "/api/events") as events,
         ):
-            # Kept: an iterator that is thrown away closes its connection.
-            pictures, lines = parts(one), events.iter_lines()
-            next(pictures), next(lines)
+            # Hold the iterators: a discarded one closes its connection.
+            frames, lines = parts(one), events.iter_lines()
+            next(frames), next(lines)
             for path in ("/cameras/door/stream.mjpg", "/cameras/door/snapshot.jpg", "/api/events"):
-                answer = running.http.get(path)
-                assert answer.status_code == 503
-                assert "too many" in answer.json()["detail"]
+                response = running.http.get(path)
+                assert response.status_code == 503
+                assert "too many" in response.json()["detail"]
     finally:
         running.end()
