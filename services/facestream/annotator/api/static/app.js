@@ -149,8 +149,8 @@ function closeMenus(target) {
   for (const menu of document.querySelectorAll(".menu[open]")) if (!menu.contains(target)) menu.open = false;
 }
 
-const STATE_LABELS = { connecting: "connecting…", stalled: "no video", failed: "unavailable", paused: "paused", stopped: "paused" };
-const isPaused = (camera) => camera.state === "paused" || camera.state === "stopped";
+const STATE_LABELS = { connecting: "connecting…", stalled: "no video", failed: "unavailable", paused: "paused" };
+const isPaused = (camera) => camera.state === "paused";
 const PRIVACY_LABELS = { blur: " · faces hidden", "stats-only": " · counts only" };
 
 function describeCamera(camera) {
@@ -224,10 +224,7 @@ function renderPeople() {
   drawPeople($("people"), $("people-count"), hasPeople ? groups : null);
 }
 
-const LEVELS = { good: "ok", busy: "warning", bad: "error" };
-
-function showSystemStatus(received) {
-  const messages = received.map((message) => ({ ...message, level: LEVELS[message.level] ?? message.level }));
+function showSystemStatus(messages) {
   $("system").replaceChildren(...messages.map((message) => {
     const item = document.createElement("li");
     item.dataset.level = message.level;
@@ -260,7 +257,6 @@ function clearPeople() {
 
 const events = new EventStream({
   keepalive: () => {},
-  alive: () => {},
   cameras: (list) => { cameras = list; hasCameras = hasPeople = true; render(); phoneDialog.updateStatus(); },
   people: (update) => { people.set(update.camera, update.people); renderPeople(); },
   system: showSystemStatus,

@@ -30,8 +30,7 @@ function setText(node, text) {
 }
 
 function updateCard(card, person) {
-  const female = person.female_probability === undefined ? person.female : person.female_probability;
-  const predictions = person.predictions ?? person.answers;
+  const { female_probability: female, predictions } = person;
   const gender = female === null ? "unknown" : female >= 0.5 ? "female" : "male";
   const probability = female === null ? 0 : Math.max(female, 1 - female);
   card.className = `person ${gender}`;
@@ -39,7 +38,7 @@ function updateCard(card, person) {
   setText(ageNode, person.age === null ? "–" : String(Math.round(person.age)));
   if (gender === "unknown") setText(genderNode, predictions ? "Gender unknown" : "Analyzing…");
   else setText(genderNode, `${gender === "female" ? "Female" : "Male"} · ${Math.min(99, Math.round(probability * 100))}%`);
-  setText(dwellNode, formatDuration(person.dwell_s ?? person.seen_s));
+  setText(dwellNode, formatDuration(person.dwell_s));
   card.title = `${predictions} ${predictions === 1 ? "prediction" : "predictions"}`;
   const [intervalNode, scale] = details.children;
   scale.hidden = person.age === null;
@@ -56,8 +55,8 @@ function updateCard(card, person) {
 function updateList(list, people) {
   const existing = new Map([...list.children].map((card) => [card.dataset.track, card]));
   const cards = people.map((person) => {
-    const card = existing.get(String(person.track_id ?? person.track)) ?? createCard();
-    card.dataset.track = person.track_id ?? person.track;
+    const card = existing.get(String(person.track_id)) ?? createCard();
+    card.dataset.track = person.track_id;
     updateCard(card, person);
     return card;
   });

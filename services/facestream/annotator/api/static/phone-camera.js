@@ -219,7 +219,7 @@ function onFrameAccepted(ack) {
   uploadTimes = [...uploadTimes.filter((time) => now - time < 2000), now];
   const rate = uploadTimes.length > 1 ? Math.round(((uploadTimes.length - 1) * 1000) / (now - uploadTimes[0])) : 0;
   if (ack.state === "live") setStatus("ok", "Live", "");
-  else if (["paused", "stopped"].includes(ack.state)) {
+  else if (ack.state === "paused") {
     setStatus("pending", "Paused", "Resume this camera in the web UI to continue.");
     backoffUntil = now + PAUSED_POLL_MS;
   } else setStatus("pending", "Connecting…", ack.state === "connecting" ? "" : ack.reason);

@@ -36,7 +36,7 @@ export class PhoneDialog {
     const status = this.statusOf(this.camera);
     const isLive = status?.state === "live";
     $("phone-result").dataset.level = isLive ? "ok" : "pending";
-    $("phone-result").textContent = isLive ? `Live: ${status.width} × ${status.height}.` : ["paused", "stopped"].includes(status?.state) ? "Paused." : "Waiting for the phone…";
+    $("phone-result").textContent = isLive ? `Live: ${status.width} × ${status.height}.` : status?.state === "paused" ? "Paused." : "Waiting for the phone…";
     if (isLive && !this.wasLive) this.onLive(this.camera);
     this.wasLive = isLive;
   }
