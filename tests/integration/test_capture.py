@@ -1,4 +1,4 @@
-"""Capture on a real camera (RTSP) and a real broker: what goes in, what comes out, what breaks."""
+"""Capture with a real camera (RTSP) and a real broker: results and failures."""
 
 from __future__ import annotations
 
@@ -35,22 +35,22 @@ from tests.fixtures.polling import wait_for
 from tests.fixtures.stack import free_port
 
 
-def test_a_camera_gives_tracks_and_face_crops(broker_url: str, rtsp: str) -> None:
+def test_a_camera_yields_tracks_and_face_crops(broker_url: str, rtsp: str) -> None:
     client = redis.Redis.from_url(broker_url)
     began_us = time.time_ns() // 1000
     with running_capture(capture_settings(broker_url), camera_of("door", rtsp)):
         wait_for(lambda: is_in_state(client, "door", "live"), "the camera is live")
         wait_for(lambda: client.xlen(keys.faces_key(0)) >= 4, "face crops come")
         frames = StreamReader(client, keys.frames_key("door")).collect(2.0)
-        wait_for(lambda: (s := status_of(client, "door")) and s.fps > 10, "the rate is known")
+        wait_for(lambda: (s := status_of(client, "door")) and s.fps > 10, "the fps are known")
         status = status_of(client, "door")
     assert status is not None
     assert (status.width, status.height, status.reason) == (CLIP_WIDTH, CLIP_HEIGHT, "")
 
     decoded = [decode_frame(fields) for fields in frames]
-    assert all(picture is None for _, picture in decoded), "nobody watches"
+    assert all(jpeg is None for _, jpeg in decoded), "there are no viewers"
     assert all(frame.detected for frame, _ in decoded)
-    assert 4 <= len(decoded) <= 12, "five detections a second"
+    assert 4 <= len(decoded) <= 12, "five detections per second"
     assert [len(frame.tracks) for frame, _ in decoded] == [2] * len(decoded)
     tracks = {t.track for frame, _ in decoded for t in frame.tracks}
     assert len(tracks) == 2
@@ -65,7 +65,7 @@ def test_a_camera_gives_tracks_and_face_crops(broker_url: str, rtsp: str) -> Non
         assert began_us < face.captured_us <= face.published_us
 
 
-def test_pictures_come_only_while_somebody_watches(broker_url: str, rtsp: str) -> None:
+def test_jpegs_are_published_only_for_viewers(broker_url: str, rtsp: str) -> None:
     client = redis.Redis.from_url(broker_url)
     registry = CameraRegistry(client)
     with running_capture(capture_settings(broker_url), camera_of("door", rtsp, rotate=90)):
@@ -73,30 +73,31 @@ def test_pictures_come_only_while_somebody_watches(broker_url: str, rtsp: str) -
         registry.mark_watched("door")
         frames = StreamReader(client, keys.frames_key("door"))
         wait_for(
-            lambda: any(keys.JPEG_FIELD in fields for fields in frames.read()), "pictures come"
+            lambda: any(keys.JPEG_FIELD in fields for fields in frames.read()),
+            "JPEGs are published",
         )
-        shown: list[tuple[Frame, bytes]] = []
+        published: list[tuple[Frame, bytes]] = []
 
-        def are_enough() -> bool:
+        def has_second_of_frames() -> bool:
             registry.mark_watched("door")
             for fields in frames.read():
                 frame, jpeg = decode_frame(fields)
                 if jpeg is not None:
-                    shown.append((frame, jpeg))
-            return len(shown) >= CLIP_FPS
+                    published.append((frame, jpeg))
+            return len(published) >= CLIP_FPS
 
-        wait_for(are_enough, "pictures of a second come")
-        frame, jpeg = shown[-1]
+        wait_for(has_second_of_frames, "JPEGs of one second are published")
+        frame, jpeg = published[-1]
         assert simplejpeg.decode_jpeg_header(jpeg)[:2] == (frame.height, frame.width)
         assert (frame.width, frame.height) == (CLIP_HEIGHT, CLIP_WIDTH)
-        numbers = [frame.seq for frame, _ in shown]
+        numbers = [frame.seq for frame, _ in published]
         assert numbers == sorted(set(numbers))
         skipped = numbers[-1] - numbers[0] + 1 - len(numbers)
-        assert skipped < len(numbers), "frames are shown, not only detections"
+        assert skipped < len(numbers), "all frames are published, not only those with detections"
         client.delete(keys.watched_key("door"))
         wait_for(
             lambda: not any(keys.JPEG_FIELD in f for f in frames.collect(0.5)),
-            "pictures end",
+            "JPEGs are no longer published",
         )
 
 
@@ -122,7 +123,7 @@ def test_every_face_is_counted_once(
             time.sleep(0.3)
             return added[0] == before
 
-        wait_for(is_settled, "nothing more comes")
+        wait_for(is_settled, "no more faces are published")
         published = metric_of(port, "faces_published_total")
         pushed_out = metric_of(port, "faces_dropped_total", "overflow")
         assert metric_of(port, "frames_total") == 0, "a paused camera is not silent"
@@ -130,7 +131,7 @@ def test_every_face_is_counted_once(
     assert published - pushed_out == client.xlen(key) == 3
 
 
-def test_a_camera_that_goes_away_comes_back(broker_url: str, clip: Path) -> None:
+def test_a_camera_is_reconnected_after_an_outage(broker_url: str, clip: Path) -> None:
     client = redis.Redis.from_url(broker_url)
     loaded = Clip.load(clip)
     with running(RtspServer({"people": loaded}, port=0)) as server:
@@ -144,14 +145,16 @@ def test_a_camera_that_goes_away_comes_back(broker_url: str, clip: Path) -> None
             context.__exit__(None, None, None)
             raise
     try:
-        wait_for(lambda: is_in_state(client, "door", "failed"), "its end is noticed")
+        wait_for(lambda: is_in_state(client, "door", "failed"), "the outage is detected")
         status = status_of(client, "door")
         assert status is not None
         assert status.reason
         with running(RtspServer({"people": loaded}, port=port)):
             wait_for(lambda: is_in_state(client, "door", "live"), "it is live again")
             client.delete(keys.frames_key("door"))
-            wait_for(lambda: client.exists(keys.frames_key("door")), "its frames come again")
+            wait_for(
+                lambda: client.exists(keys.frames_key("door")), "its frames are published again"
+            )
     finally:
         context.__exit__(None, None, None)
 
@@ -160,7 +163,7 @@ def test_a_broken_camera_does_not_disturb_the_others(broker_url: str, rtsp: str)
     client = redis.Redis.from_url(broker_url)
     broken = camera_of("broken", DEAD_END)
     with running_capture(capture_settings(broker_url), broken, camera_of("door", rtsp)):
-        wait_for(lambda: is_in_state(client, "broken", "failed"), "the broken one says so")
+        wait_for(lambda: is_in_state(client, "broken", "failed"), "the broken one has failed")
         wait_for(lambda: is_in_state(client, "door", "live"), "the other is live")
         frames = [
             decode_frame(fields)[0]
@@ -169,7 +172,7 @@ def test_a_broken_camera_does_not_disturb_the_others(broker_url: str, rtsp: str)
     assert len(frames) >= 3
 
 
-def test_what_stays_away_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_lasting_failure_is_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     broken = camera_of("broken", DEAD_END)
 
     def count(words: str) -> int:
@@ -178,13 +181,15 @@ def test_what_stays_away_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureF
     path = tmp_path / "broker.sock"
     with (
         caplog.at_level(logging.DEBUG, "facestream.capture"),
-        ExitStack() as there,
+        ExitStack() as outage,
         running_capture(capture_settings(f"unix://{path}"), broken),
     ):
-        there.enter_context(ValkeyServer(unix_socket_path=path))
-        wait_for(lambda: count("refuses the connection") >= 1, "the camera was tried")
-        there.close()
-        wait_for(lambda: count("refuses the connection") >= 3, "the camera was tried again")
-    aloud = [r.getMessage() for r in caplog.records if r.levelno >= logging.INFO]
-    assert sum("broker unavailable" in line for line in aloud) <= 2, "at the start, and in between"
-    assert sum("refuses the connection" in line for line in aloud) == 1
+        outage.enter_context(ValkeyServer(unix_socket_path=path))
+        wait_for(lambda: count("connection refused") >= 1, "the camera was tried")
+        outage.close()
+        wait_for(lambda: count("connection refused") >= 3, "the camera was tried again")
+    visible = [r.getMessage() for r in caplog.records if r.levelno >= logging.INFO]
+    assert sum("broker unavailable" in line for line in visible) <= 2, (
+        "at the start, and after the outage begins"
+    )
+    assert sum("connection refused" in line for line in visible) == 1

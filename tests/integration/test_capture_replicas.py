@@ -1,4 +1,4 @@
-"""Capture replicas as real processes that share real cameras by leases in a real broker."""
+"""Capture replicas as processes that share cameras by leases in a real broker."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from tests.fixtures.stack import free_port, make_clip
 
 NAMES = ("a", "b", "c", "d")
 LEASE_S = 2.0
-TAKEN_OVER_S = 10.0
+TAKEOVER_S = 10.0
 START_S = 45.0
 
 
 class _Cameras:
-    """What the cameras and the broker see: who reads, and whose pictures arrive."""
+    """Readers of each camera, and the sessions whose frames arrive in the broker."""
 
     def __init__(self, server: RtspServer, url: str) -> None:
         self.client = redis.Redis.from_url(url)
@@ -40,21 +40,21 @@ class _Cameras:
         self.sessions: dict[str, list[int]] = {name: [] for name in NAMES}  # in order of arrival
         self.most_readers = 0
 
-    def look(self) -> None:
+    def poll(self) -> None:
         for stream in self._streams.values():
             assert stream is not None
             self.most_readers = max(self.most_readers, len(stream.clients))
-        answer: Any = self.client.xread(self._last)  # type: ignore[arg-type]
-        for key, entries in answer:
+        reply: Any = self.client.xread(self._last)  # type: ignore[arg-type]
+        for key, entries in reply:
             for entry, fields in entries:
                 self._last[key.decode()] = entry
                 frame, _ = decode_frame(fields)
-                seen = self.sessions[frame.camera]
-                if not seen or seen[-1] != frame.session:
-                    seen.append(frame.session)
+                sessions = self.sessions[frame.camera]
+                if not sessions or sessions[-1] != frame.session:
+                    sessions.append(frame.session)
 
     def held_by(self, replica: _Replica) -> list[str]:
-        """The names of the cameras that it holds."""
+        """Return the cameras whose leases the replica holds."""
         holders: Any = self.client.hgetall(keys.LEASES_KEY)
         port = f"-{replica.port}"
         return [name.decode() for name, holder in holders.items() if holder.decode().endswith(port)]
@@ -63,20 +63,20 @@ class _Cameras:
         statuses = CameraRegistry(self.client).statuses()
         return len(statuses) == len(NAMES) and all(s.state == "live" for s in statuses)
 
-    def until(self, holds: Callable[[], object], what: str, deadline_s: float) -> float:
-        """Look on until something holds; returns after how many seconds."""
+    def wait_until(self, condition: Callable[[], object], what: str, deadline_s: float) -> float:
+        """Poll until the condition holds; return the elapsed seconds."""
 
-        def look_on() -> object:
-            self.look()
-            return holds()
+        def poll_condition() -> object:
+            self.poll()
+            return condition()
 
         began = time.monotonic()
-        wait_for(look_on, what, deadline_s)
+        wait_for(poll_condition, what, deadline_s)
         return time.monotonic() - began
 
-    def no_stale_picture_came(self) -> bool:
-        """Whether no session went on after another one had begun."""
-        return all(len(set(seen)) == len(seen) for seen in self.sessions.values())
+    def no_stale_session_continued(self) -> bool:
+        """Return whether no session continued after the next one had begun."""
+        return all(len(set(sessions)) == len(sessions) for sessions in self.sessions.values())
 
 
 @pytest.fixture(scope="module")
@@ -126,38 +126,40 @@ def test_replicas_share_cameras_and_take_over_from_each_other(
 
     try:
         first = start()
-        cameras.until(lambda: first.holds(cameras, 4), "the first has all", START_S)
+        cameras.wait_until(lambda: first.holds(cameras, 4), "the first holds all", START_S)
         second = start()
-        cameras.until(lambda: second.holds(cameras, 2), "the second has its share", START_S)
-        cameras.until(lambda: first.holds(cameras, 2), "the first has the other", 5)
-        cameras.until(cameras.are_live, "all are live", TAKEN_OVER_S)
+        cameras.wait_until(lambda: second.holds(cameras, 2), "the second holds its share", START_S)
+        cameras.wait_until(lambda: first.holds(cameras, 2), "the first holds the others", 5)
+        cameras.wait_until(cameras.are_live, "all are live", TAKEOVER_S)
         assert cameras.most_readers == 1, "no camera was read twice while they moved"
 
         moved = cameras.held_by(second)
         second.process.send_signal(signal.SIGSTOP)
-        cameras.until(lambda: first.holds(cameras, 4), "the first takes over", TAKEN_OVER_S)
-        known = {name: len(seen) for name, seen in cameras.sessions.items()}
-        cameras.until(
+        cameras.wait_until(lambda: first.holds(cameras, 4), "the first takes over", TAKEOVER_S)
+        known = {name: len(sessions) for name, sessions in cameras.sessions.items()}
+        cameras.wait_until(
             lambda: all(len(cameras.sessions[name]) > known[name] for name in moved),
-            "pictures of the cameras of the one that was stopped",
-            TAKEN_OVER_S - LEASE_S,
+            "frames of the cameras of the suspended replica",
+            TAKEOVER_S - LEASE_S,
         )
         second.process.send_signal(signal.SIGCONT)
-        cameras.until(lambda: second.holds(cameras, 2), "it has a share again", TAKEN_OVER_S)
-        cameras.until(cameras.are_live, "all are live", TAKEN_OVER_S)
-        assert cameras.no_stale_picture_came(), "what it still had in hand was not published"
+        cameras.wait_until(lambda: second.holds(cameras, 2), "it holds a share again", TAKEOVER_S)
+        cameras.wait_until(cameras.are_live, "all are live", TAKEOVER_S)
+        assert cameras.no_stale_session_continued(), (
+            "frames in flight at the suspension were not published"
+        )
 
         first.process.kill()
-        took_s = cameras.until(lambda: second.holds(cameras, 4), "taken over", TAKEN_OVER_S)
-        cameras.until(cameras.are_live, "all are live", TAKEN_OVER_S - took_s)
+        elapsed_s = cameras.wait_until(lambda: second.holds(cameras, 4), "taken over", TAKEOVER_S)
+        cameras.wait_until(cameras.are_live, "all are live", TAKEOVER_S - elapsed_s)
 
         third = start()
-        cameras.until(lambda: third.holds(cameras, 2), "a share without a restart", START_S)
+        cameras.wait_until(lambda: third.holds(cameras, 2), "a share for the third", START_S)
         second.process.terminate()
         assert second.process.wait(10) == 0
-        cameras.until(lambda: third.holds(cameras, 4), "released, not waited for", LEASE_S * 0.5)
-        cameras.until(cameras.are_live, "all are live", TAKEN_OVER_S)
-        assert cameras.no_stale_picture_came()
+        cameras.wait_until(lambda: third.holds(cameras, 4), "released at once", LEASE_S * 0.5)
+        cameras.wait_until(cameras.are_live, "all are live", TAKEOVER_S)
+        assert cameras.no_stale_session_continued()
     finally:
         for replica in replicas:
             replica.end()

@@ -1,4 +1,4 @@
-"""Cameras that send anything at all: capture lives on, says why, and serves the others."""
+"""Cameras that send garbage: capture survives, reports a reason, and reads the others."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from facestream.demo.rtsp_protocol import format_sdp
 from facestream.demo.rtsp_server import RtspServer, running
 
 from tests.fixtures.bad_camera import (
-    jpeg_that_says,
-    send_pictures,
+    jpeg_claiming,
+    send_jpegs,
     sequence_parameters,
     speak_mjpeg,
     speak_rtsp,
@@ -41,7 +41,7 @@ from tests.fixtures.tcp_server import serving
 
 SEED = 20_240_601
 FRAMES = 20
-HUGE_PX = 8176  # 100 MB a picture, and several of them while one is decoded
+HUGE_PX = 8176  # 100 MB per frame, and several of them while one is decoded
 CAPTURE_MB = 250
 
 
@@ -51,24 +51,24 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Clip:
 
 
 def speaker(clip: Clip, seed: int) -> tuple[str, Callable[[socket.socket], None]]:
-    """A bad camera's scheme and what it says; something else to each client."""
-    chance = random.Random(seed)
+    """Return the scheme and the protocol handler of a bad camera; random for each client."""
+    rng = random.Random(seed)
     if seed % 4 == 3:
-        return "http", lambda connection: speak_mjpeg(chance, connection)
-    return "rtsp", lambda connection: speak_rtsp(chance, clip, connection)
+        return "http", lambda connection: speak_mjpeg(rng, connection)
+    return "rtsp", lambda connection: speak_rtsp(rng, clip, connection)
 
 
 def read(url: str) -> str:
-    """How reading a camera for a moment ends: the error's words, or nothing."""
+    """Read up to `FRAMES` frames of a camera; return the error message, or an empty string."""
     camera = Camera.model_validate({"name": "bad", "url": url})
     frames = read_frames(
         camera,
         threading.Event(),
-        reach=ALLOW_ALL,
+        egress_policy=ALLOW_ALL,
         open_timeout_s=0.5,
         read_timeout_s=0.5,
-        on_corrupt=lambda: None,
-        on_late=lambda: None,
+        on_invalid=lambda: None,
+        on_stale=lambda: None,
     )
     with contextlib.closing(frames) as source:  # type: ignore[type-var]
         try:
@@ -81,35 +81,35 @@ def read(url: str) -> str:
 
 
 def try_seeds(clip: Clip, seeds: range) -> list[str]:
-    """What came of each."""
-    ends = []
+    """Read one bad camera per seed; return the error messages."""
+    errors = []
     for seed in seeds:
         scheme, speak = speaker(clip, seed)
         with serving(speak) as port:
-            said = read(f"{scheme}://127.0.0.1:{port}/live")
-        assert "\n" not in said, seed
-        ends.append(said)
-    return ends
+            error = read(f"{scheme}://127.0.0.1:{port}/live")
+        assert "\n" not in error, seed
+        errors.append(error)
+    return errors
 
 
-def test_what_a_bad_camera_sends_is_frames_or_a_reason(clip: Clip) -> None:
-    ends = try_seeds(clip, range(SEED, SEED + 12))
-    assert len(set(ends)) > 3, "they are bad in one way alone"
+def test_a_bad_camera_yields_frames_or_a_reason(clip: Clip) -> None:
+    errors = try_seeds(clip, range(SEED, SEED + 12))
+    assert len(set(errors)) > 3, "the cameras fail in different ways"
 
 
-def test_a_codec_that_nobody_knows_is_told(clip: Clip) -> None:
+def test_an_unknown_codec_is_reported(clip: Clip) -> None:
     description = format_sdp(clip).replace("H264/90000", "odd/90000")
     with serving(lambda c: speak_rtsp(random.Random(1), clip, c, description)) as port:
         assert "choose H.264" in read(f"rtsp://127.0.0.1:{port}/live")
 
 
 @pytest.mark.slow
-def test_what_many_bad_cameras_send_is_frames_or_a_reason(clip: Clip) -> None:
+def test_many_bad_cameras_yield_frames_or_a_reason(clip: Clip) -> None:
     assert len(set(try_seeds(clip, range(300)))) > 5
 
 
 class Capture:
-    """Capture as a process, with these cameras."""
+    """A capture process with these cameras."""
 
     def __init__(self, broker_url: str, cameras: dict[str, str]) -> None:
         self.process = subprocess.Popen(
@@ -128,18 +128,18 @@ class Capture:
             stderr=subprocess.DEVNULL,
         )
         self.redis = redis.Redis.from_url(broker_url)
-        self.failed: dict[str, str] = {}  # cameras that ever failed, and why
+        self.failed: dict[str, str] = {}  # reasons of cameras that have failed
 
     def statuses(self) -> dict[str, CameraStatus]:
-        """How the cameras are, by name."""
+        """Return the statuses by camera."""
         found = {status.name: status for status in CameraRegistry(self.redis).statuses()}
         self.failed |= {name: s.reason for name, s in found.items() if s.state == "failed"}
         return found
 
     def peak_mb(self) -> float:
-        """The most memory that the process has had."""
-        said = Path(f"/proc/{self.process.pid}/status").read_text()
-        peak = re.search(r"VmHWM:\s+(\d+) kB", said)
+        """Return the peak memory of the process."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        peak = re.search(r"VmHWM:\s+(\d+) kB", status)
         assert peak is not None
         return int(peak[1]) / 1024
 
@@ -158,8 +158,8 @@ def capturing(broker_url: str, cameras: dict[str, str]) -> Iterator[Capture]:
         capture.redis.close()
 
 
-def live_among(clip: Clip, broker_url: str, bad: int, seconds: float) -> None:
-    """Bad cameras beside a good one: they all fail with reasons, it sends after this long still."""
+def check_live_among(clip: Clip, broker_url: str, bad: int, seconds: float) -> None:
+    """Run bad cameras beside a good one, and check that only the bad ones fail, with reasons."""
     with ExitStack() as stack:
         server = stack.enter_context(running(RtspServer({"live": clip}, port=0)))
         cameras = {"good": f"rtsp://127.0.0.1:{server.port}/live"}
@@ -180,20 +180,18 @@ def live_among(clip: Clip, broker_url: str, bad: int, seconds: float) -> None:
         assert capture.statuses()["good"].state == "live"
 
 
-def test_capture_lives_on_among_bad_cameras(clip: Clip, broker_url: str) -> None:
-    live_among(clip, broker_url, bad=4, seconds=0)
+def test_capture_survives_bad_cameras(clip: Clip, broker_url: str) -> None:
+    check_live_among(clip, broker_url, bad=4, seconds=0)
 
 
 @pytest.mark.slow
-def test_capture_lives_on_among_many_bad_cameras(clip: Clip, broker_url: str) -> None:
-    live_among(clip, broker_url, bad=40, seconds=120)
+def test_capture_survives_many_bad_cameras(clip: Clip, broker_url: str) -> None:
+    check_live_among(clip, broker_url, bad=40, seconds=120)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_pictures_too_large_are_refused_before_they_take_memory(
-    clip: Clip, broker_url: str
-) -> None:
-    jpeg = jpeg_that_says(HUGE_PX, HUGE_PX, HUGE_PX * HUGE_PX // 256)
+def test_too_large_frames_are_rejected_before_they_take_memory(clip: Clip, broker_url: str) -> None:
+    jpeg = jpeg_claiming(HUGE_PX, HUGE_PX, HUGE_PX * HUGE_PX // 256)
     parameters = sequence_parameters(HUGE_PX, HUGE_PX)
     units = tuple(
         replace(unit, payloads=tuple(parameters if p[0] & 31 == 7 else p for p in unit.payloads))
@@ -201,7 +199,7 @@ def test_pictures_too_large_are_refused_before_they_take_memory(
     )
     video = RtspServer({"live": replace(clip, sps=parameters, units=units)}, port=0)
     with (
-        serving(lambda connection: send_pictures(connection, [jpeg] * 4)) as port,
+        serving(lambda connection: send_jpegs(connection, [jpeg] * 4)) as port,
         running(video),
     ):
         cameras = {
@@ -210,5 +208,5 @@ def test_pictures_too_large_are_refused_before_they_take_memory(
         }
         with capturing(broker_url, cameras) as capture:
             wait_for(lambda: capture.statuses() and len(capture.failed) == 2, "both have failed")
-            assert "8176×8176 are larger than 16.8 megapixels" in capture.failed["video"]
+            assert "8176×8176 exceed 16.8 megapixels" in capture.failed["video"]
             assert capture.peak_mb() < CAPTURE_MB

@@ -21,7 +21,7 @@ from facestream.annotator.auth.authentication import _basic_password
 from facestream.annotator.http_server import MAX_HEADER_BYTES, MAX_PIPELINED_REQUESTS
 from facestream.annotator.phone.routes import _check_jpeg
 from facestream.capture.settings import CaptureSettings
-from facestream.capture.sources.phone_source import _decoded, _decoder
+from facestream.capture.sources.phone_source import decode_phone_jpeg, new_jpeg_decoder
 from facestream.common.broker.messages import (
     MAX_FRAME_BYTES,
     MAX_SIDE_PX,
@@ -143,7 +143,7 @@ def test_jpegs(jpeg: bytes) -> None:
 def test_phone_frames(jpeg: bytes) -> None:
     reason, message = _check_jpeg(jpeg)
     assert bool(reason) == bool(message)
-    frame = _decoded(_decoder(), jpeg)
+    frame = decode_phone_jpeg(new_jpeg_decoder(), jpeg)
     if frame is not None:
         assert max(frame.width, frame.height) <= MAX_PHONE_SIDE_PX
 

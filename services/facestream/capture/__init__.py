@@ -1,1 +1,1 @@
-"""Camera in, faces out: reads every camera, finds and follows faces, sends crops to the workers."""
+"""Capture service: read cameras, detect and track faces, publish frames and face crops."""

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 from facestream.common.observability.metrics import ServiceMetrics, remove_series
 
 FrameDropReason = Literal[
-    "corrupt",  # cannot be decoded
+    "invalid",  # cannot be decoded
     "stale",  # decoding is too slow, or a phone had sent a newer frame
     "detector_busy",  # the previous detection of this camera is still waiting
     "superseded",  # a newer frame came before this one was published

@@ -1,0 +1,1 @@
+"""Faces: detection, tracking, crop sampling and pixelation, for all cameras in one thread."""

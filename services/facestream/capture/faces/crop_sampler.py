@@ -1,10 +1,13 @@
-"""When to ask the model about a face, and with which of its moments. Pure.
+"""Choose which face crops are sent to the model, and when. No I/O.
 
-Each detection of a track is a moment with a quality. A new track's first acceptable moment is taken
-at once, the next ones soon after, then about one a second; from the second on, the best of the last
-few moments is taken, not the latest. Answers about one face are much alike: once a track has had
-enough good ones, it is asked about more rarely, unless it is seen better than ever. Two faces cost
-less together than one by one, so a face whose turn is near goes along with another.
+Each detection of a track yields a candidate with a quality. The first acceptable candidate of a new
+track is selected at once, the next ones at short intervals, then about one per second. From the
+second crop on, the best candidate of the last `WINDOW_S` is selected, not the latest.
+
+Predictions for one face differ little. A track with enough good crops is therefore sampled less
+often, except when a candidate is clearly better than all before. Two faces in one batch cost less
+than two batches, so a face whose next crop is nearly due is sent together with another one
+(piggyback).
 """
 
 from __future__ import annotations
@@ -17,133 +20,151 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-FIRST_INTERVALS_S = (0.3, 0.4, 0.8)  # after the first crop; then the settled interval
-SETTLED_QUALITY = 3.0  # of all moments taken; from there on …
-SETTLED_INTERVAL_FACTOR = 4.0  # … the settled interval is so many times as long …
-IMPROVEMENT_FACTOR = 1.25  # … but for a moment so many times as good as any taken before
-PIGGYBACK_FRACTION = 0.6  # so much of its wait over, a face goes along
-WINDOW_S = 0.6  # how far back a better moment is looked for; crops must be fresh
-GOOD_FACE_PX = 96.0  # from here on, more pixels do not help the network
-SHARP_VARIANCE = 200.0  # of the Laplacian, where sharpness counts as two thirds
-# Where a frontal face holds its nose tip: between eye line (0) and mouth line (1); and how far
-# from there, and off the middle between the eyes (in eye distances), a face is in profile.
+FIRST_INTERVALS_S = (0.3, 0.4, 0.8)  # after the first crops; then the settled interval
+SETTLED_QUALITY = 3.0  # a track is settled when the qualities of its crops add up to this
+SETTLED_INTERVAL_FACTOR = 4.0  # interval of a settled track, relative to the settled interval
+IMPROVEMENT_FACTOR = 1.25  # a candidate this much better than all before ends the wait early
+PIGGYBACK_FRACTION = 0.6  # of its interval, after which a face may be sent with another one
+WINDOW_S = 0.6  # maximum age of a candidate: crops must be fresh
+GOOD_FACE_PX = 96.0  # more pixels than this do not improve the prediction
+SHARP_VARIANCE = 200.0  # variance of the Laplacian at which sharpness counts as two thirds
+# Position of the nose tip of a frontal face, between eye line (0) and mouth line (1).
 _FRONTAL_NOSE = 0.55
+# Deviations at which a face is in profile: from `_FRONTAL_NOSE`, and from the middle between the
+# eyes in eye distances.
 _PROFILE_PITCH = 0.5
 _PROFILE_YAW = 0.6
 
-M = TypeVar("M")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate(Generic[M]):
-    """One sight of a face: when, how good (0-1), and whatever is needed to cut it out."""
+class Candidate(Generic[T]):
+    """One observation of a face whose crop may be sent.
 
-    at: float
+    detected_at: monotonic seconds. quality: 0-1. payload: whatever the caller needs to cut the
+    crop.
+    """
+
+    detected_at: float
     quality: float
-    sight: M
+    payload: T
 
 
-class Sampler(Generic[M]):
-    """Decides for the tracks of one camera's session.
+class Sampler(Generic[T]):
+    """Crop schedule of all tracks in one camera session.
 
     Args:
-        interval_s: the settled time between two crops of a track that is not known well yet.
+        interval_s: settled interval between two crops of a track.
     """
 
     def __init__(self, interval_s: float) -> None:
         self._interval_s = interval_s
-        self._plans: dict[int, _TrackSchedule[M]] = {}
+        self._schedules: dict[int, _TrackSchedule[T]] = {}
 
-    def select(self, moments: Mapping[int, Candidate[M]]) -> dict[int, Candidate[M]]:
-        """Take note of what one search saw of each track; returns what to ask the model now."""
-        plans = {t: self._plans.setdefault(t, _TrackSchedule(self._interval_s)) for t in moments}
-        for track, moment in moments.items():
-            plans[track].note(moment)
+    def select(self, candidates: Mapping[int, Candidate[T]]) -> dict[int, Candidate[T]]:
+        """Record the candidates of one detection, by track, and return those to send now."""
+        schedules = {
+            track: self._schedules.setdefault(track, _TrackSchedule(self._interval_s))
+            for track in candidates
+        }
+        for track, candidate in candidates.items():
+            schedules[track].add(candidate)
 
-        def due(share: float) -> list[int]:
-            return [t for t, plan in plans.items() if plan.is_due(moments[t].at, share)]
+        def due(fraction: float) -> list[int]:
+            return [
+                track
+                for track, schedule in schedules.items()
+                if schedule.is_due(candidates[track].detected_at, fraction)
+            ]
 
-        chosen = due(1.0) and due(PIGGYBACK_FRACTION)
-        return {track: plans[track].pop_best(moments[track].at) for track in chosen}
+        due_tracks = due(1.0) and due(PIGGYBACK_FRACTION)
+        return {
+            track: schedules[track].pop_best(candidates[track].detected_at) for track in due_tracks
+        }
 
     def retain_only(self, tracks: set[int]) -> None:
-        """Forget all tracks but these."""
-        for track in self._plans.keys() - tracks:
-            del self._plans[track]
+        """Drop the schedules of all other tracks."""
+        for track in self._schedules.keys() - tracks:
+            del self._schedules[track]
 
 
-class _TrackSchedule(Generic[M]):
+class _TrackSchedule(Generic[T]):
     def __init__(self, interval_s: float) -> None:
         self._interval_s = interval_s
-        self._taken = 0
-        self._waits_from = self._asked_at = -math.inf
-        self._quality = self._best_taken = 0.0  # of the moments taken: the sum, and the best
-        self._best: Candidate[M] | None = None
+        self._sent_count = 0
+        self._wait_since = self._sent_at = -math.inf
+        self._total_quality = self._best_sent_quality = 0.0  # of the crops sent
+        self._best: Candidate[T] | None = None
 
-    def note(self, moment: Candidate[M]) -> None:
-        """Keep it if it is the best of late."""
+    def add(self, candidate: Candidate[T]) -> None:
+        """Record a candidate; the best one of the window is kept."""
         best = self._best
-        if best is None or moment.quality >= best.quality or moment.at - best.at > WINDOW_S:
-            self._best = moment
+        if (
+            best is None
+            or candidate.quality >= best.quality
+            or candidate.detected_at - best.detected_at > WINDOW_S
+        ):
+            self._best = candidate
 
-    def is_due(self, now: float, share: float) -> bool:
-        """Whether this share of the wait between two crops is over; a moment was noted."""
+    def is_due(self, now: float, fraction: float) -> bool:
+        """Return whether this fraction of the interval is over; needs a recorded candidate."""
         assert self._best is not None
-        is_better = self._best.quality >= IMPROVEMENT_FACTOR * self._best_taken
-        if is_better and now - self._asked_at >= self._interval_s:
+        is_better = self._best.quality >= IMPROVEMENT_FACTOR * self._best_sent_quality
+        if is_better and now - self._sent_at >= self._interval_s:
             return True
-        return now - self._waits_from >= share * self._wait_s()
+        return now - self._wait_since >= fraction * self._wait_s()
 
     def _wait_s(self) -> float:
-        if self._quality >= SETTLED_QUALITY:
+        if self._total_quality >= SETTLED_QUALITY:
             return SETTLED_INTERVAL_FACTOR * self._interval_s
-        if 0 < self._taken <= len(FIRST_INTERVALS_S):
-            return min(self._interval_s, FIRST_INTERVALS_S[self._taken - 1])
+        if 0 < self._sent_count <= len(FIRST_INTERVALS_S):
+            return min(self._interval_s, FIRST_INTERVALS_S[self._sent_count - 1])
         return self._interval_s
 
-    def pop_best(self, now: float) -> Candidate[M]:
-        """The best moment of late, which is asked about now."""
-        # Who goes along early waits the longer for his next turn: nobody is asked about more often.
-        self._waits_from = max(now, self._waits_from + self._wait_s())
-        self._asked_at = now
+    def pop_best(self, now: float) -> Candidate[T]:
+        """Remove and return the best candidate, and start the next interval."""
+        # Schedule from the regular due time, so that sending a face early does not raise its rate.
+        self._wait_since = max(now, self._wait_since + self._wait_s())
+        self._sent_at = now
         best, self._best = self._best, None
         assert best is not None
-        self._taken += 1
-        self._quality += best.quality
-        self._best_taken = max(self._best_taken, best.quality)
+        self._sent_count += 1
+        self._total_quality += best.quality
+        self._best_sent_quality = max(self._best_sent_quality, best.quality)
         return best
 
 
 def frontality(landmarks: NDArray[np.float32]) -> float:
-    """How far a face looks at the camera: 1 straight, 0 in profile or landmarks without sense.
+    """Return how frontal a face is: 1 frontal, 0 in profile or for degenerate landmarks.
 
     Args:
         landmarks: float32 `[5, 2]`: right eye, left eye, nose tip, mouth corners; any rotation.
     """
     (rx, ry), (lx, ly), (nx, ny), (ax, ay), (bx, by) = landmarks.tolist()
-    eyes = math.hypot(lx - rx, ly - ry)
-    if not math.isfinite(eyes) or eyes < 1e-3:
+    eye_distance = math.hypot(lx - rx, ly - ry)
+    if not math.isfinite(eye_distance) or eye_distance < 1e-3:
         return 0.0
-    along_x, along_y = (lx - rx) / eyes, (ly - ry) / eyes
+    along_x, along_y = (lx - rx) / eye_distance, (ly - ry) / eye_distance
     nose_x, nose_y = nx - (rx + lx) / 2, ny - (ry + ly) / 2
     mouth_x, mouth_y = (ax + bx - rx - lx) / 2, (ay + by - ry - ly) / 2
-    yaw = (nose_x * along_x + nose_y * along_y) / eyes
-    down = mouth_y * along_x - mouth_x * along_y
-    if not math.isfinite(down) or down < 1e-3:
+    yaw = (nose_x * along_x + nose_y * along_y) / eye_distance
+    mouth_distance = mouth_y * along_x - mouth_x * along_y
+    if not math.isfinite(mouth_distance) or mouth_distance < 1e-3:
         return 0.0
-    pitch = (nose_y * along_x - nose_x * along_y) / down - _FRONTAL_NOSE
-    turned = (yaw / _PROFILE_YAW) ** 2 + (pitch / _PROFILE_PITCH) ** 2
-    return max(0.0, 1.0 - turned) if math.isfinite(turned) else 0.0
+    pitch = (nose_y * along_x - nose_x * along_y) / mouth_distance - _FRONTAL_NOSE
+    deviation = (yaw / _PROFILE_YAW) ** 2 + (pitch / _PROFILE_PITCH) ** 2
+    return max(0.0, 1.0 - deviation) if math.isfinite(deviation) else 0.0
 
 
-def quality(face_px: float, laplacian_variance: float, frontal: float, score: float) -> float:
-    """How much an answer about this sight of a face is worth, 0-1: the product of four.
+def crop_quality(face_px: float, laplacian_variance: float, frontal: float, score: float) -> float:
+    """Return the quality of an observation for prediction, 0-1: the product of four factors.
 
     Args:
         face_px: side of the face in source pixels.
         laplacian_variance: of the face's luma, at a fixed size; grows with sharpness.
-        frontal: of `frontality`.
-        score: the detector's, 0-1.
+        frontal: result of `frontality`.
+        score: detector score, 0-1.
     """
     size = min(1.0, face_px / GOOD_FACE_PX)
     sharpness = 1.0 - math.exp(-laplacian_variance / SHARP_VARIANCE)

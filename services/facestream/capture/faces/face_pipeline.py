@@ -1,7 +1,7 @@
-"""Finds and follows the faces of one camera: a frame goes in, tracks and the crops to ask come out.
+"""Face pipeline of one camera session: detect, track, sample and cut face crops.
 
-Ties together picture, detector, tracker and sampler for one camera. Called at each detection, by
-the one detector thread.
+A frame goes in; tracks and the crops to send come out. Combines motion gate, detector, tracker and
+crop sampler. Called at each detection by the detector thread; not thread-safe.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from facestream.capture.faces.crop_sampler import Candidate, Sampler, frontality, quality
+from facestream.capture.faces.crop_sampler import Candidate, Sampler, crop_quality, frontality
 from facestream.capture.faces.detector_input import fit_to_input
 from facestream.capture.faces.motion_gate import MotionGate
 from facestream.capture.faces.tracker import Box, TrackedFace, Tracker
@@ -33,15 +33,18 @@ from facestream.common.cameras.models import Rotation
 from facestream.common.vision.crop_codec import encode_crop
 from facestream.common.vision.face_detector import FaceDetector
 
-# A session's tracks are numbered from a random start: whoever keeps numbers without sessions does
-# not take the first face after a reconnection for one that it knows. Numbers stay below 2^31.
-_FIRST_TRACKS = 2**30
-_SHARPNESS_SIZE_PX = 48  # faces are compared for sharpness at one size
+# Track numbers of a session begin at random. A client that keeps numbers without sessions then does
+# not take the first face after a reconnect for a face that it knows. Numbers stay below 2^31.
+_MAX_FIRST_TRACK = 2**30
+_SHARPNESS_SIZE_PX = 48  # sharpness is measured at one size for all faces
 
 
 @dataclass(frozen=True, slots=True)
-class FaceCrop:
-    """A face to ask the model about: track, when it was captured, quality 0-1, its crop as JPEG."""
+class EncodedCrop:
+    """A face crop to send to the model.
+
+    captured_us: Unix time of its frame. quality: 0-1. jpeg: the encoded crop.
+    """
 
     track: int
     captured_us: int
@@ -51,47 +54,55 @@ class FaceCrop:
 
 @dataclass(frozen=True, slots=True)
 class DetectionResult:
-    """What one detection brought. Boxes in pixels of the upright frame of this size."""
+    """Result of one detection. Boxes are in pixels of the upright frame of this size."""
 
     width: int
     height: int
-    found: int  # faces that the detector saw
-    is_still: bool  # nothing had changed: these are the faces of the last search
+    face_count: int  # faces found by the detector
+    is_skipped: bool  # by the motion gate: the faces are those of the last detector run
     faces: tuple[TrackedFace, ...]
-    crops: tuple[FaceCrop, ...]
+    crops: tuple[EncodedCrop, ...]
     failed_crops: int  # could not be cut or encoded
-    is_steady: bool = False  # nothing comes, goes or moves fast: the next look may wait longer
-    redaction_boxes: tuple[Box, ...] = ()  # where a face is or may be: more than the faces followed
+    is_steady: bool = False  # no face appears, disappears or moves fast: the next one may wait
+    redaction_boxes: tuple[Box, ...] = ()  # certain and possible faces, to be pixelated
 
 
 @dataclass(frozen=True, slots=True)
-class _Sight:
-    picture: YuvFrame  # of the face alone
+class _FaceRegion:
+    """Copy of the part of a frame around one face; landmarks are relative to it."""
+
+    frame: YuvFrame
     landmarks: NDArray[np.float32]
     captured_us: int
 
 
 @dataclass(frozen=True, slots=True)
-class _Sightings:
-    """What a search saw, in pixels of the upright picture; one entry a face in each."""
+class _Observations:
+    """Faces found by one detection, in pixels of the upright frame; one entry per face in each."""
 
     boxes: list[Box]
     scores: list[float]
     landmarks: NDArray[np.float32]
 
-    def only(self, keep: list[int]) -> _Sightings:
-        return _Sightings(
-            [self.boxes[i] for i in keep], [self.scores[i] for i in keep], self.landmarks[keep]
+    def filter(self, indexes: list[int]) -> _Observations:
+        return _Observations(
+            [self.boxes[i] for i in indexes],
+            [self.scores[i] for i in indexes],
+            self.landmarks[indexes],
         )
 
 
 class FacePipeline:
-    """The faces of one session of one camera.
+    """Faces of one session of one camera.
 
     Args:
-        detectors: the detector for an upright picture's width and height; what it is less sure of
-            than the settings ask is hidden where faces are, and not followed.
-        hides: only pictures that were searched are shown: one is searched each second at least.
+        settings: of capture.
+        rotate: degrees clockwise that turn a frame upright.
+        detectors: returns the detector for width and height of an upright frame. It may have a
+            lower score limit than the settings: faces below `min_detection_score` are pixelated
+            but not tracked.
+        pixelates: whether faces are pixelated. Then only frames with a detector run are shown, so
+            the detector runs at least once per second.
     """
 
     def __init__(
@@ -100,100 +111,105 @@ class FacePipeline:
         rotate: Rotation,
         detectors: Callable[[int, int], FaceDetector],
         *,
-        hides: bool = False,
+        pixelates: bool = False,
     ) -> None:
         self._settings, self._rotate, self._detectors = settings, rotate, detectors
-        self._hides = hides
-        self._calm_gap_s = 1.0 / min(settings.detection_idle_fps, settings.detection_fps)
-        self._tracker = Tracker(1 + secrets.randbelow(_FIRST_TRACKS), self._calm_gap_s)
-        self._motion = MotionGate()
-        self._last = _Sightings([], [], np.empty((0, 5, 2), np.float32))
-        self._last_found: list[Box] = []
-        self._sampler: Sampler[_Sight] = Sampler(settings.crop_interval_s)
+        self._pixelates = pixelates
+        self._idle_interval_s = 1.0 / min(settings.detection_idle_fps, settings.detection_fps)
+        self._tracker = Tracker(1 + secrets.randbelow(_MAX_FIRST_TRACK), self._idle_interval_s)
+        self._motion_gate = MotionGate()
+        self._observations = _Observations([], [], np.empty((0, 5, 2), np.float32))
+        self._detected_boxes: list[Box] = []
+        self._sampler: Sampler[_FaceRegion] = Sampler(settings.crop_interval_s)
 
-    def process(self, frame: av.VideoFrame, captured_us: int, now: float) -> DetectionResult:
-        """Detect, track and choose.
+    def process(self, av_frame: av.VideoFrame, captured_us: int, now: float) -> DetectionResult:
+        """Detect and track the faces of a frame, and cut the crops that are due.
 
         Args:
-            frame: as decoded.
-            captured_us: when it came, Unix time in microseconds; goes with its crops.
-            now: the same moment in seconds of the monotonic clock.
+            av_frame: as decoded.
+            captured_us: Unix time of the frame in microseconds, attached to its crops.
+            now: the same time in monotonic seconds.
 
         Raises:
             ImageError: the frame's pixel format cannot be converted.
         """
-        picture = from_av_frame(frame, self._rotate)
-        is_empty = not self._last_found and not self._hides
-        is_still = self._motion.is_unchanged(picture.y, now, is_empty=is_empty)
-        seen = self._last if is_still else self._search(picture)
-        boxes, scores, landmarks = seen.boxes, seen.scores, seen.landmarks
-        owners = self._tracker.update(boxes, scores, now)
-        # What is not yet sure to be a face must be found by a second search, not by this one.
-        self._last = seen.only([i for i, face in enumerate(owners) if face is not None])
-        moments: dict[int, Candidate[_Sight]] = {}
-        for box, score, points, face in zip(boxes, scores, landmarks, owners, strict=True):
+        frame = from_av_frame(av_frame, self._rotate)
+        is_empty = not self._detected_boxes and not self._pixelates
+        is_skipped = self._motion_gate.is_unchanged(frame.y, now, is_empty=is_empty)
+        current = self._observations if is_skipped else self._detect(frame)
+        boxes, scores, landmarks = current.boxes, current.scores, current.landmarks
+        tracks = self._tracker.update(boxes, scores, now)
+        # Only a second detector run may confirm a track, not the same observation used again.
+        self._observations = current.filter(
+            [i for i, face in enumerate(tracks) if face is not None]
+        )
+        candidates: dict[int, Candidate[_FaceRegion]] = {}
+        for box, score, points, face in zip(boxes, scores, landmarks, tracks, strict=True):
             if face is None:
                 continue
-            worth = self._quality(picture, box, score, points)
-            if worth <= 0:
+            quality = self._quality(frame, box, score, points)
+            if quality <= 0:
                 continue
             try:
-                sight = _Sight(*copy_face_region(picture, points), captured_us)
-            except ValueError:  # its landmarks lie outside the picture
+                region = _FaceRegion(*copy_face_region(frame, points), captured_us)
+            except ValueError:  # the landmarks lie outside the frame
                 continue
-            moments[face.track] = Candidate(now, worth, sight)
-        chosen = self._sampler.select(moments)
+            candidates[face.track] = Candidate(now, quality, region)
+        selected = self._sampler.select(candidates)
         self._sampler.retain_only(self._tracker.live_track_ids())
-        crops = [self._crop(track, moment) for track, moment in chosen.items()]
-        good = tuple(crop for crop in crops if crop is not None)
+        crops = [self._cut_crop(track, candidate) for track, candidate in selected.items()]
+        valid_crops = tuple(crop for crop in crops if crop is not None)
         return DetectionResult(
-            picture.width,
-            picture.height,
+            frame.width,
+            frame.height,
             len(boxes),
-            is_still,
+            is_skipped,
             self._tracker.visible(now),
-            good,
-            len(crops) - len(good),
-            self._tracker.is_calm(now, self._calm_gap_s),
-            (*self._last_found, *self._tracker.predicted_boxes(now)),
+            valid_crops,
+            len(crops) - len(valid_crops),
+            self._tracker.is_steady(now, self._idle_interval_s),
+            (*self._detected_boxes, *self._tracker.predicted_boxes(now)),
         )
 
-    def _search(self, picture: YuvFrame) -> _Sightings:
-        detector = self._detectors(picture.width, picture.height)
-        seen = fit_to_input(picture, detector.width, detector.height)
-        found = detector.detect(seen.bgr)
-        places = found.boxes * np.tile(seen.scale, 2)
-        places[:, :2] += seen.origin
-        boxes: list[Box] = [tuple(box) for box in places.tolist()]
-        self._last_found = boxes
-        scores = found.scores.tolist()
-        sure = [i for i, score in enumerate(scores) if score >= self._settings.min_detection_score]
-        return _Sightings(boxes, scores, found.landmarks * seen.scale + seen.origin).only(sure)
+    def _detect(self, frame: YuvFrame) -> _Observations:
+        detector = self._detectors(frame.width, frame.height)
+        detector_input = fit_to_input(frame, detector.width, detector.height)
+        detections = detector.detect(detector_input.bgr)
+        scaled = detections.boxes * np.tile(detector_input.scale, 2)
+        scaled[:, :2] += detector_input.origin
+        boxes: list[Box] = [tuple(box) for box in scaled.tolist()]
+        self._detected_boxes = boxes
+        scores = detections.scores.tolist()
+        landmarks = detections.landmarks * detector_input.scale + detector_input.origin
+        min_score = self._settings.min_detection_score
+        return _Observations(boxes, scores, landmarks).filter(
+            [i for i, score in enumerate(scores) if score >= min_score]
+        )
 
     def _quality(
-        self, picture: YuvFrame, box: Box, score: float, landmarks: NDArray[np.float32]
+        self, frame: YuvFrame, box: Box, score: float, landmarks: NDArray[np.float32]
     ) -> float:
-        """0-1; 0 for a face not worth asking about."""
+        """Return the quality of an observation, 0-1; 0 if its crop must not be sent."""
         face_px = math.sqrt(max(0.0, box[2] * box[3]))
         frontal = frontality(landmarks)
         if face_px < self._settings.min_face_px or frontal < self._settings.min_frontality:
             return 0.0
-        luma = face_luma(picture, box)
+        luma = face_luma(frame, box)
         if luma.size == 0:
             return 0.0
         small = cv2.resize(
             luma, (_SHARPNESS_SIZE_PX, _SHARPNESS_SIZE_PX), interpolation=cv2.INTER_AREA
         )
         deviation = cv2.meanStdDev(cv2.Laplacian(small, cv2.CV_16S))[1]
-        return quality(face_px, float(deviation[0, 0]) ** 2, frontal, score)
+        return crop_quality(face_px, float(deviation[0, 0]) ** 2, frontal, score)
 
-    def _crop(self, track: int, moment: Candidate[_Sight]) -> FaceCrop | None:
-        sight = moment.sight
+    def _cut_crop(self, track: int, candidate: Candidate[_FaceRegion]) -> EncodedCrop | None:
+        region = candidate.payload
         try:
-            crop = face_crop(sight.picture, sight.landmarks, self._settings.crop_size_px)
+            crop = face_crop(region.frame, region.landmarks, self._settings.crop_size_px)
             jpeg = encode_crop(crop, self._settings.crop_jpeg_quality)
         except (ValueError, cv2.error):
             return None
         if len(jpeg) > MAX_CROP_BYTES:
             return None
-        return FaceCrop(track, sight.captured_us, moment.quality, jpeg)
+        return EncodedCrop(track, region.captured_us, candidate.quality, jpeg)

@@ -1,0 +1,1 @@
+"""Ownership of cameras: the persisted list, the registry, leases and their assignment."""

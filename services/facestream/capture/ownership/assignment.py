@@ -1,8 +1,8 @@
-"""Which capture replica should read which camera. Pure.
+"""Assign cameras to capture replicas. No I/O.
 
-Every replica reckons this for itself from the same table and comes to the same answer. The share is
-even, and moves no more cameras than evenness needs: who reads a camera keeps it unless it holds
-more than its share.
+Every replica computes the assignment from the same lease table and gets the same result. The
+assignment is even, and moves as few cameras as that requires: a replica keeps its cameras unless it
+holds more than its quota.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class LeaseTable:
-    """Who is there and who holds what, as the broker last said it.
+    """Live replicas and lease holders, as last read from the broker.
 
-    replicas: replica -> how many cameras it reads at most.
+    replicas: replica -> its capacity, the number of cameras that it can read.
     holders: camera -> the replica that holds its lease, one of `replicas`.
     """
 
@@ -24,34 +24,37 @@ class LeaseTable:
     holders: Mapping[str, str] = field(default_factory=dict)
 
     def held_by(self, replica: str) -> set[str]:
-        """The cameras that this replica holds."""
+        """Return the cameras whose leases this replica holds."""
         return {camera for camera, holder in self.holders.items() if holder == replica}
 
 
 def assign_cameras(cameras: Collection[str], table: LeaseTable) -> dict[str, str]:
-    """Camera -> the replica that should read it; those for which nobody has room are left out.
+    """Return camera -> the replica that should read it; without cameras beyond the total capacity.
 
     Args:
-        cameras: those to be shared. What a replica holds besides them stays with it and counts
-            as its load: such as a camera that is plugged into its machine.
+        cameras: to be assigned. Other cameras that a replica holds, such as one attached to its
+            machine, stay with it and count as load.
+        table: current leases.
     """
-    shared = set(cameras)
+    assignable = set(cameras)
     held: dict[str, list[str]] = {replica: [] for replica in table.replicas}
     load = dict.fromkeys(table.replicas, 0)
     for camera, holder in sorted(table.holders.items()):
-        if camera in shared:
+        if camera in assignable:
             held[holder].append(camera)
         else:
             load[holder] += 1
-    quotas = _quotas(len(shared), table.replicas, load, held)
-    shares = {c: replica for replica, own in held.items() for c in own[: quotas[replica]]}
-    room = [
+    quotas = _quotas(len(assignable), table.replicas, load, held)
+    assignment = {
+        camera: replica for replica, own in held.items() for camera in own[: quotas[replica]]
+    }
+    free_slots = [
         replica
         for replica, own in sorted(held.items())
         for _ in range(quotas[replica] - min(len(own), quotas[replica]))
     ]
-    left = sorted(shared - shares.keys())
-    return shares | dict(zip(left, room, strict=False))
+    unassigned = sorted(assignable - assignment.keys())
+    return assignment | dict(zip(unassigned, free_slots, strict=False))
 
 
 def _quotas(
@@ -60,19 +63,20 @@ def _quotas(
     load: Mapping[str, int],
     held: Mapping[str, Collection[str]],
 ) -> dict[str, int]:
-    """How many of `number` cameras each replica gets: one after the other to the least loaded.
+    """Distribute `number` cameras one by one to the replica with the lowest load.
 
-    Of two equally loaded the one that holds more gets it, so that nothing moves in vain.
+    Of two replicas with equal load, the one that holds more cameras gets the next, so that no
+    camera moves without need.
     """
     quotas = dict.fromkeys(capacities, 0)
     heap = [(load[r], -len(held[r]), r) for r in capacities if load[r] < capacities[r]]
     heapq.heapify(heap)
     while number and heap:
-        loaded, minus_held, replica = heap[0]
+        replica_load, minus_held, replica = heap[0]
         quotas[replica] += 1
         number -= 1
-        if loaded + 1 < capacities[replica]:
-            heapq.heapreplace(heap, (loaded + 1, minus_held, replica))
+        if replica_load + 1 < capacities[replica]:
+            heapq.heapreplace(heap, (replica_load + 1, minus_held, replica))
         else:
             heapq.heappop(heap)
     return quotas

@@ -1,8 +1,12 @@
-"""The cameras on disk, so that those of the page are there again after everything was restarted.
+"""Persist the camera list across restarts.
 
-While the broker runs its word counts, and the file only follows it; read it is where the broker
-knows nothing. Beside the cameras it says which of them were given, by a command line or a file: one
-that is given no longer is not brought back. URLs carry passwords: the file is its owner's alone.
+Redis is authoritative while it runs; the file mirrors it and is read only when Redis is empty. The
+file also records the configured cameras, those of the command line or config file, so that a camera
+that was removed from the configuration is not restored. The file contains passwords and has mode
+0600.
+
+Version 0.1.0 called the file `cameras.json`, and the configured cameras in it "given": such a file
+is still read.
 """
 
 from __future__ import annotations
@@ -19,98 +23,132 @@ from facestream.common.cameras.models import Camera
 
 _log = logging.getLogger(__name__)
 
-_DAMAGED = ".damaged"
+DEFAULT_NAME = "camera-state.json"
+_NAME_0_1 = "cameras.json"
+_CORRUPT_SUFFIX = ".corrupt"
 
 
 class CameraStore:
-    """The file of one capture service; without a path, nothing is kept.
+    """Camera state file of one capture service. Not thread-safe.
 
     Args:
-        given: the cameras that this service was given at its start.
+        path: the file; None to persist nothing.
+        configured: cameras from the command line and config file of this start.
     """
 
-    def __init__(self, path: Path | None, given: Iterable[Camera]) -> None:
+    def __init__(self, path: Path | None, configured: Iterable[Camera]) -> None:
         self._path = path
-        self._given = {camera.name: camera for camera in given}
-        self._cameras_then, self._given_then = self._read()  # of the file as it was at the start
-        self._kept: dict[str, Camera] | None = None  # as this service wrote them
+        self._configured = {camera.name: camera for camera in configured}
+        # Of the file as it was at the start: all cameras, and those configured at that time.
+        self._persisted, self._configured_before = self._load()
+        self._saved: dict[str, Camera] | None = None  # cameras last written by this service
         self._has_failed = False
 
     def initial_cameras(self) -> dict[str, Camera]:
-        """The cameras to begin with, by name: those given, and those kept that were never given.
+        """Return the cameras to start with, by name: configured ones and persisted ones.
 
-        Of a camera that was given alike then, what was done to it on the page since is the user's
-        newer word, its name too: it is known by its address.
+        A configured camera whose configuration has not changed keeps what was edited in the web UI
+        since, its name included; it is then recognized by its URL. A changed configuration wins. A
+        persisted camera that was configured and no longer is, is left out.
         """
-        kept, given_then = self._cameras_then, self._given_then
-        wanted = {name: camera for name, camera in kept.items() if name not in given_then}
-        renamed = {camera.url for camera in wanted.values()}
-        for name, camera in self._given.items():
-            then = given_then.get(name)
-            if then == camera and name in kept:
-                wanted[name] = kept[name]
-            elif then != camera or camera.url not in renamed:
-                wanted[name] = camera
-                if then is not None and name not in kept:  # renamed then, and given otherwise now
-                    wanted = {n: c for n, c in wanted.items() if n == name or c.url != then.url}
-        return wanted
+        persisted, before = self._persisted, self._configured_before
+        initial = {name: camera for name, camera in persisted.items() if name not in before}
+        renamed_urls = {camera.url for camera in initial.values()}
+        for name, camera in self._configured.items():
+            previous = before.get(name)
+            if previous == camera and name in persisted:
+                initial[name] = persisted[name]
+            elif previous != camera or camera.url not in renamed_urls:
+                initial[name] = camera
+                if previous is not None and name not in persisted:
+                    # It was renamed in the web UI, and its configuration has changed since.
+                    initial = {
+                        other_name: other
+                        for other_name, other in initial.items()
+                        if other_name == name or other.url != previous.url
+                    }
+        return initial
 
     def save(self, cameras: Mapping[str, Camera]) -> None:
-        """Have the file say what the broker says now."""
-        if self._path is None or cameras == self._kept:
+        """Write the cameras, if they have changed since the last call; log a failure once."""
+        if self._path is None or cameras == self._saved:
             return
-        # One that is given no longer is read on while the broker knows it, but was not added.
-        once_given = {
+        # A camera removed from the configuration is read as long as the broker lists it. It stays
+        # marked as configured, so that it is not restored.
+        self._configured_before = {
             name: camera
-            for name, camera in self._given_then.items()
+            for name, camera in self._configured_before.items()
             if name in cameras and cameras[name].url == camera.url
         }
-        self._given_then = once_given
-        given = once_given | self._given
-        text = json.dumps({"cameras": _plain(cameras), "given": _plain(given)}, indent=1)
+        configured = self._configured_before | self._configured
+        text = json.dumps(
+            {"cameras": _to_plain(cameras), "configured": _to_plain(configured)}, indent=1
+        )
         try:
-            _write(self._path, text)
+            _write_atomically(self._path, text)
         except OSError as error:
             if not self._has_failed:
-                _log.warning("the cameras cannot be kept in %s: %s", self._path, error.strerror)
+                _log.warning("cannot write camera state to %s: %s", self._path, error.strerror)
             self._has_failed = True
             return
-        self._kept, self._has_failed = dict(cameras), False
+        self._saved, self._has_failed = dict(cameras), False
 
-    def _read(self) -> tuple[dict[str, Camera], dict[str, Camera]]:
-        """The cameras of the file, and those that were given when it was written."""
+    def _load(self) -> tuple[dict[str, Camera], dict[str, Camera]]:
+        """Return the cameras of the file, and those that were configured when it was written."""
         if self._path is None:
             return {}, {}
+        _migrate_name(self._path)
         try:
             document = json.loads(self._path.read_text(encoding="utf-8"))
-            kept, given = (
+            if "given" in document:  # written by 0.1.0
+                document["configured"] = document["given"]
+            persisted, configured = (
                 {camera.name: camera for camera in map(Camera.from_stored, document[key])}
-                for key in ("cameras", "given")
+                for key in ("cameras", "configured")
             )
         except FileNotFoundError:
             return {}, {}
         except (OSError, ValueError, KeyError, TypeError) as error:
-            # Put aside, not thrown away: it may be of a newer version, or can be mended by hand.
+            # Move it aside: it may be of a newer version, or an admin may be able to repair it.
             reason = getattr(error, "strerror", None) or type(error).__name__
-            _log.warning("%s holds no cameras (%s): begun anew beside it", self._path, reason)
-            with suppress(OSError):  # it cannot be written either, which `keep` says
-                os.replace(self._path, self._path.with_name(self._path.name + _DAMAGED))
+            _log.warning(
+                "cannot parse %s (%s); moved aside, starting with an empty camera list",
+                self._path,
+                reason,
+            )
+            with suppress(OSError):  # then it cannot be written either, which `save` logs
+                os.replace(self._path, self._path.with_name(self._path.name + _CORRUPT_SUFFIX))
             return {}, {}
-        return kept, given
+        return persisted, configured
 
 
-def _plain(cameras: Mapping[str, Camera]) -> list[object]:
+def _migrate_name(path: Path) -> None:
+    """Rename the file of version 0.1.0 in the same folder, unless the new one exists."""
+    if path.name != DEFAULT_NAME or path.exists():
+        return
+    old_path = path.with_name(_NAME_0_1)
+    if not old_path.is_file():
+        return
+    try:
+        os.replace(old_path, path)
+    except OSError as error:
+        _log.warning("cannot rename %s to %s: %s", old_path, path.name, error.strerror)
+    else:
+        _log.info("renamed camera state %s of version 0.1.0 to %s", old_path, path.name)
+
+
+def _to_plain(cameras: Mapping[str, Camera]) -> list[object]:
     return [json.loads(camera.to_json()) for camera in cameras.values()]
 
 
-def _write(path: Path, text: str) -> None:
-    """Put `text` in the place of the file, whole; several services may do so at a time."""
+def _write_atomically(path: Path, text: str) -> None:
+    """Replace the file in one step; several services may do so at the same time."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    number, part = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)  # of mode 0600
+    descriptor, temporary = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)  # mode 0600
     try:
-        with open(number, "w", encoding="utf-8") as file:
+        with open(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
-        os.replace(part, path)
+        os.replace(temporary, path)
     except BaseException:
-        os.unlink(part)
+        os.unlink(temporary)
         raise

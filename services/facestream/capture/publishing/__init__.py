@@ -1,0 +1,1 @@
+"""Publishing of frames and faces to the streams of the broker."""

@@ -1,9 +1,9 @@
-"""Which faces nobody will ask for any more, so that no picture of a person stays in the broker.
+"""Retention of face crops: decide which entries of the face streams have expired. No I/O.
 
-Pure. The publisher tells of each face that it put into a stream; out comes, now and then, up to
-which entry the streams are to be cleared. Whoever clears counts what it took away, so it is done
-here, and not left to a time to live, as long as there is somebody to count. An entry's id begins
-with the broker's clock, and so all is reckoned in that clock, whatever this machine's says.
+No face may stay in the broker when no worker will read it. The publisher reports each face that it
+added; from time to time it receives the sweeps to run. A sweep deletes expired entries and counts
+them, which a TTL alone would not do; the TTL covers the case that no capture runs. Entry ids begin
+with the broker's time, so all ages are computed in the broker's clock, not in this machine's.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ SWEEP_INTERVAL_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """Entries of the stream `key` with an id below `min_id` are to go.
+    """Deletion of all entries of stream `key` with an id below `min_id`.
 
-    camera: the one that what is taken away is counted for: who used the stream last.
+    camera: under whose name deleted faces are counted: the last one that used the stream.
     """
 
     key: str
@@ -28,48 +28,44 @@ class Sweep:
 
 
 @dataclass(frozen=True, slots=True)
-class _Newest:
+class _NewestEntry:
     broker_ms: int
-    at: float
+    added_at: float
     camera: str
+
+    def broker_ms_at(self, now: float) -> int:
+        return self.broker_ms + int((now - self.added_at) * 1000)
 
 
 class CropRetention:
-    """The faces streams that this process has written to and that may hold something yet."""
+    """Face streams that this process has written to and that may still hold its entries."""
 
     def __init__(self) -> None:
-        self._newest: dict[str, _Newest] = {}
+        self._newest: dict[str, _NewestEntry] = {}
         self._due_at = 0.0
 
     @property
     def due_at(self) -> float | None:
-        """When to sweep next, monotonic seconds; None if there is nothing to sweep."""
+        """Due time of the next sweeps, monotonic seconds; None if there is nothing to sweep."""
         return self._due_at if self._newest else None
 
-    def published(self, key: str, entry_id: bytes, camera: str, now: float) -> None:
-        """A face was put into a stream, and this is the id that the broker gave it."""
+    def on_published(self, key: str, entry_id: bytes, camera: str, now: float) -> None:
+        """Record a face that was added to a stream, with the id that the broker assigned."""
         if not self._newest:
             self._due_at = now + SWEEP_INTERVAL_S
-        self._newest[key] = _Newest(int(entry_id.partition(b"-")[0]), now, camera)
+        self._newest[key] = _NewestEntry(int(entry_id.partition(b"-")[0]), now, camera)
 
-    def sweeps(self, now: float) -> list[Sweep]:
-        """What to clear now; to be called when it is due."""
+    def start_sweeps(self, now: float) -> list[Sweep]:
+        """Return the sweeps to run now, and set the next due time."""
         self._due_at = now + SWEEP_INTERVAL_S
+        retention_ms = int(FACES_RETENTION_S * 1000)
         return [
-            Sweep(
-                key,
-                str(max(0, _broker_ms(newest, now) - int(FACES_RETENTION_S * 1000))),
-                newest.camera,
-            )
+            Sweep(key, str(max(0, newest.broker_ms_at(now) - retention_ms)), newest.camera)
             for key, newest in self._newest.items()
         ]
 
-    def swept(self, sweep: Sweep) -> None:
-        """It was cleared; a stream in which nothing of ours can be left is forgotten."""
+    def on_swept(self, sweep: Sweep) -> None:
+        """Record a completed sweep; a stream without entries of this process is dropped."""
         newest = self._newest.get(sweep.key)
         if newest is not None and newest.broker_ms < int(sweep.min_id):
             del self._newest[sweep.key]
-
-
-def _broker_ms(newest: _Newest, now: float) -> int:
-    return newest.broker_ms + int((now - newest.at) * 1000)

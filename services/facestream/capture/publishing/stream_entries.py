@@ -1,4 +1,4 @@
-"""What goes into the broker's streams: frames with their tracks, and crops of faces. Pure."""
+"""Build the entries of the broker's streams: frames with their tracks, and face crops. No I/O."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class StreamEntry:
 
 @dataclass(frozen=True, slots=True)
 class FaceBatch:
-    """Faces for one stream, put there together; numbers grow."""
+    """Faces that are added to one stream together; batch numbers grow."""
 
     number: int
     key: str
@@ -33,14 +33,14 @@ class FaceBatch:
 
 
 def build_entries(
-    camera: str, frame: CapturedFrame, found: DetectionResult, settings: CaptureSettings
+    camera: str, frame: CapturedFrame, result: DetectionResult, settings: CaptureSettings
 ) -> list[StreamEntry]:
-    """Of a search: the frame without its picture, and the faces to ask about."""
-    message = frame_message(camera, frame, (found.width, found.height), found.faces)
+    """Return the entries of one detection: the frame without a JPEG, and its face crops."""
+    message = frame_message(camera, frame, (result.width, result.height), result.faces)
     message.detected = True
     entries = [StreamEntry("frame", camera, keys.frames_key(camera), encode(message))]
     key = keys.faces_key(keys.shard_of(camera, settings.face_shards))
-    for crop in found.crops:
+    for crop in result.crops:
         face = FaceCrop(
             camera=camera,
             session=frame.session,
@@ -60,7 +60,14 @@ def frame_message(
     size: tuple[int, int],
     faces: tuple[TrackedFace, ...],
 ) -> Frame:
-    """A frame of this size in pixels, with where its faces are by then."""
+    """Return the message of a frame, with the predicted boxes of its tracks.
+
+    Args:
+        camera: name of the camera.
+        frame: that was captured.
+        size: width and height of the upright frame in pixels.
+        faces: tracks of the last detection.
+    """
     message = Frame(
         camera=camera,
         session=frame.session,
@@ -69,8 +76,12 @@ def frame_message(
         width=size[0],
         height=size[1],
     )
+
+    def to_unix_us(monotonic_s: float) -> int:
+        return frame.captured_us - round((frame.captured_at - monotonic_s) * 1e6)
+
     for face in faces:
-        x, y, w, h = face.box_at(frame.at)
+        x, y, w, h = face.box_at(frame.captured_at)
         message.tracks.append(
             Track(
                 track=face.track,
@@ -79,8 +90,8 @@ def frame_message(
                 w=w,
                 h=h,
                 score=face.score,
-                first_detected_us=frame.captured_us - round((frame.at - face.first_seen) * 1e6),
-                last_detected_us=frame.captured_us - round((frame.at - face.seen) * 1e6),
+                first_detected_us=to_unix_us(face.first_detected_at),
+                last_detected_us=to_unix_us(face.last_detected_at),
             )
         )
     return message

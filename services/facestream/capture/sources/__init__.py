@@ -1,0 +1,1 @@
+"""Sources: one reader thread per camera, for FFmpeg and phone sources, with reconnects."""

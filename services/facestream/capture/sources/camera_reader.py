@@ -1,9 +1,9 @@
-"""Reads one camera in a thread of its own: always drained, the latest frame at hand.
+"""Read one camera in its own thread: open, decode, reconnect with backoff, keep the latest frame.
 
-Per frame, with nobody watching, the thread does no more than decode, keep the frame, see whether it
-is of another scene and look at the clock; when a detection is due it tells the detector, while the
-camera is watched it tells the publisher. Whatever goes wrong changes this camera's state and leads
-to another try.
+The thread reads the source without a pause, so that no stale frames queue up. Without viewers it
+does little per frame: decode, store, check for a scene cut and check the time. It requests a
+detection when one is due, and passes frames to the publisher while the camera has viewers. Every
+error changes the state of this camera only, and leads to a reconnect.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from facestream.capture.faces.yuv_frame import luma_of
 from facestream.capture.metrics import CaptureMetrics
 from facestream.capture.settings import CaptureSettings
 from facestream.capture.sources.connection_state import (
-    FIRST_WAIT_S,
-    LONGEST_WAIT_S,
+    INITIAL_BACKOFF_S,
+    MAX_BACKOFF_S,
     ConnectionState,
 )
 from facestream.capture.sources.ffmpeg_source import SourceFrame, read_frames
@@ -44,36 +44,40 @@ _SESSION_BITS = 32
 
 @dataclass(frozen=True, slots=True)
 class CapturedFrame:
-    """A frame with its place: camera session, number in it, when received.
+    """A decoded frame, its session and its number in the session.
 
-    captured_us: Unix time in microseconds; at: the same moment in seconds of the monotonic clock.
+    captured_us: Unix time in microseconds, for messages. captured_at: the same time in monotonic
+    seconds.
     """
 
     video: av.VideoFrame
     session: int
     seq: int
     captured_us: int
-    at: float
+    captured_at: float
 
 
 @dataclass(frozen=True, slots=True)
 class TrackSnapshot:
-    """The faces that are followed in a session, to be predicted from."""
+    """Visible tracks of a session after the last detection, from which boxes are predicted."""
 
     session: int
     faces: tuple[TrackedFace, ...]
 
 
 class CameraReader:
-    """One camera being read.
+    """Reader thread of one camera.
 
     Args:
-        camera: what to read.
-        reach: where it may be.
-        phone_broker: where pictures of phones come from; safe for many threads.
-        on_due: called from the reading thread when a frame came and a detection is due.
-        on_picture: called from the reading thread with each frame to show, while watched; never
-            with a frame whose faces must not be seen.
+        camera: to read.
+        settings: of capture.
+        metrics: of capture.
+        egress_policy: addresses that the camera may have.
+        phone_broker: connection for phone frames; thread-safe.
+        phase: fraction of the detection interval by which detections are shifted, 0-1.
+        on_detection_due: called from the reader thread when a detection is due.
+        on_live_frame: called from the reader thread with each frame to show while the camera has
+            viewers; never with a frame whose faces must be pixelated.
     """
 
     def __init__(
@@ -82,160 +86,172 @@ class CameraReader:
         settings: CaptureSettings,
         metrics: CaptureMetrics,
         *,
-        reach: EgressPolicy,
+        egress_policy: EgressPolicy,
         phone_broker: redis.Redis,
         phase: float,
-        on_due: Callable[[CameraReader], None],
-        on_picture: Callable[[CameraReader, CapturedFrame], None],
+        on_detection_due: Callable[[CameraReader], None],
+        on_live_frame: Callable[[CameraReader, CapturedFrame], None],
     ) -> None:
         self.camera = camera
         self.privacy = stricter(camera.privacy, settings.privacy_mode)
         self.latest_frame: CapturedFrame | None = None
         self.tracks = TrackSnapshot(0, ())
         self.has_viewers = False
-        self._settings, self._metrics, self._reach = settings, metrics, reach
+        self._settings, self._metrics, self._egress_policy = settings, metrics, egress_policy
         self._phone_broker = phone_broker
-        self._on_due, self._on_picture = on_due, on_picture
+        self._on_detection_due, self._on_live_frame = on_detection_due, on_live_frame
         self._stop = threading.Event()
-        self._life = ConnectionState(
+        self._connection = ConnectionState(
             camera.name,
             settings.stall_timeout_s,
             time.monotonic(),
             time.time,
             random.random,
-            # Looking whether a phone sends costs nobody anything.
-            FIRST_WAIT_S if camera.is_phone else LONGEST_WAIT_S,
+            # Polling for a phone connects to no camera, so a short backoff is cheap.
+            INITIAL_BACKOFF_S if camera.is_phone else MAX_BACKOFF_S,
         )
-        self._said = ""  # the failure last logged; repeated ones are not
-        self._frames = 0
+        self._logged_reason = ""  # of the last failure; the same reason is logged once
+        self._frame_count = 0
         self._count_frame = metrics.frames.labels(camera.name).inc
-        self._detect_every_s = 1.0 / settings.detection_fps
-        self._detect_calm_every_s = 1.0 / min(settings.detection_idle_fps, settings.detection_fps)
-        # When the next look for faces is due, and the last one announced was; monotonic.
-        self.next_detection_at = time.monotonic() + phase * self._detect_every_s
-        self.due_at = self.next_detection_at
-        self._show_every_s = 1.0 / settings.live_view_max_fps
-        self._show_at = 0.0
+        self._detection_interval_s = 1.0 / settings.detection_fps
+        self._idle_interval_s = 1.0 / min(settings.detection_idle_fps, settings.detection_fps)
+        # Due times of the next detection and of the last one requested, monotonic.
+        self.next_detection_at = time.monotonic() + phase * self._detection_interval_s
+        self.detection_due_at = self.next_detection_at
+        self._live_interval_s = 1.0 / settings.live_view_max_fps
+        self._next_live_frame_at = 0.0
         self._thread = threading.Thread(target=self._run, name=f"camera-{camera.name}", daemon=True)
 
     def start(self) -> None:
-        """Begin to read."""
+        """Start the reader thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Ask the thread to end; it does at its next frame or time-out."""
+        """Request the thread to end; it does so at its next frame or timeout."""
         self._stop.set()
-        self._life.on_stopped("")
+        self._connection.on_stopped("")
 
     def join(self, deadline: float) -> bool:
-        """Wait for the thread's end until `deadline` (monotonic); whether it has ended."""
+        """Wait until `deadline` (monotonic) for the thread; return whether it has ended."""
         self._thread.join(max(0.0, deadline - time.monotonic()))
         return not self._thread.is_alive()
 
-    def schedule_next_detection(self, *, is_calm: bool) -> None:
-        """The look last announced was taken; from it on the next one may wait, or may not."""
-        self.next_detection_at = self.due_at + (
-            self._detect_calm_every_s if is_calm else self._detect_every_s
+    def schedule_next_detection(self, *, is_steady: bool) -> None:
+        """Set the due time of the next detection, counted from the one last requested.
+
+        Args:
+            is_steady: whether the faces are steady, so that the idle interval is enough.
+        """
+        self.next_detection_at = self.detection_due_at + (
+            self._idle_interval_s if is_steady else self._detection_interval_s
         )
 
     @property
     def is_stopped(self) -> bool:
-        """Whether it was asked to stop."""
+        """Whether `stop` was called."""
         return self._stop.is_set()
 
     def status(self) -> CameraStatus:
-        """How the camera is now."""
+        """Return the current status of the camera."""
         latest = self.latest_frame
-        status = self._life.status(time.monotonic(), latest.at if latest else 0.0, self._frames)
+        status = self._connection.status(
+            time.monotonic(), latest.captured_at if latest else 0.0, self._frame_count
+        )
         return status.model_copy(update={"privacy": self.privacy})
 
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
-                self._read_until_it_ends()
+                self._read_until_end()
                 continue
             except CameraError as error:
                 reason = redact(str(error))
             except Exception as error:
-                _log.exception("camera %s: unexpected", self.camera.name)
-                reason = redact(f"unexpected: {type(error).__name__}: {error}")
+                _log.exception("camera %s: unexpected error", self.camera.name)
+                reason = redact(f"unexpected error: {type(error).__name__}: {error}")
             if self._stop.is_set():
                 return
-            wait_s = self._life.on_failure(reason)
-            level = logging.DEBUG if reason == self._said else logging.INFO
-            _log.log(level, "camera %s: %s; again in %.1f s", self.camera.name, reason, wait_s)
-            self._said = reason
-            if not self._stop.wait(wait_s):
+            backoff_s = self._connection.on_failure(reason)
+            level = logging.DEBUG if reason == self._logged_reason else logging.INFO
+            _log.log(
+                level, "camera %s: %s; reconnecting in %.1f s", self.camera.name, reason, backoff_s
+            )
+            self._logged_reason = reason
+            if not self._stop.wait(backoff_s):
                 self._metrics.reconnects.labels(self.camera.name).inc()
 
-    def _read_until_it_ends(self) -> None:
+    def _read_until_end(self) -> None:
         size = (0, 0)
         session = seq = 0
-        cuts = SceneCutDetector()
-        for frame in self._opened():
+        cut_detector = SceneCutDetector()
+        for frame in self._open():
             if self._stop.is_set():
                 return
             if (frame.video.width, frame.video.height) != size:
-                # Boxes of another size mean nothing: tracks start over.
-                size, cuts = (frame.video.width, frame.video.height), SceneCutDetector()
+                # Boxes in pixels of another size are meaningless, so a new session begins.
+                size = (frame.video.width, frame.video.height)
+                cut_detector = SceneCutDetector()
                 session, seq = secrets.randbits(_SESSION_BITS), 0
-                self._began(*size)
-            elif self._is_cut(cuts, frame):
-                # Nobody is where he was: tracks start over, and a look is due.
+                self._on_connected(*size)
+            elif self._is_scene_cut(cut_detector, frame):
+                # The tracks are of another scene, so a new session begins and a detection is due.
                 session, seq = secrets.randbits(_SESSION_BITS), 0
                 self._metrics.scene_cuts.labels(self.camera.name).inc()
                 self.next_detection_at = min(self.next_detection_at, time.monotonic())
             seq += 1
             self._on_frame(frame, session, seq)
 
-    def _is_cut(self, cuts: SceneCutDetector, frame: SourceFrame) -> bool:
+    def _is_scene_cut(self, cut_detector: SceneCutDetector, frame: SourceFrame) -> bool:
         if self.privacy == "blur":
-            return False  # where a face was a moment ago must stay hidden, should it be no cut
+            return False  # a false cut would end tracks, and with them the pixelation of lost faces
         luma = luma_of(frame.video)
-        return luma is not None and cuts.is_cut(luma, frame.at)
+        return luma is not None and cut_detector.is_cut(luma, frame.received_at)
 
-    def _opened(self) -> Iterator[SourceFrame]:
+    def _open(self) -> Iterator[SourceFrame]:
         dropped = self._metrics.frames_dropped
-        on_corrupt = dropped.labels(self.camera.name, "corrupt").inc
-        on_late = dropped.labels(self.camera.name, "stale").inc
+        on_invalid = dropped.labels(self.camera.name, "invalid").inc
+        on_stale = dropped.labels(self.camera.name, "stale").inc
         if self.camera.is_phone:
             return read_phone(
                 self.camera,
                 self._stop,
                 self._phone_broker,
                 read_timeout_s=self._settings.read_timeout_s,
-                on_corrupt=on_corrupt,
-                on_late=on_late,
+                on_invalid=on_invalid,
+                on_stale=on_stale,
             )
         return read_frames(
             self.camera,
             self._stop,
-            reach=self._reach,
+            egress_policy=self._egress_policy,
             open_timeout_s=self._settings.open_timeout_s,
             read_timeout_s=self._settings.read_timeout_s,
-            on_corrupt=on_corrupt,
-            on_late=on_late,
+            on_invalid=on_invalid,
+            on_stale=on_stale,
         )
 
-    def _began(self, width: int, height: int) -> None:
+    def _on_connected(self, width: int, height: int) -> None:
         if self.camera.rotate in (90, 270):
             width, height = height, width
         _log.info("camera %s: live, %d×%d", self.camera.name, width, height)
-        self._said = ""
-        self._life.on_connected(time.monotonic(), width, height)
+        self._logged_reason = ""
+        self._connection.on_connected(time.monotonic(), width, height)
 
     def _on_frame(self, frame: SourceFrame, session: int, seq: int) -> None:
-        captured = CapturedFrame(frame.video, session, seq, frame.received_us, frame.at)
+        captured = CapturedFrame(frame.video, session, seq, frame.received_us, frame.received_at)
         self.latest_frame = captured
-        self._frames += 1
+        self._frame_count += 1
         self._count_frame()
         now = time.monotonic()
         if now >= self.next_detection_at:
-            missed = int((now - self.next_detection_at) / self._detect_every_s)
-            self.due_at = self.next_detection_at + missed * self._detect_every_s
-            self.next_detection_at = self.due_at + self._detect_every_s
-            self._on_due(self)
-        if self.has_viewers and self.privacy == "full" and now >= self._show_at:
-            # Half a frame's grace: a camera as fast as the limit must not lose frames to jitter.
-            self._show_at = max(self._show_at + self._show_every_s, now - self._show_every_s / 2)
-            self._on_picture(self, captured)
+            missed = int((now - self.next_detection_at) / self._detection_interval_s)
+            self.detection_due_at = self.next_detection_at + missed * self._detection_interval_s
+            self.next_detection_at = self.detection_due_at + self._detection_interval_s
+            self._on_detection_due(self)
+        if self.has_viewers and self.privacy == "full" and now >= self._next_live_frame_at:
+            # Half an interval of grace: a camera as fast as the limit must not lose frames to
+            # jitter.
+            self._next_live_frame_at = max(
+                self._next_live_frame_at + self._live_interval_s, now - self._live_interval_s / 2
+            )
+            self._on_live_frame(self, captured)

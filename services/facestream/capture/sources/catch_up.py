@@ -1,47 +1,46 @@
-"""Whether a live camera is read too slowly, and what to leave out to catch up. Pure.
+"""Detect late packets, and choose which to drop to catch up with a live camera. No I/O.
 
-A machine that is too busy to decode all that a camera sends falls behind, by seconds at first and
-by all that the buffers hold in the end; old pictures are worth less than none. The stamps of a
-camera's packets tell how late each is read, against the most punctual one. When that stays too
-much, packets are left out undecoded, up to a key picture that is on time. A burst after a pause of
-the network is soon decoded and leaves nothing out.
+A machine that decodes slower than real time falls behind by all that the buffers hold, and stale
+frames are worthless. The timestamps of a camera's packets show how late each one is read, compared
+with the most punctual one. If the delay stays too large, packets are dropped undecoded until a
+keyframe that is on time. A burst after a network pause is decoded quickly and drops nothing.
 """
 
 from __future__ import annotations
 
-LATE_S = 1.0
-PATIENCE_S = 1.0  # late for so long, it does not catch up by itself
-# What was sent already is left out in a moment. One that is still late after this was not late:
-# its stamps are wrong; it is trusted for longer and longer.
-_GIVE_UP_S = 3.0
-_LESS_OFTEN = 8.0
-_NO_KEY_S = 10.0  # a camera that sends no key picture for so long sends none
-_DRIFT = 0.001  # by how much a camera's clock may be wrong
+LATE_S = 1.0  # a packet read with more delay than this is late
+LATE_PATIENCE_S = 1.0  # late for this long, the reader will not catch up without drops
+# Packets that wait in buffers are dropped within moments. If packets are still late after this, the
+# timestamps are wrong, and the next drop comes after a longer and longer patience.
+_MAX_DROP_S = 3.0
+_PATIENCE_FACTOR = 8.0
+_NO_KEYFRAME_S = 10.0  # a camera without a keyframe for this long sends none
+_MAX_CLOCK_DRIFT = 0.001  # relative error of a camera's clock
 
 
 class CatchUp:
-    """Follows the packets of one session of one camera."""
+    """Delay of the packets of one session of one camera. Not thread-safe."""
 
     def __init__(self) -> None:
-        self._best_s: float | None = None  # the least difference of reading and stamp
-        self._stamp_s = self._read_at = 0.0
+        self._min_delay_s: float | None = None  # smallest difference of read time and timestamp
+        self._last_pts_s = self._last_read_at = 0.0
         self._late_since: float | None = None
-        self._skips_since: float | None = None
-        self._patience_s = PATIENCE_S
+        self._dropping_since: float | None = None
+        self._patience_s = LATE_PATIENCE_S
 
-    def should_drop(self, stamp_s: float | None, is_key: bool, now: float) -> bool:
-        """Whether to leave out this packet.
+    def should_drop(self, pts_s: float | None, is_keyframe: bool, now: float) -> bool:
+        """Return whether to drop this packet.
 
         Args:
-            stamp_s: the packet's own time, seconds; None where it has none.
-            is_key: it can be decoded without those before it.
-            now: when it was read, monotonic seconds.
+            pts_s: the packet's timestamp in seconds; None if it has none.
+            is_keyframe: whether it can be decoded without the packets before it.
+            now: time at which it was read, monotonic seconds.
         """
-        if stamp_s is None:
+        if pts_s is None:
             return False
-        late_s = self._late_s(stamp_s, now)
-        if self._skips_since is not None:
-            return self._goes_on_skipping(late_s, is_key, now)
+        late_s = self._lateness_s(pts_s, now)
+        if self._dropping_since is not None:
+            return self._keeps_dropping(late_s, is_keyframe, now)
         if late_s < LATE_S:
             self._late_since = None
             return False
@@ -49,27 +48,28 @@ class CatchUp:
             self._late_since = now
         if now - self._late_since < self._patience_s:
             return False
-        self._skips_since = now
+        self._dropping_since = now
         return True
 
-    def _late_s(self, stamp_s: float, now: float) -> float:
-        behind_s = now - stamp_s
-        if self._best_s is None or stamp_s < self._stamp_s - LATE_S:  # its clock was set back
-            self._best_s = behind_s
-        self._best_s = min(behind_s, self._best_s + _DRIFT * (now - self._read_at))
-        self._stamp_s, self._read_at = stamp_s, now
-        return behind_s - self._best_s
+    def _lateness_s(self, pts_s: float, now: float) -> float:
+        delay_s = now - pts_s
+        if self._min_delay_s is None or pts_s < self._last_pts_s - LATE_S:
+            self._min_delay_s = delay_s  # first packet, or the camera's clock was set back
+        drift_s = _MAX_CLOCK_DRIFT * (now - self._last_read_at)
+        self._min_delay_s = min(delay_s, self._min_delay_s + drift_s)
+        self._last_pts_s, self._last_read_at = pts_s, now
+        return delay_s - self._min_delay_s
 
-    def _goes_on_skipping(self, late_s: float, is_key: bool, now: float) -> bool:
-        assert self._skips_since is not None
-        skipped_s = now - self._skips_since
+    def _keeps_dropping(self, late_s: float, is_keyframe: bool, now: float) -> bool:
+        assert self._dropping_since is not None
+        dropping_s = now - self._dropping_since
         is_late = late_s >= LATE_S
-        if is_late and skipped_s < _GIVE_UP_S:
+        if is_late and dropping_s < _MAX_DROP_S:
             return True
-        if not is_key and skipped_s < _NO_KEY_S:
-            return True  # without those before it, it would come out smeared
+        if not is_keyframe and dropping_s < _NO_KEYFRAME_S:
+            return True  # without the packets before it, it would decode to a smeared frame
         if is_late:
-            self._best_s = None
-            self._patience_s *= _LESS_OFTEN
-        self._skips_since = self._late_since = None
+            self._min_delay_s = None
+            self._patience_s *= _PATIENCE_FACTOR
+        self._dropping_since = self._late_since = None
         return False

@@ -1,10 +1,10 @@
-"""In what state one camera is, and when to try it again. Pure: every call says what time it is.
+"""Connection state machine of one camera, with reconnect backoff. No I/O.
 
-That is the monotonic clock's; the Unix time only stamps when a state began.
+Every call receives the current monotonic time; Unix time is used only to stamp state changes.
 
-The reader tells what happened (`frame`, `failed`), the control loop asks for the status; a camera
-that was live and sends nothing becomes `stalled` by the mere passing of time. A camera that failed
-stays `failed`, with its reason, while it is tried again: it does not flicker.
+The reader reports events (`on_connected`, `on_failure`), and the control loop reads the status. A
+live camera becomes `stalled` when no frame arrives in time. A failed camera stays `failed`, with
+its reason, while the reader retries, so that its state does not flicker.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from collections.abc import Callable
 
 from facestream.common.cameras.models import CameraState, CameraStatus
 
-FIRST_WAIT_S = 1.0
-LONGEST_WAIT_S = 30.0
-STEADY_S = 20.0  # a camera that was live for so long starts again with the shortest wait
+INITIAL_BACKOFF_S = 1.0
+MAX_BACKOFF_S = 30.0
+BACKOFF_RESET_S = 20.0  # a camera that was live for this long starts with the initial backoff again
 _FPS_WINDOW_S = 3.0
 
 
 class ConnectionState:
-    """The state machine of one camera. Thread-safe.
+    """State machine of one camera. Thread-safe.
 
     Args:
         name: of the camera.
-        stall_timeout_s: a live camera without a frame for so long is stalled.
+        stall_timeout_s: a live camera without a frame for this long is stalled.
         now: monotonic time, seconds.
-        unix_time: the Unix time, seconds; read when the state changes.
-        jitter: random numbers in [0, 1); spreads the reconnections of many cameras.
-        longest_wait_s: between two tries.
+        unix_time: returns the Unix time in seconds; called when the state changes.
+        jitter: returns random numbers in [0, 1); spreads the reconnects of many cameras.
+        max_backoff_s: upper limit of the backoff.
     """
 
     def __init__(
@@ -40,68 +40,68 @@ class ConnectionState:
         now: float,
         unix_time: Callable[[], float],
         jitter: Callable[[], float],
-        longest_wait_s: float = LONGEST_WAIT_S,
+        max_backoff_s: float = MAX_BACKOFF_S,
     ) -> None:
-        self._name, self._stall_s, self._jitter = name, stall_timeout_s, jitter
-        self._longest_wait_s = longest_wait_s
+        self._name, self._stall_timeout_s, self._jitter = name, stall_timeout_s, jitter
+        self._max_backoff_s = max_backoff_s
         self._lock = threading.Lock()
         self._unix_time = unix_time
         self._state: CameraState = "connecting"
         self._since = unix_time()
         self._reason = ""
         self._size = (0, 0)
-        self._frame_at = now
+        self._last_frame_at = now
         self._live_since = now
         self._failures = 0
-        self._counts: deque[tuple[float, int]] = deque()
+        self._frame_counts: deque[tuple[float, int]] = deque()
 
     def on_connected(self, now: float, width: int, height: int) -> None:
-        """The camera was opened, or changed its size, and this is what it shows."""
+        """Enter `live`: the first frame of a connection, or of a new size, has arrived."""
         with self._lock:
             self._size = (width, height)
-            self._frame_at = self._live_since = now
+            self._last_frame_at = self._live_since = now
             self._enter("live", "")
 
     def on_failure(self, reason: str) -> float:
-        """The camera could not be opened or read; returns after how many seconds to try again.
+        """Enter `failed` and return the backoff: seconds until the next connection attempt.
 
-        The wait doubles from 1 s to the longest, less up to a half by chance.
+        The backoff doubles from 1 s to its maximum and is shortened by a random part, up to half.
         """
         with self._lock:
-            was_steady = self._state in ("live", "stalled") and (
-                self._frame_at - self._live_since >= STEADY_S
+            was_stable = self._state in ("live", "stalled") and (
+                self._last_frame_at - self._live_since >= BACKOFF_RESET_S
             )
-            self._failures = 1 if was_steady else self._failures + 1
+            self._failures = 1 if was_stable else self._failures + 1
             self._enter("failed", reason)
             doublings = min(self._failures - 1, 10)
-            longest = min(self._longest_wait_s, FIRST_WAIT_S * float(2**doublings))
-            return max(FIRST_WAIT_S / 2, longest * (1 - self._jitter() / 2))
+            backoff_s = min(self._max_backoff_s, INITIAL_BACKOFF_S * float(2**doublings))
+            return max(INITIAL_BACKOFF_S / 2, backoff_s * (1 - self._jitter() / 2))
 
     def on_stopped(self, reason: str) -> None:
-        """Nobody reads the camera any more."""
+        """Enter `paused`: the camera is no longer read."""
         with self._lock:
             self._enter("paused", reason)
 
-    def status(self, now: float, frame_at: float, frames: int) -> CameraStatus:
-        """The camera's status.
+    def status(self, now: float, last_frame_at: float, frame_count: int) -> CameraStatus:
+        """Update the state by the time of the last frame, and return the status.
 
         Args:
             now: monotonic time, seconds.
-            frame_at: when its last frame came, monotonic; 0 for never.
-            frames: how many frames have come so far.
+            last_frame_at: when the last frame arrived, monotonic seconds; 0 for never.
+            frame_count: number of frames so far.
         """
         with self._lock:
-            self._frame_at = max(self._frame_at, frame_at)
-            silent_s = now - self._frame_at
-            if self._state == "live" and silent_s > self._stall_s:
-                self._enter("stalled", f"no picture for {self._stall_s:g} s")
-            elif self._state == "stalled" and silent_s <= self._stall_s:
+            self._last_frame_at = max(self._last_frame_at, last_frame_at)
+            silent_s = now - self._last_frame_at
+            if self._state == "live" and silent_s > self._stall_timeout_s:
+                self._enter("stalled", f"no frame for {self._stall_timeout_s:g} s")
+            elif self._state == "stalled" and silent_s <= self._stall_timeout_s:
                 self._enter("live", "")
             return CameraStatus(
                 name=self._name,
                 state=self._state,
                 since=self._since,
-                fps=round(self._fps(now, frames), 1) if self._state == "live" else 0.0,
+                fps=round(self._fps(now, frame_count), 1) if self._state == "live" else 0.0,
                 width=self._size[0],
                 height=self._size[1],
                 reason=self._reason,
@@ -110,12 +110,13 @@ class ConnectionState:
     def _enter(self, state: CameraState, reason: str) -> None:
         if state != self._state:
             self._state, self._since = state, self._unix_time()
-            self._counts.clear()
+            self._frame_counts.clear()
         self._reason = reason
 
-    def _fps(self, now: float, frames: int) -> float:
-        self._counts.append((now, frames))
-        while len(self._counts) > 2 and now - self._counts[1][0] >= _FPS_WINDOW_S:
-            self._counts.popleft()
-        began, first = self._counts[0]
-        return (frames - first) / (now - began) if now > began else 0.0
+    def _fps(self, now: float, frame_count: int) -> float:
+        counts = self._frame_counts
+        counts.append((now, frame_count))
+        while len(counts) > 2 and now - counts[1][0] >= _FPS_WINDOW_S:
+            counts.popleft()
+        first_at, first_count = counts[0]
+        return (frame_count - first_count) / (now - first_at) if now > first_at else 0.0

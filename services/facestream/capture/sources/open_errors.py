@@ -1,7 +1,8 @@
-"""Why a camera could not be opened, in words that its user understands; never a password.
+"""Map FFmpeg errors on opening a camera to messages that name cause and remedy.
 
-FFmpeg's own words are few, and often others than the cause: where they are, the place that was
-asked is tried once more, to tell a name that is not known from a host that is off.
+Messages never contain a password. FFmpeg reports few causes, and often a wrong one. For unclear
+errors the host is therefore connected to once more, to tell an unknown host name from a host that
+is off.
 """
 
 from __future__ import annotations
@@ -15,87 +16,93 @@ from facestream.common.cameras.models import Camera
 from facestream.common.security.redaction import redact
 
 DEFAULT_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
-GENERIC_IO_ERROR = "Input/output error"  # what FFmpeg says of anything
-_DIAGNOSE_S = 2.0
-_NEARLY = 0.9  # of the time for opening
+GENERIC_IO_ERROR = "Input/output error"  # FFmpeg's text for any cause
+_DIAGNOSE_TIMEOUT_S = 2.0
+_TIMEOUT_FRACTION = 0.9  # an attempt that took this part of its timeout counts as timed out
 
 
 def describe_open_error(
-    camera: Camera, address: str | None, error: Exception, waited_s: float, open_timeout_s: float
+    camera: Camera, address: str | None, error: Exception, elapsed_s: float, open_timeout_s: float
 ) -> str:
-    """The reason, in one line.
+    """Return the reason in one line. May block for two seconds to diagnose the connection.
 
     Args:
-        address: of its host that was asked; None where it has none, or was not looked up.
-        error: FFmpeg's.
-        waited_s, open_timeout_s: how long it took, and might have taken.
+        camera: that could not be opened.
+        address: address of its host that was tried; None if it has none or was not resolved.
+        error: raised by FFmpeg.
+        elapsed_s: duration of the attempt.
+        open_timeout_s: its time limit.
     """
     parts = urlsplit(camera.url.get_secret_value())
     if camera.is_local:
-        return _why_not_opened_here(parts.path, error)
+        return _describe_local_error(parts.path, error)
     port = parts.port or DEFAULT_PORTS[parts.scheme]
-    place = f"{parts.hostname}:{port}"
-    answer = _what_it_answered(camera, error)
-    if answer:
-        return f"{place} {answer}"
-    unreachable = _why_unreachable(address or str(parts.hostname), port)
+    endpoint = f"{parts.hostname}:{port}"
+    rejection = _describe_rejection(camera, error)
+    if rejection:
+        return f"{endpoint}: {rejection}"
+    unreachable = _describe_unreachable(address or str(parts.hostname), port)
     if unreachable:
-        return f"{place}: {unreachable}"
-    # FFmpeg reports its own time-out as bad data, as often as not.
-    if waited_s >= open_timeout_s * _NEARLY or isinstance(
+        return f"{endpoint}: {unreachable}"
+    # FFmpeg often reports its own timeout as invalid data.
+    if elapsed_s >= open_timeout_s * _TIMEOUT_FRACTION or isinstance(
         error, av.error.ExitError | av.error.TimeoutError
     ):
-        return f"{place} accepts the connection but says nothing for {open_timeout_s:g} s"
+        return (
+            f"{endpoint}: connected, but no data for {open_timeout_s:g} s; "
+            "check port and path of the URL"
+        )
     if isinstance(error, av.error.InvalidDataError) or error_text(error) == GENERIC_IO_ERROR:
-        return f"what {place} sends is not a video: check port and path of the URL"
-    return f"{place}: {error_text(error)}"
+        return f"{endpoint}: not a video stream; check port and path of the URL"
+    return f"{endpoint}: {error_text(error)}"
 
 
-def _what_it_answered(camera: Camera, error: Exception) -> str:
-    """The refusal that a server sent, in words; empty if it sent none."""
+def _describe_rejection(camera: Camera, error: Exception) -> str:
+    """Return why the server rejected the request; empty if it did not."""
     parts = urlsplit(camera.url.get_secret_value())
     match error:
         case av.error.HTTPUnauthorizedError():
-            given = "wrong user or password" if parts.username else "it wants a user and password"
-            return f"refuses: {given}"
+            if parts.username:
+                return "401 Unauthorized: wrong user or password"
+            return "401 Unauthorized: add user and password to the URL"
         case av.error.HTTPForbiddenError():
-            return "refuses: not allowed for this user"
+            return "403 Forbidden: this user may not view the stream"
         case av.error.HTTPNotFoundError():
-            return f"has nothing at {redact(parts.path) or '/'}: check the path of the URL"
+            return f"404 Not Found: no stream at {redact(parts.path) or '/'}; check the path"
         case av.error.HTTPError() | av.error.HTTPClientError() | av.error.HTTPServerError():
-            return f"answers with an error: {error_text(error)}"
+            return f"HTTP error: {error_text(error)}"
         case av.error.ConnectionRefusedError():
-            return "refuses the connection: is the camera's server running?"
+            return "connection refused; check the port, and that the camera's server is running"
     if error_text(error) == "Protocol not supported":
         other = "tcp" if camera.transport == "udp" else "udp"
-        return f"does not send over {camera.transport}: try transport {other}"
+        return f"transport {camera.transport} is not supported; try transport {other}"
     return ""
 
 
-def _why_unreachable(host: str, port: int) -> str:
-    """Why the host cannot be reached; empty if it can."""
+def _describe_unreachable(host: str, port: int) -> str:
+    """Return why the host cannot be reached; empty if it can."""
     try:
-        socket.create_connection((host, port), timeout=_DIAGNOSE_S).close()
+        socket.create_connection((host, port), timeout=_DIAGNOSE_TIMEOUT_S).close()
     except socket.gaierror:
-        return "no such host: check the name"
+        return "no such host; check the name"
     except TimeoutError:
-        return "no answer: is it on, and on this network?"
+        return "no response; check that it is switched on and on this network"
     except OSError as error:
         return (error.strerror or str(error)).lower()
     return ""
 
 
-def _why_not_opened_here(path: str, error: Exception) -> str:
+def _describe_local_error(path: str, error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         return f"{path} does not exist"
     if isinstance(error, PermissionError):
-        return f"{path} may not be read by this user"
+        return f"no permission to read {path}"
     if isinstance(error, av.error.InvalidDataError):
         return f"{path} is not a video"
     return f"{path}: {error_text(error)}"
 
 
 def error_text(error: Exception) -> str:
-    """What an error says, in one line, redacted."""
+    """Return the text of an error in one line, redacted."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return redact(" ".join(str(text).split()))

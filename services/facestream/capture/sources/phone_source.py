@@ -1,8 +1,8 @@
-"""Reads a phone that sends pictures by its browser: JPEGs out of the broker, decoded frames out.
+"""Read the frames that a phone browser uploads: JPEGs from the broker in, decoded frames out.
 
-The newest picture is taken and those that waited with it are passed over and counted. What is in a
-picture is its sender's doing: its size is looked at before it is decoded, the decoder is bounded,
-and one that does not decode is counted and forgotten.
+Only the newest JPEG is decoded; older ones that waited with it are dropped and counted. JPEGs are
+untrusted input: the size is checked before decoding, the decoder is bounded, and an invalid JPEG is
+counted and dropped.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from facestream.common.broker.phone_frames import (
 from facestream.common.cameras.models import Camera
 from facestream.common.core.errors import CameraError
 
-_WAIT_S = 0.5  # so that a reader that is to stop does
-_SILENT = "the phone sends nothing: open its link there, and keep that page in front"
+_POLL_TIMEOUT_S = 0.5  # short, so that a stopped reader ends soon
+_SILENT = "the phone sends no frames; open its link there and keep that page in front"
 
 
 def read_phone(
@@ -37,47 +37,50 @@ def read_phone(
     broker: redis.Redis,
     *,
     read_timeout_s: float,
-    on_corrupt: Callable[[], None],
-    on_late: Callable[[float], None],
+    on_invalid: Callable[[], None],
+    on_stale: Callable[[float], None],
 ) -> Iterator[SourceFrame]:
-    """Yield what a phone sends until it falls silent or `stop` is set.
+    """Yield the frames of a phone until it is silent for too long or `stop` is set.
 
     Args:
-        broker: where its pictures are; this blocks one of its connections.
-        read_timeout_s: how long the phone may be silent, or send nothing that decodes.
-        on_corrupt: called for each picture that cannot be decoded.
-        on_late: told how many pictures were passed over for a newer one.
+        camera: a phone camera.
+        stop: ends the iteration.
+        broker: holds the phone's frames; the calls block one of its connections.
+        read_timeout_s: time limit for the next JPEG, and for the next frame that decodes.
+        on_invalid: called for each JPEG that cannot be decoded.
+        on_stale: called with the number of JPEGs that were dropped for a newer one.
 
     Raises:
-        CameraError: nothing usable came for so long; the message is a reason for a user.
+        CameraError: no usable frame in time; the message is a reason for the user.
     """
-    decoder = _decoder()
-    heard_at = good_at = time.monotonic()
+    decoder = new_jpeg_decoder()
+    last_received_at = last_decoded_at = time.monotonic()
     while not stop.is_set():
         try:
-            jpeg, late = pop_latest_frame(broker, camera.name, _WAIT_S)
+            jpeg, stale_count = pop_latest_frame(broker, camera.name, _POLL_TIMEOUT_S)
         except BROKER_ERRORS as error:
-            raise CameraError(f"the broker does not answer: {error_text(error)}") from None
-        received_us, at = now_us(), time.monotonic()
-        if late:
-            on_late(late)
+            raise CameraError(f"broker unavailable: {error_text(error)}") from None
+        received_us, received_at = now_us(), time.monotonic()
+        if stale_count:
+            on_stale(stale_count)
         if jpeg is None:
-            if at - heard_at > read_timeout_s:
+            if received_at - last_received_at > read_timeout_s:
                 raise CameraError(_SILENT)
             continue
-        heard_at = at
-        video = _decoded(decoder, jpeg)
+        last_received_at = received_at
+        video = decode_phone_jpeg(decoder, jpeg)
         if video is not None:
-            good_at = at
-            yield SourceFrame(video, received_us, at)
+            last_decoded_at = received_at
+            yield SourceFrame(video, received_us, received_at)
             continue
-        on_corrupt()
-        decoder = _decoder()  # nothing of a bad picture may show in the next one
-        if at - good_at > read_timeout_s:
-            raise CameraError(f"of what the phone sends nothing decodes for {read_timeout_s:g} s")
+        on_invalid()
+        decoder = new_jpeg_decoder()  # no part of an invalid JPEG may appear in the next frame
+        if received_at - last_decoded_at > read_timeout_s:
+            raise CameraError(f"no frame from the phone could be decoded for {read_timeout_s:g} s")
 
 
-def _decoded(decoder: VideoCodecContext, jpeg: bytes) -> av.VideoFrame | None:
+def decode_phone_jpeg(decoder: VideoCodecContext, jpeg: bytes) -> av.VideoFrame | None:
+    """Decode an untrusted JPEG; None if it is invalid or larger than allowed."""
     try:
         height, width = simplejpeg.decode_jpeg_header(jpeg)[:2]
         if not has_allowed_size(height, width):
@@ -85,12 +88,13 @@ def _decoded(decoder: VideoCodecContext, jpeg: bytes) -> av.VideoFrame | None:
         frame = decoder.decode(av.Packet(jpeg))[0]
     except (av.FFmpegError, ValueError, IndexError):
         return None
-    # Another header further on may say another size: the decoder's bound is on pixels alone.
+    # A second header may give another size, and the decoder limits the number of pixels only.
     return frame if (frame.height, frame.width) == (height, width) else None
 
 
-def _decoder() -> VideoCodecContext:
+def new_jpeg_decoder() -> VideoCodecContext:
+    """Return a JPEG decoder that rejects damaged data and large frames."""
     decoder: VideoCodecContext = av.CodecContext.create("mjpeg", "r")
-    decoder.thread_count = 1  # a second one would hold each picture back until the next comes
+    decoder.thread_count = 1  # a second thread would delay each frame until the next one arrives
     decoder.options = {"err_detect": "explode", "max_pixels": str(MAX_PHONE_SIDE_PX**2)}
     return decoder

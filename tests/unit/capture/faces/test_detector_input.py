@@ -1,4 +1,4 @@
-"""Pictures of every shape, as the detector sees them."""
+"""Detector input for frames of every size and aspect ratio."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def frame_of(rgb: Rgb) -> av.VideoFrame:
 
 
 @pytest.mark.parametrize(
-    ("picture", "size"),
+    ("frame_size", "size"),
     [
         ((1280, 720), (640, 352)),
         ((1920, 1080), (640, 352)),
@@ -43,47 +43,49 @@ def frame_of(rgb: Rgb) -> av.VideoFrame:
         ((2000, 20), (640, 32)),
     ],
 )
-def test_the_input_has_the_pictures_shape(picture: tuple[int, int], size: tuple[int, int]) -> None:
-    assert choose_input_size(*picture, 640, 384) == size
+def test_the_input_has_the_aspect_ratio_of_the_frame(
+    frame_size: tuple[int, int], size: tuple[int, int]
+) -> None:
+    assert choose_input_size(*frame_size, 640, 384) == size
 
 
 @pytest.mark.parametrize("height", range(300, 1300, 101))
-def test_hardly_anything_of_a_picture_is_left_out(height: int) -> None:
+def test_hardly_anything_of_a_frame_is_cropped(height: int) -> None:
     for width in range(300, 1300, 37):
         size = choose_input_size(width, height, 640, 384)
         assert max(size) <= 640
         assert min(size) <= 384
         assert [side % STEP_PX for side in size] == [0, 0]
-        seen = fit_to_input(
+        fitted = fit_to_input(
             from_av_frame(frame_of(np.zeros((height, width, 3), np.uint8)), 0), *size
         )
-        assert max(seen.origin / (width, height)) < 0.017  # 1.25 %, and what rounding adds
-        assert seen.scale[0] == pytest.approx(seen.scale[1], rel=0.02)
+        assert max(fitted.origin / (width, height)) < 0.017  # 1.25 %, and what rounding adds
+        assert fitted.scale[0] == pytest.approx(fitted.scale[1], rel=0.02)
 
 
 @pytest.mark.parametrize("rotate", get_args(Rotation))
 @pytest.mark.parametrize("size", [(640, 360), (1280, 720), (1920, 1080)])
-def test_places_in_it_are_places_in_the_picture(
+def test_input_coordinates_map_to_frame_coordinates(
     rgb: Rgb, rotate: Rotation, size: tuple[int, int]
 ) -> None:
     upright = cv2.resize(rgb[:288, :512], size)
-    picture = from_av_frame(frame_of(np.rot90(upright, rotate // 90)), rotate)
-    cut, padded = fit_to_input(picture, 640, 352), fit_to_input(picture, 640, 384)
-    assert cut.origin.tolist() == [0, 4 * size[0] / 640]
+    frame = from_av_frame(frame_of(np.rot90(upright, rotate // 90)), rotate)
+    cropped, padded = fit_to_input(frame, 640, 352), fit_to_input(frame, 640, 384)
+    assert cropped.origin.tolist() == [0, 4 * size[0] / 640]
     assert padded.origin.tolist() == [0, 0]
     assert not padded.bgr[360:].any()
-    for seen in (cut, padded):
-        (x, y), (w, h) = np.array([220, 50]) * seen.scale + seen.origin, 100 * seen.scale
-        there = upright[round(y) : round(y + h), round(x) : round(x + w)]
-        expected = cv2.resize(there, (100, 100), interpolation=cv2.INTER_AREA)
-        found = seen.bgr[50:150, 220:320, ::-1].astype(float)
-        assert np.abs(found - expected).mean() < 6
-        moved = seen.bgr[54:154, 220:320, ::-1].astype(float)
-        assert np.abs(moved - expected).mean() > 12
+    for fitted in (cropped, padded):
+        (x, y), (w, h) = np.array([220, 50]) * fitted.scale + fitted.origin, 100 * fitted.scale
+        region = upright[round(y) : round(y + h), round(x) : round(x + w)]
+        expected = cv2.resize(region, (100, 100), interpolation=cv2.INTER_AREA)
+        actual = fitted.bgr[50:150, 220:320, ::-1].astype(float)
+        assert np.abs(actual - expected).mean() < 6
+        shifted = fitted.bgr[54:154, 220:320, ::-1].astype(float)
+        assert np.abs(shifted - expected).mean() > 12
 
 
-def test_a_picture_of_another_shape_is_padded_not_bent(rgb: Rgb) -> None:
-    seen = fit_to_input(from_av_frame(frame_of(rgb[:384, :200]), 0), 640, 384)
-    assert seen.scale[0] == pytest.approx(seen.scale[1], rel=0.02)
-    assert seen.bgr[:, 210:].max() == 0
-    assert seen.bgr[:, :190].max() > 100
+def test_a_frame_of_another_aspect_ratio_is_padded_not_distorted(rgb: Rgb) -> None:
+    fitted = fit_to_input(from_av_frame(frame_of(rgb[:384, :200]), 0), 640, 384)
+    assert fitted.scale[0] == pytest.approx(fitted.scale[1], rel=0.02)
+    assert fitted.bgr[:, 210:].max() == 0
+    assert fitted.bgr[:, :190].max() > 100

@@ -24,37 +24,39 @@ SETTINGS = CaptureSettings(detector_long_side_px=64, detector_short_side_px=64)
 
 
 class _Bench:
-    """A detector thread whose every answer is held back until `go` is set."""
+    """A detector thread that blocks after each detection until `go` is set."""
 
     def __init__(self) -> None:
         self.metrics = CaptureMetrics(CollectorRegistry())
         self.go = threading.Event()
-        self.looked: list[str] = []
-        self.thread = DetectorThread(SETTINGS, self.metrics, self._found)
+        self.detected: list[str] = []
+        self.thread = DetectorThread(SETTINGS, self.metrics, self._on_result)
 
-    def _found(self, reader: CameraReader, frame: CapturedFrame, found: DetectionResult) -> None:
-        self.looked.append(reader.camera.name)
+    def _on_result(
+        self, reader: CameraReader, frame: CapturedFrame, result: DetectionResult
+    ) -> None:
+        self.detected.append(reader.camera.name)
         assert self.go.wait(5)
 
-    def reader(self, name: str, picture: av.VideoFrame | None = None) -> CameraReader:
+    def reader(self, name: str, video: av.VideoFrame | None = None) -> CameraReader:
         reader = CameraReader(
             Camera.parse(f"{name}=rtsp://host/live"),
             SETTINGS,
             self.metrics,
-            reach=ALLOW_ALL,
+            egress_policy=ALLOW_ALL,
             phone_broker=redis.Redis(),
             phase=0.0,
-            on_due=self.thread.request_detection,
-            on_picture=lambda reader, frame: None,
+            on_detection_due=self.thread.request_detection,
+            on_live_frame=lambda reader, frame: None,
         )
-        frame = picture or av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), "rgb24")
+        frame = video or av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), "rgb24")
         reader.latest_frame = CapturedFrame(frame, 1, 1, 1_000_000, 1.0)
         return reader
 
-    def until(self, looked: int) -> None:
+    def wait_until(self, detected: int) -> None:
         end = time.monotonic() + 5
-        while len(self.looked) < looked:
-            assert time.monotonic() < end, self.looked
+        while len(self.detected) < detected:
+            assert time.monotonic() < end, self.detected
             time.sleep(0.005)
 
     def skipped(self, name: str) -> float:
@@ -70,42 +72,42 @@ def bench() -> _Bench:
 
 
 def test_when_it_cannot_keep_up_all_cameras_are_served_in_turn(bench: _Bench) -> None:
-    eager, calm = bench.reader("eager"), bench.reader("calm")
+    eager, quiet = bench.reader("eager"), bench.reader("quiet")
     bench.thread.start()
     bench.thread.request_detection(eager)
-    bench.until(1)
+    bench.wait_until(1)
     for _ in range(10):
         bench.thread.request_detection(eager)
-    bench.thread.request_detection(calm)
+    bench.thread.request_detection(quiet)
     bench.go.set()
-    bench.until(3)
+    bench.wait_until(3)
     bench.thread.stop(time.monotonic() + 5)
-    assert bench.looked == ["eager", "eager", "calm"]
+    assert bench.detected == ["eager", "eager", "quiet"]
     assert bench.skipped("eager") == 9
-    assert bench.skipped("calm") == 0
+    assert bench.skipped("quiet") == 0
 
 
-def test_the_next_look_waits_where_nothing_happens(bench: _Bench) -> None:
+def test_the_next_detection_waits_while_faces_are_steady(bench: _Bench) -> None:
     reader = bench.reader("door")
-    due_at = reader.due_at
-    reader.schedule_next_detection(is_calm=True)
+    due_at = reader.detection_due_at
+    reader.schedule_next_detection(is_steady=True)
     assert reader.next_detection_at == pytest.approx(due_at + 1 / SETTINGS.detection_idle_fps)
-    reader.schedule_next_detection(is_calm=False)
+    reader.schedule_next_detection(is_steady=False)
     assert reader.next_detection_at == pytest.approx(due_at + 1 / SETTINGS.detection_fps)
 
 
-def test_a_camera_that_was_removed_is_not_looked_at(bench: _Bench) -> None:
-    first, gone, last = (bench.reader(name) for name in ("first", "gone", "last"))
+def test_a_removed_camera_is_not_served(bench: _Bench) -> None:
+    first, removed, last = (bench.reader(name) for name in ("first", "removed", "last"))
     bench.thread.start()
     bench.thread.request_detection(first)
-    bench.until(1)
-    bench.thread.request_detection(gone)
+    bench.wait_until(1)
+    bench.thread.request_detection(removed)
     bench.thread.request_detection(last)
-    bench.thread.remove_camera(gone)
+    bench.thread.remove_camera(removed)
     bench.go.set()
-    bench.until(2)
+    bench.wait_until(2)
     bench.thread.stop(time.monotonic() + 5)
-    assert bench.looked == ["first", "last"]
+    assert bench.detected == ["first", "last"]
 
 
 def test_a_frame_that_breaks_the_detector_does_not_stop_it(bench: _Bench) -> None:
@@ -115,21 +117,21 @@ def test_a_frame_that_breaks_the_detector_does_not_stop_it(bench: _Bench) -> Non
     bench.thread.start()
     bench.thread.request_detection(strange)
     bench.thread.request_detection(bench.reader("plain"))
-    bench.until(1)
+    bench.wait_until(1)
     bench.thread.stop(time.monotonic() + 5)
-    assert bench.looked == ["plain"]
+    assert bench.detected == ["plain"]
 
 
-def test_nothing_is_kept_of_a_camera_that_was_removed(bench: _Bench) -> None:
+def test_a_removed_reader_is_garbage_collected(bench: _Bench) -> None:
     bench.go.set()
-    gone = bench.reader("gone")
+    removed = bench.reader("removed")
     bench.thread.start()
-    bench.thread.request_detection(gone)
-    bench.until(1)
-    gone.stop()
-    bench.thread.remove_camera(gone)
+    bench.thread.request_detection(removed)
+    bench.wait_until(1)
+    removed.stop()
+    bench.thread.remove_camera(removed)
     bench.thread.stop(time.monotonic() + 5)
-    left = weakref.ref(gone)
-    del gone
+    reference = weakref.ref(removed)
+    del removed
     gc.collect()
-    assert left() is None
+    assert reference() is None

@@ -1,13 +1,13 @@
-"""Still pictures are told from those with something new."""
+"""Motion gate: noise is not motion, a new face is."""
 
 import numpy as np
 import pytest
-from facestream.capture.faces.motion_gate import MAX_EMPTY_S, MAX_STILL_S, MotionGate
+from facestream.capture.faces.motion_gate import MAX_EMPTY_SKIP_S, MAX_SKIP_S, MotionGate
 from numpy.typing import NDArray
 
 
 def scene(seed: int, noise: float = 6.0) -> NDArray[np.uint8]:
-    """A wall with a pattern, seen by a noisy sensor."""
+    """Return a wall with a gradient, as a noisy sensor records it."""
     across = np.linspace(60, 190, 1280)[None].repeat(720, 0)
     field = np.random.default_rng(seed).normal(0, noise, across.shape)
     return np.clip(across + field, 0, 255).astype(np.uint8)
@@ -23,43 +23,43 @@ def test_noise_is_no_motion() -> None:
 def test_a_small_face_that_appears_is_motion(side: int) -> None:
     gate = MotionGate()
     gate.is_unchanged(scene(0), 0.0)
-    picture = scene(1)
-    picture[300 : 300 + side, 500 : 500 + side] = 190
-    assert not gate.is_unchanged(picture, 0.2)
-    assert gate.is_unchanged(picture, 0.4)
+    luma = scene(1)
+    luma[300 : 300 + side, 500 : 500 + side] = 190
+    assert not gate.is_unchanged(luma, 0.2)
+    assert gate.is_unchanged(luma, 0.4)
 
 
 def test_a_slow_change_adds_up() -> None:
     gate = MotionGate()
-    answers = []
+    results = []
     for i in range(5):
-        picture = np.full((720, 1280), 100 + 2 * i, np.uint8)
-        answers.append(gate.is_unchanged(picture, i * 0.2))
-    assert answers == [False, True, True, False, True]
+        luma = np.full((720, 1280), 100 + 2 * i, np.uint8)
+        results.append(gate.is_unchanged(luma, i * 0.2))
+    assert results == [False, True, True, False, True]
 
 
-def test_even_a_still_picture_is_searched_now_and_then() -> None:
+def test_an_unchanged_frame_is_not_skipped_without_limit() -> None:
     gate = MotionGate()
     assert not gate.is_unchanged(scene(0), 10.0)
-    assert gate.is_unchanged(scene(1), 10.0 + MAX_STILL_S * 0.9)
-    assert not gate.is_unchanged(scene(2), 10.0 + MAX_STILL_S)
+    assert gate.is_unchanged(scene(1), 10.0 + MAX_SKIP_S * 0.9)
+    assert not gate.is_unchanged(scene(2), 10.0 + MAX_SKIP_S)
 
 
-def test_a_still_picture_without_faces_is_searched_more_rarely() -> None:
+def test_an_unchanged_frame_without_faces_is_skipped_for_longer() -> None:
     gate = MotionGate()
     assert not gate.is_unchanged(scene(0), 10.0, is_empty=True)
-    assert gate.is_unchanged(scene(1), 10.0 + MAX_EMPTY_S * 0.9, is_empty=True)
-    assert not gate.is_unchanged(scene(1), 10.0 + MAX_STILL_S * 1.1, is_empty=False)
-    assert not gate.is_unchanged(scene(2), 10.0 + 2 * MAX_EMPTY_S, is_empty=True)
+    assert gate.is_unchanged(scene(1), 10.0 + MAX_EMPTY_SKIP_S * 0.9, is_empty=True)
+    assert not gate.is_unchanged(scene(1), 10.0 + MAX_SKIP_S * 1.1, is_empty=False)
+    assert not gate.is_unchanged(scene(2), 10.0 + 2 * MAX_EMPTY_SKIP_S, is_empty=True)
 
 
-def test_a_clock_that_steps_back_means_a_search() -> None:
+def test_after_a_clock_step_backward_the_frame_counts_as_changed() -> None:
     gate = MotionGate()
     gate.is_unchanged(scene(0), 10.0)
     assert not gate.is_unchanged(scene(1), 5.0)
 
 
-def test_a_picture_narrower_than_the_blocks_is_taken() -> None:
+def test_a_frame_narrower_than_the_blocks_is_accepted() -> None:
     gate = MotionGate()
     assert not gate.is_unchanged(np.zeros((16, 16), np.uint8), 0.0)
     assert gate.is_unchanged(np.zeros((16, 16), np.uint8), 0.1)

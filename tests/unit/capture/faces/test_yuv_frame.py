@@ -1,4 +1,4 @@
-"""Colours and geometry of what is made from a frame's planes."""
+"""Colors and geometry of crops and JPEGs cut from YUV planes."""
 
 from typing import get_args
 
@@ -22,29 +22,29 @@ from numpy.typing import NDArray
 
 SAMPLE = SAMPLES_DIR / "astronaut.jpg"
 LANDMARKS = np.array([[202, 108], [244, 105], [222, 135], [210, 152], [240, 150]], np.float32)
-Picture = NDArray[np.uint8]
+Image = NDArray[np.uint8]
 
 
 @pytest.fixture(scope="module")
-def rgb() -> Picture:
-    picture = simplejpeg.decode_jpeg(SAMPLE.read_bytes())
-    return np.ascontiguousarray(picture[:384, :512])
+def rgb() -> Image:
+    image = simplejpeg.decode_jpeg(SAMPLE.read_bytes())
+    return np.ascontiguousarray(image[:384, :512])
 
 
-def _frame(rgb: Picture, pixel_format: str, matrix: str, colour_range: str) -> av.VideoFrame:
+def _frame(rgb: Image, pixel_format: str, matrix: str, color_range: str) -> av.VideoFrame:
     frame = av.VideoFrame.from_ndarray(rgb, "rgb24")
     if pixel_format == "rgb24":
         return frame
-    return frame.reformat(format=pixel_format, dst_colorspace=matrix, dst_color_range=colour_range)
+    return frame.reformat(format=pixel_format, dst_colorspace=matrix, dst_color_range=color_range)
 
 
-def _error(picture: Picture, expected: Picture) -> float:
-    """Largest mean deviation of a channel: what one would see as a wrong tint."""
-    return float(np.abs((picture.astype(float) - expected).mean(axis=(0, 1))).max())
+def _error(image: Image, expected: Image) -> float:
+    """Return the largest mean deviation of a channel, visible as a wrong tint."""
+    return float(np.abs((image.astype(float) - expected).mean(axis=(0, 1))).max())
 
 
 @pytest.mark.parametrize(
-    ("pixel_format", "colour_range"),
+    ("pixel_format", "color_range"),
     [
         ("yuv420p", "MPEG"),
         ("yuv420p", "JPEG"),
@@ -57,59 +57,61 @@ def _error(picture: Picture, expected: Picture) -> float:
     ],
 )
 @pytest.mark.parametrize("matrix", ["ITU601", "ITU709"])
-def test_colours_are_right_whatever_the_camera_sends(
-    rgb: Picture, pixel_format: str, colour_range: str, matrix: str
+def test_colors_are_right_whatever_the_camera_sends(
+    rgb: Image, pixel_format: str, color_range: str, matrix: str
 ) -> None:
-    picture = from_av_frame(_frame(rgb, pixel_format, matrix, colour_range), 0)
-    crop = face_crop(picture, LANDMARKS, 160)
+    frame = from_av_frame(_frame(rgb, pixel_format, matrix, color_range), 0)
+    crop = face_crop(frame, LANDMARKS, 160)
     assert _error(crop, align(rgb, LANDMARKS, 160)) < 1.5
-    assert _error(simplejpeg.decode_jpeg(to_jpeg(picture, 95)), rgb) < 1.5
-    canvas = fit_to_input(picture, 512, 384).bgr
+    assert _error(simplejpeg.decode_jpeg(to_jpeg(frame, 95)), rgb) < 1.5
+    canvas = fit_to_input(frame, 512, 384).bgr
     assert _error(canvas[:, :, ::-1], rgb) < 5.0  # the detector may see BT.709 as BT.601
 
 
 @pytest.mark.parametrize("rotate", get_args(Rotation))
-def test_everything_comes_out_upright(rgb: Picture, rotate: Rotation) -> None:
-    lying = np.ascontiguousarray(np.rot90(rgb, rotate // 90))  # counter-clockwise
-    picture = from_av_frame(_frame(lying, "yuv420p", "ITU601", "MPEG"), rotate)
-    assert (picture.width, picture.height) == (512, 384)
-    seen = fit_to_input(picture, 256, 192)
-    assert (seen.scale.tolist(), seen.origin.tolist()) == ([2, 2], [0, 0])
+def test_crops_and_jpegs_are_upright(rgb: Image, rotate: Rotation) -> None:
+    rotated = np.ascontiguousarray(np.rot90(rgb, rotate // 90))  # counter-clockwise
+    frame = from_av_frame(_frame(rotated, "yuv420p", "ITU601", "MPEG"), rotate)
+    assert (frame.width, frame.height) == (512, 384)
+    fitted = fit_to_input(frame, 256, 192)
+    assert (fitted.scale.tolist(), fitted.origin.tolist()) == ([2, 2], [0, 0])
     small = cv2.resize(rgb, (256, 192), interpolation=cv2.INTER_AREA)
-    assert np.abs(seen.bgr[:, :, ::-1].astype(float) - small).mean() < 3.0
-    jpeg = simplejpeg.decode_jpeg(to_jpeg(picture, 95))
+    assert np.abs(fitted.bgr[:, :, ::-1].astype(float) - small).mean() < 3.0
+    jpeg = simplejpeg.decode_jpeg(to_jpeg(frame, 95))
     assert np.abs(jpeg.astype(float) - rgb).mean() < 3.0
-    crop = face_crop(picture, LANDMARKS, 160)
+    crop = face_crop(frame, LANDMARKS, 160)
     assert np.abs(crop.astype(float) - align(rgb, LANDMARKS, 160)).mean() < 3.0
-    luma = face_luma(picture, (200.0, 90.0, 50.0, 70.0))
-    grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)[90:160, 200:250]
-    assert luma.size == grey.size
-    assert abs(float(luma.mean()) - (16 + float(grey.mean()) * 219 / 255)) < 1.0
+    luma = face_luma(frame, (200.0, 90.0, 50.0, 70.0))
+    gray = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)[90:160, 200:250]
+    assert luma.size == gray.size
+    assert abs(float(luma.mean()) - (16 + float(gray.mean()) * 219 / 255)) < 1.0
 
 
-def test_odd_sizes_are_no_trouble(rgb: Picture) -> None:
-    picture = from_av_frame(_frame(rgb[:301, :333], "yuv420p", "ITU601", "MPEG"), 90)
-    assert (picture.width, picture.height) == (301, 333)
-    assert simplejpeg.decode_jpeg(to_jpeg(picture, 80)).shape == (333, 301, 3)
-    assert face_crop(picture, LANDMARKS, 160).shape == (160, 160, 3)
-    assert fit_to_input(picture, 384, 640).bgr.shape == (640, 384, 3)
+def test_odd_sizes_are_supported(rgb: Image) -> None:
+    frame = from_av_frame(_frame(rgb[:301, :333], "yuv420p", "ITU601", "MPEG"), 90)
+    assert (frame.width, frame.height) == (301, 333)
+    assert simplejpeg.decode_jpeg(to_jpeg(frame, 80)).shape == (333, 301, 3)
+    assert face_crop(frame, LANDMARKS, 160).shape == (160, 160, 3)
+    assert fit_to_input(frame, 384, 640).bgr.shape == (640, 384, 3)
 
 
 @pytest.mark.parametrize("rotate", get_args(Rotation))
 @pytest.mark.parametrize("shift", [(0, 0), (-150, -90), (170, 101)])  # inside, over two corners
-def test_a_face_apart_is_cut_as_from_the_whole_picture(
-    rgb: Picture, rotate: Rotation, shift: tuple[int, int]
+def test_a_copied_region_yields_the_same_crop_as_the_frame(
+    rgb: Image, rotate: Rotation, shift: tuple[int, int]
 ) -> None:
-    picture = from_av_frame(_frame(rgb, "yuv420p", "ITU601", "MPEG"), rotate)
+    frame = from_av_frame(_frame(rgb, "yuv420p", "ITU601", "MPEG"), rotate)
     landmarks = LANDMARKS + np.array(shift, np.float32)
-    apart, there = copy_face_region(picture, landmarks)
-    assert apart.y.base is None  # nothing of the frame is held
-    assert apart.y.size < picture.y.size / 2
-    np.testing.assert_array_equal(face_crop(apart, there, 160), face_crop(picture, landmarks, 160))
+    region, region_landmarks = copy_face_region(frame, landmarks)
+    assert region.y.base is None  # a copy, not a view
+    assert region.y.size < frame.y.size / 2
+    np.testing.assert_array_equal(
+        face_crop(region, region_landmarks, 160), face_crop(frame, landmarks, 160)
+    )
 
 
-def test_a_face_outside_the_picture_is_refused(rgb: Picture) -> None:
-    picture = from_av_frame(_frame(rgb, "yuv420p", "ITU601", "MPEG"), 0)
+def test_a_face_outside_the_frame_is_rejected(rgb: Image) -> None:
+    frame = from_av_frame(_frame(rgb, "yuv420p", "ITU601", "MPEG"), 0)
     with pytest.raises(ValueError, match="outside"):
-        face_crop(picture, LANDMARKS + 5000, 160)
-    assert face_luma(picture, (9000.0, 9000.0, 10.0, 10.0)).size == 0
+        face_crop(frame, LANDMARKS + 5000, 160)
+    assert face_luma(frame, (9000.0, 9000.0, 10.0, 10.0)).size == 0

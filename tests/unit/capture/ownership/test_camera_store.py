@@ -1,7 +1,8 @@
-"""The cameras on disk: what is there again after everything was restarted."""
+"""Persisted cameras: which are restored after a restart."""
 
 from __future__ import annotations
 
+import json
 import logging
 import stat
 from pathlib import Path
@@ -16,140 +17,157 @@ YARD = Camera.parse("yard=rtsp://10.0.0.6/live")
 LINE = Line(name="in", points=((0.5, 0.0), (0.5, 1.0)))
 
 
-def kept_then(file: Path, given: list[Camera], *cameras: Camera) -> None:
-    """A run that was given `given`, and at whose end these cameras were there."""
-    CameraStore(file, given).save({camera.name: camera for camera in cameras})
+def save_run(file: Path, configured: list[Camera], *cameras: Camera) -> None:
+    """Simulate a run with these configured cameras that ends with these cameras."""
+    CameraStore(file, configured).save({camera.name: camera for camera in cameras})
 
 
-def wanted(file: Path, *given: Camera) -> dict[str, Camera]:
-    return CameraStore(file, given).initial_cameras()
+def initial(file: Path, *configured: Camera) -> dict[str, Camera]:
+    return CameraStore(file, configured).initial_cameras()
 
 
-def test_without_a_file_the_given_ones_are_wanted(tmp_path: Path) -> None:
-    assert wanted(tmp_path / "none.json", DOOR) == {"door": DOOR}
+def test_without_a_file_the_configured_cameras_are_read(tmp_path: Path) -> None:
+    assert initial(tmp_path / "none.json", DOOR) == {"door": DOOR}
     assert CameraStore(None, [DOOR]).initial_cameras() == {"door": DOOR}
     CameraStore(None, [DOOR]).save({"yard": YARD})
 
 
-def test_what_was_added_on_the_page_comes_back_and_what_was_removed_does_not(
+def test_cameras_added_in_the_web_ui_are_restored_and_removed_ones_are_not(
     tmp_path: Path,
 ) -> None:
-    file = tmp_path / "folder" / "cameras.json"
-    kept_then(file, [DOOR], DOOR, YARD)
-    assert wanted(file, DOOR) == {"door": DOOR, "yard": YARD}
-    kept_then(file, [DOOR], DOOR)
-    assert wanted(file, DOOR) == {"door": DOOR}
+    file = tmp_path / "folder" / "camera-state.json"
+    save_run(file, [DOOR], DOOR, YARD)
+    assert initial(file, DOOR) == {"door": DOOR, "yard": YARD}
+    save_run(file, [DOOR], DOOR)
+    assert initial(file, DOOR) == {"door": DOOR}
 
 
-def test_what_was_changed_on_the_page_stays_changed_until_it_is_given_otherwise(
+def test_an_edit_in_the_web_ui_is_restored_until_the_configuration_changes(
     tmp_path: Path,
 ) -> None:
-    file = tmp_path / "cameras.json"
+    file = tmp_path / "camera-state.json"
     drawn = DOOR.model_copy(update={"lines": (LINE,)})
-    kept_then(file, [DOOR], drawn)
-    assert wanted(file, DOOR) == {"door": drawn}
+    save_run(file, [DOOR], drawn)
+    assert initial(file, DOOR) == {"door": drawn}
     moved = Camera.parse("door=rtsp://10.0.0.9/live")
-    assert wanted(file, moved) == {"door": moved}
+    assert initial(file, moved) == {"door": moved}
 
 
-def test_what_is_given_no_longer_does_not_come_back(tmp_path: Path) -> None:
-    file = tmp_path / "cameras.json"
-    kept_then(file, [DOOR], DOOR, YARD)
-    assert wanted(file) == {"yard": YARD}
+def test_a_camera_removed_from_the_configuration_is_not_restored(tmp_path: Path) -> None:
+    file = tmp_path / "camera-state.json"
+    save_run(file, [DOOR], DOOR, YARD)
+    assert initial(file) == {"yard": YARD}
 
 
-def test_what_left_the_file_while_the_broker_went_on_does_not_come_back(tmp_path: Path) -> None:
-    file = tmp_path / "cameras.json"
-    kept_then(file, [DOOR], DOOR, YARD)
-    kept_then(file, [], DOOR, YARD)
-    assert wanted(file) == {"yard": YARD}
-    replaced = Camera.parse("door=rtsp://10.0.0.9/live")  # under the same name, on the page
-    kept_then(file, [DOOR], DOOR)
-    kept_then(file, [], replaced)
-    assert wanted(file) == {"door": replaced}
-
-
-def test_a_given_camera_that_was_removed_on_the_page_is_there_when_it_is_given_again(
+def test_a_camera_removed_from_the_configuration_while_the_broker_ran_is_not_restored(
     tmp_path: Path,
 ) -> None:
-    file = tmp_path / "cameras.json"
-    kept_then(file, [DOOR], YARD)
-    assert wanted(file, DOOR) == {"door": DOOR, "yard": YARD}
+    file = tmp_path / "camera-state.json"
+    save_run(file, [DOOR], DOOR, YARD)
+    save_run(file, [], DOOR, YARD)
+    assert initial(file) == {"yard": YARD}
+    replaced = Camera.parse("door=rtsp://10.0.0.9/live")  # under the same name, in the web UI
+    save_run(file, [DOOR], DOOR)
+    save_run(file, [], replaced)
+    assert initial(file) == {"door": replaced}
 
 
-def test_a_given_camera_keeps_its_new_name(tmp_path: Path) -> None:
-    file = tmp_path / "cameras.json"
+def test_a_configured_camera_removed_in_the_web_ui_is_read_after_a_restart(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "camera-state.json"
+    save_run(file, [DOOR], YARD)
+    assert initial(file, DOOR) == {"door": DOOR, "yard": YARD}
+
+
+def test_a_configured_camera_keeps_its_name_from_the_web_ui(tmp_path: Path) -> None:
+    file = tmp_path / "camera-state.json"
     front = DOOR.model_copy(update={"name": "front"})
-    kept_then(file, [DOOR], front)
-    assert wanted(file, DOOR) == {"front": front}
+    save_run(file, [DOOR], front)
+    assert initial(file, DOOR) == {"front": front}
     turned = DOOR.model_copy(update={"rotate": 90})
-    assert wanted(file, turned) == {"door": turned}, "not read twice"
+    assert initial(file, turned) == {"door": turned}, "not read twice"
 
 
-def test_a_camera_of_the_page_that_is_given_otherwise_is_as_it_is_given(tmp_path: Path) -> None:
-    file = tmp_path / "cameras.json"
-    kept_then(file, [], DOOR)
-    hidden = DOOR.model_copy(update={"privacy": "blur"})
-    assert wanted(file, hidden) == {"door": hidden}
+def test_a_new_configuration_wins_over_a_camera_of_the_web_ui(tmp_path: Path) -> None:
+    file = tmp_path / "camera-state.json"
+    save_run(file, [], DOOR)
+    blurred = DOOR.model_copy(update={"privacy": "blur"})
+    assert initial(file, blurred) == {"door": blurred}
     entrance = DOOR.model_copy(update={"name": "entrance"})
-    assert wanted(file, entrance) == {"door": DOOR, "entrance": entrance}
+    assert initial(file, entrance) == {"door": DOOR, "entrance": entrance}
 
 
-def test_what_was_given_once_and_then_added_on_the_page_is_kept(tmp_path: Path) -> None:
-    file = tmp_path / "cameras.json"
-    kept_then(file, [DOOR], DOOR)
+def test_a_formerly_configured_camera_added_in_the_web_ui_is_restored(tmp_path: Path) -> None:
+    file = tmp_path / "camera-state.json"
+    save_run(file, [DOOR], DOOR)
     later = CameraStore(file, [])
     later.save({})
     later.save({"door": DOOR})
-    assert wanted(file) == {"door": DOOR}
+    assert initial(file) == {"door": DOOR}
 
 
-def test_the_file_is_its_owners_alone_and_written_only_when_something_changed(
+def test_the_file_has_mode_0600_and_is_written_only_after_a_change(
     tmp_path: Path,
 ) -> None:
-    file = tmp_path / "cameras.json"
-    kept = CameraStore(file, [])
-    kept.save({"door": DOOR})
+    file = tmp_path / "camera-state.json"
+    store = CameraStore(file, [])
+    store.save({"door": DOOR})
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     file.unlink()
-    kept.save({"door": DOOR})
+    store.save({"door": DOOR})
     assert not file.exists()
-    kept.save({"door": DOOR, "yard": YARD})
+    store.save({"door": DOOR, "yard": YARD})
     assert file.exists()
-    assert [path.name for path in tmp_path.iterdir()] == ["cameras.json"]
+    assert [path.name for path in tmp_path.iterdir()] == ["camera-state.json"]
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"cameras": [{"name": "x"}], "given": []}', "{"])
-def test_a_damaged_file_is_put_aside_and_told_without_its_secrets(
+@pytest.mark.parametrize("text", ["", "[]", '{"cameras": [{"name": "x"}], "configured": []}', "{"])
+def test_a_corrupt_file_is_moved_aside_and_logged_without_secrets(
     tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    file = tmp_path / "cameras.json"
+    file = tmp_path / "camera-state.json"
     file.write_text(text)
-    assert wanted(file, DOOR) == {"door": DOOR}
-    assert "holds no cameras" in caplog.text
-    assert (tmp_path / "cameras.json.damaged").read_text() == text
-    kept_then(file, [], YARD)
-    assert wanted(file) == {"yard": YARD}
+    assert initial(file, DOOR) == {"door": DOOR}
+    assert "cannot parse" in caplog.text
+    assert (tmp_path / "camera-state.json.corrupt").read_text() == text
+    save_run(file, [], YARD)
+    assert initial(file) == {"yard": YARD}
 
 
-def test_a_folder_that_cannot_be_written_is_told_once(
+def test_a_folder_that_cannot_be_written_is_logged_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING)
     blocked = tmp_path / "file"
     blocked.write_text("")
-    kept = CameraStore(blocked / "cameras.json", [])
-    kept.save({"door": DOOR})
-    kept.save({"door": DOOR})
-    assert caplog.text.count("cannot be kept") == 1
+    store = CameraStore(blocked / "camera-state.json", [])
+    store.save({"door": DOOR})
+    store.save({"door": DOOR})
+    assert caplog.text.count("cannot write camera state") == 1
     assert "hunter2secret" not in caplog.text
 
 
-def test_file_of_0_1_0_is_read_with_the_full_privacy_mode(tmp_path: Path) -> None:
-    file = tmp_path / "cameras.json"
-    file.write_text(
-        '{"cameras": [{"name": "yard", "url": "rtsp://10.0.0.6/live", "privacy": "live"}],'
-        ' "given": []}'
-    )
-    assert wanted(file) == {"yard": YARD}
+def test_the_file_of_version_0_1_0_is_read_and_renamed(tmp_path: Path) -> None:
+    old, file = tmp_path / "cameras.json", tmp_path / "camera-state.json"
+    plain = {camera.name: json.loads(camera.to_json()) for camera in (DOOR, YARD)}
+    old.write_text(json.dumps({"cameras": list(plain.values()), "given": [plain["door"]]}))
+    assert initial(file, DOOR) == {"door": DOOR, "yard": YARD}
+    assert not old.exists()
+    assert initial(file) == {"yard": YARD}, "the door is no longer configured"
+    old.write_text("{}")
+    assert initial(file) == {"yard": YARD}, "the new file wins"
+
+
+def test_a_file_of_another_name_is_not_replaced_by_that_of_version_0_1_0(tmp_path: Path) -> None:
+    (tmp_path / "cameras.json").write_text("{}")
+    assert initial(tmp_path / "mine.json", DOOR) == {"door": DOOR}
+    assert (tmp_path / "cameras.json").exists()
+
+
+def test_the_privacy_mode_live_of_version_0_1_0_is_full(tmp_path: Path) -> None:
+    file = tmp_path / "camera-state.json"
+    yard = json.loads(YARD.to_json()) | {"privacy": "live"}
+    file.write_text(json.dumps({"cameras": [yard], "given": []}))
+    assert initial(file) == {"yard": YARD}
     assert YARD.privacy == "full"

@@ -1,4 +1,4 @@
-"""Leases of capture replicas, on a real broker."""
+"""Leases of capture replicas, with a real broker."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 import redis
 from facestream.capture.metrics import CaptureMetrics
-from facestream.capture.ownership.leases import MARGIN, Leases
+from facestream.capture.ownership.leases import SAFETY_MARGIN, Leases
 from facestream.common.broker.keys import LEASES_KEY, REPLICAS_KEY
 from prometheus_client import CollectorRegistry
 
@@ -37,7 +37,7 @@ def _metric(leases: Leases, name: str) -> float | None:
     return leases._metrics.registry.get_sample_value(f"facestream_capture_{name}")
 
 
-def test_a_camera_is_held_by_who_claims_it_first(join: Callable[..., Leases]) -> None:
+def test_the_first_replica_that_claims_a_camera_holds_it(join: Callable[..., Leases]) -> None:
     a, b = join("a"), join("b")
     assert not a.holds("door")
     a.renew(["door"])
@@ -50,14 +50,14 @@ def test_a_camera_is_held_by_who_claims_it_first(join: Callable[..., Leases]) ->
     assert _metric(b, "leases_lost_total") == 0
 
 
-def test_what_is_not_claimed_again_is_free(join: Callable[..., Leases]) -> None:
+def test_a_camera_that_is_not_claimed_again_is_released(join: Callable[..., Leases]) -> None:
     a, b = join("a"), join("b")
     a.renew(["door", "yard"])
     a.renew(["yard"])
     assert b.renew(["door", "yard"]).holders == {"door": "b", "yard": "a"}
 
 
-def test_who_leaves_gives_everything_back_at_once(join: Callable[..., Leases]) -> None:
+def test_a_replica_that_leaves_releases_its_cameras_at_once(join: Callable[..., Leases]) -> None:
     a, b = join("a"), join("b")
     a.renew(["door"])
     a.leave()
@@ -66,13 +66,13 @@ def test_who_leaves_gives_everything_back_at_once(join: Callable[..., Leases]) -
     assert (table.replicas, table.holders) == ({"b": 32}, {"door": "b"})
 
 
-def test_who_is_silent_loses_its_cameras_and_knows_it(join: Callable[..., Leases]) -> None:
+def test_a_silent_replica_loses_its_cameras_and_detects_it(join: Callable[..., Leases]) -> None:
     a, b = join("a", LEASE_S), join("b")
     a.renew(["door"])
     assert b.renew(["door"]).holders == {"door": "a"}
     a.renew(["door"])
     time.sleep(LEASE_S + 0.05)
-    assert not a.holds("door"), "before it has asked"
+    assert not a.holds("door"), "before the next renewal"
     assert b.renew(["door"]).holders == {"door": "b"}
     a.renew(["door"])
     assert not a.holds("door")
@@ -81,35 +81,39 @@ def test_who_is_silent_loses_its_cameras_and_knows_it(join: Callable[..., Leases
     assert _metric(a, "leases_held") == 0
 
 
-def test_a_lease_ends_here_before_it_ends_in_the_broker(join: Callable[..., Leases]) -> None:
+def test_a_lease_expires_locally_before_it_does_in_the_broker(join: Callable[..., Leases]) -> None:
     clock = _Clock()
     a = join("a", 10.0, clock)
     a.renew(["door"])
-    clock.ahead_s = 10.0 * (1 - MARGIN) - 1
+    clock.ahead_s = 10.0 * (1 - SAFETY_MARGIN) - 1
     assert a.holds("door")
-    clock.ahead_s = 10.0 * (1 - MARGIN)
+    clock.ahead_s = 10.0 * (1 - SAFETY_MARGIN)
     assert not a.holds("door")
     assert join("b").renew(["door"]).holders == {"door": "a"}
 
 
-def test_who_comes_back_late_keeps_what_nobody_took(join: Callable[..., Leases]) -> None:
+def test_a_late_replica_keeps_the_cameras_that_no_other_has_claimed(
+    join: Callable[..., Leases],
+) -> None:
     a = join("a", LEASE_S)
     a.renew(["door"])
     time.sleep(LEASE_S + 0.05)
     a.renew(["door"])
     assert a.holds("door")
     assert _metric(a, "leases_lost_total") == 0
-    assert not a.in_grace_period, "it was alone"
+    assert not a.in_grace_period, "there was no other replica"
 
 
-def test_who_is_started_anew_in_its_place_goes_on_at_once(join: Callable[..., Leases]) -> None:
+def test_a_restarted_replica_with_the_same_name_continues_at_once(
+    join: Callable[..., Leases],
+) -> None:
     join("a").renew(["door"])
-    anew = join("a")
-    assert anew.renew([]).holders == {"door": "a"}
-    assert anew.holds("door")
+    restarted = join("a")
+    assert restarted.renew([]).holders == {"door": "a"}
+    assert restarted.holds("door")
 
 
-def test_a_broker_that_forgot_everything_is_told_and_others_are_left_their_own(
+def test_after_a_broker_restart_replicas_leave_each_other_time_to_renew(
     join: Callable[..., Leases], broker_url: str
 ) -> None:
     a, b = join("a"), join("b")
@@ -118,11 +122,11 @@ def test_a_broker_that_forgot_everything_is_told_and_others_are_left_their_own(
     a.renew(["door"])
     redis.Redis.from_url(broker_url).flushall()
     assert a.renew(["door"]).holders == {"door": "a"}
-    assert a.in_grace_period, "the yard is not free: who reads it was not back yet"
+    assert a.in_grace_period, "the holder of the yard has not renewed its lease yet"
     assert b.renew(["yard"]).holders == {"door": "a", "yard": "b"}
 
 
-def test_nothing_is_left_when_all_are_gone(join: Callable[..., Leases], broker_url: str) -> None:
+def test_the_keys_expire_without_replicas(join: Callable[..., Leases], broker_url: str) -> None:
     join("a").renew(["door"])
     client = redis.Redis.from_url(broker_url)
     assert client.pttl(REPLICAS_KEY) > 0

@@ -1,6 +1,10 @@
-"""The states of one camera."""
+"""Connection states of a camera, and the reconnect backoff."""
 
-from facestream.capture.sources.connection_state import LONGEST_WAIT_S, STEADY_S, ConnectionState
+from facestream.capture.sources.connection_state import (
+    BACKOFF_RESET_S,
+    MAX_BACKOFF_S,
+    ConnectionState,
+)
 
 
 class UnixTime:
@@ -13,27 +17,27 @@ class UnixTime:
         return self.now
 
 
-def _life(jitter: float = 0.0, unix_time: UnixTime | None = None) -> ConnectionState:
+def _connection(jitter: float = 0.0, unix_time: UnixTime | None = None) -> ConnectionState:
     return ConnectionState("door", 2.0, 100.0, unix_time or UnixTime(), lambda: jitter)
 
 
 def test_a_new_camera_is_connecting() -> None:
-    status = _life().status(101.0, 0.0, 0)
+    status = _connection().status(101.0, 0.0, 0)
     assert (status.state, status.since) == ("connecting", 7000.0)
 
 
-def test_a_camera_that_never_answers_does_not_count_as_stalled() -> None:
-    assert _life().status(1000.0, 0.0, 0).state == "connecting"
+def test_a_camera_that_never_responds_does_not_count_as_stalled() -> None:
+    assert _connection().status(1000.0, 0.0, 0).state == "connecting"
 
 
-def test_frames_make_it_live_with_size_and_rate() -> None:
+def test_a_connected_camera_is_live_with_size_and_fps() -> None:
     unix_time = UnixTime()
-    life = _life(unix_time=unix_time)
+    connection = _connection(unix_time=unix_time)
     unix_time.now = 7001.0
-    life.on_connected(101.0, 640, 360)
+    connection.on_connected(101.0, 640, 360)
     for i in range(41):
         now = 101.0 + i / 4
-        status = life.status(now, now, i * 5)
+        status = connection.status(now, now, i * 5)
     assert (status.state, status.since, status.reason) == ("live", 7001.0, "")
     assert (status.width, status.height) == (640, 360)
     assert status.fps == 20.0
@@ -41,62 +45,62 @@ def test_frames_make_it_live_with_size_and_rate() -> None:
 
 def test_silence_makes_it_stalled_and_a_frame_live_again() -> None:
     unix_time = UnixTime()
-    life = _life(unix_time=unix_time)
-    life.on_connected(101.0, 640, 360)
+    connection = _connection(unix_time=unix_time)
+    connection.on_connected(101.0, 640, 360)
     unix_time.now = 7003.5
-    assert life.status(102.9, 101.0, 1).state == "live"
-    stalled = life.status(103.5, 101.0, 1)
+    assert connection.status(102.9, 101.0, 1).state == "live"
+    stalled = connection.status(103.5, 101.0, 1)
     assert (stalled.state, stalled.since, stalled.fps) == ("stalled", 7003.5, 0.0)
-    assert "no picture for 2 s" in stalled.reason
-    again = life.status(104.0, 103.9, 2)
-    assert (again.state, again.reason) == ("live", "")
+    assert "no frame for 2 s" in stalled.reason
+    recovered = connection.status(104.0, 103.9, 2)
+    assert (recovered.state, recovered.reason) == ("live", "")
 
 
-def test_a_failed_camera_stays_failed_while_it_is_tried_again() -> None:
+def test_a_failed_camera_stays_failed_during_reconnects() -> None:
     unix_time = UnixTime(7002.0)
-    life = _life(unix_time=unix_time)
-    life.on_failure("refused")
+    connection = _connection(unix_time=unix_time)
+    connection.on_failure("refused")
     unix_time.now = 7005.0
-    life.on_failure("no answer")
-    status = life.status(106.0, 0.0, 0)
-    assert (status.state, status.since, status.reason) == ("failed", 7002.0, "no answer")
+    connection.on_failure("no response")
+    status = connection.status(106.0, 0.0, 0)
+    assert (status.state, status.since, status.reason) == ("failed", 7002.0, "no response")
 
 
-def test_the_wait_doubles_to_a_limit() -> None:
-    life = _life()
-    waits = [life.on_failure("refused") for _ in range(8)]
-    assert waits == [1, 2, 4, 8, 16, 30, 30, LONGEST_WAIT_S]
+def test_the_backoff_doubles_up_to_its_maximum() -> None:
+    connection = _connection()
+    backoffs = [connection.on_failure("refused") for _ in range(8)]
+    assert backoffs == [1, 2, 4, 8, 16, 30, 30, MAX_BACKOFF_S]
 
 
-def test_chance_shortens_the_wait_by_up_to_a_half() -> None:
-    life = _life(jitter=0.999)
-    waits = [life.on_failure("refused") for _ in range(8)]
-    assert 0.5 <= waits[0] < 0.51
-    assert 15.0 <= waits[-1] < 15.1
+def test_jitter_shortens_the_backoff_by_up_to_a_half() -> None:
+    connection = _connection(jitter=0.999)
+    backoffs = [connection.on_failure("refused") for _ in range(8)]
+    assert 0.5 <= backoffs[0] < 0.51
+    assert 15.0 <= backoffs[-1] < 15.1
 
 
-def test_a_camera_that_was_live_for_long_is_tried_soon() -> None:
-    life = _life()
+def test_a_stable_connection_resets_the_backoff() -> None:
+    connection = _connection()
     for _ in range(6):
-        life.on_failure("refused")
-    life.on_connected(110.0, 640, 360)
-    life.status(110.0 + STEADY_S, 110.0 + STEADY_S, 300)
-    assert life.on_failure("broke off") == 1.0
+        connection.on_failure("refused")
+    connection.on_connected(110.0, 640, 360)
+    connection.status(110.0 + BACKOFF_RESET_S, 110.0 + BACKOFF_RESET_S, 300)
+    assert connection.on_failure("connection lost") == 1.0
 
 
-def test_a_camera_that_breaks_off_at_once_is_tried_less_and_less() -> None:
-    life = _life()
-    waits = []
+def test_the_backoff_grows_for_a_camera_that_disconnects_at_once() -> None:
+    connection = _connection()
+    backoffs = []
     for i in range(4):
-        life.on_connected(110.0 + i, 640, 360)
-        waits.append(life.on_failure("broke off"))
-    assert waits == [1, 2, 4, 8]
+        connection.on_connected(110.0 + i, 640, 360)
+        backoffs.append(connection.on_failure("connection lost"))
+    assert backoffs == [1, 2, 4, 8]
 
 
-def test_setting_the_clock_does_not_stall_a_camera() -> None:
+def test_setting_the_system_clock_does_not_stall_a_camera() -> None:
     unix_time = UnixTime()
-    life = _life(unix_time=unix_time)
-    life.on_connected(101.0, 640, 360)
+    connection = _connection(unix_time=unix_time)
+    connection.on_connected(101.0, 640, 360)
     for now, unix_time.now in ((102.0, 100.0), (103.0, 99_999.0)):
-        status = life.status(now, now, 10)
+        status = connection.status(now, now, 10)
         assert (status.state, status.since) == ("live", 7000.0)
