@@ -1,4 +1,4 @@
-"""Every answer about a face as it comes, straight from Redis: read_results.py BROKER_URL CAMERA"""
+"""Print each result of a camera from Redis: `read_results.py BROKER_URL CAMERA`."""
 
 import sys
 

@@ -1,0 +1,1 @@
+"""Development and release tools of the checkout."""

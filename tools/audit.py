@@ -1,14 +1,14 @@
-"""Fails on a known vulnerability in any locked package that nobody has looked at and allowed.
+"""Audit the locked packages: fail on a known vulnerability that is not allowed.
 
-Usage: `python -m tools.audit [--strict] [--source URL] [--allowed FILE]`, or `make audit`.
-The pins of all lock files are asked for in one request to OSV (https://osv.dev, `/v1/querybatch`,
-then `/v1/vulns/ID` for what it names). Needs nothing but Python.
+Usage: `python -m tools.audit [--strict] [--source URL] [--allowed FILE]`, or `make audit`. One
+request to OSV (https://osv.dev, `/v1/querybatch`) has the pins of all lock files; `/v1/vulns/ID`
+describes each result. Needs only Python.
 
-`requirements/allowed-vulnerabilities.toml` lists what was judged to be no danger here, each with a
-reason and a last day. An entry past its day fails the audit, so that somebody looks again.
+`requirements/allowed-vulnerabilities.toml` lists accepted vulnerabilities, each with a reason and
+an expiry date. An expired entry fails the audit, so that it is reviewed.
 
-Where the source cannot be reached the audit says so loudly and does not fail, since that tells
-nothing about the packages; with `--strict` it fails. An answer that it does not understand fails.
+If the source is unreachable, the audit prints `NOT AUDITED` and passes, because that says nothing
+about the packages; with `--strict` it fails. A malformed response fails.
 """
 
 from __future__ import annotations
@@ -32,34 +32,35 @@ LOCKS = Path(__file__).resolve().parents[1] / "requirements"
 SOURCE = "https://api.osv.dev"
 ALLOWED = LOCKS / "allowed-vulnerabilities.toml"
 TIMEOUT_S = 20.0
-MAX_IN_A_QUESTION = 1000  # of the source
+MAX_QUERIES = 1000  # per request, a limit of OSV
 MAX_PAGES = 20
 _KEYS = {"id", "until", "reason"}
 
 
-class Unreachable(Exception):
-    """The source did not answer."""
+class UnreachableError(Exception):
+    """The source did not respond."""
 
 
-class Malformed(Exception):
-    """An answer, or the list of what is allowed, is not what it should be."""
+class MalformedError(Exception):
+    """A response or the list of allowed vulnerabilities is malformed."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A known vulnerability of a locked package. ids: its own first, then what others call it."""
+    """A known vulnerability of a locked package; `ids` are its own and its aliases."""
 
     package: str
     ids: tuple[str, ...]
     summary: str = ""
 
     def __str__(self) -> str:
+        """Return package, IDs and summary in one line."""
         return f"{self.package}: {', '.join(self.ids)}: {self.summary or 'no summary'}"
 
 
 @dataclass(frozen=True)
 class Allowed:
-    """A vulnerability that was judged. until: the last day on which that holds."""
+    """An accepted vulnerability; `until` is the last day of that decision."""
 
     id: str
     until: date
@@ -67,78 +68,78 @@ class Allowed:
 
 
 def read_allowed(file: Path) -> list[Allowed]:
-    """The entries of the list.
+    """Return the accepted vulnerabilities of a file.
 
     Raises:
-        Malformed: the file is not as its head says.
+        MalformedError: the file does not follow the format in its head.
     """
     try:
         content = tomllib.loads(file.read_text())
     except (OSError, ValueError) as error:
-        raise Malformed(f"{file}: {error}") from None
+        raise MalformedError(f"{file}: {error}") from None
     found = []
     for entry in content.pop("allowed", []):
-        wrong = not isinstance(entry, dict) or set(entry) != _KEYS
-        if wrong or type(entry["until"]) is not date or not (entry["id"] and entry["reason"]):
-            raise Malformed(f"{file}: an entry has id, until (a day) and reason: {entry}")
+        is_invalid = not isinstance(entry, dict) or set(entry) != _KEYS
+        if is_invalid or type(entry["until"]) is not date or not (entry["id"] and entry["reason"]):
+            raise MalformedError(f"{file}: an entry needs id, until (a date) and reason: {entry}")
         found.append(Allowed(str(entry["id"]), entry["until"], str(entry["reason"])))
     if content:
-        raise Malformed(f"{file}: unknown key {', '.join(content)}")
+        raise MalformedError(f"{file}: unknown key {', '.join(content)}")
     return found
 
 
-def complaints(findings: Iterable[Finding], allowed: Sequence[Allowed], today: date) -> list[str]:
-    """What fails the audit, a line each: findings that are not allowed, entries past their day."""
+def failures(findings: Iterable[Finding], allowed: Sequence[Allowed], today: date) -> list[str]:
+    """Return the failures, a line each: findings that are not allowed, and expired entries."""
     in_force = {entry.id for entry in allowed if entry.until >= today}
-    past = [f"allowed until {e.until}, look again: {e.id}" for e in allowed if e.until < today]
-    return past + [str(found) for found in findings if not in_force & set(found.ids)]
+    expired = [f"allowed until {e.until}, review again: {e.id}" for e in allowed if e.until < today]
+    return expired + [str(found) for found in findings if not in_force & set(found.ids)]
 
 
-def ask(packages: Sequence[Package], source: str) -> list[Finding]:
-    """What the source knows of these versions.
+def query(packages: Sequence[Package], source: str) -> list[Finding]:
+    """Return the known vulnerabilities of packages.
 
     Raises:
-        Unreachable: it does not answer.
-        Malformed: its answer is not understood.
+        UnreachableError: the source did not respond.
+        MalformedError: its response is malformed.
     """
     ids: dict[str, dict[str, None]] = {}  # by vulnerability, the packages that have it
-    questions = [
+    queries = [
         {"package": {"name": p.name, "ecosystem": "PyPI"}, "version": p.version} for p in packages
     ]
     try:
-        for start in range(0, len(questions), MAX_IN_A_QUESTION):
-            for name, vulnerability in _ids(questions[start : start + MAX_IN_A_QUESTION], source):
+        for start in range(0, len(queries), MAX_QUERIES):
+            for name, vulnerability in _ids(queries[start : start + MAX_QUERIES], source):
                 ids.setdefault(vulnerability, {})[name] = None
         return [found for known, names in ids.items() for found in _described(source, known, names)]
     except (KeyError, TypeError, AttributeError) as error:
-        raise Malformed(f"{source}: an answer is not as it should be: {error!r}") from None
+        raise MalformedError(f"{source}: malformed response: {error!r}") from None
 
 
-def _ids(questions: list[dict[str, Any]], source: str) -> Iterable[tuple[str, str]]:
-    """Pairs of `name==version` and the id of a vulnerability."""
+def _ids(queries: list[dict[str, Any]], source: str) -> Iterable[tuple[str, str]]:
+    """Yield pairs of `name==version` and the ID of a vulnerability."""
     for _ in range(MAX_PAGES):
-        results = _get(f"{source}/v1/querybatch", {"queries": questions})["results"]
-        if len(results) != len(questions):
-            raise Malformed(f"{source}: {len(results)} answers to {len(questions)} questions")
+        results = _get(f"{source}/v1/querybatch", {"queries": queries})["results"]
+        if len(results) != len(queries):
+            raise MalformedError(f"{source}: {len(results)} results for {len(queries)} queries")
         more = []
-        for question, result in zip(questions, results, strict=True):
-            name = f"{question['package']['name']}=={question['version']}"
+        for query_, result in zip(queries, results, strict=True):
+            name = f"{query_['package']['name']}=={query_['version']}"
             for vulnerability in result.get("vulns", ()):
                 yield name, vulnerability["id"]
             if token := result.get("next_page_token"):
-                more.append(question | {"page_token": token})
+                more.append(query_ | {"page_token": token})
         if not more:
             return
-        questions = more
-    raise Malformed(f"{source}: its answer has no end")
+        queries = more
+    raise MalformedError(f"{source}: more than {MAX_PAGES} pages")
 
 
 def _described(source: str, vulnerability: str, names: Iterable[str]) -> Iterable[Finding]:
-    """The findings, also where the source told their id and would not tell what it stands for."""
+    """Return the findings of an ID, also if the source does not describe it."""
     try:
         return list(_findings(_get(f"{source}/v1/vulns/{vulnerability}"), names))
-    except Unreachable as error:
-        return [Finding(n, (vulnerability,), f"no more could be learnt: {error}") for n in names]
+    except UnreachableError as error:
+        return [Finding(n, (vulnerability,), f"no description: {error}") for n in names]
 
 
 def _findings(vulnerability: dict[str, Any], names: Iterable[str]) -> Iterable[Finding]:
@@ -154,49 +155,53 @@ def _get(url: str, body: dict[str, Any] | None = None) -> Any:
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data, {"Content-Type": "application/json"})  # noqa: S310
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
-            return json.loads(answer.read())
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:  # noqa: S310
+            return json.loads(response.read())
     except (OSError, HTTPException) as error:
-        raise Unreachable(str(getattr(error, "reason", error)) or type(error).__name__) from None
+        raise UnreachableError(
+            str(getattr(error, "reason", error)) or type(error).__name__
+        ) from None
     except ValueError:
-        raise Malformed(f"{url}: what it answers is not JSON") from None
+        raise MalformedError(f"{url}: response is not JSON") from None
 
 
 def all_packages() -> list[Package]:
-    """Each version in any lock file, once."""
+    """Return each version of each lock file once."""
     locked = (package for file in sorted(LOCKS.glob("*.txt")) for package in read_lock(file))
     return list({(package.name, package.version): package for package in locked}.values())
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Audit; returns the exit code."""
-    parser = argparse.ArgumentParser(description="audit of the locked packages")
-    parser.add_argument("--strict", action="store_true", help="an unreachable source fails too")
-    parser.add_argument("--source", default=SOURCE, help="an OSV server (default: %(default)s)")
-    parser.add_argument("--allowed", type=Path, default=ALLOWED, help="the list of what is allowed")
-    given = parser.parse_args(arguments)
+    """Run the audit; return the exit code."""
+    parser = argparse.ArgumentParser(description="Audit the locked packages.")
+    parser.add_argument("--strict", action="store_true", help="fail if the source is unreachable")
+    parser.add_argument("--source", default=SOURCE, help="OSV server (default: %(default)s)")
+    parser.add_argument(
+        "--allowed", type=Path, default=ALLOWED, help="list of accepted vulnerabilities"
+    )
+    options = parser.parse_args(arguments)
     packages = all_packages()
     unreachable = ""
     findings: list[Finding] = []
     try:
-        allowed = read_allowed(given.allowed)
+        allowed = read_allowed(options.allowed)
         try:
-            findings = ask(packages, given.source.rstrip("/"))
-        except Unreachable as error:
+            findings = query(packages, options.source.rstrip("/"))
+        except UnreachableError as error:
             unreachable = str(error)
-        wrong = complaints(findings, allowed, datetime.now(UTC).date())
-    except Malformed as error:
-        wrong = [str(error)]
+        failed = failures(findings, allowed, datetime.now(UTC).date())
+    except MalformedError as error:
+        failed = [str(error)]
     if unreachable:
-        line = "!" * 78
+        rule = "!" * 78
         print(
-            f"{line}\nNOT AUDITED: {given.source} cannot be asked ({unreachable}).\n"
-            f"Nothing is known of vulnerabilities of the {len(packages)} locked packages.\n{line}",
+            f"{rule}\nNOT AUDITED: {options.source} is unreachable ({unreachable}).\n"
+            f"The {len(packages)} locked packages were not checked for vulnerabilities.\n{rule}",
             file=sys.stderr,
         )
-    for complaint in wrong:
-        print(f"audit: {complaint}", file=sys.stderr)
-    if wrong or (unreachable and given.strict):
+    for line in failed:
+        print(f"audit: {line}", file=sys.stderr)
+    if failed or (unreachable and options.strict):
         return 1
     if not unreachable:
         known = f"{len(findings)} known vulnerabilities, all allowed" if findings else "none known"

@@ -1,6 +1,6 @@
 """Install a locked requirements file into this Python's environment, with one line of progress.
 
-Usage: `.venv/bin/python tools/install_locked.py requirements/demo.txt`. Needs nothing but pip.
+Usage: `.venv/bin/python tools/install_locked.py requirements/demo.txt`. Needs only pip.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ _PINNED = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*==", re.MULTILINE)
 
 
 def main(file: Path) -> int:
-    """Run pip; on failure show the end of what it said."""
+    """Run pip; print the end of its output if it fails."""
     total = len(_PINNED.findall(file.read_text()))
     pip = [sys.executable, "-m", "pip", "install", "--require-hashes", "--no-deps"]
     pip += ["--disable-pip-version-check", "--progress-bar", "off", "--requirement", str(file)]
     process = subprocess.Popen(  # noqa: S603
         pip, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
     )
-    said: list[str] = []
+    output: list[str] = []
     done = 0
     for line in process.stdout or ():
-        said.append(line)
+        output.append(line)
         if line.startswith(("Collecting ", "Requirement already satisfied")):
             done += 1
             _show(f"installing {done} of {total}: {_name(line)}", last=False)
@@ -34,7 +34,7 @@ def main(file: Path) -> int:
     code = process.wait()
     _show("installed" if code == 0 else "installation failed:", last=True)
     if code != 0:
-        print("".join(said[-_TAIL_LINES:]), file=sys.stderr)
+        print("".join(output[-_TAIL_LINES:]), file=sys.stderr)
     return code
 
 

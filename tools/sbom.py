@@ -1,9 +1,9 @@
-"""What facestream is made of: a bill of materials, and the licenses of what its services run on.
+"""Generate a software bill of materials (SBOM), and the licenses of the runtime dependencies.
 
-Usage: `python -m tools.sbom sbom FOLDER` writes a CycloneDX 1.5 file for each lock file:
-every package with version, package URL, license and the hashes that the installation insists on.
-`python -m tools.sbom licenses` prints the table of `docs/licenses.md`. Licenses are read
-from the installed packages, so run it in the environment of `make test`. Needs nothing but Python.
+Usage: `python -m tools.sbom sbom FOLDER` writes a CycloneDX 1.5 file for each lock file: every
+package with version, package URL, license and the hashes that the installation requires.
+`python -m tools.sbom licenses` prints the table of `docs/licenses.md`. Licenses are read from the
+installed packages, so run it in the environment of `make test`. Needs only Python.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ SERVICES = (
 )
 _PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)")
 _HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
-# Where the package says it in words of its own, or is not for this Python or system: its own files.
-_SAID_OTHERWISE = {
+# Packages without an SPDX expression, or not for this Python or system: from their license files.
+_LICENSES_BY_HAND = {
     "asn1crypto": "MIT",
     "async-timeout": "Apache-2.0",
     "colorama": "BSD-3-Clause",
@@ -48,7 +48,7 @@ _SAID_OTHERWISE = {
 
 @dataclass(frozen=True)
 class Package:
-    """A pinned package and the SHA-256 of each of its files."""
+    """A locked package and the SHA-256 of each of its files."""
 
     name: str
     version: str
@@ -56,7 +56,7 @@ class Package:
 
 
 def read_lock(file: Path) -> list[Package]:
-    """The packages of a lock file, in its order."""
+    """Return the packages of a lock file, in its order."""
     blocks: list[list[str]] = []
     for line in file.read_text().splitlines():
         if _PIN.match(line):
@@ -72,18 +72,18 @@ def read_lock(file: Path) -> list[Package]:
 
 
 def license_of(name: str) -> str:
-    """The SPDX expression of a package; `unknown` where nobody has said."""
-    if name in _SAID_OTHERWISE:
-        return _SAID_OTHERWISE[name]
+    """Return the SPDX expression of a package, or `unknown`."""
+    if name in _LICENSES_BY_HAND:
+        return _LICENSES_BY_HAND[name]
     try:
-        said = importlib.metadata.metadata(name)["License-Expression"]
+        expression = importlib.metadata.metadata(name)["License-Expression"]
     except importlib.metadata.PackageNotFoundError:
         return "unknown"
-    return str(said) if said else "unknown"
+    return str(expression) if expression else "unknown"
 
 
 def bill_of_materials(name: str, packages: list[Package]) -> dict[str, object]:
-    """A CycloneDX document; the same for the same lock file."""
+    """Return a CycloneDX document; deterministic for a lock file."""
     components = []
     for package in packages:
         component: dict[str, object] = {
@@ -100,9 +100,9 @@ def bill_of_materials(name: str, packages: list[Package]) -> dict[str, object]:
                 }
             ],
         }
-        license = license_of(package.name)
-        if license != "unknown":
-            component["licenses"] = [{"expression": license}]
+        expression = license_of(package.name)
+        if expression != "unknown":
+            component["licenses"] = [{"expression": expression}]
         components.append(component)
     return {
         "bomFormat": "CycloneDX",
@@ -116,14 +116,14 @@ def bill_of_materials(name: str, packages: list[Package]) -> dict[str, object]:
 
 
 def licenses() -> str:
-    """The table of what the services run on."""
+    """Return the table of the services' packages and licenses."""
     names = {package.name for name in SERVICES for package in read_lock(LOCKS / f"{name}.txt")}
     rows = [f"| {name} | {license_of(name)} |" for name in sorted(names)]
     return "\n".join(["| package | license |", "|---|---|", *rows])
 
 
 def main(arguments: list[str]) -> int:
-    """Do what was asked; returns the exit code."""
+    """Run a command; return the exit code."""
     match arguments:
         case ["licenses"]:
             print(licenses())

@@ -16,7 +16,7 @@ PANELS = [
     stat(
         "Person-minutes in view, last hour",
         f"sum(increase({_IN_VIEW}[1h])) / 60",
-        help="Sum over all people of the time each was in view.",
+        description="Sum over all people of the time each was in view.",
     ),
     stat("Results, last hour", "sum(increase(facestream_annotator_results_total[1h]))"),
     Panel(
@@ -27,7 +27,7 @@ PANELS = [
     Panel(
         "People counted, by hour",
         [Query(f"sum by (camera) (increase({_VISITS}[1h]))", "{{camera}}")],
-        help="Each person counts once a visit. The web UI has exact numbers: Prometheus estimates.",
+        description="Once per visit. The web UI has exact numbers: Prometheus estimates.",
     ),
     Panel(
         "By age band, by hour",

@@ -33,7 +33,7 @@ PANELS = [
                 rate("facestream_annotator_results_dropped_total", "reason"), "result: {{reason}}"
             ),
         ],
-        help="Every drop is counted. overflow and stale mean too few workers.",
+        description="Every drop is counted. overflow and stale mean too few workers.",
     ),
     Panel(
         "Face accounting since broker start",
@@ -41,7 +41,7 @@ PANELS = [
             Query("max by (outcome) (facestream_worker_face_outcomes)", "{{outcome}}"),
             Query("max(facestream_worker_unaccounted_faces)", "unaccounted"),
         ],
-        help="published is the sum of the other outcomes; unaccounted is 0.",
+        description="published is the sum of the other outcomes; unaccounted is 0.",
     ),
     Panel(
         "Result latency",
@@ -52,7 +52,7 @@ PANELS = [
         "Frame latency",
         quantiles("facestream_annotator_frame_latency_seconds"),
         "s",
-        help="From capture to the annotated frame. Measured only while a client watches.",
+        description="From capture to the annotated frame. Measured only while a client watches.",
     ),
     Panel(
         "Inference request duration",
@@ -94,13 +94,13 @@ PANELS = [
             Query("facestream_capture_leases_held", "{{instance}}"),
             Query(rate("facestream_capture_leases_lost_total"), "leases lost per second"),
         ],
-        help="Replicas share the cameras evenly. One without a heartbeat for 5 s loses its leases.",
+        description="Replicas share the cameras. One without a heartbeat for 5 s loses its leases.",
     ),
     Panel(
         "CPU",
         [Query("job:process_cpu_seconds:rate1m", "{{job}}")],
         "percentunit",
-        help="1 is one core. TensorFlow Serving does not export its CPU time.",
+        description="1 is one core. TensorFlow Serving does not export its CPU time.",
     ),
     Panel("Memory", [Query("sum by (job) (process_resident_memory_bytes)", "{{job}}")], "bytes"),
     Panel(

@@ -38,7 +38,7 @@ class Panel:
     unit: str = "short"
     kind: str = "timeseries"
     width: int = 8
-    help: str = ""
+    description: str = ""
     red_from: float | None = None
 
 
@@ -59,10 +59,15 @@ def quantiles(metric: str, by: str = "") -> list[Query]:
 
 
 def stat(
-    title: str, expr: str, unit: str = "short", *, red_from: float | None = None, help: str = ""
+    title: str,
+    expr: str,
+    unit: str = "short",
+    *,
+    red_from: float | None = None,
+    description: str = "",
 ) -> Panel:
     """Return a single-figure panel, an eighth of the width."""
-    return Panel(title, [Query(expr)], unit, "stat", 3, help, red_from)
+    return Panel(title, [Query(expr)], unit, "stat", 3, description, red_from)
 
 
 def dashboard(uid: str, title: str, panels: Sequence[Panel], *, by_camera: bool) -> dict[str, Any]:
@@ -143,7 +148,7 @@ def _panel(number: int, panel: Panel, position: dict[str, int]) -> dict[str, Any
         "id": number,
         "title": panel.title,
         "type": panel.kind,
-        "description": panel.help,
+        "description": panel.description,
         "datasource": _DATASOURCE,
         "gridPos": position,
         "fieldConfig": {

@@ -1,4 +1,4 @@
-"""The lock files, the bill of materials and the licenses belong together."""
+"""Lock files, SBOM and licenses are consistent."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def run(*arguments: str) -> str:
     return subprocess.run(command, cwd=CHECKOUT, check=True, capture_output=True, text=True).stdout
 
 
-def test_every_package_is_pinned_with_hashes_and_no_index_is_named() -> None:
+def test_every_package_is_locked_with_hashes_and_without_an_index() -> None:
     for lock in LOCKS:
         text = lock.read_text()
         assert "://" not in text, lock
@@ -32,7 +32,7 @@ def test_every_package_is_pinned_with_hashes_and_no_index_is_named() -> None:
         assert len(pins) == len(others) > 0, lock
 
 
-def test_the_bill_of_materials_names_every_package_of_every_lock(tmp_path: Path) -> None:
+def test_the_sbom_has_every_locked_package(tmp_path: Path) -> None:
     run("sbom", str(tmp_path))
     for lock in LOCKS:
         document = json.loads((tmp_path / f"{lock.stem}.cdx.json").read_text())
@@ -45,7 +45,7 @@ def test_the_bill_of_materials_names_every_package_of_every_lock(tmp_path: Path)
         assert len(set(references)) == len(references)
 
 
-def test_the_licenses_are_listed_and_allowed() -> None:
+def test_the_license_table_is_current_and_permissive() -> None:
     table = run("licenses")
     assert table.strip() in (CHECKOUT / "docs" / "licenses.md").read_text(), (
         "docs/licenses.md is old: see its head"
