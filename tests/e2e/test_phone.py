@@ -133,7 +133,7 @@ def test_a_phone_becomes_a_camera_by_its_link(stack: Stack, visit: Open, tmp_pat
 
     phone.get_by_role("button", name="Stop").click()
     placeholder = desk.locator("[data-camera=tablet] .placeholder")
-    expect(placeholder).to_contain_text("the phone sends nothing")
+    expect(placeholder).to_contain_text("the phone sends no frames")
     phone.get_by_role("button", name="Start").click()
     expect(phone.locator("#phone-status-text")).to_have_text("Live")
     menu = desk.locator("[data-camera=tablet] summary")

@@ -123,7 +123,7 @@ def test_no_secret_appears_in_any_output(tmp_path: Path) -> None:
             assert stack.end() == 0
     found.append(("terminal", stack.output))
     for file in (tmp_path / "data").rglob("*"):
-        if file.name == "cameras.json":  # the only file that stores them
+        if file.name == "camera-state.json":  # the only file that stores them
             assert stat.S_IMODE(file.stat().st_mode) == 0o600
         elif file.is_file():
             found.append((file.name, file.read_bytes().decode(errors="replace")))

@@ -31,7 +31,7 @@ from facestream.model_server.settings import ModelServerSettings
 PROBE_TIMEOUT_S = 2.0
 DEMO_CAMERA_NAME = "demo"
 CAMERA_STATE_ENV = "FACESTREAM_CAPTURE_CAMERA_STATE_FILE"
-CAMERA_STATE_NAME = "cameras.json"
+CAMERA_STATE_NAME = "camera-state.json"
 COUNTS_DB_NAME = "counts.sqlite3"
 DEMO_COUNTS_DB_NAME = "demo-counts.sqlite3"  # keeps demo people out of the real counts
 

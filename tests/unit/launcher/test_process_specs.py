@@ -106,7 +106,7 @@ def test_spaces_in_a_camera_url_are_encoded(settings: UpSettings, tmp_path: Path
     ("name", "setting", "file", "demo_file"),
     [
         ("annotator", "counts_db_file", "counts.sqlite3", "demo-counts.sqlite3"),
-        ("capture", "camera_state_file", "cameras.json", "cameras.json"),
+        ("capture", "camera_state_file", "camera-state.json", "camera-state.json"),
     ],
 )
 def test_files_are_in_the_users_data_folder_by_default(

@@ -23,8 +23,11 @@ from facestream.common.cameras.models import Camera
 
 _log = logging.getLogger(__name__)
 
-DEFAULT_NAME = "camera-state.json"
-_NAME_0_1 = "cameras.json"
+# Default names of the file, and the names that version 0.1.0 gave it.
+_NAMES_0_1_0 = {
+    "camera-state.json": "cameras.json",
+    "demo-camera-state.json": "demo-cameras.json",
+}
 _CORRUPT_SUFFIX = ".corrupt"
 
 
@@ -124,9 +127,9 @@ class CameraStore:
 
 def _migrate_name(path: Path) -> None:
     """Rename the file of version 0.1.0 in the same folder, unless the new one exists."""
-    if path.name != DEFAULT_NAME or path.exists():
+    if path.name not in _NAMES_0_1_0 or path.exists():
         return
-    old_path = path.with_name(_NAME_0_1)
+    old_path = path.with_name(_NAMES_0_1_0[path.name])
     if not old_path.is_file():
         return
     try:

@@ -148,8 +148,9 @@ def test_a_folder_that_cannot_be_written_is_logged_once(
     assert "hunter2secret" not in caplog.text
 
 
-def test_the_file_of_version_0_1_0_is_read_and_renamed(tmp_path: Path) -> None:
-    old, file = tmp_path / "cameras.json", tmp_path / "camera-state.json"
+@pytest.mark.parametrize("prefix", ["", "demo-"])
+def test_the_file_of_version_0_1_0_is_read_and_renamed(tmp_path: Path, prefix: str) -> None:
+    old, file = tmp_path / f"{prefix}cameras.json", tmp_path / f"{prefix}camera-state.json"
     plain = {camera.name: json.loads(camera.to_json()) for camera in (DOOR, YARD)}
     old.write_text(json.dumps({"cameras": list(plain.values()), "given": [plain["door"]]}))
     assert initial(file, DOOR) == {"door": DOOR, "yard": YARD}
