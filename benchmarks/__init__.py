@@ -1,1 +1,1 @@
-"""`facestream bench`: this pipeline and the plain way on the same clip and machine."""
+"""Benchmark of the pipeline against a baseline on one clip and machine (`facestream bench`)."""

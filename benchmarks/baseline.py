@@ -1,9 +1,9 @@
-"""The plain way, as most such projects are built, for comparison: a program of its own.
+"""Run the baseline: the straightforward implementation, as a program of its own.
 
-OpenCV reads the camera, YuNet looks at each whole frame, two 224-pixel networks are asked about
-every face of every frame, one after the other, and each viewer's picture is encoded for him alone.
-The networks run on OpenVINO, which is kinder to the plain way than what such projects use.
-Prints one line of JSON: frames, faces, CPU seconds, and what of these went into viewers' pictures.
+OpenCV reads the camera, YuNet detects in each whole frame, two 224-pixel networks infer every face
+of every frame one after the other, and each viewer's JPEG is encoded separately. The networks run
+on OpenVINO, which favors the baseline over the runtimes that such projects use. Prints one line of
+JSON: frames, faces, CPU seconds, and the CPU seconds spent on encoding.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _SIZE_PX = 224
 
 
 def main() -> None:
-    """Watch a camera for some seconds."""
+    """Process a camera for some seconds and print the cost."""
     parser = argparse.ArgumentParser()
     parser.add_argument("url")
     parser.add_argument("model", type=Path)
@@ -37,30 +37,30 @@ def main() -> None:
     encoding = 0.0
     started, cpu = time.monotonic(), time.process_time()
     while time.monotonic() - started < arguments.seconds:
-        good, picture = camera.read()
-        if not good:
+        success, frame = camera.read()
+        if not success:
             break
         if detector is None:
             detector = cv2.FaceDetectorYN.create(
-                str(FACE_DETECTOR_FILE), "", picture.shape[1::-1], 0.6
+                str(FACE_DETECTOR_FILE), "", frame.shape[1::-1], 0.6
             )
             started, cpu = time.monotonic(), time.process_time()
-        _, found = detector.detect(picture)
+        _, found = detector.detect(frame)
         for face in found if found is not None else ():
             x, y, w, h = (max(0, int(v)) for v in face[:4])
-            crop = picture[y : y + h, x : x + w]
+            crop = frame[y : y + h, x : x + w]
             if crop.size == 0:
                 continue
             faces += 1
             crop = cv2.cvtColor(cv2.resize(crop, (_SIZE_PX, _SIZE_PX)), cv2.COLOR_BGR2RGB)
-            answers = [network([crop[None]]) for network in networks]
-            age, female = float(answers[0]["age"][0]), float(answers[1]["gender"][0])
-            cv2.rectangle(picture, (x, y), (x + w, y + h), (0, 255, 0), 2)
+            predictions = [network([crop[None]]) for network in networks]
+            age, female = float(predictions[0]["age"][0]), float(predictions[1]["gender"][0])
+            cv2.rectangle(frame, (x, y), (x + w, y + h), (0, 255, 0), 2)
             text = f"{age:.0f} {'F' if female > 0.5 else 'M'}"
-            cv2.putText(picture, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 1, (0, 255, 0), 2)
+            cv2.putText(frame, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 1, (0, 255, 0), 2)
         began = time.thread_time()
         for _ in range(arguments.viewers):
-            cv2.imencode(".jpg", picture)
+            cv2.imencode(".jpg", frame)
         encoding += time.thread_time() - began
         frames += 1
     cpu = time.process_time() - cpu

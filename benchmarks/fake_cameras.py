@@ -1,4 +1,4 @@
-"""Live cameras that play clips in a loop, and know when each picture was due."""
+"""Serve clips in a loop as live RTSP cameras that know when each frame was due."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _START_TIMEOUT_S = 10.0
 class CameraBank:
     """An RTSP server in a thread of this process; a context manager.
 
-    Its own cost is this process's, so it stays out of what is measured.
+    Its cost belongs to this process, so the benchmark does not measure it.
 
     Args:
-        clips: what each camera plays, by the camera's name.
+        clips: the clip of each camera, by camera name.
     """
 
     def __init__(self, clips: Mapping[str, Path]) -> None:
@@ -42,15 +42,15 @@ class CameraBank:
 
     @property
     def names(self) -> list[str]:
-        """Of all cameras."""
+        """Names of all cameras."""
         return list(self._clips)
 
     def url(self, name: str) -> str:
-        """The RTSP address of a camera."""
+        """Return the RTSP URL of a camera."""
         return f"rtsp://127.0.0.1:{self._server.port}/{name}"
 
     def age_s(self, name: str, number: int) -> float:
-        """How long ago the picture with this number was last due to be sent."""
+        """Return how long ago the frame with this number was last due."""
         stream, clip = self._server.stream(name), self._clips[name]
         if stream is None or number >= len(clip.units):
             raise KeyError(name)
@@ -59,9 +59,9 @@ class CameraBank:
         return (since_start_s - due_s) % (clip.duration_ticks / CLOCK_HZ)
 
     def played_s(self) -> float:
-        """How much all cameras have sent together, in seconds of their pictures.
+        """Return the total duration that all cameras have sent, in seconds of video.
 
-        It grows by one a second and camera, by less where this process gets too little of the CPU.
+        It grows by one second per second and camera, or less if this process lacks CPU.
         """
         streams = filter(None, map(self._server.stream, self._clips))
         return sum(stream.next_pts_ticks for stream in streams) / CLOCK_HZ

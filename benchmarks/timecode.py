@@ -1,6 +1,6 @@
-"""A picture's number, written into the picture, so that a viewer can tell how old what it sees is.
+"""Write a frame's number into its pixels, so that a viewer can measure the latency of the frame.
 
-A row of black and white squares along the bottom: ten bits and their check. Pure.
+A row of black and white squares along the bottom: ten bits and a checksum. No I/O.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ _SQUARES = BITS + _CHECK_BITS
 _DARK, _LIGHT, _THRESHOLD = 16, 235, 128
 
 
-def write(picture: NDArray[np.uint8], number: int) -> None:
-    """Draw `number` (0 ≤ number < LIMIT) into a picture `[height, width, 3]`, in place."""
-    side = _side(picture.shape[1])
+def write(frame: NDArray[np.uint8], number: int) -> None:
+    """Draw `number` (0 ≤ number < LIMIT) into a frame `[height, width, 3]`, in place."""
+    side = _side(frame.shape[1])
     for i, bit in enumerate(_code(number)):
-        picture[-side:, i * side : (i + 1) * side] = _LIGHT if bit else _DARK
+        frame[-side:, i * side : (i + 1) * side] = _LIGHT if bit else _DARK
 
 
-def read(picture: NDArray[np.uint8]) -> int | None:
-    """The number in a picture `[height, width]` or `[height, width, 3]`; None if illegible."""
-    side = _side(picture.shape[1])
-    row = picture[-side // 2 - 2 : -side // 2 + 2]
+def read(frame: NDArray[np.uint8]) -> int | None:
+    """Return the number in a frame `[height, width]` or `[height, width, 3]`; None if illegible."""
+    side = _side(frame.shape[1])
+    row = frame[-side // 2 - 2 : -side // 2 + 2]
     bits = [
         float(row[:, i * side + side // 4 : (i + 1) * side - side // 4].mean()) > _THRESHOLD
         for i in range(_SQUARES)

