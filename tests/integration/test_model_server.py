@@ -1,4 +1,4 @@
-"""The embedded model server over real gRPC, asked with the stubs of the wire subset."""
+"""The embedded model server over real gRPC, with the stubs of the wire subset."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def models_dir(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def own_server(models_dir: Path) -> Iterator[ModelServer]:
-    """A server for a test that changes its models."""
+    """Start a server for a test that changes its models."""
     with running_model_server(models_dir) as server:
         wait_for(server.repository.served)
         yield server
@@ -47,7 +47,7 @@ def own_client(own_server: ModelServer) -> Iterator[Client]:
     client.channel.close()
 
 
-def test_a_batch_of_faces_is_answered_by_the_newest_version(model_client: Client) -> None:
+def test_a_batch_is_inferred_by_the_newest_version(model_client: Client) -> None:
     response = model_client.predict(request_for())
     outputs = outputs_of(response)
     assert response.model_spec.name == "age_gender"
@@ -60,7 +60,7 @@ def test_a_batch_of_faces_is_answered_by_the_newest_version(model_client: Client
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 7, 16])
-def test_batches_of_any_size_are_answered(model_client: Client, size: int) -> None:
+def test_batches_of_any_size_are_inferred(model_client: Client, size: int) -> None:
     outputs = outputs_of(model_client.predict(request_for(np.zeros((size, 128, 128, 3), np.uint8))))
     assert outputs["age"].shape == (size,)
     assert outputs["age_distribution"].shape == (size, 111)
@@ -88,14 +88,14 @@ def test_typed_values_are_read_like_tensor_content(model_client: Client) -> None
     assert outputs_of(model_client.predict(request))["age"] == pytest.approx([101], abs=1e-3)
 
 
-def test_rubbish_instead_of_a_request_leaves_the_server_well(model_client: Client) -> None:
+def test_an_undecodable_request_does_not_affect_the_server(model_client: Client) -> None:
     raw = model_client.channel.unary_unary(tf_serving_wire.PREDICT)
     with pytest.raises(grpc.RpcError):
         raw(b"\xff" * 100, timeout=10)
     assert len(model_client.predict(request_for()).outputs) == 4
 
 
-def test_the_state_of_versions_is_told(model_client: Client) -> None:
+def test_get_model_status_returns_the_state_of_versions(model_client: Client) -> None:
     (status,) = model_client.status("age_gender").model_version_status
     assert (status.version, status.state) == (1, pb.ModelVersionStatus.AVAILABLE)
     for name, version, said in [
@@ -108,10 +108,10 @@ def test_the_state_of_versions_is_told(model_client: Client) -> None:
         assert caught.value.code() == grpc.StatusCode.NOT_FOUND
 
 
-def test_a_connection_ends_now_and_then_and_no_request_with_it(
+def test_connections_are_closed_regularly_without_failing_requests(
     models_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So that workers look the name up again and find servers that were added."""
+    """Workers then resolve the name again and find added servers."""
     monkeypatch.setattr(service, "_CONNECTION_AGE_MS", 100)
     states: list[grpc.ChannelConnectivity] = []
     with running_model_server(models_dir) as server:
@@ -127,7 +127,7 @@ def test_a_connection_ends_now_and_then_and_no_request_with_it(
         client.channel.close()
 
 
-def test_a_new_version_takes_over_without_a_lost_request(
+def test_a_new_version_is_swapped_in_without_a_failed_request(
     own_client: Client, models_dir: Path
 ) -> None:
     versions: list[int] = []
@@ -162,7 +162,7 @@ def test_a_new_version_takes_over_without_a_lost_request(
     )
 
 
-def test_a_version_that_does_not_load_is_named_once_and_the_old_one_stays(
+def test_a_version_that_fails_to_load_is_logged_once_and_the_old_one_stays(
     own_client: Client, own_server: ModelServer, models_dir: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     broken = models_dir / "age_gender" / "2" / "saved_model.pb"
@@ -186,7 +186,7 @@ def test_a_version_that_does_not_load_is_named_once_and_the_old_one_stays(
     wait_for(lambda: own_client.predict(request_for()).model_spec.version.value == 2)
 
 
-def test_the_server_says_when_it_can_answer(tmp_path: Path) -> None:
+def test_readiness_and_health_follow_the_loaded_models(tmp_path: Path) -> None:
     def ready() -> tuple[int, Any]:
         try:
             with urllib.request.urlopen(
@@ -202,7 +202,7 @@ def test_the_server_says_when_it_can_answer(tmp_path: Path) -> None:
             return health_pb2_grpc.HealthStub(channel).Check(request, timeout=5).status
 
     with running_model_server(tmp_path / "not there yet") as late:
-        wait_for(lambda: "none in" in str(ready()[1]))
+        wait_for(lambda: "no model in" in str(ready()[1]))
         assert ready()[0] == 503
         assert grpc_health() == health_pb2.HealthCheckResponse.NOT_SERVING
         put_version(tmp_path / "not there yet", "age_gender", 1)
@@ -210,13 +210,13 @@ def test_the_server_says_when_it_can_answer(tmp_path: Path) -> None:
         assert grpc_health() == health_pb2.HealthCheckResponse.SERVING
 
 
-def test_requests_under_way_are_finished_on_stop(models_dir: Path) -> None:
+def test_requests_in_flight_are_finished_on_stop(models_dir: Path) -> None:
     faces = np.zeros((128, 128, 128, 3), np.uint8)
     with running_model_server(models_dir) as server:
         wait_for(server.repository.served)
         client = Client(server.port)
         client.predict(request_for())
-        calls = [client.ask.future(request_for(faces), 10) for _ in range(4)]
+        calls = [client.call_predict.future(request_for(faces), 10) for _ in range(4)]
         wait_for(lambda: any(call.done() for call in calls))
     answered = [call for call in calls if call.code() == grpc.StatusCode.OK]
     refused = [call for call in calls if call.code() != grpc.StatusCode.OK]
@@ -226,12 +226,12 @@ def test_requests_under_way_are_finished_on_stop(models_dir: Path) -> None:
     client.channel.close()
 
 
-def test_status_and_health_get_through_while_every_inference_is_taken(
+def test_status_and_health_work_while_all_inferences_are_busy(
     own_client: Client, own_server: ModelServer
 ) -> None:
     with own_server.repository.lease("age_gender", None) as (model, _):
         taken = model._requests.get()  # the one inference there is
-        calls = [own_client.ask.future(request_for(), 30) for _ in range(70)]
+        calls = [own_client.call_predict.future(request_for(), 30) for _ in range(70)]
         try:
             assert own_client.status("age_gender").model_version_status
             request = health_pb2.HealthCheckRequest()
@@ -245,7 +245,7 @@ def test_status_and_health_get_through_while_every_inference_is_taken(
     assert codes.count(grpc.StatusCode.RESOURCE_EXHAUSTED) == 70 - 64
 
 
-def test_a_taken_port_is_one_line(model_server: ModelServer, models_dir: Path) -> None:
+def test_a_port_in_use_is_reported_in_one_line(model_server: ModelServer, models_dir: Path) -> None:
     with pytest.raises(
         StartError, match=f"cannot listen on 127.0.0.1:{model_server.port}"
     ) as caught:

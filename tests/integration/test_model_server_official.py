@@ -1,4 +1,4 @@
-"""The embedded model server and the wire subset, held against the official ones.
+"""Compatibility of the embedded model server and the wire subset with the official ones.
 
 The client is `tensorflow-serving-api`'s, the answers to compare with are TensorFlow's own, running
 the same SavedModel.
@@ -71,7 +71,7 @@ def official_request(faces: np.ndarray[Any, Any]) -> Any:
 
 
 @pytest.mark.parametrize("size", [1, 5, 16])
-def test_the_official_client_gets_what_tensorflow_says(channel: Any, size: int) -> None:
+def test_the_official_client_gets_the_predictions_of_tensorflow(channel: Any, size: int) -> None:
     faces = some_faces(size)
     stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
     response = stub.Predict(official_request(faces), timeout=20)
@@ -137,7 +137,7 @@ def test_a_version_label_has_its_official_number() -> None:
 def test_typed_values_are_read_as_tensorflow_reads_them(
     kind: str, field: str, values: list[int]
 ) -> None:
-    """TensorFlow Serving answers with typed fields unless it is told otherwise."""
+    """By default, TensorFlow Serving responds with typed fields."""
     official = tensor_pb2.TensorProto(dtype=types_pb2.DataType.Value(kind))
     for size in (2, 3):
         official.tensor_shape.dim.add(size=size)

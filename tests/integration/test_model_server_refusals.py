@@ -1,4 +1,4 @@
-"""What the embedded model server refuses: with the code and the words of TensorFlow Serving."""
+"""Invalid requests get the status codes and messages of TensorFlow Serving."""
 
 from __future__ import annotations
 
@@ -114,11 +114,11 @@ def _twice(request: pb.PredictRequest) -> None:
         (_twice, "INVALID_ARGUMENT", "duplicate output tensor alias: age"),
     ],
 )
-def test_a_wrong_request_gets_the_code_of_tensorflow_serving(
+def test_an_invalid_request_gets_the_code_of_tensorflow_serving(
     model_client: Client, spoil: Any, code: str, said: str
 ) -> None:
     request = request_for()
     spoil(request)
-    refused_with, text = model_client.refused(request)
+    refused_with, text = model_client.rejection(request)
     assert refused_with == grpc.StatusCode[code]
     assert said in text

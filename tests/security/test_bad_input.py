@@ -46,7 +46,12 @@ from facestream.common.serving import tf_serving_wire
 from facestream.common.vision.crop_codec import decode_crop
 from facestream.common.vision.yuv_image import decode_jpeg
 from facestream.demo.rtsp_protocol import parse_basic_credentials, parse_request, parse_transport
-from facestream.model_server.grpc_service import RpcError, _input, _outputs, _wanted
+from facestream.model_server.grpc_service import (
+    RpcError,
+    _parse_input,
+    _requested_outputs,
+    _requested_version,
+)
 from facestream.model_server.model import Port
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -288,9 +293,9 @@ def test_predict_requests(data: bytes, shape: list[int]) -> None:
             for size in sizes:
                 dims.add(size=size)
         try:
-            _wanted(request)
-            _outputs(request, ["age"])
-            batch = _input(request, PORT, 16)
+            _requested_version(request)
+            _requested_outputs(request, ["age"])
+            batch = _parse_input(request, PORT, 16)
         except RpcError:
             continue
         assert batch.dtype == np.uint8

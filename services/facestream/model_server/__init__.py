@@ -1,6 +1,6 @@
-"""The embedded model server: TensorFlow Serving's gRPC API on OpenVINO."""
+"""The embedded model server: TensorFlow Serving's gRPC API, implemented with OpenVINO."""
 
 import os
 
-# Read when gRPC is first imported: of a taken port its core would print a line beside ours.
+# gRPC reads this when it is first imported. Its core would print a second line about a taken port.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")

@@ -19,9 +19,7 @@ class ModelServerMetrics(ServiceMetrics):
         )
         self.faces = self._counter("faces_total", "Faces inferred", ("model",))
         self.inference = self._seconds("inference", "Time of one inference", ("model",))
-        self.model_version = self._gauge(
-            "model_version", "Newest version that is served", ("model",)
-        )
+        self.model_version = self._gauge("model_version", "Version that is served", ("model",))
         self.load_errors = self._counter(
             "load_errors_total", "Model versions that could not be loaded", ("model",)
         )

@@ -1,9 +1,9 @@
-"""Which versions of which models are served: `models/<name>/<version>/saved_model.pb`, polled.
+"""Model repository: poll a folder of models and serve the newest version of each.
 
-`poll` looks into the folder, loads the newest version of each model beside the one that answers,
-and then swaps; the old one goes when the last request that uses it has ended. A version that does
-not load is counted and named once, and tried again only when its files change. `lease` hands out
-a version for the time of one request.
+The layout is `models/<name>/<version>/saved_model.pb`. `poll` loads a new version while the current
+one keeps serving, then swaps them. The old version is unloaded after its last request. A version
+that fails to load is counted and logged once, and retried only when its files change. `lease`
+lends a version for the duration of one request.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# Ended versions are remembered for GetModelStatus; older ones than these are forgotten.
+# GetModelStatus reports this many ended versions.
 _MAX_ENDED = 8
-# Newest time and total size of a version's files, as a copy may come file by file: a version that
-# failed is tried again when they change.
-Stamp = tuple[int, int]
+# Newest modification time and total size of a version's files. A failed version is retried when
+# they change, because a copy may arrive file by file.
+Fingerprint = tuple[int, int]
 
 
 class State(IntEnum):
-    """Life of a version, with TensorFlow Serving's numbers."""
+    """Lifecycle state of a version, with TensorFlow Serving's numbers."""
 
     LOADING = 20
     AVAILABLE = 30
@@ -48,12 +48,12 @@ class _Version(Generic[T]):
     model: T | None = None
     uses: int = 0
     error: str = ""
-    stamp: Stamp = (0, 0)
+    fingerprint: Fingerprint = (0, 0)
 
 
 @dataclass(slots=True)
 class _Entry(Generic[T]):
-    """One model: the version that answers and all that is known of others."""
+    """One model: the version that is served, and all known versions."""
 
     current: _Version[T] | None = None
     versions: dict[int, _Version[T]] = field(default_factory=dict)
@@ -61,7 +61,7 @@ class _Entry(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What GetModelStatus says of a version; `error` is empty where nothing went wrong."""
+    """State of a version in GetModelStatus; `error` is empty without a failure."""
 
     version: int
     state: State
@@ -69,15 +69,16 @@ class Status:
 
 
 class NotServedError(ModelError):
-    """No such model, or not in that version; the message is TensorFlow Serving's."""
+    """The model or version is not served; the message is TensorFlow Serving's."""
 
 
 class Repository(Generic[T]):
-    """Models by name; thread-safe, but `poll` is for one thread.
+    """Models by name. Thread-safe, but only one thread may call `poll`.
 
     Args:
-        models_dir: holds a folder per model; a folder without numbered versions is ignored.
-        load: makes a model, warmed up, of a version's folder; raises ModelError.
+        models_dir: contains a folder per model; folders without numbered versions are ignored.
+        load: loads and warms up a model from a version's folder; raises ModelError.
+        metrics: the model server's metrics.
     """
 
     def __init__(
@@ -89,11 +90,11 @@ class Repository(Generic[T]):
         self._unreadable: dict[Path, str] = {}
 
     def poll(self) -> None:
-        """Look into the folder once; load, swap and unload what has changed."""
+        """Scan the folder once; load, swap and unload what has changed."""
         found = self._scan()
         for name in sorted(found.keys() | self._entries.keys()):
             versions = found.get(name, {})
-            # Newest first, down to one that loads or that already answers.
+            # Newest first, until one loads or is already served.
             for number in sorted(versions, reverse=True):
                 if self._serve(name, number, versions[number]):
                     break
@@ -102,39 +103,39 @@ class Repository(Generic[T]):
                     self._retire(name, None)
 
     def served(self) -> list[str]:
-        """Names of the models that answer now."""
+        """Return the names of the models that are served."""
         with self._lock:
             return sorted(name for name, entry in self._entries.items() if entry.current)
 
     @contextmanager
     def lease(self, name: str, version: int | None) -> Iterator[tuple[T, int]]:
-        """The model and its version number, kept until the end of the `with` block.
+        """Yield the model and its version number; keep it loaded until the `with` block ends.
 
         Raises:
-            NotServedError: not served, or not in this version.
+            NotServedError: the model or version is not served.
         """
         with self._lock:
             entry = self._entries.get(name)
-            held = entry.current if entry else None
-            if held is None or held.model is None or version not in (None, held.number):
-                wanted = f"Latest({name})" if version is None else f"Specific({name}, {version})"
-                raise NotServedError(f"Servable not found for request: {wanted}")
-            held.uses += 1
-            model = held.model
+            current = entry.current if entry else None
+            if current is None or current.model is None or version not in (None, current.number):
+                servable = f"Latest({name})" if version is None else f"Specific({name}, {version})"
+                raise NotServedError(f"Servable not found for request: {servable}")
+            current.uses += 1
+            model = current.model
         try:
-            yield model, held.number
+            yield model, current.number
         finally:
             del model
             with self._lock:
-                held.uses -= 1
-                if held.state is State.UNLOADING and held.uses == 0:
-                    self._end(name, held)
+                current.uses -= 1
+                if current.state is State.UNLOADING and current.uses == 0:
+                    self._end(name, current)
 
     def statuses(self, name: str, version: int | None) -> list[Status]:
-        """What is known of a model's versions, newest first.
+        """Return the known versions of a model, newest first.
 
         Raises:
-            NotServedError: nothing at all.
+            NotServedError: no version is known.
         """
         with self._lock:
             entry = self._entries.get(name)
@@ -148,9 +149,9 @@ class Repository(Generic[T]):
             return [Status(v.number, v.state, v.error) for v in known]
 
     def _scan(self) -> dict[str, dict[int, Path]]:
-        """Version folders by model and number; models without a version are left out.
+        """Return version folders by model and number; models without a version are left out.
 
-        A folder that cannot be read says nothing of its models: those that answer are kept.
+        If a folder cannot be read, its models that are served now stay served.
         """
         found: dict[str, dict[int, Path]] = {}
         unreadable: dict[Path, str] = {}
@@ -168,55 +169,55 @@ class Repository(Generic[T]):
                 versions = self._current(folder)
             if versions:
                 found[folder.name] = versions
-        for folder, why in unreadable.items():
-            if self._unreadable.get(folder) != why:
-                log.warning("models folder %s: %s", folder, why)
+        for folder, reason in unreadable.items():
+            if self._unreadable.get(folder) != reason:
+                log.warning("cannot read models folder %s: %s", folder, reason)
         self._unreadable = unreadable
         return found
 
     def _current(self, folder: Path) -> dict[int, Path]:
-        """The version of this model that answers now, or nothing."""
+        """Return the version of this model that is served, or an empty dict."""
         with self._lock:
             entry = self._entries.get(folder.name)
             number = entry.current.number if entry and entry.current else None
         return {} if number is None else {number: folder / str(number)}
 
     def _serve(self, name: str, number: int, folder: Path) -> bool:
-        """Have this version answer; False where it cannot."""
-        stamp = _stamp(folder)
-        self._metrics.load_errors.labels(model=name)  # at 0 before the first: alerts see it rise
+        """Load this version and serve it; return False if it cannot be loaded."""
+        fingerprint = _fingerprint(folder)
+        self._metrics.load_errors.labels(model=name)  # export 0 for alerts
         with self._lock:
             entry = self._entries.setdefault(name, _Entry())
             if entry.current and entry.current.number == number:
                 return True
             known = entry.versions.get(number)
-            if known and known.error and known.stamp == stamp:
+            if known and known.error and known.fingerprint == fingerprint:
                 return False
-            version = _Version[T](number, stamp=stamp)
+            version = _Version[T](number, fingerprint=fingerprint)
             entry.versions[number] = version
         try:
             version.model = self._load(folder)
         except ModelError as error:
-            log.error("model %s version %d: %s", name, number, error)
-            self._failed(name, version, str(error))
+            log.error("loading model %s version %d failed: %s", name, number, error)
+            self._on_load_error(name, version, str(error))
             return False
         except Exception as error:
-            log.exception("model %s version %d: does not load", name, number)
-            self._failed(name, version, f"does not load: {type(error).__name__}: {error}")
+            log.exception("loading model %s version %d failed", name, number)
+            self._on_load_error(name, version, f"cannot load: {type(error).__name__}: {error}")
             return False
         self._retire(name, version)
         self._metrics.model_version.labels(model=name).set(number)
-        log.info("model %s version %d answers", name, number)
+        log.info("serving model %s version %d", name, number)
         return True
 
-    def _failed(self, name: str, version: _Version[T], why: str) -> None:
+    def _on_load_error(self, name: str, version: _Version[T], error: str) -> None:
         with self._lock:
-            version.state, version.error = State.END, why
-            self._forget_ended(self._entries[name])
+            version.state, version.error = State.END, error
+            self._delete_ended(self._entries[name])
         self._metrics.load_errors.labels(model=name).inc()
 
     def _retire(self, name: str, successor: _Version[T] | None) -> None:
-        """Put a successor, or nothing, in the place of the version that answers."""
+        """Replace the served version by a successor, or stop serving the model."""
         with self._lock:
             entry = self._entries[name]
             old, entry.current = entry.current, successor
@@ -228,25 +229,25 @@ class Repository(Generic[T]):
                     self._end(name, old)
         if old and not successor:
             self._metrics.model_version.remove(name)
-            log.warning("model %s version %d has gone from the folder", name, old.number)
+            log.warning("model %s version %d was removed from the folder", name, old.number)
 
     def _end(self, name: str, version: _Version[T]) -> None:
         version.model, version.state = None, State.END
-        self._forget_ended(self._entries[name])
+        self._delete_ended(self._entries[name])
         log.info("model %s version %d unloaded", name, version.number)
 
     @staticmethod
-    def _forget_ended(entry: _Entry[T]) -> None:
+    def _delete_ended(entry: _Entry[T]) -> None:
         ended = [v for v in entry.versions.values() if v.state is State.END]
-        # Those that failed last: forgetting one would have it tried again at each poll.
+        # Failed versions last: without its entry, a failed version is retried at each poll.
         ended.sort(key=lambda v: (bool(v.error), v.number))
         for version in ended[: max(0, len(ended) - _MAX_ENDED)]:
             del entry.versions[version.number]
 
 
-def _stamp(folder: Path) -> Stamp:
+def _fingerprint(folder: Path) -> Fingerprint:
     try:
-        found = [file.stat() for file in folder.rglob("*")]
+        stats = [file.stat() for file in folder.rglob("*")]
     except OSError:
         return (0, 0)
-    return (max((file.st_mtime_ns for file in found), default=0), sum(f.st_size for f in found))
+    return (max((file.st_mtime_ns for file in stats), default=0), sum(f.st_size for f in stats))

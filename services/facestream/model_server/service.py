@@ -1,7 +1,7 @@
-"""The embedded model server as a service: gRPC in front, the models folder behind.
+"""The model server service: a gRPC server and a thread that polls the models folder.
 
-Listens at once and answers NOT_FOUND until a model is loaded; a thread polls the folder. On stop
-it takes no new request, finishes those in hand and returns.
+The server listens at once and returns NOT_FOUND until a model is loaded. On stop it rejects new
+requests, finishes those in flight and returns.
 """
 
 from __future__ import annotations
@@ -30,38 +30,40 @@ from facestream.model_server.settings import ModelServerSettings
 
 log = logging.getLogger(__name__)
 
-_NEED = "model"
-_DRAIN_S = 8.0
-# So many Predicts run or wait for a free inference; more are told RESOURCE_EXHAUSTED at once.
+_DEPENDENCY = "model"
+_DRAIN_TIMEOUT_S = 8.0
+# Most Predict requests that run or wait; more get RESOURCE_EXHAUSTED at once.
 _MAX_PREDICTS = 64
-# Threads that no Predict may have: status and health calls get through whatever waits. Threads
-# are made when they are needed, so that a quiet server has few.
+# Threads that Predict cannot use, so that status and health calls are never blocked. Threads start
+# on demand, so an idle server has few.
 _SPARE_THREADS = 8
-# A connection ends after so long: then a worker looks the name up again and finds servers that were
-# added. Requests under way are answered first; no worker waits longer than that for one.
+# Connections are closed after this time, so that workers resolve the name again and find added
+# servers. Requests in flight get a grace period longer than any worker's timeout.
 _CONNECTION_AGE_MS, _CONNECTION_GRACE_MS = 60_000, 30_000
 
 
 class ModelServer:
-    """Everything of a running model server; `port` and `health_port` tell where it listens.
+    """A running model server; `port` and `health_port` are the ports that it listens on.
 
     Raises:
-        StartError: an address is taken.
+        StartError: an address is already in use.
     """
 
     def __init__(self, settings: ModelServerSettings) -> None:
         self._settings = settings
         registry = CollectorRegistry()
         metrics = ModelServerMetrics(registry)
-        self.health = Health((_NEED,), heartbeat_timeout_s=60 + 3 * settings.model_poll_interval_s)
+        self.health = Health(
+            (_DEPENDENCY,), heartbeat_timeout_s=60 + 3 * settings.model_poll_interval_s
+        )
         self.repository: Repository[Model] = Repository(settings.models_dir, self._load, metrics)
         self._grpc_health = grpc_health.HealthServicer()
-        self._say_serving(False)
+        self._set_health(False)
         threads = _MAX_PREDICTS + _SPARE_THREADS
         self._server = grpc.server(
             ThreadPoolExecutor(threads, "rpc"),
             options=[
-                ("grpc.so_reuseport", 0),  # a taken port is an error, not a second server on it
+                ("grpc.so_reuseport", 0),  # a port in use is an error, not a second server on it
                 ("grpc.max_receive_message_length", tf_serving_wire.MAX_MESSAGE_BYTES),
                 ("grpc.max_send_message_length", tf_serving_wire.MAX_MESSAGE_BYTES),
                 ("grpc.max_connection_age_ms", _CONNECTION_AGE_MS),
@@ -82,13 +84,13 @@ class ModelServer:
         self.health_port = self._http.server_port
 
     def run(self, stop: threading.Event) -> None:
-        """Answer until `stop` is set; then finish what is in hand."""
+        """Serve until `stop` is set; then finish the requests in flight."""
         self._server.start()
         poller = threading.Thread(target=self._poll, args=(stop,), name="poll", daemon=True)
         poller.start()
         stop.wait()
         self._grpc_health.enter_graceful_shutdown()
-        self._server.stop(_DRAIN_S).wait(_DRAIN_S)
+        self._server.stop(_DRAIN_TIMEOUT_S).wait(_DRAIN_TIMEOUT_S)
         self._http.shutdown()
         self._http.server_close()
 
@@ -100,7 +102,7 @@ class ModelServer:
             precision=settings.inference_precision,
         )
         model.warm_up()
-        trim_heap()  # compiling takes several times the model's size
+        trim_heap()  # compilation uses several times the model's size
         return model
 
     def _poll(self, stop: threading.Event) -> None:
@@ -108,20 +110,22 @@ class ModelServer:
             try:
                 self.repository.poll()
             except Exception:
-                log.exception("looking into %s failed", self._settings.models_dir)
+                log.exception("polling %s failed", self._settings.models_dir)
             self.health.heartbeat()
             served = self.repository.served()
             if served:
-                self.health.mark_available(_NEED)
+                self.health.mark_available(_DEPENDENCY)
             else:
-                self.health.mark_unavailable(_NEED, f"none in {self._settings.models_dir}")
-            self._say_serving(bool(served))
+                self.health.mark_unavailable(
+                    _DEPENDENCY, f"no model in {self._settings.models_dir}"
+                )
+            self._set_health(bool(served))
             if stop.wait(self._settings.model_poll_interval_s):
                 return
 
-    def _say_serving(self, serving_now: bool) -> None:
+    def _set_health(self, is_serving: bool) -> None:
         status: Any = health_pb2.HealthCheckResponse
-        state = status.SERVING if serving_now else status.NOT_SERVING
+        state = status.SERVING if is_serving else status.NOT_SERVING
         for service in ("", tf_serving_wire.PREDICTION_SERVICE, tf_serving_wire.MODEL_SERVICE):
             self._grpc_health.set(service, state)
 
@@ -130,27 +134,27 @@ def serve(settings: ModelServerSettings, stop: threading.Event) -> None:
     """Run the model server until `stop` is set.
 
     Raises:
-        StartError: an address is taken.
+        StartError: an address is already in use.
     """
     retain_large_buffers()
     ModelServer(settings).run(stop)
 
 
 def _listen(server: Any, settings: ModelServerSettings) -> int:
-    place = f"{settings.host}:{settings.port}"
+    address = f"{settings.host}:{settings.port}"
     try:
         if settings.tls_cert_file and settings.tls_key_file:
             credentials = server_credentials(
                 settings.tls_cert_file, settings.tls_key_file, settings.tls_client_ca_file
             )
-            bound: int = server.add_secure_port(place, credentials)
+            bound: int = server.add_secure_port(address, credentials)
         else:
-            bound = server.add_insecure_port(place)
+            bound = server.add_insecure_port(address)
     except RuntimeError:
         bound = 0
     if not bound:
-        why = "taken or not an address of this machine"
+        cause = "in use, or not an address of this machine"
         if settings.tls_cert_file:
-            why += ", or certificate and key do not belong together"
-        raise StartError(f"cannot listen on {place}: {why}; choose another with --port")
+            cause += ", or certificate and key do not match"
+        raise StartError(f"cannot listen on {address}: {cause}; choose another with --port")
     return bound

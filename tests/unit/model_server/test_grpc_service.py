@@ -1,4 +1,4 @@
-"""What the model server counts of a request; what it answers is tested over gRPC elsewhere."""
+"""Metrics of model server requests; responses are tested over gRPC in tests/integration."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 
 
 class Broken:
-    """A repository with an error of ours in it."""
+    """A repository that raises an unexpected exception."""
 
     @contextmanager
     def lease(self, name: str, version: int | None) -> Iterator[Any]:
@@ -22,7 +22,7 @@ class Broken:
         yield
 
 
-def test_a_request_that_an_error_of_ours_ended_is_not_counted_as_answered() -> None:
+def test_an_unexpected_error_is_not_counted_as_ok() -> None:
     registry = CollectorRegistry()
     repository: Any = Broken()
     service = ModelService(

@@ -1,4 +1,4 @@
-"""Versions in the models folder, with models that are plain strings."""
+"""Model repository: loading, swapping and unloading versions; models are plain strings."""
 
 import errno
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 
 
 class Loader:
-    """Loads a file's text; `bad` does not load, nor does `odd`."""
+    """Loader of text files; `bad` and `odd` fail to load."""
 
     def __init__(self) -> None:
         self.loaded: list[str] = []
@@ -53,7 +53,7 @@ def states(repository: Repository[str]) -> dict[int, State]:
     return {status.version: status.state for status in repository.statuses("m", None)}
 
 
-def test_versions_are_numbers_not_text(tmp_path: Path, repository: Repository[str]) -> None:
+def test_versions_are_compared_as_numbers(tmp_path: Path, repository: Repository[str]) -> None:
     put(tmp_path, "m", "9", "nine")
     put(tmp_path, "m", "10", "ten")
     put(tmp_path, "m", "latest", "no version")
@@ -67,7 +67,7 @@ def test_versions_are_numbers_not_text(tmp_path: Path, repository: Repository[st
         asked(repository, 9)
 
 
-def test_the_old_version_stays_until_its_last_request_has_ended(
+def test_the_old_version_stays_loaded_until_its_last_request_ends(
     tmp_path: Path, repository: Repository[str]
 ) -> None:
     put(tmp_path, "m", "1", "one")
@@ -82,7 +82,7 @@ def test_the_old_version_stays_until_its_last_request_has_ended(
     assert states(repository) == {1: State.END, 2: State.AVAILABLE}
 
 
-def test_a_failed_version_is_tried_again_only_when_its_file_changes(
+def test_a_failed_version_is_retried_only_when_its_file_changes(
     tmp_path: Path, repository: Repository[str], loader: Loader
 ) -> None:
     put(tmp_path, "m", "1", "one")
@@ -97,9 +97,7 @@ def test_a_failed_version_is_tried_again_only_when_its_file_changes(
     assert asked(repository) == ("two, mended", 2)
 
 
-def test_a_version_that_is_still_being_copied_is_tried_again(
-    tmp_path: Path, loader: Loader
-) -> None:
+def test_a_version_that_is_still_being_copied_is_retried(tmp_path: Path, loader: Loader) -> None:
     def load(folder: Path) -> str:
         if not (folder / "variables" / "variables.index").exists():
             raise ModelError("no variables")
@@ -115,7 +113,7 @@ def test_a_version_that_is_still_being_copied_is_tried_again(
     assert asked(repository) == ("one", 1)
 
 
-def test_the_version_before_answers_when_the_newest_is_taken_away(
+def test_the_previous_version_is_served_when_the_newest_is_removed(
     tmp_path: Path, repository: Repository[str]
 ) -> None:
     put(tmp_path, "m", "1", "one")
@@ -126,7 +124,7 @@ def test_the_version_before_answers_when_the_newest_is_taken_away(
     assert asked(repository) == ("one", 1)
 
 
-def test_a_model_taken_away_is_served_no_longer_and_may_come_back(
+def test_a_removed_model_is_not_served_and_may_come_back(
     tmp_path: Path, repository: Repository[str]
 ) -> None:
     file = put(tmp_path, "m", "1", "one")
@@ -142,7 +140,7 @@ def test_a_model_taken_away_is_served_no_longer_and_may_come_back(
     assert asked(repository) == ("one again", 1)
 
 
-def test_a_folder_that_cannot_be_read_takes_no_model_away(
+def test_an_unreadable_folder_removes_no_model(
     tmp_path: Path, repository: Repository[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     put(tmp_path, "m", "1", "one")
@@ -155,7 +153,7 @@ def test_a_folder_that_cannot_be_read_takes_no_model_away(
     tmp_path.with_name("away").rename(tmp_path)
 
 
-def test_one_folder_that_cannot_be_read_does_not_hide_the_others(
+def test_one_unreadable_folder_does_not_hide_the_others(
     tmp_path: Path,
     repository: Repository[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -182,7 +180,7 @@ def test_one_folder_that_cannot_be_read_does_not_hide_the_others(
     assert len(lines) == 2  # one a folder, however often it is looked at
 
 
-def test_a_version_that_fails_in_a_way_nobody_thought_of_has_an_end(
+def test_an_unexpected_load_error_ends_the_version(
     tmp_path: Path, repository: Repository[str], loader: Loader
 ) -> None:
     put(tmp_path, "m", "1", "one")
@@ -192,10 +190,10 @@ def test_a_version_that_fails_in_a_way_nobody_thought_of_has_an_end(
     assert loader.loaded == ["m/2", "m/1"]
     assert asked(repository) == ("one", 1)
     failed = next(status for status in repository.statuses("m", 2))
-    assert (failed.state, failed.error) == (State.END, "does not load: MemoryError: too large")
+    assert (failed.state, failed.error) == (State.END, "cannot load: MemoryError: too large")
 
 
-def test_what_is_remembered_of_ended_versions_is_bounded(
+def test_the_number_of_ended_versions_is_bounded(
     tmp_path: Path, repository: Repository[str]
 ) -> None:
     for version in range(1, 40):
