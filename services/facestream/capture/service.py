@@ -42,7 +42,7 @@ def serve(settings: CaptureSettings, stop: threading.Event, cameras: Sequence[Ca
     if settings.cameras_file is not None:
         configured += load_cameras(settings.cameras_file)
     configured = check_unique_names(configured)
-    # Each blocks in calls of its own: the control loop, the publisher, and the readers of phones.
+    # Separate connections: the control loop, the publisher and phone readers block in their calls.
     control_broker, publisher_broker, phone_broker = (connect(settings.broker) for _ in range(3))
     registry = CollectorRegistry()
     metrics, health = CaptureMetrics(registry), Health(required=(_BROKER,))

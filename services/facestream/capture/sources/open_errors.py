@@ -1,8 +1,8 @@
 """Map FFmpeg errors on opening a camera to messages that name cause and remedy.
 
 Messages never contain a password. FFmpeg reports few causes, and often a wrong one. For unclear
-errors the host is therefore connected to once more, to tell an unknown host name from a host that
-is off.
+errors the host is therefore connected to once more: an unknown host name and a host that is off
+then give different messages.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Scene-cut detection: tell a hard cut from all other changes of a whole frame. No I/O.
+"""Scene-cut detection: distinguish a hard cut from all other changes of a frame. No I/O.
 
 After a scene cut no track is valid, because other people stand at the same positions. Only edges
 are compared: light changes brightness but not edges. Edges may move a little, because cameras shake

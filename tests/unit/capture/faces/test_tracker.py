@@ -23,13 +23,13 @@ def _box_at(x: float) -> Box:
 
 def test_a_walking_face_keeps_its_track() -> None:
     tracker = Tracker(1)
-    seen = {
+    tracks = {
         face.track
         for i in range(20)
         for face in tracker.update([_box_at(20.0 * i)], [0.9], i * STEP_S)
         if face
     }
-    assert seen == {1}
+    assert tracks == {1}
 
 
 def test_a_face_too_fast_to_overlap_keeps_its_track() -> None:

@@ -121,12 +121,14 @@ def test_an_invalid_jpeg_is_counted_and_the_next_one_is_read(
     phone.send(bad)
     later = threading.Timer(0.2, phone.send, [jpeg(120)])
     later.start()
-    seen = [next(frames)]
-    if seen[0].video.width == 64 and abs(shade(seen[0]) - 120) > 3:  # the first of two in one
-        seen.append(next(frames))
+    received = [next(frames)]
+    if (
+        received[0].video.width == 64 and abs(shade(received[0]) - 120) > 3
+    ):  # the first of two in one
+        received.append(next(frames))
     later.join()
-    assert abs(shade(seen[-1]) - 120) <= 3
-    assert (phone.invalid, len(seen)) == (1, 1) or (may_be_good and phone.invalid == 0)
+    assert abs(shade(received[-1]) - 120) <= 3
+    assert (phone.invalid, len(received)) == (1, 1) or (may_be_good and phone.invalid == 0)
 
 
 def test_a_silent_phone_and_one_that_sends_garbage_give_different_reasons(phone: Phone) -> None:
