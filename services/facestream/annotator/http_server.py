@@ -1,8 +1,8 @@
 """HTTP server with connection limits: the listener socket, TLS certificate check and uvicorn.
 
 uvicorn with httptools limits neither the size of request headers nor the time that a client takes.
-Before authentication a client must not be able to send endless headers or requests, or to hold a
-connection open by sending them slowly, or by not reading a response (slowloris, slow client).
+Clients that are not authenticated yet must not be able to exhaust the server: not by endless
+headers or requests, not by sending slowly (slowloris), and not by not reading (slow client).
 """
 
 from __future__ import annotations

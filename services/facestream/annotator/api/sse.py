@@ -1,7 +1,7 @@
 """Server-sent events (SSE): publish changes to every open page.
 
 An event has a topic (`cameras`, `people:front-door`, …). A slow client gets only the newest event
-of each topic, so its queue is bounded by the number of topics and never out of date.
+of each topic. Its queue is therefore never out of date, and bounded by the number of topics.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ independent predictions of one face this is Bayes' rule. A linear pool would nev
 evidence, and a linear pool of calibrated parts is itself underconfident (Ranjan & Gneiting 2010).
 
 Predictions of one face within seconds are far from independent: most of the network's error belongs
-to the face and repeats. The weights therefore do not sum to the number n of predictions but to the
-effective number n/(1 + (n − 1)ρ), the design effect of Kish (1965). For unequal qualities n is
+to the face and repeats. The weights therefore sum to the effective number of predictions,
+n/(1 + (n − 1)ρ), by the design effect of Kish (1965). For unequal qualities n is
 Kish's effective size (Σq)²/Σq². Gender is pooled as log-odds with the same weights.
 
 `Estimate` stores sums only, so its memory does not grow with the number of predictions.

@@ -1,7 +1,7 @@
 """People in view of one camera: joins the tracks of its frames with its results. No I/O.
 
 Frames and results come in as messages with `now_s`, a reading of any monotonic clock in seconds. A
-result may arrive before its track is first in a frame, or after the track has left: it is held for
+result may arrive before the first frame of its track, or after the last one. It is held for
 `track_retention_s`, then dropped and counted. At most `MAX_TRACKS` tracks are held per camera.
 """
 

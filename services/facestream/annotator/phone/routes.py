@@ -1,8 +1,8 @@
 """Phone routes: add a phone camera, its pairing link, its page, and the frames it uploads.
 
 Each frame is one request instead of a WebSocket or WebRTC. On iPhones a certificate accepted by
-hand is valid for requests but not for WebSockets, and the rules and the port of the web UI apply to
-all of it. A phone has at most two uploads in flight: on a slow network it skips frames and does not
+hand is valid for requests but not for WebSockets. Requests also need no further port, and pass the
+same security checks as the web UI. A phone has at most two uploads in flight: on a slow network it skips frames and does not
 fall behind.
 """
 
