@@ -2,8 +2,8 @@
 
 Each frame is one request instead of a WebSocket or WebRTC. On iPhones a certificate accepted by
 hand is valid for requests but not for WebSockets. Requests also need no further port, and pass the
-same security checks as the web UI. A phone has at most two uploads in flight: on a slow network it skips frames and does not
-fall behind.
+same security checks as the web UI. A phone has at most two uploads in flight: on a slow network it
+skips frames and does not fall behind.
 """
 
 from __future__ import annotations
