@@ -2,7 +2,8 @@
 
 A config, UTKFace and a run folder go in; the folder then holds everything that the run can tell:
 `record.json`, `config.json`, `data.json`, `contact_sheet.png`, `history.jsonl`, `curves.png`,
-TensorBoard events, checkpoints, and the final weights, from which `training.publishing.publish` makes a model.
+TensorBoard events, checkpoints, and the final weights, from which `training.publishing.publish`
+makes a model.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Many viewers of one picture stream, some of them slow, in a process of their own.
 
-`python -m tests.soak.viewer_load URL VIEWERS SLOW SECONDS` prints one JSON list: of each viewer, whether
-it is slow, how many pictures and bytes it got, and the longest time without a picture.
+`python -m tests.soak.viewer_load URL VIEWERS SLOW SECONDS` prints one JSON list: of each viewer,
+whether it is slow, how many pictures and bytes it got, and the longest time without a picture.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Training data: UTKFace, face crops, augmentation, batches and targets."""

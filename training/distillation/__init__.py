@@ -1,0 +1,1 @@
+"""Distillation: teacher networks and the soft labels and embeddings made with them."""

@@ -53,7 +53,7 @@ _FACERES_OUTPUTS = ("global_pooling/Mean", "feats/Relu")
 
 
 def dlib_embedding(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """dlib's view of stored RGB crops: `[n, STORE_PX, STORE_PX, 3]` to `[n, 128]`.
+    """Return dlib's embeddings of stored RGB crops: `[n, STORE_PX, STORE_PX, 3]` to `[n, 128]`.
 
     About 0.1 s a face on one core.
 

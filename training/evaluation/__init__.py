@@ -1,0 +1,1 @@
+"""Evaluation of exported models: metrics, calibration, robustness and reports."""

@@ -118,11 +118,12 @@ def evaluate(
     """Ask a model about every picture of some folds, both ways.
 
     Returns:
-        `aligned` and `end_to_end`: the figures of `training.evaluation.metrics.figures` for a single pass,
-        with `flip` (the same, flip-averaged), `by` (the same by age band, gender and ethnicity),
-        `interval_coverage_by_level`, `gender_reliability` and, end to end, `missed`; the figures of
-        `aligned` again at the top; `raw`: the figures over every validly named picture, copies and
-        contradictory labels included; and what was asked: model, data, folds, their digest.
+        `aligned` and `end_to_end`: the figures of `training.evaluation.metrics.figures` for a
+        single pass, with `flip` (the same, flip-averaged), `by` (the same by age band, gender and
+        ethnicity), `interval_coverage_by_level`, `gender_reliability` and, end to end, `missed`;
+        the figures of `aligned` again at the top; `raw`: the figures over every validly named
+        picture, copies and contradictory labels included; and what was asked: model, data, folds,
+        their digest.
 
     Raises:
         DataError: no such data, or no picture in these folds.

@@ -1,6 +1,7 @@
 """Shows an evaluation to a person: plots as PNG, tables as Markdown.
 
-The plain numbers of `training.evaluation.evaluate` and `training.evaluation.robustness` go in; files and text come out.
+The numbers of `training.evaluation.evaluate` and `training.evaluation.robustness` go in; files and
+text come out.
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ class AgeLoss(keras.losses.Loss):
         self._config = config
 
     def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
+        """Return the loss of each face, float `[n]`."""
         config = self._config
         cross_entropy = -ops.sum(y_true * ops.log_softmax(y_pred), axis=-1)
         distance = _expected_age_error(y_true, y_pred)
@@ -40,6 +41,7 @@ class GenderLoss(keras.losses.Loss):
         self._config = config
 
     def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
+        """Return the loss of each face, float `[n]`."""
         target = ops.reshape(y_true, (-1,))
         smooth = self._config.gender_smoothing
         target = target * (1 - smooth) + 0.5 * smooth
@@ -57,6 +59,7 @@ class EmbeddingLoss(keras.losses.Loss):
         self._config = config
 
     def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
+        """Return the loss of each face, float `[n]`."""
         return self._config.embedding * ops.sum(ops.square(y_true - y_pred), axis=-1)
 
 

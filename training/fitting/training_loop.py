@@ -42,6 +42,7 @@ class CosineWithWarmup(keras.optimizers.schedules.LearningRateSchedule):
         self._start = start
 
     def __call__(self, step: Any) -> Any:
+        """Return the learning rate at a step of the optimizer."""
         step = tf.cast(step, tf.float32) + self._start
         rise = step / self._warmup
         done = tf.clip_by_value(
@@ -50,6 +51,7 @@ class CosineWithWarmup(keras.optimizers.schedules.LearningRateSchedule):
         return self._peak * tf.minimum(rise, 0.5 * (1 + tf.cos(np.pi * done)))
 
     def get_config(self) -> dict[str, Any]:
+        """Return the arguments of the constructor, for Keras."""
         return {
             "peak": self._peak,
             "warmup": self._warmup,
@@ -96,14 +98,16 @@ class _KeepRawWeights(keras.callbacks.Callback):
     """
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Store the weights that the optimizer trains."""
         self._own = [v.numpy() for v in self.model.trainable_variables]
 
     def on_train_end(self, logs: Any = None) -> None:
+        """Put the stored weights back."""
         for variable, value in zip(self.model.trainable_variables, self._own, strict=True):
             variable.assign(value)
 
 
-class _ema_weights:
+class _EmaWeights:
     """Lends the model its averaged weights for the length of a `with`."""
 
     def __init__(self, model: keras.Model) -> None:
@@ -242,7 +246,7 @@ def _one_epoch(
         shuffle=False,
         callbacks=[_KeepRawWeights(), *callbacks],
     )
-    with _ema_weights(model):
+    with _EmaWeights(model):
         scores = model.evaluate(
             plain_batches(validation, stage.size_px), verbose=0, return_dict=True
         )

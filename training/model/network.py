@@ -28,11 +28,13 @@ class Normalise(layers.Layer):
     """uint8 RGB 0–255 to ImageNet's zero mean and unit deviation, float."""
 
     def call(self, faces: keras.KerasTensor) -> keras.KerasTensor:
+        """Return the normalized faces."""
         mean = keras.ops.convert_to_tensor([255 * m for m in _IMAGENET_MEAN], "float32")
         scale = keras.ops.convert_to_tensor([1 / (255 * s) for s in _IMAGENET_STD], "float32")
         return (keras.ops.cast(faces, "float32") - mean) * scale
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Return the input shape: normalization does not change it."""
         return input_shape
 
 

@@ -1,0 +1,1 @@
+"""Publishing: export as SavedModel, model card and serving warmup."""

@@ -71,7 +71,9 @@ def answers_of(logits: Mapping[str, tf.Tensor], calibration: Calibration) -> dic
 
 
 def median(distribution: tf.Tensor) -> tf.Tensor:
-    """`facestream.common.vision.age_distribution.quantile` at one half, of `[n, bins]`, as a graph can say it.
+    """Return the median of `[n, bins]` as TensorFlow operations.
+
+    The same as `facestream.common.vision.age_distribution.quantile` at one half.
 
     Each year counts by how much of it lies below the half: all, none, or a part.
     """

@@ -33,7 +33,9 @@ def test_cameras_are_read_from_a_file(tmp_path: Path) -> None:
         ("cameras:\n - url: rtsp://ann:Secret: 1@h/", "line 2, column 26: not YAML"),
     ],
 )
-def test_the_error_names_the_position_in_the_file(tmp_path: Path, content: str, message: str) -> None:
+def test_the_error_names_the_position_in_the_file(
+    tmp_path: Path, content: str, message: str
+) -> None:
     file = tmp_path / "cameras.yaml"
     file.write_bytes(content.encode("latin-1"))
     with pytest.raises(SettingsError, match=message) as error:
