@@ -36,8 +36,8 @@ used for non-commercial research only; a model trained on them should be held to
 The initial weights are {first}.{teacher}
 
 ## In and out
-Input `faces`: uint8 RGB `[N, {size}, {size}, 3]`, cut by `facestream.common.vision.face_alignment.align`
-(margin 0). All other preprocessing is part of the graph. Outputs:
+Input `faces`: uint8 RGB `[N, {size}, {size}, 3]`, cut by `facestream.common.vision.face_alignment.align` (margin
+0). All other preprocessing is part of the graph. Outputs:
 {answers}
 
 ## How good it is
