@@ -32,11 +32,11 @@ def key(at: float, kind: str = "visit", band: str = "30-39", gender: str = "fema
 
 @pytest.fixture
 def world(broker_url: str, tmp_path: Path) -> Iterator[World]:
-    """An annotator that counted today and two days ago."""
+    """Run an annotator with counts of today and of two days ago."""
     now = time.time()
     midnight = time.mktime((*time.localtime(now)[:3], 0, 0, 0, 0, 0, -1))
-    ledger = SqliteCountStore(tmp_path / "counts.sqlite3")
-    ledger.add(
+    store = SqliteCountStore(tmp_path / "counts.sqlite3")
+    store.add(
         CountBatch(
             1,
             {
@@ -49,7 +49,7 @@ def world(broker_url: str, tmp_path: Path) -> Iterator[World]:
             },
         )
     )
-    ledger.close()
+    store.close()
     made = World(broker_url, counts_db_file=tmp_path / "counts.sqlite3", count_after_s=6.0)
     yield made
     made.end()

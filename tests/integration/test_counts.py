@@ -1,4 +1,4 @@
-"""People counted by a running annotator: asked for, told, and still there after a restart."""
+"""Counting in a running annotator: statistics, webhook, and persistence across restarts."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def walk_through(pipeline: Pipeline, tracks: list[int], seconds: float) -> None:
 
 
 @pytest.mark.parametrize("kind", ["file", "postgresql"])
-def test_people_are_counted_kept_and_told(
+def test_people_are_counted_stored_and_published(
     broker_url: str,
     pipeline: Pipeline,
     tmp_path: Path,
@@ -126,10 +126,10 @@ def test_people_are_counted_kept_and_told(
     assert (tmp_path / "counts.sqlite3").exists() == (kind == "file")
 
 
-def test_a_database_that_is_away_is_waited_for(
+def test_counts_wait_for_an_unavailable_database(
     broker_url: str, pipeline: Pipeline, database: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At the start, and when it dies later: people are counted all the time, each is kept."""
+    """At startup and after a crash of the database, every visit is counted and stored later."""
     monkeypatch.setattr(sqlalchemy_store, "REPLY_TIMEOUT_S", 1.0)
     refused = "cannot reach the database: Connection refused"
     database.stop()
@@ -147,16 +147,16 @@ def test_a_database_that_is_away_is_waited_for(
         visits = [line for line in lines if line.startswith("facestream_annotator_visits_total{")]
         return sum(float(line.rsplit(" ", 1)[1]) for line in visits)
 
-    def one_more_comes() -> None:
+    def visit_once() -> None:
         before = counted()
         walk_through(pipeline, [int(before) + 2], 0.3)
         for _ in range(200):
             walk_through(pipeline, [], 0.1)
             if counted() > before:
                 return
-        raise AssertionError("nobody was counted")
+        raise AssertionError("no visit was counted")
 
-    def all_are_kept() -> bool:
+    def all_are_stored() -> bool:
         answer = running.http.get("/api/stats")
         return answer.status_code == 200 and answer.json()["total"] == counted()
 
@@ -165,19 +165,19 @@ def test_a_database_that_is_away_is_waited_for(
         while not running.metric(heard):
             walk_through(pipeline, [], 0.1)
         assert missing() == {"counts": refused}
-        one_more_comes()
+        visit_once()
         answer = running.http.get("/api/stats")
         assert answer.status_code == 503
         assert answer.json()["detail"] == f"cannot read counts: {refused}"
         database.start()
-        wait_for(all_are_kept, "it is written")
+        wait_for(all_are_stored, "it is written")
         assert missing() == {}
 
         database.stop()
-        one_more_comes()
+        visit_once()
         wait_for(lambda: missing() == {"counts": refused}, "it is told")
         database.start()
-        wait_for(all_are_kept, "it is written")
+        wait_for(all_are_stored, "it is written")
         assert missing() == {}
         assert running.metric("facestream_annotator_counts_dropped_total") == 0
         database.hang()

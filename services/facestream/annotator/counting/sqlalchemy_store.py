@@ -1,6 +1,6 @@
 """Counts in a database server by URL: PostgreSQL, MariaDB, MySQL, or another SQLAlchemy dialect.
 
-The SQL is portable. Each call opens a connection of its own, so that no idle connection goes stale
+The SQL is portable. Each call opens a new connection, so that no idle connection goes stale
 and a restarted or moved server is found again. The number of each batch is written in the
 transaction of the batch, so that a batch is not added twice when the reply to COMMIT is lost.
 """
