@@ -53,6 +53,10 @@ def test_the_license_files_exist_and_are_named() -> None:
         assert folder in notice
 
 
+def test_the_changelog_describes_the_version() -> None:
+    assert f"## {facestream.__version__}\n" in (CHECKOUT / "CHANGELOG.md").read_text()
+
+
 def test_importing_the_package_loads_nothing_heavy() -> None:
     code = (
         "import sys, facestream\n"
