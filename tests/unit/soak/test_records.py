@@ -29,7 +29,7 @@ def test_the_report_is_current() -> None:
 
 def test_the_report_shows_failed_assertions() -> None:
     record = {**records()["faults"], "unexplained": 4}
-    assert "**Failed: 4 faces are unexplained.**" in render({"faults": record})
+    assert "**Failed: 4 faces are unaccounted.**" in render({"faults": record})
     assert "**Failed" not in render({"faults": {**record, "unexplained": 0}})
 
 
@@ -40,11 +40,14 @@ def test_a_run_with_full_recovery_passes() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"rounds": [{"faults": [], "states": {"door": "failed"}, "back_s": None}]}, "not back"),
-        ({"unexplained": 3}, "3 faces are unexplained"),
-        ({"looks_with_unexplained": 1}, "unexplained"),
-        ({"memory_mb": {"worker": {"before": 80.0, "most": 300.0, "after": 290.0}}}, "has grown"),
-        ({"memory_mb": {"worker": {"before": 80.0, "most": 90.0, "after": None}}}, "does not run"),
+        (
+            {"rounds": [{"faults": [], "states": {"door": "failed"}, "back_s": None}]},
+            "not recovered",
+        ),
+        ({"unexplained": 3}, "3 faces are unaccounted"),
+        ({"looks_with_unexplained": 1}, "unaccounted"),
+        ({"memory_mb": {"worker": {"before": 80.0, "most": 300.0, "after": 290.0}}}, "grew from"),
+        ({"memory_mb": {"worker": {"before": 80.0, "most": 90.0, "after": None}}}, "not running"),
         ({"results_seen": 12}, "more results"),
         ({"said": ["worker: Traceback"]}, "Traceback"),
     ],
@@ -72,7 +75,7 @@ def _growth(each_minute: list[float], an_hour: float) -> dict[str, Any]:
 
 def test_steadily_rising_memory_fails() -> None:
     (line,) = assertions.growth(_growth([50, 80, 90, 91, 92, 93, 94, 95], 60.0))
-    assert line == "rss_mb of worker: 60.0 an hour"
+    assert line == "rss_mb of worker: 60.0 per hour"
 
 
 def test_memory_that_is_released_at_times_passes() -> None:
