@@ -109,8 +109,8 @@ def _metavar(name: str, annotation: Any) -> str:
     if annotation is bool:
         return "true|false"
     if annotation in (int, float) and last != "port":
-        return "N"
-    return last.upper()
+        return {"s": "SECONDS", "ms": "MILLISECONDS", "px": "PIXELS"}.get(last, "N")
+    return "URL" if name == "broker" else last.upper()
 
 
 def _format_default(value: Any) -> str:

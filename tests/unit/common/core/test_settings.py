@@ -111,6 +111,7 @@ def test_help_prints_defaults_as_a_user_writes_them() -> None:
         cert_file: Path | None = Field(None, description="certificate")
         bright: bool = Field(False, description="light")
         max_batches: int = Field(2, description="batches")
+        lease_ttl_s: float = Field(5, description="lease")
 
     parser = argparse.ArgumentParser()
     add_flags(parser, Various)
@@ -120,6 +121,7 @@ def test_help_prints_defaults_as_a_user_writes_them() -> None:
     assert "--cert-file FILE certificate --bright" in text
     assert "--bright [true|false] light (default: false)" in text
     assert "--max-batches N batches (default: 2)" in text
+    assert "--lease-ttl-s SECONDS lease (default: 5)" in text
 
 
 def test_every_setting_is_a_flag(monkeypatch: pytest.MonkeyPatch) -> None:
