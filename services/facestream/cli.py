@@ -3,6 +3,8 @@
 A subcommand imports its code only when it runs, so `--help` loads nothing heavy. Errors are one
 line on standard error. Exit codes: 0 success, 1 failure, 2 usage error. Ctrl-C is the normal way to
 stop a service: 0. It interrupts every other command: 1, so that a script does not continue.
+
+Longer than 300 lines, so that all subcommands of the package are in one place.
 """
 
 from __future__ import annotations

@@ -24,12 +24,8 @@ from facestream.launcher.child_process import ManagedProcess
 from facestream.launcher.console_updates import ConsoleUpdates
 from facestream.launcher.data_dir import data_dir, exclusive_lock
 from facestream.launcher.embedded_broker import private_temp_dir
-from facestream.launcher.process_specs import (
-    CAMERA_STATE_ENV,
-    ProbeResult,
-    ProcessSpec,
-    build_process_specs,
-)
+from facestream.launcher.probes import ProbeResult
+from facestream.launcher.process_specs import CAMERA_STATE_ENV, ProcessSpec, build_process_specs
 from facestream.launcher.restart_policy import Action, ProcessState, describe_exit
 from facestream.launcher.settings import UpSettings
 from facestream.launcher.web_endpoint import WebEndpoint, resolve_endpoint

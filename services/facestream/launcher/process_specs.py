@@ -6,12 +6,9 @@ read arguments, and camera URLs carry passwords.
 
 from __future__ import annotations
 
-import http.client
-import json
 import os
 import socket
 import sys
-import urllib.error
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,13 +19,13 @@ from facestream.common.cameras.models import Camera, check_unique_names
 from facestream.common.core.errors import StartError
 from facestream.common.core.paths import IS_INSTALLED, SOURCE_ROOT
 from facestream.common.core.settings import CAMERAS_ENV, CONFIG_ENV
-from facestream.launcher import embedded_broker, local_http
+from facestream.launcher import embedded_broker, probes
 from facestream.launcher.data_dir import data_dir
+from facestream.launcher.probes import ProbeResult
 from facestream.launcher.settings import EMBEDDED, UpSettings
 from facestream.launcher.web_endpoint import WebEndpoint
 from facestream.model_server.settings import ModelServerSettings
 
-PROBE_TIMEOUT_S = 2.0
 DEMO_CAMERA_NAME = "demo"
 CAMERA_STATE_ENV = "FACESTREAM_CAPTURE_CAMERA_STATE_FILE"
 CAMERA_STATE_NAME = "camera-state.json"
@@ -37,21 +34,6 @@ DEMO_COUNTS_DB_NAME = "demo-counts.sqlite3"  # keeps demo people out of the real
 
 _BROKER, _MODEL_SERVER, _DEMO_CAMERA = "broker", "model-server", "demo-camera"
 _LOOPBACK = "127.0.0.1"
-# IncompleteRead and similar errors, of a server that dies during a response, are not OSErrors.
-_PROBE_ERRORS = (OSError, http.client.HTTPException, ValueError)
-
-
-@dataclass(frozen=True, slots=True)
-class ProbeResult:
-    """Result of a probe: liveness, and the missing dependencies (empty if ready)."""
-
-    alive: bool
-    missing: str = ""
-
-    @property
-    def ready(self) -> bool:
-        """Whether the process is alive and nothing is missing."""
-        return self.alive and not self.missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +146,7 @@ def _broker_spec(folder: Path, memory_mb: int) -> ProcessSpec:
         _BROKER,
         embedded_broker.broker_command(),
         os.environ,
-        lambda: _probe_broker(folder),
+        lambda: probes.probe_broker(folder),
         stop_last=True,
         standard_input=embedded_broker.broker_configuration(folder, memory_mb),
         suppress=embedded_broker.SUPPRESSED_OUTPUT,
@@ -194,7 +176,7 @@ def _demo_camera_spec(common: Mapping[str, str], port: int) -> ProcessSpec:
             str(port),
         ],
         common,
-        lambda: _probe_rtsp(port),
+        lambda: probes.probe_rtsp(port),
     )
 
 
@@ -211,7 +193,7 @@ def _service_spec(
         name,
         [sys.executable, "-m", "facestream", name],
         {**environment, f"{prefix}HOST": _LOOPBACK, f"{prefix}PORT": str(health_port)},
-        lambda: _probe_health(f"http://{_LOOPBACK}:{health_port}"),
+        lambda: probes.probe_health(f"http://{_LOOPBACK}:{health_port}"),
         start_after,
         stop_last,
     )
@@ -258,49 +240,3 @@ def _bind(host: str, port: int) -> int:
         probe.bind((host, port))
         number: int = probe.getsockname()[1]
         return number
-
-
-def _probe_broker(folder: Path) -> ProbeResult:
-    missing = embedded_broker.ping(folder)
-    return ProbeResult(not missing, missing)
-
-
-def _probe_rtsp(port: int) -> ProbeResult:
-    try:
-        with socket.create_connection((_LOOPBACK, port), PROBE_TIMEOUT_S) as connection:
-            connection.settimeout(PROBE_TIMEOUT_S)
-            connection.sendall(b"OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n")
-            alive = connection.recv(64).startswith(b"RTSP/1.0 200")
-            return ProbeResult(alive, "" if alive else "unexpected RTSP response")
-    except OSError as error:
-        return ProbeResult(False, error.strerror or str(error))
-
-
-def _probe_health(base: str) -> ProbeResult:
-    missing = ""
-    try:
-        try:
-            _get(f"{base}/readyz")
-        except urllib.error.HTTPError as error:
-            with error:
-                missing = _format_missing(error.read())
-            _get(f"{base}/livez")
-    except _PROBE_ERRORS as error:
-        return ProbeResult(False, missing or str(getattr(error, "reason", error)) or "no response")
-    return ProbeResult(True, missing)
-
-
-def _format_missing(body: bytes) -> str:
-    try:
-        missing = json.loads(body)["missing"]
-        return (
-            "; ".join(f"{dependency}: {reason}" for dependency, reason in missing.items())
-            or "not ready"
-        )
-    except (ValueError, KeyError, AttributeError, TypeError):
-        return "not ready"
-
-
-def _get(url: str) -> bytes:
-    with local_http.get(url, PROBE_TIMEOUT_S) as response:
-        return response.read()

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from facestream.launcher import launcher
-from facestream.launcher.process_specs import ProbeResult, ProcessSpec
+from facestream.launcher.probes import ProbeResult
+from facestream.launcher.process_specs import ProcessSpec
 from facestream.launcher.web_endpoint import WebEndpoint
 
 from tests.fixtures.polling import wait_for

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from facestream import __version__
 from facestream.common.core.paths import CHECKOUT
 
 from tests.fixtures.deploy import DEPLOY
@@ -42,15 +43,15 @@ def test_images_carry_the_version_as_tag_and_label(monkeypatch: pytest.MonkeyPat
     builds = [command for command in commands if command[0] == "docker"]
     assert len(builds) == len(release.IMAGES)
     for build in builds:
-        assert f"--label=org.opencontainers.image.version={release.__version__}" in build
-        assert any(word.endswith(f":{release.__version__}") for word in build)
+        assert f"--label=org.opencontainers.image.version={__version__}" in build
+        assert any(word.endswith(f":{__version__}") for word in build)
 
 
 def test_the_version_has_one_source() -> None:
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
     assert project["project"]["dynamic"] == ["version"]
     compose = (CHECKOUT / "docker-compose.yml").read_text()
-    assert f"${{IMAGE_TAG:-{release.__version__}}}" in compose
+    assert f"${{IMAGE_TAG:-{__version__}}}" in compose
 
 
 def test_the_workflow_runs_make_release() -> None:
