@@ -86,14 +86,12 @@ def photo_position(appearance: Appearance, at_s: float) -> tuple[float, float, f
     height = appearance.height * HEIGHT * (1 + (appearance.zoom - 1) * progress)
     side = -1 if appearance.from_left else 1
     if appearance.returns:
-        distance_px = (
-            appearance.x if appearance.from_left else 1 - appearance.x
-        ) * WIDTH + height / 2
-        adistance_px = side * distance_px * (1 - min(arriving, leaving))
+        x = appearance.x if appearance.from_left else 1 - appearance.x
+        offset_px = side * (x * WIDTH + height / 2) * (1 - min(arriving, leaving))
     else:
-        adistance_px = side * WIDTH * (leaving - arriving)
+        offset_px = side * WIDTH * (leaving - arriving)
     bob = 6 * math.sin(math.tau * 1.6 * at_s) * (1 - min(arriving, leaving))
-    return appearance.x * WIDTH + adistance_px, HEIGHT + _BELOW_PX - height / 2 + bob, height
+    return appearance.x * WIDTH + offset_px, HEIGHT + _BELOW_PX - height / 2 + bob, height
 
 
 def camera_shake(at_s: float) -> tuple[float, float]:
