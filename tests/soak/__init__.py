@@ -1,1 +1,1 @@
-"""Faults at random, load and long runs against the real processes, and the records of these."""
+"""Soak tests of the real processes: random faults, load and long runs, and their records."""

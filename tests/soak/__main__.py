@@ -19,7 +19,7 @@ from facestream.common.core.paths import CHECKOUT
 
 from benchmarks.report import machine
 from tests.soak import run_clock, run_faults, run_growth, run_load
-from tests.soak.assertions import JUDGES
+from tests.soak.assertions import ASSERTIONS
 from tests.soak.markdown import render
 
 RECORDS = Path(__file__).parent / "records"
@@ -30,7 +30,7 @@ _MINUTES = {"load": 10.0, "growth": 30.0, "faults": 10.0}  # clock has six steps
 def main() -> int:
     """Run the chosen tests; return 1 if one failed."""
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
-    parser.add_argument("what", choices=(*JUDGES, "all", "page"))
+    parser.add_argument("what", choices=(*ASSERTIONS, "all", "page"))
     parser.add_argument(
         "--minutes", type=float, help="duration of each run (default: 30 for growth, 10 for others)"
     )
@@ -95,7 +95,7 @@ def _run_one(name: str, arguments: argparse.Namespace) -> bool:
     path = arguments.into / f"{name}.json"
     path.write_text(json.dumps(record, indent=1) + "\n")
     say(f"written to {path}")
-    lines = JUDGES[name](record)
+    lines = ASSERTIONS[name](record)
     for line in lines:
         say(f"FAILED: {line}")
     return not lines

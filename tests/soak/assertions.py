@@ -63,9 +63,9 @@ def load(record: Figures) -> list[str]:
     crowd = record["crowd"]
     if crowd["thrown_out"]:
         lines.append(f"{crowd['thrown_out']} viewers were disconnected")
-    if crowd["pictures_a_second"]["p0"] < _MIN_VIEWER_FPS:
+    if crowd["frames_per_second"]["p0"] < _MIN_VIEWER_FPS:
         lines.append(
-            f"a viewer that is not slow received {crowd['pictures_a_second']['p0']:.1f} fps"
+            f"a viewer that is not slow received {crowd['frames_per_second']['p0']:.1f} fps"
         )
     return lines
 
@@ -106,7 +106,7 @@ def _check_accounting(record: Figures) -> list[str]:
     return []
 
 
-JUDGES: dict[str, Callable[[Figures], list[str]]] = {
+ASSERTIONS: dict[str, Callable[[Figures], list[str]]] = {
     "faults": faults,
     "clock": clock,
     "load": load,

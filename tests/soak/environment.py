@@ -1,4 +1,4 @@
-"""A stack under load whose parts and links can be hurt: cameras, links, viewers, a watch."""
+"""Run a stack with cameras, a viewer and a probe, whose processes and links can take faults."""
 
 from __future__ import annotations
 
@@ -26,34 +26,34 @@ from benchmarks.clip import numbered_clip
 from tests.fixtures.polling import wait_for
 from tests.fixtures.stack import Stack, free_port, running_stack
 from tests.soak import up_with_fault_proxy
-from tests.soak.fault_proxy import Link, Switchboard
-from tests.soak.probe import Watch
+from tests.soak.fault_proxy import FaultProxy, Link
+from tests.soak.probe import Probe
 
-CLIP_S = 6.0  # of the demo camera's, somebody is in view all the time
-TROUBLED, LOSSY = "troubled", "lossy"
+CLIP_S = 6.0  # of the demo camera's clip; a person is in view all the time
+FAULTY, LOSSY = "troubled", "lossy"
 _TIMEOUT_S = 5.0
 _START_S = 90.0
-END_S = 60.0  # a long run is not to be lost for a stack that ends slowly
+END_S = 60.0  # a slow shutdown must not lose the record of a long run
 _BROKER_USERS = ("capture", "worker", "annotator")
 PARTS = ("broker", "model-server", *_BROKER_USERS)
 
 
 class LossyServer(RtspServer):
-    """Sends over UDP, but not every packet. `loss` is the share that is lost, 0-1."""
+    """RTSP server that drops UDP packets at random. `loss` is the share, 0-1."""
 
     loss = 0.0
 
     async def start(self) -> None:
-        """Listen and begin to play."""
+        """Listen and start to play."""
         await super().start()
         for task in self._tasks:
             task.cancel()
-        whole, chance, server = self._udp[0], random.Random(0), self
+        transport, rng, server = self._udp[0], random.Random(0), self
 
         class Lossy:
             def sendto(self, packet: bytes, address: tuple[str, int]) -> None:
-                if chance.random() >= server.loss:
-                    whole.sendto(packet, address)
+                if rng.random() >= server.loss:
+                    transport.sendto(packet, address)
 
         lossy: Any = Lossy()
         loop = self._server.get_loop()
@@ -61,10 +61,10 @@ class LossyServer(RtspServer):
 
 
 class Viewer:
-    """Somebody who looks at a camera, and opens the page again when it breaks off."""
+    """MJPEG viewer of one camera that reconnects after a loss."""
 
     def __init__(self, url: str) -> None:
-        self.picture_at = 0.0
+        self.last_frame_at = 0.0
         self._url = url
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="viewer", daemon=True)
@@ -90,63 +90,63 @@ class Viewer:
                     while stream.readline() not in (b"\r\n", b""):
                         pass
                     if len(stream.read(length)) == length:
-                        self.picture_at = time.monotonic()
+                        self.last_frame_at = time.monotonic()
 
 
 @dataclass
-class Scene:
-    """Everything that the faults are done to."""
+class SoakEnvironment:
+    """Everything that faults can be injected into."""
 
     stack: Stack
-    watch: Watch
+    probe: Probe
     viewer: Viewer
     links: Mapping[str, Link]
-    camera: Link  # to the troubled camera
+    camera: Link  # to the faulty camera
     lossy: LossyServer
     cameras: tuple[str, ...]
-    ports: list[int]  # of the troubled camera in either size; the first is in use
+    ports: list[int]  # of the faulty camera in either size; the first is in use
 
     def camera_states(self) -> dict[str, str]:
-        """What the API says, by name; nothing while it says nothing."""
+        """Return the camera states by name; empty if the API is unavailable."""
         return {camera["name"]: camera["state"] for camera in self.stack.get("/api/cameras") or []}
 
     def resize(self) -> None:
-        """Have the troubled camera come back with another size."""
+        """Let the faulty camera reconnect with another frame size."""
         self.ports.reverse()
-        self.camera.hang_up()
+        self.camera.disconnect()
 
     def is_ready(self) -> bool:
-        """Whether all parts run and say that they can do their work."""
+        """Return whether all processes run and are ready."""
         addresses = self.stack.health_addresses().values()
         return len(self.stack.parts()) == len(PARTS) and all(map(_is_ready, addresses))
 
-    def is_answered(self, since_s: float) -> bool:
-        """Whether faces of every camera were answered, and pictures shown, after this moment."""
-        answered_at = self.watch.seen.answered_at
-        return self.viewer.picture_at > since_s and all(
-            answered_at.get(camera, 0.0) > since_s for camera in self.cameras
+    def has_results(self, since_s: float) -> bool:
+        """Return whether every camera had results, and the viewer frames, after `since_s`."""
+        last_result_at = self.probe.observations.last_result_at
+        return self.viewer.last_frame_at > since_s and all(
+            last_result_at.get(camera, 0.0) > since_s for camera in self.cameras
         )
 
 
 @contextlib.contextmanager
-def scene(
+def soak_environment(
     steady: int, *, height_px: int = 720, environment: Mapping[str, str] | None = None
-) -> Iterator[Scene]:
-    """A stack with so many steady cameras, one that can be troubled, and one over UDP.
+) -> Iterator[SoakEnvironment]:
+    """Run a stack with `steady` cameras without faults, a faulty one, and one over lossy UDP.
 
     Args:
-        height_px: of the cameras' pictures; the troubled one changes between this and half of it.
-        environment: of all parts, besides their own.
+        height_px: frame height of the cameras; the faulty one switches between this and half.
+        environment: additional variables of all processes.
     """
     with contextlib.ExitStack() as held:
         folder = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="soak-")))
         clips = _clips(folder, (height_px, height_px // 2))
         names = [f"steady{i}" for i in range(steady)]
         bank = held.enter_context(running(RtspServer(dict.fromkeys(names, clips[0]), port=0)))
-        sizes = [held.enter_context(running(RtspServer({TROUBLED: c}, port=0))) for c in clips]
+        sizes = [held.enter_context(running(RtspServer({FAULTY: c}, port=0))) for c in clips]
         lossy = held.enter_context(running(LossyServer({LOSSY: clips[1]}, port=0)))
         assert isinstance(lossy, LossyServer)
-        board = held.enter_context(Switchboard())
+        board = held.enter_context(FaultProxy())
         ports = [size.port for size in sizes]
         camera = board.link(lambda: ("127.0.0.1", ports[0]))
         server_port = free_port()
@@ -166,7 +166,7 @@ def scene(
         parts["worker"]["FACESTREAM_WORKER_MODEL_SERVER_ADDRESS"] = own_link
         cameras = [{"name": n, "url": f"rtsp://127.0.0.1:{bank.port}/{n}"} for n in names]
         cameras += [
-            {"name": TROUBLED, "url": f"rtsp://127.0.0.1:{camera.port}/{TROUBLED}"},
+            {"name": FAULTY, "url": f"rtsp://127.0.0.1:{camera.port}/{FAULTY}"},
             {"name": LOSSY, "url": f"rtsp://127.0.0.1:{lossy.port}/{LOSSY}", "transport": "udp"},
         ]
         file = folder / "cameras.yaml"
@@ -186,14 +186,14 @@ def scene(
                 end_s=END_S,
             )
         )
-        watch = held.enter_context(Watch(stack, folder, [c["name"] for c in cameras]))
+        probe = held.enter_context(Probe(stack, folder, [c["name"] for c in cameras]))
         url = f"http://127.0.0.1:{stack.port}/cameras/{names[0]}/stream.mjpg"
         viewer = held.enter_context(Viewer(url))
-        whole = Scene(
-            stack, watch, viewer, links, camera, lossy, tuple(c["name"] for c in cameras), ports
+        result = SoakEnvironment(
+            stack, probe, viewer, links, camera, lossy, tuple(c["name"] for c in cameras), ports
         )
-        wait_for(lambda: whole.is_answered(0.0), "every camera is answered", _START_S)
-        yield whole
+        wait_for(lambda: result.has_results(0.0), "results of every camera", _START_S)
+        yield result
 
 
 def _clips(folder: Path, heights_px: tuple[int, int]) -> list[Clip]:

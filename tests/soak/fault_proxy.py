@@ -1,5 +1,7 @@
-"""A link between two parts that can be cut, held, slowed and corrupted: a proxy for TCP and Unix
-sockets, in a thread of this process."""
+"""Proxy for TCP and Unix sockets that can cut, block, delay and corrupt connections.
+
+Runs in a thread of this process.
+"""
 
 from __future__ import annotations
 
@@ -10,24 +12,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-# ok; cut: connections break and none is taken; held: nothing comes through, as when a cable is
-# pulled; slow: every piece comes late; garbage: bytes are changed at random on the way.
+# cut: connections break and new ones are refused; held: no data passes, as with an unplugged
+# cable; slow: every chunk is delayed; garbage: random bytes are changed.
 State = Literal["ok", "cut", "held", "slow", "garbage"]
 Address = tuple[str, int] | Path
 
 SLOW_S = 0.2
-_PIECE_BYTES = 64 * 1024
+_CHUNK_BYTES = 64 * 1024
 _POLL_S = 0.02
-_ONE_IN = 400  # bytes, of garbage
+_CORRUPT_ONE_IN_BYTES = 400  # bytes, of garbage
 _START_TIMEOUT_S = 5.0
 
 
 class Link:
-    """Listens at `address` and passes on to whatever `target` says at each connection.
+    """Proxy that listens at `address` and connects to the current `target`.
 
     Args:
-        listen: a Unix socket's path, or None for a free TCP port on loopback.
-        target: where to; None while there is nothing.
+        listen: path of a Unix socket, or None for a free TCP port on loopback.
+        target: returns the address to connect to, or None if it does not exist.
     """
 
     def __init__(
@@ -38,25 +40,25 @@ class Link:
     ) -> None:
         self.state: State = "ok"
         self._loop, self._target = loop, target
-        self._chance = random.Random(0)
+        self._rng = random.Random(0)
         self._connections: set[asyncio.Task[None]] = set()
         future = asyncio.run_coroutine_threadsafe(self._listen(listen), loop)
         self.address: Address = future.result(_START_TIMEOUT_S)
 
     @property
     def port(self) -> int:
-        """Of a TCP link."""
+        """Port of a TCP link."""
         assert isinstance(self.address, tuple)
         return self.address[1]
 
-    def become(self, state: State) -> None:
-        """From now on."""
+    def set_state(self, state: State) -> None:
+        """Set the state of all connections."""
         self.state = state
         if state == "cut":
-            self.hang_up()
+            self.disconnect()
 
-    def hang_up(self) -> None:
-        """Break the connections that there are."""
+    def disconnect(self) -> None:
+        """Close all open connections."""
         self._loop.call_soon_threadsafe(lambda: [task.cancel() for task in self._connections])
 
     async def _listen(self, path: Path | None) -> Address:
@@ -81,8 +83,8 @@ class Link:
             there, out = await _connect(target)
             others.append(out)
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._carry(reader, out, may_corrupt=False))
-                group.create_task(self._carry(there, writer, may_corrupt=True))
+                group.create_task(self._forward(reader, out, may_corrupt=False))
+                group.create_task(self._forward(there, writer, may_corrupt=True))
         except (OSError, asyncio.CancelledError, ExceptionGroup):
             pass
         finally:
@@ -90,25 +92,25 @@ class Link:
             for end in (writer, *others):
                 end.transport.abort()
 
-    async def _carry(
+    async def _forward(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, may_corrupt: bool
     ) -> None:
-        while piece := await reader.read(_PIECE_BYTES):
+        while chunk := await reader.read(_CHUNK_BYTES):
             while self.state == "held":
                 await asyncio.sleep(_POLL_S)
             if self.state == "slow":
                 await asyncio.sleep(SLOW_S)
             elif self.state == "garbage" and may_corrupt:
-                piece = self._spoilt(piece)
-            writer.write(piece)
+                chunk = self._corrupt(chunk)
+            writer.write(chunk)
             await writer.drain()
-        raise ConnectionError("one end hung up")  # and so does the other
+        raise ConnectionError("one end hung up")  # the task group then closes the other end
 
-    def _spoilt(self, piece: bytes) -> bytes:
-        spoilt = bytearray(piece)
-        for _ in range(1 + len(piece) // _ONE_IN):
-            spoilt[self._chance.randrange(len(spoilt))] = self._chance.randrange(256)
-        return bytes(spoilt)
+    def _corrupt(self, chunk: bytes) -> bytes:
+        corrupted = bytearray(chunk)
+        for _ in range(1 + len(chunk) // _CORRUPT_ONE_IN_BYTES):
+            corrupted[self._rng.randrange(len(corrupted))] = self._rng.randrange(256)
+        return bytes(corrupted)
 
 
 async def _connect(target: Address) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -117,14 +119,14 @@ async def _connect(target: Address) -> tuple[asyncio.StreamReader, asyncio.Strea
     return await asyncio.open_connection(*target)
 
 
-class Switchboard:
-    """A thread with an event loop for links; a context manager."""
+class FaultProxy:
+    """Thread with the event loop of all links; a context manager."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="links", daemon=True)
 
-    def __enter__(self) -> Switchboard:
+    def __enter__(self) -> FaultProxy:
         self._thread.start()
         return self
 

@@ -1,4 +1,4 @@
-"""Which faults there are, and which come when: at random, by a seed. Pure."""
+"""Define the kinds of faults, and generate random sequences of them from a seed. No I/O."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 SERVICES = ("broker", "model-server", "worker", "capture", "annotator")
 LINKS = ("capture-broker", "worker-broker", "annotator-broker", "worker-model-server")
 
-# What to whom. A stop of up to 8 s is longer than any socket waits here.
+# Fault kind -> targets. A stop of up to 8 s is longer than every socket timeout.
 KINDS: dict[str, tuple[str, ...]] = {
     "killed": SERVICES,
     "stopped": SERVICES,
@@ -24,14 +24,14 @@ KINDS: dict[str, tuple[str, ...]] = {
     "changes size": ("camera",),
     "garbage": ("camera",),
 }
-_AT_ONCE = ("killed", "changes size")  # nothing is held
-_SHORTEST_S, _LONGEST_S = 1.0, 8.0
-_TWO = 0.4  # of the rounds have two faults at a time
+_INSTANT = ("killed", "changes size")  # without a duration
+_MIN_S, _MAX_S = 1.0, 8.0
+_TWO_FAULTS_SHARE = 0.4  # share of the rounds with two faults
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """`kind` of `KINDS`, done to `target`, undone after `held_s` where it can be."""
+    """Fault of a `kind` in `KINDS` at `target`, reverted after `held_s` if possible."""
 
     kind: str
     target: str
@@ -42,28 +42,28 @@ class Fault:
 
 
 def rounds(seed: int) -> Iterator[list[Fault]]:
-    """One or two faults at a time, without end; all kinds come before one comes again."""
-    chance = random.Random(seed)
+    """Yield rounds of one or two faults without end; each kind occurs before any repeats."""
+    rng = random.Random(seed)
     bag: list[tuple[str, str]] = []
     while True:
         if len(bag) < 2:
             every = [(kind, target) for kind, targets in KINDS.items() for target in targets]
-            chance.shuffle(every)
+            rng.shuffle(every)
             bag = every + bag
-        chosen = [_fault(*bag.pop(), chance)]
-        if chance.random() < _TWO:
+        chosen = [_fault(*bag.pop(), rng)]
+        if rng.random() < _TWO_FAULTS_SHARE:
             other = next((f for f in reversed(bag) if not _clash(f, chosen[0])), None)
             if other is not None:
                 bag.remove(other)
-                chosen.append(_fault(*other, chance))
+                chosen.append(_fault(*other, rng))
         yield chosen
 
 
-def _fault(kind: str, target: str, chance: random.Random) -> Fault:
-    held_s = 0.0 if kind in _AT_ONCE else round(chance.uniform(_SHORTEST_S, _LONGEST_S), 1)
+def _fault(kind: str, target: str, rng: random.Random) -> Fault:
+    held_s = 0.0 if kind in _INSTANT else round(rng.uniform(_MIN_S, _MAX_S), 1)
     return Fault(kind, target, held_s)
 
 
 def _clash(other: tuple[str, str], fault: Fault) -> bool:
-    """Two faults of one target would undo each other."""
+    """Return whether both faults have the same target: one would revert the other."""
     return other[1] == fault.target

@@ -1,4 +1,4 @@
-"""Does a fault to a scene, and undoes it."""
+"""Inject a fault into a soak environment, and revert it."""
 
 from __future__ import annotations
 
@@ -15,47 +15,47 @@ from typing import Any
 import psutil
 import redis
 
-from tests.soak.environment import Scene
+from tests.soak.environment import SoakEnvironment
 from tests.soak.fault_proxy import State
 from tests.soak.faults import Fault
 
-# A slowed process runs for a fifth of the time.
-_RUNS_S, _RESTS_S = 0.02, 0.08
+# A slowed process runs 20 % of the time.
+_RUN_S, _STOP_S = 0.02, 0.08
 _LINK_STATES: dict[str, State] = {"cut": "cut", "held": "held", "slow": "slow"}
 _CAMERA_STATES: dict[str, State] = {"closes": "cut", "stalls": "held", "garbage": "garbage"}
-_NO_ROOM_BYTES = 1
+_FILE_LIMIT_BYTES = 1
 
 
 @contextmanager
-def hurt(scene: Scene, fault: Fault) -> Iterator[None]:
-    """The fault is done while the block runs, and undone after it where it can be."""
-    with _deed(scene, fault):
+def inject(env: SoakEnvironment, fault: Fault) -> Iterator[None]:
+    """Apply the fault while the block runs, and revert it afterwards if possible."""
+    with _inject_kind(env, fault):
         yield
 
 
-def _deed(scene: Scene, fault: Fault) -> contextlib.AbstractContextManager[None]:
+def _inject_kind(env: SoakEnvironment, fault: Fault) -> contextlib.AbstractContextManager[None]:
     if fault.kind in _LINK_STATES:
-        return _link(scene.links[fault.target], _LINK_STATES[fault.kind])
+        return _link(env.links[fault.target], _LINK_STATES[fault.kind])
     if fault.kind in _CAMERA_STATES:
-        return _link(scene.camera, _CAMERA_STATES[fault.kind])
-    deeds: dict[str, Callable[[], contextlib.AbstractContextManager[None]]] = {
-        "killed": lambda: _killed(scene.stack.parts()[fault.target]),
-        "stopped": lambda: _stopped(scene.stack.parts()[fault.target]),
-        "slowed": lambda: _slowed(scene.stack.parts()[fault.target]),
-        "no memory": lambda: _no_memory(scene.watch.broker()),
-        "disk full": lambda: _disk_full(scene.stack.parts()["annotator"]),
-        "changes size": lambda: _resized(scene),
+        return _link(env.camera, _CAMERA_STATES[fault.kind])
+    injectors: dict[str, Callable[[], contextlib.AbstractContextManager[None]]] = {
+        "killed": lambda: _killed(env.stack.parts()[fault.target]),
+        "stopped": lambda: _stopped(env.stack.parts()[fault.target]),
+        "slowed": lambda: _slowed(env.stack.parts()[fault.target]),
+        "no memory": lambda: _no_memory(env.probe.broker()),
+        "disk full": lambda: _disk_full(env.stack.parts()["annotator"]),
+        "changes size": lambda: _resized(env),
     }
-    return deeds[fault.kind]()
+    return injectors[fault.kind]()
 
 
 @contextmanager
 def _link(link: Any, state: State) -> Iterator[None]:
-    link.become(state)
+    link.set_state(state)
     try:
         yield
     finally:
-        link.become("ok")
+        link.set_state("ok")
 
 
 @contextmanager
@@ -70,7 +70,7 @@ def _stopped(pid: int) -> Iterator[None]:
     try:
         yield
     finally:
-        _go_on(pid)
+        _resume(pid)
 
 
 @contextmanager
@@ -81,9 +81,9 @@ def _slowed(pid: int) -> Iterator[None]:
         with contextlib.suppress(ProcessLookupError):
             while not over.is_set():
                 os.kill(pid, signal.SIGSTOP)
-                time.sleep(_RESTS_S)
+                time.sleep(_STOP_S)
                 os.kill(pid, signal.SIGCONT)
-                time.sleep(_RUNS_S)
+                time.sleep(_RUN_S)
 
     thread = threading.Thread(target=slow)
     thread.start()
@@ -92,32 +92,32 @@ def _slowed(pid: int) -> Iterator[None]:
     finally:
         over.set()
         thread.join()
-        _go_on(pid)
+        _resume(pid)
 
 
-def _go_on(pid: int) -> None:
+def _resume(pid: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGCONT)
 
 
 @contextmanager
 def _no_memory(broker: redis.Redis) -> Iterator[None]:
-    """The broker has all the memory it may have: it refuses every write."""
+    """Set the broker's memory limit to 1 byte: it rejects every write."""
     limit: Any = broker.config_get("maxmemory")
     broker.config_set("maxmemory", 1)
     try:
         yield
     finally:
-        with contextlib.suppress(redis.RedisError, OSError):  # it may have been killed meanwhile
+        with contextlib.suppress(redis.RedisError, OSError):  # another fault may have killed it
             broker.config_set("maxmemory", limit["maxmemory"])
 
 
 @contextmanager
 def _disk_full(pid: int) -> Iterator[None]:
-    """No file of the process may grow."""
+    """Limit the file size of the process, so that writes fail."""
     process = psutil.Process(pid)
     before = process.rlimit(resource.RLIMIT_FSIZE)
-    process.rlimit(resource.RLIMIT_FSIZE, (_NO_ROOM_BYTES, before[1]))
+    process.rlimit(resource.RLIMIT_FSIZE, (_FILE_LIMIT_BYTES, before[1]))
     try:
         yield
     finally:
@@ -126,6 +126,6 @@ def _disk_full(pid: int) -> Iterator[None]:
 
 
 @contextmanager
-def _resized(scene: Scene) -> Iterator[None]:
-    scene.resize()
+def _resized(env: SoakEnvironment) -> Iterator[None]:
+    env.resize()
     yield

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from tests.soak.assertions import JUDGES
+from tests.soak.assertions import ASSERTIONS
 
 Figures = dict[str, Any]
 
@@ -31,7 +31,7 @@ def render(records: Mapping[str, Figures]) -> str:
     for name, title in _TITLES.items():
         if name in records:
             record = records[name]
-            parts = [f"## {title}", TABLES[name](record), *_failures(JUDGES[name](record))]
+            parts = [f"## {title}", TABLES[name](record), *_failures(ASSERTIONS[name](record))]
             sections.append("\n\n".join(parts) + "\n")
     return "\n".join(sections)
 
@@ -128,7 +128,7 @@ def load(record: Figures) -> str:
         ),
     ]
     crowd = record["crowd"]
-    seen, slow = crowd["pictures_a_second"], crowd["slow_pictures_a_second"]
+    seen, slow = crowd["frames_per_second"], crowd["slow_frames_per_second"]
     return "\n\n".join(
         [
             _about(record),
@@ -137,7 +137,7 @@ def load(record: Figures) -> str:
             f"of them slow. The {crowd['viewers'] - crowd['slow']} others received "
             f"{seen['p0']:.1f} to {seen['p100']:.1f} fps and waited at most "
             f"{crowd['longest_wait_s']['p100']:.2f} s for a frame. The slow ones received "
-            f"{slow['p50']:.1f} fps; {crowd['pictures_skipped']:.0f} frames were skipped for them "
+            f"{slow['p50']:.1f} fps; {crowd['frames_skipped']:.0f} frames were skipped for them "
             f"and counted. {crowd['thrown_out']} viewers were disconnected. Cores used by services "
             "/ camera and viewers / other programs / idle: "
             f"{_cores(crowd.get('cores'))}.",

@@ -1,7 +1,7 @@
-"""Watches a running stack from outside, through faults: results, ledger, memory, threads.
+"""Probe a running stack from outside: results, face accounting, memory, threads.
 
-One thread looks a few times a second and keeps what it saw. It reads the broker over a connection
-of its own, which no fault touches but those of the broker itself.
+One thread polls five times per second. It reads the broker over its own connection, which only
+faults of the broker itself affect.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from facestream.common.broker.messages import decode_result, now_us
 from facestream.common.core.errors import MessageError
 
 from tests.fixtures.stack import Stack
-from tests.soak.statistics import added
+from tests.soak.statistics import counter_increase
 
-_LOOK_S = 0.2
+_POLL_S = 0.2
 _SAMPLE_S = 1.0
 _TIMEOUT_S = 1.0
 _SHARD = faces_key(0)
@@ -34,7 +34,7 @@ _SHARD = faces_key(0)
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Of each process at one moment. `keys` and `broker_mb` are what the broker holds."""
+    """Sizes of each process at one time. `keys` and `broker_mb` are those of the broker."""
 
     at_s: float
     pids: dict[str, int]
@@ -46,44 +46,45 @@ class Sizes:
 
 
 @dataclass
-class Seen:
-    """What was seen so far.
+class Observations:
+    """Everything observed so far.
 
-    answered: results read, by camera; answered_at: when the last one came, `time.monotonic`;
-    age_s: from capture to here, of each result; unexplained: the ledger's, whenever it was not 0.
+    answered: number of results by camera; last_result_at: `time.monotonic` of the last result;
+    age_s: seconds from capture to reading, of each result; unexplained: each nonzero number of
+    unaccounted faces.
     """
 
     answered: Counter[str] = field(default_factory=Counter)
-    answered_at: dict[str, float] = field(default_factory=dict)
+    last_result_at: dict[str, float] = field(default_factory=dict)
     age_s: list[float] = field(default_factory=list)
     unexplained: list[int] = field(default_factory=list)
     not_sent: Counter[str] = field(default_factory=Counter)
     sizes: list[Sizes] = field(default_factory=list)
 
 
-class Watch:
-    """A context manager.
+class Probe:
+    """Background observer of a stack; a context manager.
 
     Args:
-        folder: in which the stack's broker has its private folder.
+        folder: parent of the broker's private folder.
     """
 
     def __init__(self, stack: Stack, folder: Path, cameras: Sequence[str]) -> None:
-        self.seen = Seen()
+        self.observations = Observations()
         self._stack, self._folder = stack, folder
         self._keys = {results_key(camera).encode(): camera for camera in cameras}
-        self._places: dict[bytes, bytes | str] = {}  # none before the first look
+        self._positions: dict[bytes, bytes | str] = {}  # empty before the first poll
         self._broker: redis.Redis | None = None
         self._run_id = ""
         self._ledger = FaceAccounting()
-        self._at_first = FaceAccounting()
-        self._ended = FaceAccounting()  # of brokers whose ledger nobody carried over
+        self._at_start = FaceAccounting()
+        self._ended = FaceAccounting()  # of brokers whose accounting was not carried over
         self._counters: dict[str, float] = {}
         self._sample_at = 0.0
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="probe", daemon=True)
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> Probe:
         self._thread.start()
         return self
 
@@ -92,83 +93,83 @@ class Watch:
         self._thread.join(10)
 
     @property
-    def ledger(self) -> FaceAccounting:
-        """Of all faces so far, whatever became of the brokers."""
+    def accounting(self) -> FaceAccounting:
+        """Accounting of all faces so far, over all brokers."""
         return self._ended + self._ledger
 
     @property
-    def ledger_meanwhile(self) -> FaceAccounting:
-        """Of the faces since the first look; the same results are in `seen`."""
-        return self.ledger.since(self._at_first)
+    def accounting_since_start(self) -> FaceAccounting:
+        """Accounting of the faces since the first poll; `observations` has the same results."""
+        return self.accounting.since(self._at_start)
 
     def broker(self) -> redis.Redis:
-        """A connection that no link leads through."""
+        """Return a connection that bypasses all links."""
         if self._broker is None:
             socket = next(self._folder.glob("facestream-*/broker.sock"))
             self._broker = redis.Redis(unix_socket_path=str(socket), socket_timeout=_TIMEOUT_S)
         return self._broker
 
     def _run(self) -> None:
-        while not self._stop.wait(_LOOK_S):
+        while not self._stop.wait(_POLL_S):
             with contextlib.suppress(redis.RedisError, OSError, StopIteration):
-                self._look()
+                self._poll()
             if time.monotonic() >= self._sample_at:
                 self._sample_at = time.monotonic() + _SAMPLE_S
                 with contextlib.suppress(psutil.Error):
                     self._sample()
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         broker = self.broker()
         info: Any = broker.info("server")
         if info["run_id"] != self._run_id:
-            if self._run_id:  # another broker: its streams begin anew
-                self._places = dict.fromkeys(self._keys, "0-0")
+            if self._run_id:  # a new broker: its streams start at 0
+                self._positions = dict.fromkeys(self._keys, "0-0")
             else:
-                self._begin(broker)
+                self._init_positions(broker)
             self._run_id = info["run_id"]
         self._read_results(broker)
         with broker.pipeline(transaction=False) as pipe:
             face_accounting_scripts.read_accounting(pipe, _SHARD)
             ledger = face_accounting_scripts.parse_read_reply(pipe.execute()[0])
         if not ledger.published:
-            return  # a broker that has not been written to
+            return  # nothing was published to this broker yet
         if ledger.published < self._ledger.published:
             self._ended += self._ledger.after_broker_loss()
         self._ledger = ledger
         if ledger.unaccounted:
-            self.seen.unexplained.append(ledger.unaccounted)
+            self.observations.unexplained.append(ledger.unaccounted)
 
-    def _begin(self, broker: redis.Redis) -> None:
-        """Where the results end and how the ledger stands, at one moment."""
+    def _init_positions(self, broker: redis.Redis) -> None:
+        """Read stream positions and accounting in one transaction."""
         with broker.pipeline(transaction=True) as pipe:
             for key in self._keys:
                 pipe.xrevrange(key, count=1)
             face_accounting_scripts.read_accounting(pipe, _SHARD)
             *newest, ledger = pipe.execute()
-        self._places = {
+        self._positions = {
             key: entries[0][0] if entries else "0-0"
             for key, entries in zip(self._keys, newest, strict=True)
         }
-        self._at_first = self._ledger = face_accounting_scripts.parse_read_reply(ledger)
+        self._at_start = self._ledger = face_accounting_scripts.parse_read_reply(ledger)
 
     def _read_results(self, broker: redis.Redis) -> None:
-        answer: Any = broker.xread(self._places)  # type: ignore[arg-type]
+        reply: Any = broker.xread(self._positions)  # type: ignore[arg-type]
         now = time.monotonic()
-        for key, entries in answer or []:
+        for key, entries in reply or []:
             camera = self._keys[key]
             for entry_id, fields in entries:
-                self._places[key] = entry_id
+                self._positions[key] = entry_id
                 with contextlib.suppress(MessageError):
                     result = decode_result(fields)
-                    self.seen.age_s.append((now_us() - result.captured_us) / 1e6)
-                    self.seen.answered[camera] += 1
-                    self.seen.answered_at[camera] = now
+                    self.observations.age_s.append((now_us() - result.captured_us) / 1e6)
+                    self.observations.answered[camera] += 1
+                    self.observations.last_result_at[camera] = now
 
     def _sample(self) -> None:
         counted = {k: float(v) for k, v in dropped_before_publish(self._stack.samples()).items()}
         if counted:
-            self.seen.not_sent.update(
-                {k: int(v) for k, v in added(counted, self._counters).items()}
+            self.observations.not_sent.update(
+                {k: int(v) for k, v in counter_increase(counted, self._counters).items()}
             )
             self._counters = counted
         keys = broker_mb = None
@@ -187,7 +188,7 @@ class Watch:
                     process.num_threads(),
                     process.num_fds(),
                 )
-        self.seen.sizes.append(
+        self.observations.sizes.append(
             Sizes(
                 time.monotonic(),
                 pids,

@@ -1,4 +1,4 @@
-"""Faults at random under load: one or two at a time, then wait until everything is back."""
+"""Inject random faults under load, one or two at a time, and wait for the recovery after each."""
 
 from __future__ import annotations
 
@@ -11,115 +11,114 @@ from typing import Any
 
 from facestream.common.broker.face_accounting import FaceAccounting
 
-from tests.soak.environment import PARTS, Scene, scene
+from tests.soak.environment import PARTS, SoakEnvironment, soak_environment
 from tests.soak.faults import Fault, rounds
-from tests.soak.inject import hurt
+from tests.soak.inject import inject
 from tests.soak.probe import Sizes
 
 STEADY = 3
 BACK_S = 60.0  # everything must be back by then
-_CALM_S = 1.0  # between two rounds
-_SETTLE_S = 2.5  # what was in hand when a fault ended is settled by then
+_PAUSE_S = 1.0  # between two rounds
+_SETTLE_S = 2.5  # until faces in flight have an outcome
 _POLL_S = 0.05
 _LOSSES = (0.01, 0.05, 0.10)
 
 Figures = dict[str, Any]
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
-def run(seconds: float, seed: int, say: Say, steady: int = STEADY, height_px: int = 720) -> Figures:
-    """A record of a run: each round, figures by kind of fault, ledger, memory."""
-    with scene(steady, height_px=height_px) as stage:
+def run(seconds: float, seed: int, say: Log, steady: int = STEADY, height_px: int = 720) -> Figures:
+    """Return a record: rounds, figures by kind of fault, face accounting, memory."""
+    with soak_environment(steady, height_px=height_px) as env:
         time.sleep(5)
-        level = stage.watch.seen.sizes[-1]
+        level = env.probe.observations.sizes[-1]
         began_s = time.monotonic()
         done: list[Figures] = []
         with contextlib.suppress(KeyboardInterrupt):  # ended early: the record says how long it ran
             for chosen in rounds(seed):
                 if time.monotonic() - began_s > seconds:
                     break
-                # The camera over UDP loses packets all the time, now fewer and now more.
-                stage.lossy.loss = _LOSSES[len(done) % len(_LOSSES)]
-                done.append(_round(stage, chosen, time.monotonic() - began_s))
+                # The camera over UDP loses packets all the time, at a rate that changes per round.
+                env.lossy.loss = _LOSSES[len(done) % len(_LOSSES)]
+                done.append(_round(env, chosen, time.monotonic() - began_s))
                 say(_line(done[-1]))
                 if done[-1]["back_s"] is None:
                     break
-                time.sleep(_CALM_S)
-        stage.lossy.loss = 0.0
+                time.sleep(_PAUSE_S)
+        env.lossy.loss = 0.0
         time.sleep(_SETTLE_S)
-        seen, ledger = stage.watch.seen, stage.watch.ledger
+        seen, ledger = env.probe.observations, env.probe.accounting
         return {
             "seed": seed,
             "seconds": round(time.monotonic() - began_s),
-            "cameras": len(stage.cameras),
+            "cameras": len(env.cameras),
             "height_px": height_px,
             "rounds": done,
             "kinds": _by_kind(done),
             "ledger": ledger.as_metrics(),
             "unexplained": ledger.unaccounted,
             "looks_with_unexplained": len(seen.unexplained),
-            # What a reader of the streams saw, of what was answered meanwhile; the rest went with
-            # brokers that died before it was read.
+            # Results that the probe read, of those published; a broker that died took the rest.
             "results_seen": sum(seen.answered.values()),
-            "results_given": stage.watch.ledger_meanwhile.outcomes.get("processed", 0),
+            "results_given": env.probe.accounting_since_start.outcomes.get("processed", 0),
             "not_sent": dict(seen.not_sent),
             "memory_mb": _memory(level, seen.sizes),
-            "said": [line for line in stage.stack.lines if "Traceback" in line or "ERROR" in line],
+            "said": [line for line in env.stack.lines if "Traceback" in line or "ERROR" in line],
         }
 
 
-def _round(stage: Scene, chosen: list[Fault], at_s: float) -> Figures:
-    before, not_sent = stage.watch.ledger, dict(stage.watch.seen.not_sent)
-    ended_s = _suffered(stage, chosen)
-    back_s = back_after(stage, ended_s)
+def _round(env: SoakEnvironment, chosen: list[Fault], at_s: float) -> Figures:
+    before, not_sent = env.probe.accounting, dict(env.probe.observations.not_sent)
+    ended_s = _apply_faults(env, chosen)
+    back_s = recovery_time_s(env, ended_s)
     time.sleep(_SETTLE_S)
-    seen = stage.watch.seen
+    seen = env.probe.observations
     return {
         "at_s": round(at_s, 1),
         "faults": [{"kind": f.kind, "target": f.target, "held_s": f.held_s} for f in chosen],
         "back_s": back_s,
-        **faces_of(stage.watch.ledger.since(before)),
+        **summarize_faces(env.probe.accounting.since(before)),
         "not_sent": {
             reason: number - not_sent.get(reason, 0)
             for reason, number in seen.not_sent.items()
             if number > not_sent.get(reason, 0)
         },
-        "states": {} if back_s is not None else stage.camera_states(),
+        "states": {} if back_s is not None else env.camera_states(),
     }
 
 
-def _suffered(stage: Scene, chosen: list[Fault]) -> float:
-    """Do the faults and undo each in its time; returns when the last one was over."""
+def _apply_faults(env: SoakEnvironment, chosen: list[Fault]) -> float:
+    """Apply the faults, revert each after its duration, and return when the last one ended."""
     with contextlib.ExitStack() as all_of_them:
-        deeds = []
+        reverts = []
         for fault in chosen:
-            deed = all_of_them.enter_context(contextlib.ExitStack())
-            deed.enter_context(hurt(stage, fault))
-            deeds.append((fault.held_s, deed))
+            revert = all_of_them.enter_context(contextlib.ExitStack())
+            revert.enter_context(inject(env, fault))
+            reverts.append((fault.held_s, revert))
         began_s = time.monotonic()
-        for held_s, deed in sorted(deeds, key=lambda each: each[0]):
+        for held_s, revert in sorted(reverts, key=lambda each: each[0]):
             time.sleep(max(0.0, began_s + held_s - time.monotonic()))
-            deed.close()
+            revert.close()
     return time.monotonic()
 
 
-def back_after(stage: Scene, ended_s: float) -> float | None:
-    """How long until everything was back; None where it was not in time.
+def recovery_time_s(env: SoakEnvironment, ended_s: float) -> float | None:
+    """Return the seconds until everything recovered; None after a timeout.
 
-    Answers count from when all parts were ready: those before may be to faces from before.
+    Results count from when all processes were ready: earlier ones may be of earlier faces.
     """
     since_s = ended_s
     while (now_s := time.monotonic()) - ended_s < BACK_S:
-        if not stage.is_ready():
+        if not env.is_ready():
             since_s = now_s
-        elif stage.is_answered(since_s):
+        elif env.has_results(since_s):
             return round(time.monotonic() - ended_s, 2)
         time.sleep(_POLL_S)
     return None
 
 
-def faces_of(ledger: FaceAccounting) -> Figures:
-    """What a record says of a ledger."""
+def summarize_faces(ledger: FaceAccounting) -> Figures:
+    """Summarize face accounting for a record."""
     return {
         "published": ledger.published,
         "processed": ledger.outcomes.get("processed", 0),
@@ -130,7 +129,7 @@ def faces_of(ledger: FaceAccounting) -> Figures:
 
 
 def _by_kind(done: list[Figures]) -> Figures:
-    """Of the rounds with one fault alone: how often, how long until back, what was lost."""
+    """Summarize rounds by kind of fault: count, recovery time, losses."""
     kinds: dict[str, list[Figures]] = defaultdict(list)
     for each in done:
         faults = each["faults"]
@@ -160,7 +159,7 @@ def _summed(counts: list[dict[str, int]]) -> dict[str, int]:
 
 
 def _memory(level: Sizes, sizes: list[Sizes]) -> Figures:
-    """Of each part, megabytes: before the first fault, at most, and at the end."""
+    """Return the MB of each process: before the first fault, peak, and at the end."""
     return {
         part: {
             "before": level.rss_mb.get(part),

@@ -1,4 +1,4 @@
-"""A long run at half load: does anything grow?"""
+"""Run at half load for a long time and measure the growth of memory, threads and keys."""
 
 from __future__ import annotations
 
@@ -16,48 +16,48 @@ from facestream.demo.demo_camera import cache_dir
 from benchmarks.clip import numbered_clip
 from benchmarks.fake_cameras import CameraBank
 from tests.soak.environment import PARTS, Viewer
-from tests.soak.probe import Sizes, Watch
-from tests.soak.run_load import stack_of
+from tests.soak.probe import Probe, Sizes
+from tests.soak.run_load import run_stack
 from tests.soak.statistics import slope_per_hour
 
-# The page's charts fill for ten minutes, and pools and caches before; of a shorter run, less.
+# Histories fill for ten minutes, pools and caches sooner; shorter runs use a share.
 _WARM_UP_S, _WARM_UP_SHARE = 600.0, 0.4
-_EACH_S = 5.0  # a sample so often is enough for a slope
-# What an hour may add: less would be the noise of half an hour.
+_SAMPLE_INTERVAL_S = 5.0  # enough for a slope
+# Bounds of the growth per hour; lower ones would be below the noise of a half-hour run.
 MEMORY_MB_PER_HOUR = 12.0
 COUNTS_PER_HOUR = 2.0  # threads, descriptors, keys
 
 Figures = dict[str, Any]
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
-def run(seconds: float, cameras: int, say: Say) -> Figures:
-    """A record: growth an hour of each part's memory, threads and descriptors, and of the keys."""
+def run(seconds: float, cameras: int, say: Log) -> Figures:
+    """Return a record: growth per hour of memory, threads, descriptors and keys."""
     with ExitStack() as held:
         folder = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="soak-")))
         clip = folder / "clip.mp4"
         numbered_clip(ensure_clip(cache_dir(), lambda share: None), 720, 24.0, clip)
         bank = held.enter_context(CameraBank({f"camera{i}": clip for i in range(cameras)}))
-        stack = held.enter_context(stack_of(bank, folder))
-        watch = held.enter_context(Watch(stack, folder, bank.names))
+        stack = held.enter_context(run_stack(bank, folder))
+        probe = held.enter_context(Probe(stack, folder, bank.names))
         url = f"http://127.0.0.1:{stack.port}/cameras/camera0/stream.mjpg"
         held.enter_context(Viewer(url))
         pids, began_s = stack.parts(), time.monotonic()
         while (left_s := began_s + seconds - time.monotonic()) > 0:
-            say(f"{left_s:.0f} s to go; {watch.ledger.as_metrics()}")
+            say(f"{left_s:.0f} s to go; {probe.accounting.as_metrics()}")
             try:
                 time.sleep(min(60.0, left_s))
             except KeyboardInterrupt:  # ended early: the record says for how long it ran
                 break
         warm_s = min(_WARM_UP_S, _WARM_UP_SHARE * (time.monotonic() - began_s))
-        sizes = [s for s in watch.seen.sizes if s.at_s - began_s > warm_s]
+        sizes = [s for s in probe.observations.sizes if s.at_s - began_s > warm_s]
         ledger = from_samples(stack.samples())
         return {
             "seconds": round(time.monotonic() - began_s),
             "cameras": cameras,
             "restarts": sum(stack.parts().get(part) != pid for part, pid in pids.items()),
             "warm_up_s": round(warm_s),
-            "growth_per_hour": growth(thinned(sizes, _EACH_S)),
+            "growth_per_hour": growth(downsample(sizes, _SAMPLE_INTERVAL_S)),
             "bounds_per_hour": {"memory_mb": MEMORY_MB_PER_HOUR, "others": COUNTS_PER_HOUR},
             "level": {
                 "rss_mb": sizes[-1].rss_mb,
@@ -67,26 +67,26 @@ def run(seconds: float, cameras: int, say: Say) -> Figures:
                 "broker_mb": sizes[-1].broker_mb,
             },
             "rss_mb_each_minute": {
-                part: [s.rss_mb.get(part) for s in thinned(watch.seen.sizes, 60.0)]
+                part: [s.rss_mb.get(part) for s in downsample(probe.observations.sizes, 60.0)]
                 for part in PARTS
             },
             "ledger": ledger.as_metrics(),
             "unexplained": ledger.unaccounted,
-            "looks_with_unexplained": len(watch.seen.unexplained),
+            "looks_with_unexplained": len(probe.observations.unexplained),
         }
 
 
-def thinned(sizes: Sequence[Sizes], each_s: float) -> list[Sizes]:
-    """One in so many seconds."""
-    kept: list[Sizes] = []
+def downsample(sizes: Sequence[Sizes], each_s: float) -> list[Sizes]:
+    """Return at most one sample per `each_s` seconds."""
+    selected: list[Sizes] = []
     for size in sizes:
-        if not kept or size.at_s - kept[-1].at_s >= each_s:
-            kept.append(size)
-    return kept
+        if not selected or size.at_s - selected[-1].at_s >= each_s:
+            selected.append(size)
+    return selected
 
 
 def growth(sizes: Sequence[Sizes]) -> Figures:
-    """An hour's growth, by kind and part."""
+    """Return the growth per hour, by kind and process."""
 
     def of(kind: str) -> dict[str, float]:
         return {

@@ -1,7 +1,7 @@
-"""As many cameras as the machine carries, twice as many, and many viewers of one stream.
+"""Run the sustained number of cameras, twice as many, and many viewers of one stream.
 
-The cameras send packets that were made before, from this process, which also reads the results; how
-the CPU was shared among it, the services and other programs stands in the record.
+This process sends pre-encoded camera packets and reads the results; the record lists its CPU beside
+that of the services and of other programs.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from benchmarks.clip import FPS, numbered_clip
 from benchmarks.fake_cameras import CameraBank
 from tests.fixtures.stack import Stack, running_stack
 from tests.soak.environment import END_S
-from tests.soak.probe import Watch
-from tests.soak.statistics import added, fairness, percentiles
+from tests.soak.probe import Probe
+from tests.soak.statistics import counter_increase, fairness, percentiles
 
 VIEWERS, SLOW = 50, 10
 _WARM_UP_S = 6.0
-_OTHER_SHARE, _LEAST_S = 0.2, 30.0  # for how long there is overload, and then a crowd
+_OTHER_SHARE, _MIN_OTHER_S = 0.2, 30.0  # duration of the overload and of the viewer load
 
 Figures = dict[str, Any]
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
-def run(seconds: float, cameras: int, say: Say) -> Figures:
-    """A record: `cameras` for so long, twice as many for a fifth of it, a crowd for a fifth."""
-    other_s = max(_LEAST_S, seconds * _OTHER_SHARE)
+def run(seconds: float, cameras: int, say: Log) -> Figures:
+    """Return a record of `cameras` for `seconds`, then of overload and of viewer load."""
+    other_s = max(_MIN_OTHER_S, seconds * _OTHER_SHARE)
     with tempfile.TemporaryDirectory(prefix="soak-") as name:
         clip = Path(name) / "clip.mp4"
         numbered_clip(ensure_clip(cache_dir(), lambda share: None), 720, 24.0, clip)
@@ -57,26 +57,26 @@ def _loaded(clip: Path, cameras: int, seconds: float) -> Figures:
     with ExitStack() as held:
         folder = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="soak-")))
         bank = held.enter_context(CameraBank({f"camera{i}": clip for i in range(cameras)}))
-        stack = held.enter_context(stack_of(bank, folder))
+        stack = held.enter_context(run_stack(bank, folder))
         time.sleep(_WARM_UP_S)
-        watch = held.enter_context(Watch(stack, folder, bank.names))
+        probe = held.enter_context(Probe(stack, folder, bank.names))
         time.sleep(1.0)
         before, began_s = stack.samples(), time.monotonic()
         cpu, played_s = Cpu(stack), bank.played_s()
-        age_from = len(watch.seen.age_s)
+        age_from = len(probe.observations.age_s)
         time.sleep(seconds)
         after, took_s = stack.samples(), time.monotonic() - began_s
         sent = (bank.played_s() - played_s) * FPS
         cores = cpu.cores()
         counts = Counts(before, after)
-        ages_s = watch.seen.age_s[age_from:]
+        ages_s = probe.observations.age_s[age_from:]
         ledger = from_samples(after).since(from_samples(before))
         return {
             "cameras": cameras,
             "seconds": round(took_s),
             "frames_sent": sent / (took_s * FPS * cameras),
             "frames_received": counts.total("facestream_capture_frames_total") / sent,
-            "searches_a_second": counts.searches(cameras) / took_s / cameras,
+            "searches_a_second": counts.detections(cameras) / took_s / cameras,
             "answer_age_s": percentiles(ages_s, 50, 95, 99, 100),
             "ledger": ledger.as_metrics(),
             "unexplained": ledger.unaccounted,
@@ -97,10 +97,10 @@ def _loaded(clip: Path, cameras: int, seconds: float) -> Figures:
                         "facestream_capture_frames_dropped_total", bank.names, "detector_busy"
                     )
                 ),
-                "answers": fairness([watch.seen.answered[name] for name in bank.names]),
+                "answers": fairness([probe.observations.answered[name] for name in bank.names]),
             },
             "cores": cores,
-            "rss_mb": watch.seen.sizes[-1].rss_mb,
+            "rss_mb": probe.observations.sizes[-1].rss_mb,
         }
 
 
@@ -108,8 +108,8 @@ def _crowded(clip: Path, seconds: float) -> Figures:
     with ExitStack() as held:
         folder = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="soak-")))
         bank = held.enter_context(CameraBank({"camera0": clip}))
-        stack = held.enter_context(stack_of(bank, folder))
-        watch = held.enter_context(Watch(stack, folder, bank.names))
+        stack = held.enter_context(run_stack(bank, folder))
+        probe = held.enter_context(Probe(stack, folder, bank.names))
         time.sleep(_WARM_UP_S)
         url = f"http://127.0.0.1:{stack.port}/cameras/camera0/stream.mjpg"
         before, cpu = stack.samples(), Cpu(stack)
@@ -127,21 +127,21 @@ def _crowded(clip: Path, seconds: float) -> Figures:
             "viewers": VIEWERS,
             "slow": SLOW,
             "thrown_out": sum(v["is_out"] for v in viewers),
-            "pictures_a_second": percentiles([v["pictures"] / seconds for v in quick], 0, 50, 100),
+            "frames_per_second": percentiles([v["frames"] / seconds for v in quick], 0, 50, 100),
             "longest_wait_s": percentiles([v["longest_s"] for v in quick], 50, 100),
-            "fairness": fairness([v["pictures"] for v in quick]),
-            "slow_pictures_a_second": percentiles(
-                [v["pictures"] / seconds for v in slow], 0, 50, 100
+            "fairness": fairness([v["frames"] for v in quick]),
+            "slow_frames_per_second": percentiles(
+                [v["frames"] / seconds for v in slow], 0, 50, 100
             ),
-            "pictures_skipped": counts.total("facestream_annotator_stream_frames_skipped_total"),
-            "answers_a_second": sum(watch.seen.answered.values()) / seconds,
+            "frames_skipped": counts.total("facestream_annotator_stream_frames_skipped_total"),
+            "answers_a_second": sum(probe.observations.answered.values()) / seconds,
             "cores": cores,
-            "rss_mb": watch.seen.sizes[-1].rss_mb,
+            "rss_mb": probe.observations.sizes[-1].rss_mb,
         }
 
 
-def stack_of(bank: CameraBank, folder: Path) -> Any:
-    """A stack that reads a bank's cameras; its broker's folder is in `folder`."""
+def run_stack(bank: CameraBank, folder: Path) -> Any:
+    """Run a stack that reads the cameras of a bank; the broker's folder is in `folder`."""
     cameras = [part for name in bank.names for part in ("--camera", f"{name}={bank.url(name)}")]
     own = {
         "TMPDIR": str(folder),
@@ -152,16 +152,16 @@ def stack_of(bank: CameraBank, folder: Path) -> Any:
 
 
 class Cpu:
-    """Who takes the CPU from now on, in cores."""
+    """CPU use by process since construction, in cores."""
 
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
         self._before, self._at_s = self._spent(), time.monotonic()
 
     def cores(self) -> dict[str, float]:
-        """By part of the stack; `generator`: cameras, readers and viewers; `others`; `idle`."""
+        """Return cores by service; `generator`: cameras, readers and viewers; `others`; `idle`."""
         took_s = time.monotonic() - self._at_s
-        spent = added(self._spent(), self._before)
+        spent = counter_increase(self._spent(), self._before)
         busy_s, idle_s = spent.pop("busy", 0.0), spent.pop("idle", 0.0)
         spent |= {"others": max(0.0, busy_s - sum(spent.values())), "idle": idle_s}
         return {who: round(s / took_s, 3) for who, s in spent.items()}
@@ -169,7 +169,7 @@ class Cpu:
     def _spent(self) -> dict[str, float]:
         machine = psutil.cpu_times()
         idle_s = machine.idle + getattr(machine, "iowait", 0.0)
-        # What a guest machine runs is in `user` too.
+        # The time of guest machines is included in `user`.
         all_s = sum(machine) - getattr(machine, "guest", 0.0) - getattr(machine, "guest_nice", 0.0)
         times = {name: psutil.Process(pid).cpu_times() for name, pid in self._stack.parts().items()}
         own = os.times()
@@ -182,36 +182,36 @@ class Cpu:
 
 
 class Counts:
-    """What the counters of all services grew by between two readings."""
+    """Increase of all counters between two snapshots."""
 
     def __init__(self, before: list[Sample], after: list[Sample]) -> None:
         earlier = {(name, tuple(sorted(labels.items()))): value for name, labels, value in before}
-        self._grown = [
+        self._increase = [
             (name, labels, value - earlier.get((name, tuple(sorted(labels.items()))), 0.0))
             for name, labels, value in after
         ]
 
     def total(self, metric: str) -> float:
-        """Over all labels."""
-        return sum(value for name, _, value in self._grown if name == metric)
+        """Return the sum over all labels."""
+        return sum(value for name, _, value in self._increase if name == metric)
 
     def by_reason(self, metric: str) -> dict[str, int]:
-        """Over all cameras; none that are 0."""
+        """Return the nonzero sums over all cameras, by reason."""
         sums: dict[str, int] = {}
-        for name, labels, value in self._grown:
+        for name, labels, value in self._increase:
             if name == metric and value:
                 sums[labels["reason"]] = sums.get(labels["reason"], 0) + round(value)
         return sums
 
     def by_camera(self, metric: str, cameras: list[str], reason: str = "") -> list[float]:
-        """In the order of these cameras; of one reason, where one is named."""
+        """Return the sums in the order of `cameras`, optionally of one reason."""
         sums = dict.fromkeys(cameras, 0.0)
-        for name, labels, value in self._grown:
+        for name, labels, value in self._increase:
             if name == metric and labels["camera"] in sums and reason in ("", labels.get("reason")):
                 sums[labels["camera"]] += value
         return list(sums.values())
 
-    def searches(self, cameras: int) -> float:
-        """Detections, skipped ones included."""
+    def detections(self, cameras: int) -> float:
+        """Return the number of detections, including skipped ones."""
         kinds = ("detections", "detections_skipped")
         return sum(self.total(f"facestream_capture_{kind}_total") for kind in kinds)

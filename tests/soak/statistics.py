@@ -1,4 +1,4 @@
-"""Figures of long runs: slopes, shares, percentiles. Pure."""
+"""Statistics of long runs: slopes, fairness, percentiles. No I/O."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import numpy as np
 
 
 def slope_per_hour(at_s: Sequence[float], values: Sequence[float]) -> float:
-    """Growth of a series, by the median of the slopes between all pairs (Theil 1950).
+    """Return the growth of a series: the median slope between all pairs (Theil-Sen estimator).
 
-    One jump or one outlier does not move it, as it would a least-squares line.
+    A single jump or outlier does not affect it, unlike least squares.
 
     Args:
         at_s: seconds, rising; at least two.
@@ -21,18 +21,18 @@ def slope_per_hour(at_s: Sequence[float], values: Sequence[float]) -> float:
 
 
 def fairness(shares: Sequence[float]) -> float:
-    """Jain's index of so many shares: 1 where all are equal, 1/n where one has everything."""
+    """Return Jain's fairness index: 1 if all shares are equal, 1/n if one has everything."""
     share = np.asarray(shares, np.float64)
     squares = float((share**2).sum())
     return float(share.sum()) ** 2 / (len(share) * squares) if squares else 1.0
 
 
 def percentiles(values: Sequence[float], *points: int) -> dict[str, float | None]:
-    """`p50` …; None where there are no values."""
+    """Return the percentiles as `p50` …; None without values."""
     return {f"p{p}": float(np.percentile(values, p)) if len(values) else None for p in points}
 
 
-def added(now: Mapping[str, float], before: Mapping[str, float]) -> dict[str, float]:
-    """What counters grew by; one that is lower than before began anew with its process."""
+def counter_increase(now: Mapping[str, float], before: Mapping[str, float]) -> dict[str, float]:
+    """Return the nonzero increase of counters; a lower value means that its process restarted."""
     grown = {k: v - before.get(k, 0.0) if v >= before.get(k, 0.0) else v for k, v in now.items()}
     return {k: v for k, v in grown.items() if v}

@@ -1,7 +1,6 @@
-"""`facestream up` with some variables of its parts changed, to be run in place of `facestream`.
+"""Run `facestream up` with changed environment variables of its processes.
 
-What is to be changed comes as JSON in `SOAK_PARTS`: part → variable → value. So the parts can be
-led through links that can be cut.
+`SOAK_PARTS` holds JSON: process -> variable -> value. It routes connections through the proxy.
 """
 
 from __future__ import annotations

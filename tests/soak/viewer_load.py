@@ -1,7 +1,7 @@
-"""Many viewers of one picture stream, some of them slow, in a process of their own.
+"""Run many viewers of one MJPEG stream, some of them slow, in a separate process.
 
-`python -m tests.soak.viewer_load URL VIEWERS SLOW SECONDS` prints one JSON list: of each viewer,
-whether it is slow, how many pictures and bytes it got, and the longest time without a picture.
+`python -m tests.soak.viewer_load URL VIEWERS SLOW SECONDS` prints a JSON list: per viewer, whether
+it is slow, its frames and bytes, and the longest time without a frame.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ import sys
 import time
 from urllib.parse import urlsplit
 
-SLOW_BYTES_S = 60_000  # a 720p stream is about 1.5 MB a second
+SLOW_BYTES_S = 60_000  # a 720p stream is about 1.5 MB/s
 _PIECE_BYTES = 64 * 1024
 _START_TIMEOUT_S = 10.0
-_END_OF_PICTURE = b"\xff\xd9\r\n"
+_END_OF_FRAME = b"\xff\xd9\r\n"
 
 
 class _Viewer:
     def __init__(self, slow: bool) -> None:
-        self.slow, self.pictures, self.bytes, self.longest_s = slow, 0, 0, 0.0
+        self.slow, self.frames, self.bytes, self.longest_s = slow, 0, 0, 0.0
         self.is_out = False
 
     async def watch(self, url: str, until_s: float) -> None:
@@ -41,10 +41,10 @@ class _Viewer:
                     self.is_out = True
                     break
                 self.bytes += len(piece)
-                whole = (tail + piece).count(_END_OF_PICTURE)
-                tail = piece[-len(_END_OF_PICTURE) + 1 :]
+                whole = (tail + piece).count(_END_OF_FRAME)
+                tail = piece[-len(_END_OF_FRAME) + 1 :]
                 if whole:
-                    self.pictures += whole
+                    self.frames += whole
                     self.longest_s = max(self.longest_s, time.monotonic() - last_s)
                     last_s = time.monotonic()
                 if self.slow:
@@ -61,7 +61,7 @@ async def _watch(url: str, viewers: int, slow: int, seconds: float) -> list[dict
     return [
         {
             "slow": v.slow,
-            "pictures": v.pictures,
+            "frames": v.frames,
             "bytes": v.bytes,
             "longest_s": round(v.longest_s, 2),
             "is_out": v.is_out,
@@ -72,5 +72,5 @@ async def _watch(url: str, viewers: int, slow: int, seconds: float) -> list[dict
 
 if __name__ == "__main__":
     address, number, slow_ones, length = sys.argv[1:]
-    told = asyncio.run(_watch(address, int(number), int(slow_ones), float(length)))
-    print(json.dumps(told))
+    results = asyncio.run(_watch(address, int(number), int(slow_ones), float(length)))
+    print(json.dumps(results))

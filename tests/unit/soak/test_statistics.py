@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.soak.statistics import added, fairness, percentiles, slope_per_hour
+from tests.soak.statistics import counter_increase, fairness, percentiles, slope_per_hour
 
 
 def test_a_slope_is_told_through_noise_and_outliers() -> None:
@@ -31,4 +31,4 @@ def test_percentiles_of_nothing_are_unknown() -> None:
 
 
 def test_a_counter_that_began_anew_has_grown_by_what_it_says() -> None:
-    assert added({"a": 5, "b": 2, "c": 1}, {"a": 3, "b": 7, "c": 1}) == {"a": 2, "b": 2}
+    assert counter_increase({"a": 5, "b": 2, "c": 1}, {"a": 3, "b": 7, "c": 1}) == {"a": 2, "b": 2}
