@@ -1,4 +1,4 @@
-"""The counts on the page: today and other periods, by time, age band and gender, and as CSV."""
+"""Counts card: today and other periods, by time, age band and gender, and as CSV."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_people_counted_are_shown_for_today_and_other_periods(
     answer = page.request.get(world.url + link)
     assert answer.text().splitlines()[0] == "hour,camera,age_band,gender,count"
 
-    world.add("door")  # somebody stands there, and is counted while the page is open
+    world.add("door")  # a person is in view, and is counted while the page is open
     expect(total).to_have_text("13", timeout=20_000)
     for chart, said in (("in-view", r": 1 \(1 female\) now, peak 1\.$"), ("age", IN_VIEW)):
         label = page.locator(f"#{chart}-chart svg")

@@ -108,8 +108,8 @@ class World:
             height=240,
             tracks=tracks,
         )
-        picture = np.full((240, 320, 3), 40 + seq % 100, np.uint8)
-        jpeg = simplejpeg.encode_jpeg(picture, 90, colorsubsampling="420") if watched else None
+        image = np.full((240, 320, 3), 40 + seq % 100, np.uint8)
+        jpeg = simplejpeg.encode_jpeg(image, 90, colorsubsampling="420") if watched else None
         self._redis.xadd(keys.frames_key(name), encode(frame, jpeg), maxlen=8)  # type: ignore[arg-type]
         result = Result(
             camera=name, session=1, track=1, captured_us=now_us(), quality=0.8, age=34, age_std=4
@@ -180,7 +180,7 @@ BRIGHTNESS = """canvas => {
 
 
 @pytest.mark.parametrize("size", list(SIZES))
-def test_the_live_picture_and_who_is_in_it_are_shown(world: World, visit: Open, size: str) -> None:
+def test_live_view_and_people_are_shown(world: World, visit: Open, size: str) -> None:
     world.add("door")
     page = visit(size)
     page.wait_for_selector(".tile.large .live-view canvas[width='320']")
@@ -200,9 +200,7 @@ def test_the_live_picture_and_who_is_in_it_are_shown(world: World, visit: Open, 
     assert wide <= SIZES[size][0], "nothing sticks out sideways"
 
 
-def test_a_picture_does_not_pass_for_live_when_the_server_has_gone(
-    world: World, visit: Open
-) -> None:
+def test_a_stale_frame_is_hidden_when_the_server_is_gone(world: World, visit: Open) -> None:
     world.add("door")
     page = visit("desk")
     tile = page.locator(".tile[data-camera=door]")
@@ -348,7 +346,7 @@ def test_ten_cameras_are_shown_at_once(world: World, visit: Open) -> None:
     page.wait_for_selector(".tile.large", state="detached")
 
 
-def test_a_page_that_nobody_looks_at_any_more_stops_the_pictures(world: World, visit: Open) -> None:
+def test_a_closed_page_stops_the_frames(world: World, visit: Open) -> None:
     world.add("door")
     page = visit("desk")
     page.wait_for_selector(".tile.has-frame")

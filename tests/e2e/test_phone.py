@@ -30,21 +30,21 @@ if CHROMIUM is None:
 DEADLINE_MS = 30_000
 WIDTH, HEIGHT, FPS, SECONDS = 640, 360, 15, 2
 FACE = (330, 146)  # the middle of the face in the clip, pixels
-PICTURE = re.compile(r"/api/phone/frame\?sender=\w+&seq=(\d+)")
+FRAME_URL = re.compile(r"/api/phone/frame\?sender=\w+&seq=(\d+)")
 HOST = "facestream.local"  # a name of this machine in its network, so that a phone could use it
 
 
 def make_clip(path: Path) -> Path:
-    """Somebody before a wall who sways a little: what the phone's camera sees."""
+    """Write the clip of the phone's camera: a person who sways in front of a wall."""
     person = cv2.imread(str(CHECKOUT / "samples" / "obama.jpg"))
     assert person is not None
     person = cv2.resize(person, (round(person.shape[1] * 300 / person.shape[0]), 300))
     with path.open("wb") as file:
         for i in range(FPS * SECONDS):
-            picture = np.full((HEIGHT, WIDTH, 3), (168, 176, 180), np.uint8)
+            image = np.full((HEIGHT, WIDTH, 3), (168, 176, 180), np.uint8)
             left = 200 + round(20 * np.sin(2 * np.pi * i / (FPS * SECONDS)))
-            picture[60:, left : left + person.shape[1]] = person
-            file.write(cv2.imencode(".jpg", picture)[1].tobytes())
+            image[60:, left : left + person.shape[1]] = person
+            file.write(cv2.imencode(".jpg", image)[1].tobytes())
     return path
 
 
@@ -87,7 +87,7 @@ def visit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Open]:
 
 
 def people_of(stack: Stack) -> Any:
-    """Who is in view of the tablet; empty while nobody is."""
+    """Return the people in view of the tablet."""
     url = f"https://127.0.0.1:{stack.port}/api/cameras/tablet/people"
     trust = ssl._create_unverified_context()
     with urllib.request.urlopen(url, timeout=5, context=trust) as answer:
@@ -102,9 +102,9 @@ def test_a_phone_becomes_a_camera_by_its_link(stack: Stack, visit: Open, tmp_pat
     desk.get_by_role("button", name="Add", exact=True).click()
     expect(desk.locator("#phone-result")).to_have_text("Waiting for the phone…")
     desk.locator("#phone-qr").screenshot(path=tmp_path / "qr.png", scale="css")
-    picture = cv2.imread(str(tmp_path / "qr.png"))
-    assert picture is not None
-    link = cv2.QRCodeDetector().detectAndDecode(cv2.resize(picture, None, fx=2, fy=2))[0]
+    image = cv2.imread(str(tmp_path / "qr.png"))
+    assert image is not None
+    link = cv2.QRCodeDetector().detectAndDecode(cv2.resize(image, None, fx=2, fy=2))[0]
     assert link == desk.locator("#phone-link").input_value()
     assert re.fullmatch(rf"https://{HOST}:{stack.port}/phone#[\w-]{{32}}", link)
 
@@ -112,7 +112,7 @@ def test_a_phone_becomes_a_camera_by_its_link(stack: Stack, visit: Open, tmp_pat
     troubles: list[str] = []
     phone.on("pageerror", lambda error: troubles.append(str(error)))
     numbers: list[int] = []
-    phone.on("request", lambda request: numbers.extend(map(int, PICTURE.findall(request.url))))
+    phone.on("request", lambda request: numbers.extend(map(int, FRAME_URL.findall(request.url))))
     phone.goto(link)
     expect(phone.locator("#phone-status-text")).to_have_text("Live")
     phone.add_init_script("Date.now = () => 1e12")  # its clock is set back
@@ -123,9 +123,9 @@ def test_a_phone_becomes_a_camera_by_its_link(stack: Stack, visit: Open, tmp_pat
     expect(desk.locator("#phone-result")).to_have_text("Live: 640 × 360.")
     desk.get_by_role("button", name="Done").click()
     desk.wait_for_selector(".tile.large.has-frame[data-camera=tablet]")
-    # Found, followed, asked about and answered as any other camera's.
+    # Detected, tracked and classified like the faces of any other camera.
     expect(desk.locator(".person .age")).to_have_text(re.compile(r"^\d+$"))
-    box = wait_for(lambda: people_of(stack), "somebody in view")[0]["box"]
+    box = wait_for(lambda: people_of(stack), "a person in view")[0]["box"]
     assert abs(box[0] + box[2] / 2 - FACE[0]) < 70, box  # the sway, and what a late box is off
     assert abs(box[1] + box[3] / 2 - FACE[1]) < 40, box
     wait_for(lambda: "tablet: live" in stack.output, "the terminal says so")

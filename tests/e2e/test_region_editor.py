@@ -1,4 +1,4 @@
-"""Drawing zones and lines on the page, by pointer and by keyboard."""
+"""Region editor: zones and lines are drawn by pointer and by keyboard."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.e2e.test_page import (  # fixtures among them
 )
 
 
-def open_places(page: Page) -> None:
+def open_regions(page: Page) -> None:
     page.wait_for_selector(".tile.has-frame")
     page.locator("[data-camera=door] summary").click()
     page.get_by_role("button", name="Zones and lines…").click()
@@ -38,7 +38,7 @@ def test_a_zone_is_drawn_with_the_pointer(
 ) -> None:
     world.add("door")
     page = visit(size)
-    open_places(page)
+    open_regions(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= SIZES[size][0]
     page.get_by_role("button", name="Add zone").click()
     page.locator("#regions-list input").fill("shelf")
@@ -54,7 +54,7 @@ def test_a_zone_is_drawn_with_the_pointer(
 
     drag((0.3, 0.3), (0.1, 0.2))  # its first corner
     drag((0.7, 0.55), (0.9, 0.5))  # between the second and the third: one more
-    drag((0.5, 0.6), (0.5, 0.9))  # all of it, as far as the picture goes
+    drag((0.5, 0.6), (0.5, 0.9))  # all of it, up to the edge of the frame
     saved(page)
     (zone,) = world.registry.cameras()["door"].zones
     assert zone.name == "shelf"
@@ -63,7 +63,7 @@ def test_a_zone_is_drawn_with_the_pointer(
         assert point == pytest.approx(wanted, abs=0.01)
 
 
-def test_places_are_changed_by_keyboard_and_removed(
+def test_regions_are_changed_by_keyboard_and_removed(
     world: World,  # noqa: F811
     visit: Open,  # noqa: F811
 ) -> None:
@@ -72,7 +72,7 @@ def test_places_are_changed_by_keyboard_and_removed(
     camera = world.registry.cameras()["door"]
     world.registry.upsert(camera.model_copy(update={"zones": (Zone(name="shelf", points=square),)}))
     page = visit("desk")
-    open_places(page)
+    open_regions(page)
     page.get_by_role("button", name=re.compile("^Corner 1 of shelf: 20% from the left")).focus()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Shift+ArrowDown")
@@ -94,7 +94,7 @@ def test_places_are_changed_by_keyboard_and_removed(
     after = world.registry.cameras()["door"]
     assert after.zones[0].points == ((0.21, 0.3), (0.505, 0.25), (0.8, 0.2), (0.8, 0.8))
     assert after.lines == (Line(name="entrance", points=((0.5, 0.1), (0.5, 0.9))),)
-    open_places(page)
+    open_regions(page)
     for name in ("shelf", "entrance"):
         page.get_by_role("button", name=f"Remove {name}").click()
     saved(page)
@@ -102,13 +102,13 @@ def test_places_are_changed_by_keyboard_and_removed(
     assert (after.zones, after.lines) == ((), ())
 
 
-def test_what_is_wrong_is_told_and_nothing_is_lost_by_a_slip(
+def test_region_editor_warns_before_discarding_changes(
     world: World,  # noqa: F811
     visit: Open,  # noqa: F811
 ) -> None:
     world.add("door")
     page = visit("desk")
-    open_places(page)
+    open_regions(page)
     for _ in range(2):
         page.get_by_role("button", name="Add zone").click()
     page.locator("#regions-list input").last.fill("zone-1")
