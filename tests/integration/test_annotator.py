@@ -124,7 +124,7 @@ def test_cameras_can_be_renamed_at_the_camera_limit(
         ({"name": "a", "url": "rtsp://"}, "url: has no host"),
         ({"name": "a", "url": "rtsp://10.0.0.7/x", "rotate": 45}, "rotate: "),
         ({"name": "a"}, "url: "),
-        ({"name": "a", "url": "rtsp://h/x", "colour": 1}, "colour: "),
+        ({"name": "a", "url": "rtsp://h/x", "unknown": 1}, "unknown: "),
         ([], "body: "),
     ],
 )

@@ -75,7 +75,7 @@ class _Cameras:
         return time.monotonic() - began
 
     def no_stale_session_continued(self) -> bool:
-        """Return whether no session continued after the next one had begun."""
+        """Return whether no session continued after the next one had started."""
         return all(len(set(sessions)) == len(sessions) for sessions in self.sessions.values())
 
 

@@ -175,7 +175,7 @@ def test_counts_wait_for_an_unavailable_database(
 
         database.stop()
         visit_once()
-        wait_for(lambda: missing() == {"counts": refused}, "it is told")
+        wait_for(lambda: missing() == {"counts": refused}, "the refusal is reported")
         database.start()
         wait_for(all_are_stored, "it is written")
         assert missing() == {}

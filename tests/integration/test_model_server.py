@@ -99,7 +99,7 @@ def test_get_model_status_returns_the_state_of_versions(model_client: Client) ->
     (status,) = model_client.status("age_gender").model_version_status
     assert (status.version, status.state) == (1, pb.ModelVersionStatus.AVAILABLE)
     for name, version, said in [
-        ("nobody", None, "Could not find any versions of model nobody"),
+        ("missing", None, "Could not find any versions of model missing"),
         ("face_detector", None, "Could not find any versions of model face_detector"),
         ("age_gender", 9, "Could not find version 9 of model age_gender"),
     ]:
@@ -220,7 +220,7 @@ def test_requests_in_flight_are_finished_on_stop(models_dir: Path) -> None:
         wait_for(lambda: any(call.done() for call in calls))
     answered = [call for call in calls if call.code() == grpc.StatusCode.OK]
     refused = [call for call in calls if call.code() != grpc.StatusCode.OK]
-    # Those not yet accepted are told to go elsewhere at once; none is cut off in the middle.
+    # Connections not yet accepted are refused at once; accepted requests are completed.
     assert answered
     assert {call.code() for call in refused} <= {grpc.StatusCode.UNAVAILABLE}
     client.channel.close()

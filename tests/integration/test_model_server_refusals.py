@@ -42,7 +42,7 @@ def _no_input(request: pb.PredictRequest) -> None:
 
 
 def _other_name(request: pb.PredictRequest) -> None:
-    request.inputs["pictures"].CopyFrom(request.inputs["faces"])
+    request.inputs["images"].CopyFrom(request.inputs["faces"])
     del request.inputs["faces"]
 
 
@@ -101,7 +101,7 @@ def _twice(request: pb.PredictRequest) -> None:
         (_no_spec, "INVALID_ARGUMENT", "Missing ModelSpec"),
         (_no_name, "INVALID_ARGUMENT", "no name specified"),
         (_no_input, "INVALID_ARGUMENT", "Missing but required: {faces}."),
-        (_other_name, "INVALID_ARGUMENT", "alias not found in signature: pictures."),
+        (_other_name, "INVALID_ARGUMENT", "alias not found in signature: images."),
         (_too_many, "INVALID_ARGUMENT", "Sent extra: {more}."),
         (_floats, "INVALID_ARGUMENT", "Expects arg[0] to be uint8 but float is provided"),
         (_strings, "INVALID_ARGUMENT", "to be uint8 but string is provided"),

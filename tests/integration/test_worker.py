@@ -145,7 +145,7 @@ def test_invalid_entries_and_entries_of_others_are_counted_and_removed(
 ) -> None:
     whole = crop(green=51)
     publish(broker, face(1), whole[: len(whole) // 2])
-    publish(broker, face(2), b"\xff\xd8\xff\xe0 no picture")
+    publish(broker, face(2), b"\xff\xd8\xff\xe0 not a JPEG")
     publish(broker, face(3), b"GIF89a")
     broker.xadd(faces_key(0), {b"m": b"\xff\xff\xff", b"jpeg": whole})
     broker.xadd(faces_key(0), {b"something": b"else"})
@@ -276,8 +276,8 @@ def test_a_consumer_with_a_binary_name_is_deleted_too(
 ) -> None:
     stream = faces_key(0)
     broker.xgroup_create(stream, WORKER_GROUP, "0", mkstream=True)
-    nobody: Any = b"\xff"
-    broker.xreadgroup(WORKER_GROUP, nobody, {stream: ">"})
+    consumer_name: Any = b"\xff"
+    broker.xreadgroup(WORKER_GROUP, consumer_name, {stream: ">"})
     time.sleep(0.15)  # its silence is what is measured
     with running_worker(settings(broker_url, server.port, consumer_expiry_s=0.1)) as worker:
         wait_for(
@@ -313,7 +313,7 @@ def test_a_failed_shard_does_not_affect_the_others(broker: redis.Redis) -> None:
     consumer = FaceConsumer(broker, shards=2, consumer="heir", count=1, claim_min_idle_s=0.0)
     assert [pending.id for pending in consumer.claim(frozenset())] == [entry]
     with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
-        consumer.claim({(sound, entry)})  # nothing that is new is found, so the failure is told
+        consumer.claim({(sound, entry)})  # no new entry is found, so the failure is logged
     time.sleep(0.5)  # how long it was not kept is what is measured
     with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
         consumer.extend_claims({(broken, b"1-1"), (sound, entry)})
@@ -351,13 +351,13 @@ def test_maintenance_continues_after_a_failed_round(
     def fail_once(consumer: FaceConsumer) -> Backlog:
         rounds.append(consumer)
         if len(rounds) == 1:
-            raise ValueError("what nobody thought of")
+            raise ValueError("unexpected error")
         return Backlog(0, 0.0, FaceAccounting())
 
     monkeypatch.setattr(FaceConsumer, "backlog", fail_once)
     with running_worker(settings(broker_url, server.port)):
         wait_for(lambda: len(rounds) > 1)
-    assert "what nobody thought of" in caplog.text
+    assert "unexpected error" in caplog.text
 
 
 def test_resp3_is_supported(broker: redis.Redis, broker_url: str, server: ModelServer) -> None:
@@ -376,7 +376,7 @@ def test_without_a_model_server_faces_go_stale_and_do_not_accumulate(
 ) -> None:
     with running_worker(
         settings(broker_url, 9, max_face_age_s=0.3)
-    ) as worker:  # nobody listens there
+    ) as worker:  # no server listens there
         for track in range(50):
             publish(broker, face(track), crop())
         wait_for(lambda: dropped(worker, "stale") == 50)

@@ -87,7 +87,7 @@ def test_help_needs_nothing_heavy() -> None:
     [
         (["nonsense"], "invalid choice: 'nonsense'"),
         (["worker", "--max-batch-size", "none"], "--max-batch-size: "),
-        (["worker", "--colour", "red"], "unrecognized arguments: --colour"),
+        (["worker", "--unknown", "1"], "unrecognized arguments: --unknown"),
         (["demo-camera", "--port", "99999"], "--port 99999: must be 0 to 65535"),
         (["demo-camera", "--user", "u"], "both a user and a password"),
         (["capture", "--camera", "x=nowhere"], "camera 'x': url:"),

@@ -177,7 +177,7 @@ def test_one_unreadable_folder_does_not_hide_the_others(
     assert asked(repository) == ("two", 2)
     assert repository.served() == ["closed", "m"]  # what answered goes on to
     lines = [r.getMessage() for r in caplog.records if "models folder" in r.getMessage()]
-    assert len(lines) == 2  # one a folder, however often it is looked at
+    assert len(lines) == 2  # one per folder, however often it is scanned
 
 
 def test_an_unexpected_load_error_ends_the_version(

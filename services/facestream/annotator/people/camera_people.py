@@ -17,7 +17,7 @@ from facestream.common.vision.displayed_estimate import DisplayedEstimate, Displ
 
 MAX_TRACKS = 512
 # Without frames for `VIEW_TIMEOUT_S`, or for `_TIMEOUT_FRAME_INTERVALS` of the camera's own frame
-# intervals, nobody is in view. Capture detects three times per second unless configured otherwise,
+# intervals, no one is in view. Capture detects three times per second unless configured otherwise,
 # and less often while it is overloaded.
 VIEW_TIMEOUT_S = 2.0
 _TIMEOUT_FRAME_INTERVALS = 2.5

@@ -137,9 +137,9 @@ def test_a_visit_is_stored_exported_and_published() -> None:
     assert shop.metric("visits_total", **group) == 2
     shop.people_counter.publish_counts()
     with shop.events.subscribe() as listener:
-        told = listener._pending["count:"].decode()
-    assert '"total_since_start":2' in told
-    assert told.count('"kind":"visit"') == 2
+        published = listener._pending["count:"].decode()
+    assert '"total_since_start":2' in published
+    assert published.count('"kind":"visit"') == 2
 
 
 def test_a_full_disk_loses_nothing_and_is_reported() -> None:
