@@ -20,7 +20,13 @@ def temp_dirs(stack: Stack) -> list[Path]:
     return list(Path("/tmp").glob(f"facestream-{stack.process.pid}-*"))
 
 
-def test_camera_password_appears_nowhere(tmp_path: Path) -> None:
+def core_size_limits(pid: int) -> list[str]:
+    """Return the soft and hard limit of a process's core dumps."""
+    lines = Path(f"/proc/{pid}/limits").read_text().splitlines()
+    return next(line.split()[4:6] for line in lines if line.startswith("Max core file size"))
+
+
+def test_a_stack_leaks_no_camera_password_and_no_core_dump(tmp_path: Path) -> None:
     clip = Clip.load(make_clip(tmp_path / "clip.mp4"))
     server = RtspServer({"door": clip}, port=0, credentials=("admin", PASSWORD))
     with running(server):
@@ -35,6 +41,8 @@ def test_camera_password_appears_nowhere(tmp_path: Path) -> None:
             assert {"broker", "capture", "worker", "annotator", "model-server"} == set(parts)
             assert not any(PASSWORD in command for _, _, command in processes())
             assert stack.get("/api/cameras")[0]["name"] == "door"
+            for name, pid in {"launcher": stack.process.pid, **parts}.items():
+                assert core_size_limits(pid) == ["0", "0"], f"a crash of {name} writes faces"
 
             assert stack.end() == 0
 

@@ -74,10 +74,12 @@ def add_commands(commands: argparse._SubParsersAction) -> None:  # type: ignore[
 
 def _run(arguments: argparse.Namespace) -> int:
     from facestream.common.core.paths import MODELS_DIR
+    from facestream.common.core.process_lifecycle import disable_core_dumps
     from facestream.predict import formatters, input_files
     from facestream.predict.predictor import Predictor
 
     _check(arguments)
+    disable_core_dumps()
     predictor = Predictor(
         arguments.model or MODELS_DIR / "age_gender",
         detector_size_px=arguments.detector_size_px,

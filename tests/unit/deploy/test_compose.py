@@ -84,6 +84,9 @@ def test_every_container_has_limits_and_no_privileges(extra: tuple[str, ...]) ->
         assert service["cap_drop"] == ["ALL"], name
         assert service["security_opt"] == ["no-new-privileges:true"], name
         assert int(service["mem_limit"]) > 0, name
+        assert service["memswap_limit"] == service["mem_limit"], f"{name} may swap faces to disk"
+        # Compose prints a limit of 0 as an empty mapping.
+        assert service["ulimits"]["core"] in ({}, 0, {"soft": 0, "hard": 0}), name
         assert service["pids_limit"] > 0, name
         assert service["logging"]["options"]["max-size"], name
         assert service["restart"] == ("no" if name in ONE_SHOT else "unless-stopped"), name

@@ -1,12 +1,14 @@
-"""Process lifecycle of a service: logging, graceful shutdown on signals, and parent monitoring.
+"""Process lifecycle of a service: logging, no core dumps, graceful shutdown, parent monitoring.
 
 `run_service` wraps the `main(stop)` of every service. SIGTERM and SIGINT set `stop`; the service
 finishes the work in flight and returns. A service that `facestream up` started also stops when its
-parent exits, so that no orphan process remains.
+parent exits, so that no orphan process remains. A crash writes no memory to disk, because that
+memory holds faces.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import select
@@ -20,6 +22,7 @@ from facestream.common.security.redaction import LogRedaction, redact
 
 PARENT_ENV = "FACESTREAM_PARENT_PID"
 _PARENT_POLL_S = 0.5
+_PR_SET_DUMPABLE = 4  # <linux/prctl.h>
 SHUTDOWN_TIMEOUT_S = 10.0
 
 
@@ -31,6 +34,26 @@ def set_up_logging(service: str, level: str = "info") -> None:
     )
     handler.addFilter(LogRedaction())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+
+
+def disable_core_dumps() -> None:
+    """Forbid core dumps of this process, and access to its memory by others of the same user.
+
+    Child processes inherit the size limit of 0, so the embedded broker has it too. The kernel
+    ignores that limit where a program such as systemd-coredump receives the dump;
+    `PR_SET_DUMPABLE` covers this case. It is reset by `exec`. Only Linux has it; on other systems
+    only the limit applies, and Windows has neither.
+    """
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def stop_event() -> threading.Event:
@@ -61,6 +84,7 @@ def stop_event() -> threading.Event:
 
 def run_service(service: str, level: str, main: Callable[[threading.Event], None]) -> int:
     """Run `main(stop)` and return the exit code; a `FacestreamError` is printed as one line."""
+    disable_core_dumps()
     set_up_logging(service, level)
     stop = stop_event()
     try:

@@ -5,6 +5,9 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
+
+import pytest
 
 SERVICE = """
 import sys
@@ -14,6 +17,9 @@ def main(stop):
     if "refuse" in sys.argv:
         raise StartError("no camera at rtsp://ann:hidden-word@host; plug one in")
     print("up", flush=True)
+    if "dumpable" in sys.argv:
+        import ctypes
+        print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0), flush=True)  # PR_GET_DUMPABLE
     stop.wait(20)
 sys.exit(run_service("demo", "info", main))
 """
@@ -50,3 +56,16 @@ def test_a_service_ends_when_its_parent_exits() -> None:
         started = time.monotonic()
         assert service.wait(10) == 0
         assert time.monotonic() - started < 8
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_a_service_writes_no_core_dump() -> None:
+    with start("dumpable") as service:
+        assert service.stdout is not None
+        assert service.stdout.readline() == "up\n"
+        assert service.stdout.readline() == "0\n"
+        limits = Path(f"/proc/{service.pid}/limits").read_text().splitlines()
+        core = next(line for line in limits if line.startswith("Max core file size"))
+        assert core.split()[4:6] == ["0", "0"]
+        service.send_signal(signal.SIGTERM)
+        assert service.wait(5) == 0
