@@ -8,6 +8,7 @@ from typing import ClassVar
 from pydantic import Field, field_validator, model_validator
 
 from facestream.common.broker.keys import CROP_PX, DEFAULT_SHARDS
+from facestream.common.core.names import is_model_name
 from facestream.common.core.settings import CommonSettings
 
 
@@ -83,6 +84,12 @@ class WorkerSettings(CommonSettings):
     def _has_models(self) -> WorkerSettings:
         if not self.model_names or len(set(self.model_names)) != len(self.model_names):
             raise ValueError("model_names: name at least one model, each only once")
+        for name in self.model_names:
+            if not is_model_name(name):
+                raise ValueError(
+                    f"model_names: {name[:40]!r} is invalid; use at most 64 letters, digits, "
+                    "_, . and -, and start with a letter or digit"
+                )
         return self
 
     @model_validator(mode="after")

@@ -13,7 +13,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
-from facestream.common.cameras.models import CameraState, CameraStatus
+from facestream.common.cameras.models import MAX_FPS, CameraState, CameraStatus
 
 INITIAL_BACKOFF_S = 1.0
 MAX_BACKOFF_S = 30.0
@@ -101,7 +101,9 @@ class ConnectionState:
                 name=self._name,
                 state=self._state,
                 since=self._since,
-                fps=round(self._fps(now, frame_count), 1) if self._state == "live" else 0.0,
+                fps=min(MAX_FPS, round(self._fps(now, frame_count), 1))
+                if self._state == "live"
+                else 0.0,
                 width=self._size[0],
                 height=self._size[1],
                 reason=self._reason,

@@ -10,9 +10,10 @@ from __future__ import annotations
 import sys
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
+from facestream.common.broker.keys import MAX_FRAME_PIXELS
 from facestream.common.cameras.models import Camera
 
-MAX_PIXELS = 4096 * 4096  # of a frame; the decoder rejects a larger one before it allocates memory
+MAX_PIXELS = MAX_FRAME_PIXELS  # the decoder rejects a larger one before it allocates memory
 BOUNDED = {"max_pixels": str(MAX_PIXELS)}
 
 # The first keyframe describes the stream to the decoder. FFmpeg must not analyze the stream before:

@@ -49,6 +49,8 @@ PHONE_TTL_S = 2.0  # frames of a phone that no capture replica reads
 STATUS_TTL_S = 10.0  # the replica that reads a camera rewrites its status every second
 WATCHED_TTL_S = 3.0
 MAX_CAMERAS = 256
+MAX_FRAME_PIXELS = 4096 * 4096  # width times height
+MAX_UNIX_TIME_S = 2**32  # year 2106; a later time in a message is invalid
 DEFAULT_SHARDS = 1
 
 

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Self, get_args
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
+from facestream.common.broker.keys import MAX_FRAME_PIXELS, MAX_UNIX_TIME_S
 from facestream.common.cameras.privacy import Privacy
 from facestream.common.cameras.regions import Lines, Zones, check_distinct_names
 from facestream.common.core.errors import SettingsError
@@ -29,6 +38,9 @@ SCHEMES = ("rtsp", "rtsps", "http", "https", "file", "device", PHONE_SCHEME)
 LOCAL_SCHEMES = ("file", "device")  # on the machine of capture: no host, no password
 
 MAX_URL_CHARS = 2048
+MAX_REASON_CHARS = 1000
+MAX_STATUS_SIDE_PX = 16_384
+MAX_FPS = 1000.0
 
 _PHONE_KEY = re.compile(r"[A-Za-z0-9_-]{24,64}")
 
@@ -128,18 +140,43 @@ class Camera(BaseModel):
 
 
 class CameraStatus(BaseModel):
-    """State of one camera as capture reports it; the response of `GET /api/cameras`."""
+    """State of one camera as capture reports it; the response of `GET /api/cameras`.
+
+    The ranges protect a reader: a status comes from the broker.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str
+    name: Name
     state: CameraState
-    since: float = Field(description="Unix time at which this state began")
-    fps: float = Field(0.0, description="frames per second received, last seconds")
-    width: int = 0
-    height: int = 0
+    since: float = Field(
+        ge=0,
+        le=MAX_UNIX_TIME_S,
+        allow_inf_nan=False,
+        description="Unix time at which this state began",
+    )
+    fps: float = Field(
+        0.0,
+        ge=0,
+        le=MAX_FPS,
+        allow_inf_nan=False,
+        description="frames per second received, last seconds",
+    )
+    width: int = Field(0, ge=0, le=MAX_STATUS_SIDE_PX)
+    height: int = Field(0, ge=0, le=MAX_STATUS_SIDE_PX)
     reason: str = Field("", description="why the camera is not live; never a password")
     privacy: Privacy = Field("full", description="privacy mode in force")
+
+    @field_validator("reason")
+    @classmethod
+    def _truncate(cls, reason: str) -> str:
+        return reason[:MAX_REASON_CHARS]
+
+    @model_validator(mode="after")
+    def _is_decodable_size(self) -> Self:
+        if self.width * self.height > MAX_FRAME_PIXELS or (self.width == 0) != (self.height == 0):
+            raise ValueError("invalid frame size")
+        return self
 
 
 def validate_camera(entry: Any, where: str) -> Camera:

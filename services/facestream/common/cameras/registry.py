@@ -20,6 +20,9 @@ from facestream.common.security.redaction import validation_message
 
 _log = logging.getLogger(__name__)
 
+_MAX_CAMERA_BYTES = 32 * 1024  # a URL of 2,048 characters, and 16 regions
+_MAX_STATUS_BYTES = 8 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class RegistrySnapshot:
@@ -143,8 +146,12 @@ class CameraRegistry:
 
 
 def _by_name(entries: Iterable[bytes]) -> dict[str, Camera]:
-    cameras = filter(None, map(_parse_camera, entries))
-    return {camera.name: camera for camera in cameras}
+    """Return the valid cameras, at most `MAX_CAMERAS`, the first by name."""
+    found = (_parse_camera(entry) for entry in entries if len(entry) <= _MAX_CAMERA_BYTES)
+    cameras = {camera.name: camera for camera in found if camera is not None}
+    if len(cameras) > keys.MAX_CAMERAS:
+        cameras = {name: cameras[name] for name in sorted(cameras)[: keys.MAX_CAMERAS]}
+    return cameras
 
 
 @lru_cache(maxsize=1024)  # cameras are read several times per second and rarely change
@@ -166,11 +173,14 @@ def _digest(camera: Camera) -> bytes:
 
 
 def _parse_status(name: str, data: bytes | None) -> CameraStatus:
-    if data is not None:
+    if data is not None and len(data) <= _MAX_STATUS_BYTES:
         try:
-            return CameraStatus.model_validate_json(data)
+            status = CameraStatus.model_validate_json(data)
         except ValidationError:
             pass
+        else:
+            if status.name == name:
+                return status
     return CameraStatus(
         name=name, state="connecting", since=time.time(), reason="no capture service reads it yet"
     )

@@ -1,4 +1,4 @@
-"""Validate the names of cameras, zones and lines. No I/O."""
+"""Validate the names of cameras, zones, lines and models. No I/O."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field
 
 _RULE = "lower-case letters, digits, - and _; at most 32"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
+_MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")  # a folder name
 
 
 def is_name(text: str) -> bool:
@@ -18,6 +19,11 @@ def is_name(text: str) -> bool:
     digit.
     """
     return _NAME.fullmatch(text) is not None
+
+
+def is_model_name(text: str) -> bool:
+    """Return whether a model name is valid: 1 to 64 ASCII letters, digits, `_`, `.` and `-`."""
+    return _MODEL_NAME.fullmatch(text) is not None
 
 
 def _validate(text: str) -> str:

@@ -1,5 +1,7 @@
 """Stream entries: encoding, decoding and validation."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from facestream.common.broker.messages import (
@@ -75,6 +77,50 @@ def test_the_error_names_the_invalid_field_of_a_frame(
 ) -> None:
     with pytest.raises(MessageError, match=message):
         decode_frame(fields)
+
+
+NAN, INFINITY = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"width": 8192, "height": 8192}, "frame size"),
+        ({"captured_us": -1}, "time of capture"),
+        ({"captured_us": 2**62}, "time of capture"),
+        ({"tracks": [Track(x=1e30)]}, "track box"),
+        ({"tracks": [Track(w=-INFINITY)]}, "track box"),
+        ({"tracks": [Track(score=NAN)]}, "track score"),
+        ({"tracks": [Track(score=7)]}, "track score"),
+        ({"tracks": [Track(first_detected_us=-(2**62))]}, "time of detection"),
+        ({"tracks": [Track(last_detected_us=2**62)]}, "time of detection"),
+    ],
+)
+def test_every_field_of_a_frame_has_a_range(changes: dict[str, Any], message: str) -> None:
+    fields: dict[str, Any] = {"camera": "door", "width": 64, "height": 48}
+    poisoned = Frame(**fields | changes)
+    with pytest.raises(MessageError, match=message):
+        decode_frame(encode(poisoned))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"age": 1e30}, "age"),
+        ({"age_std": -1}, "age"),
+        ({"quality": INFINITY}, "quality"),
+        ({"quality": -3}, "quality"),
+        ({"captured_us": -1}, "time of capture"),
+        ({"inferred_us": 2**62}, "time of inference"),
+        ({"model": "m" * 60_000}, "model name"),
+        ({"model": "a\x1b[2Jb"}, "model name"),
+    ],
+)
+def test_every_field_of_a_result_has_a_range(changes: dict[str, Any], message: str) -> None:
+    fields: dict[str, Any] = {"camera": "door", "age": 30, "age_std": 5, "female": 0.5}
+    poisoned = Result(**fields | changes)
+    with pytest.raises(MessageError, match=message):
+        decode_result(encode(poisoned))
 
 
 @pytest.mark.parametrize(
