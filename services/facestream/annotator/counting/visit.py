@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from facestream.annotator.counting.region_crossing import Crossing, RegionCrossingTracker
-from facestream.annotator.people.attribute_fusion import Estimate
 from facestream.common.broker.messages import Frame, Track
 from facestream.common.cameras.regions import Line, Zone
+from facestream.common.vision.attribute_fusion import Estimate
 from facestream.common.vision.displayed_estimate import DisplayedEstimate
 
 # A new track may continue a lost one within this radius of the lost face's predicted position, in

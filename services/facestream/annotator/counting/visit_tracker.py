@@ -31,9 +31,9 @@ from facestream.annotator.counting.visit import (
     start_segment,
     update_segment,
 )
-from facestream.annotator.people.attribute_fusion import Estimate
 from facestream.common.broker.messages import Frame, Track
 from facestream.common.cameras.regions import Line, Zone
+from facestream.common.vision.attribute_fusion import Estimate
 
 MAX_VISITS = 512  # open visits of one camera
 MAX_CLOCK_STEP_S = 1.0  # a camera's clock advances by at most this from frame to frame

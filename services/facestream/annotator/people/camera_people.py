@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from facestream.annotator.people.attribute_fusion import Estimate
 from facestream.common.broker.messages import Frame, Result, unpack_distribution
+from facestream.common.vision.attribute_fusion import Estimate
 from facestream.common.vision.displayed_estimate import DisplayedEstimate, DisplayThresholds
 
 MAX_TRACKS = 512

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from facestream.capture.faces.crop_sampler import Candidate, Sampler, crop_quality, frontality
 from facestream.capture.faces.detector_input import fit_to_input
 from facestream.capture.faces.motion_gate import MotionGate
-from facestream.capture.faces.tracker import Box, TrackedFace, Tracker
 from facestream.capture.faces.yuv_frame import (
     YuvFrame,
     copy_face_region,
@@ -32,6 +31,7 @@ from facestream.common.broker.messages import MAX_CROP_BYTES
 from facestream.common.cameras.models import Rotation
 from facestream.common.vision.crop_codec import encode_crop
 from facestream.common.vision.face_detector import FaceDetector
+from facestream.common.vision.tracker import Box, TrackedFace, Tracker
 
 # Track numbers of a session begin at random. A client that keeps numbers without sessions then does
 # not take the first face after a reconnect for a face that it knows. Numbers stay below 2^31.

@@ -13,8 +13,8 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from facestream.capture.faces.tracker import Box
 from facestream.capture.faces.yuv_frame import Plane, YuvFrame
+from facestream.common.vision.tracker import Box
 
 BLOCKS = 3
 MARGIN = 0.35  # on each side, as a fraction of the face's width and height

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from facestream.capture.faces.face_pipeline import DetectionResult
-from facestream.capture.faces.tracker import TrackedFace
 from facestream.capture.settings import CaptureSettings
 from facestream.capture.sources.camera_reader import CapturedFrame
 from facestream.common.broker import keys
 from facestream.common.broker.messages import FaceCrop, Frame, Track, encode, now_us
+from facestream.common.vision.tracker import TrackedFace
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 import av
 import redis
 
-from facestream.capture.faces.tracker import TrackedFace
 from facestream.capture.faces.yuv_frame import luma_of
 from facestream.capture.metrics import CaptureMetrics
 from facestream.capture.settings import CaptureSettings
@@ -36,6 +35,7 @@ from facestream.common.cameras.privacy import stricter
 from facestream.common.core.errors import CameraError
 from facestream.common.security.egress_policy import EgressPolicy
 from facestream.common.security.redaction import redact
+from facestream.common.vision.tracker import TrackedFace
 
 _log = logging.getLogger(__name__)
 

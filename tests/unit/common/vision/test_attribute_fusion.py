@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 import pytest
-from facestream.annotator.people.attribute_fusion import Estimate
 from facestream.common.vision.age_distribution import central_interval, quantile
+from facestream.common.vision.attribute_fusion import Estimate
 from facestream.common.vision.displayed_estimate import DisplayedEstimate, DisplayThresholds
 from numpy.typing import NDArray
 

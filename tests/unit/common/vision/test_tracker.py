@@ -5,7 +5,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from random import Random
 
-from facestream.capture.faces.tracker import (
+from facestream.common.vision.tracker import (
     LOST_TRACK_BUFFER_S,
     MAX_DETECTION_GAP_S,
     VISIBLE_TIMEOUT_S,
