@@ -12,7 +12,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -21,6 +21,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from facestream.common.core.errors import StartError
 from facestream.common.security.redaction import redact
+from facestream.common.security.trusted_hosts import is_trusted_host
 
 _log = logging.getLogger(__name__)
 
@@ -115,9 +116,17 @@ class Dependency:
 
 
 def serve_health(
-    health: Health, registry: CollectorRegistry, host: str, port: int
+    health: Health,
+    registry: CollectorRegistry,
+    host: str,
+    port: int,
+    allowed_hosts: Collection[str] = (),
 ) -> ThreadingHTTPServer:
     """Serve `/livez`, `/readyz` and `/metrics` from a daemon thread.
+
+    `/metrics` checks the Host header against DNS rebinding: it must be an address, a local name
+    such as a Compose or Kubernetes service, or one of `allowed_hosts`. A request without the
+    header does not come from a browser.
 
     Returns:
         the server: `server_port` is the actual port if `port` is 0, `shutdown()` stops it.
@@ -131,7 +140,11 @@ def serve_health(
 
         def do_GET(self) -> None:
             path = self.path.partition("?")[0]
-            if path == "/metrics":
+            if path == "/metrics" and not is_trusted_host(
+                self.headers.get("Host", "localhost"), allowed_hosts
+            ):
+                self._respond(403, b'{"detail": "invalid Host header"}', "application/json")
+            elif path == "/metrics":
                 self._respond(200, generate_latest(registry), CONTENT_TYPE_LATEST)
             elif path in ("/livez", "/readyz"):
                 is_ok, body = health.live() if path == "/livez" else health.ready()
@@ -145,6 +158,8 @@ def serve_health(
             self.send_response(status)
             self.send_header("Content-Type", content_type)
             self.send_header("Content-Length", str(len(body)))
+            self.send_header("Cross-Origin-Resource-Policy", "same-origin")
+            self.send_header("X-Content-Type-Options", "nosniff")
             self.end_headers()
             self.wfile.write(body)
 

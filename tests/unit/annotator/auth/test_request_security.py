@@ -102,6 +102,25 @@ def test_cross_site_requests_are_rejected(method: str, headers: dict[str, str]) 
     assert "detail" in response.json()
 
 
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+@pytest.mark.parametrize("path", ["api/cameras", "metrics"])
+def test_pages_of_other_sites_cannot_embed_or_fetch(site: str, path: str) -> None:
+    for mode, dest in (("no-cors", "image"), ("cors", "empty"), ("navigate", "iframe")):
+        headers = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": mode, "Sec-Fetch-Dest": dest}
+        response = send("GET", f"http://127.0.0.1:8080/{path}", headers)
+        assert response.status_code == 403, (mode, dest)
+        assert response.headers["cross-origin-resource-policy"] == "same-origin"
+    origin = {"Origin": "http://a.localhost:8080"}
+    assert send("GET", HERE, origin).status_code == 403
+
+
+def test_links_from_other_sites_work() -> None:
+    headers = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    assert send("GET", HERE, headers | {"Sec-Fetch-Site": "cross-site"}).status_code == 200
+    assert send("POST", HERE, headers | {"Sec-Fetch-Site": "cross-site"}).status_code == 403
+    assert send("GET", HERE, {"Sec-Fetch-Site": "none"}).status_code == 200
+
+
 def test_same_origin_requests_are_accepted() -> None:
     headers = JSON | {"Origin": "http://127.0.0.1:8080", "Sec-Fetch-Site": "same-origin"}
     assert send("POST", HERE, headers, b"{}").status_code == 200

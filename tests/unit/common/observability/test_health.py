@@ -1,5 +1,7 @@
 """Liveness, readiness and metrics over HTTP."""
 
+import contextlib
+import http.client
 import json
 import logging
 import threading
@@ -104,6 +106,39 @@ def test_health_is_served_over_http_and_a_port_in_use_is_reported() -> None:
             assert b"facestream_test_total 1.0" in response.read()
         with pytest.raises(StartError, match=r"cannot listen on .*in use.*--health-port"):
             serve_health(health, registry, "127.0.0.1", server.server_port)
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_metrics_check_the_host_against_dns_rebinding() -> None:
+    server = serve_health(Health(()), CollectorRegistry(), "127.0.0.1", 0, {"faces.example.org"})
+
+    def status(path: str, host: str | None) -> int:
+        connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=5)
+        with contextlib.closing(connection):
+            connection.putrequest("GET", path, skip_host=True)
+            if host is not None:
+                connection.putheader("Host", host)
+            connection.endheaders()
+            return connection.getresponse().status
+
+    try:
+        # A container's health check, a pod's probe, Prometheus by service name, the own name.
+        for host in (
+            None,
+            "127.0.0.1:9101",
+            "10.42.0.7:9101",
+            "[fd00::7]:9101",
+            "capture:9101",
+            "capture.facestream.svc:9101",
+            "capture.facestream.svc.cluster.local:9101",
+            "faces.example.org",
+        ):
+            assert status("/metrics", host) == 200, host
+        for host in ("evil.example.com:9101", "127.0.0.1.evil.example.com", ""):
+            assert status("/metrics", host) == 403, host
+            assert status("/livez", host) == 200, host
     finally:
         server.shutdown()
         server.server_close()
