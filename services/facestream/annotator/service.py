@@ -30,14 +30,24 @@ from facestream.annotator.people.recent_history import SAMPLE_INTERVAL_S
 from facestream.annotator.periodic import run_every
 from facestream.annotator.phone.routes import PhoneIngest
 from facestream.annotator.settings import AnnotatorSettings
+from facestream.annotator.stream_limit import StreamLimit
 from facestream.annotator.video.mjpeg_hub import PLACEHOLDER_INTERVAL_S, MjpegHub
 from facestream.common.broker.connection import connect, connect_async
 from facestream.common.observability.health import Health, serve_health
+from facestream.common.security.trusted_hosts import parse_allowed_hosts
 from facestream.common.vision.displayed_estimate import DisplayThresholds
 
 _PEOPLE_INTERVAL_S = 0.5
 _STATUS_INTERVAL_S = 2.0
 _CANCEL_RETRY_S = 0.5
+_TOO_MANY_STREAMS = (
+    "too many video streams; close some, or raise FACESTREAM_ANNOTATOR_MAX_VIDEO_STREAMS or "
+    "FACESTREAM_ANNOTATOR_MAX_STREAMS_PER_CLIENT"
+)
+_TOO_MANY_PAGES = (
+    "too many open pages; close some, or raise FACESTREAM_ANNOTATOR_MAX_EVENT_STREAMS or "
+    "FACESTREAM_ANNOTATOR_MAX_STREAMS_PER_CLIENT"
+)
 
 
 def serve(settings: AnnotatorSettings, stop: threading.Event) -> None:
@@ -58,7 +68,13 @@ def serve(settings: AnnotatorSettings, stop: threading.Event) -> None:
     with open_listener(settings.host, settings.port) as listener:
         if not accounts:
             check_is_loopback(listener)
-        server = serve_health(health, registry, settings.health_host, settings.health_port)
+        server = serve_health(
+            health,
+            registry,
+            settings.health_host,
+            settings.health_port,
+            parse_allowed_hosts(settings.allowed_hosts),
+        )
         try:
             with asyncio.Runner(loop_factory=_loop_factory()) as runner:
                 runner.run(_serve(settings, stop, listener, accounts, registry, health))
@@ -76,7 +92,8 @@ async def _serve(
     health: Health,
 ) -> None:
     metrics = AnnotatorMetrics(registry)
-    events = EventBus(settings.max_event_streams)
+    per_client = settings.max_streams_per_client
+    events = EventBus(StreamLimit(settings.max_event_streams, per_client, _TOO_MANY_PAGES))
     thresholds = DisplayThresholds(
         settings.display_min_evidence,
         settings.display_max_age_interval_years,
@@ -87,7 +104,7 @@ async def _serve(
         return MjpegHub(
             metrics,
             settings.jpeg_quality,
-            settings.max_video_streams,
+            StreamLimit(settings.max_video_streams, per_client, _TOO_MANY_STREAMS),
             settings.stale_frame_timeout_s,
             live_state.status,
         )

@@ -65,6 +65,12 @@ class AnnotatorSettings(CountingSettings):
     jpeg_quality: int = Field(80, ge=30, le=95, description="JPEG quality of annotated frames")
     max_video_streams: int = Field(64, ge=1, le=4096, description="limit of open video streams")
     max_event_streams: int = Field(64, ge=1, le=4096, description="limit of open event streams")
+    max_streams_per_client: int = Field(
+        32,
+        ge=1,
+        le=4096,
+        description="limit of open video streams, and of open event streams, of one address",
+    )
     send_timeout_s: float = Field(
         20.0, gt=0, description="a client that reads no byte for this long is disconnected"
     )

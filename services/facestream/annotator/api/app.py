@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
@@ -16,7 +16,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from facestream.annotator.api.camera_routes import CameraAdmin, camera_routes
 from facestream.annotator.api.sse import EventBus, Subscriber
-from facestream.annotator.api.streaming_response import LiveStreamResponse
+from facestream.annotator.api.streaming_response import LiveStreamResponse, client_of
 from facestream.annotator.api.video_routes import video_routes
 from facestream.annotator.auth.authentication import (
     AuthenticationMiddleware,
@@ -31,9 +31,9 @@ from facestream.annotator.phone.routes import PhoneIngest, phone_routes
 from facestream.annotator.settings import AnnotatorSettings
 from facestream.common.observability.health import Health
 from facestream.common.security.redaction import validation_message
+from facestream.common.security.trusted_hosts import parse_allowed_hosts
 
 STATIC = Path(__file__).parent / "static"
-_TOO_MANY_PAGES = "too many open pages; close some or raise FACESTREAM_ANNOTATOR_MAX_EVENT_STREAMS"
 _REVALIDATE = {"Cache-Control": "no-cache"}
 
 
@@ -52,7 +52,9 @@ def create_app(
         title="facestream", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json"
     )
     app.add_middleware(AuthenticationMiddleware, authenticator=authenticator)
-    app.add_middleware(RequestSecurityMiddleware, allowed_hosts=settings.allowed_hosts.split(","))
+    app.add_middleware(
+        RequestSecurityMiddleware, allowed_hosts=parse_allowed_hosts(settings.allowed_hosts)
+    )
     app.add_exception_handler(RequestValidationError, _invalid_request)
 
     admin = CameraAdmin(live_state, stream_reader, settings.max_phone_cameras)
@@ -61,10 +63,9 @@ def create_app(
     app.include_router(video_routes(live_state, admin.find, settings.snapshot_timeout_s))
 
     @app.get("/api/events", response_class=Response)
-    async def event_stream() -> Response:
-        if events.is_full():
-            raise HTTPException(503, _TOO_MANY_PAGES)
-        return LiveStreamResponse(events.subscribe(), Subscriber.messages, "text/event-stream")
+    async def event_stream(request: Request) -> Response:
+        subscription = events.subscribe(client_of(request))
+        return LiveStreamResponse(subscription, Subscriber.messages, "text/event-stream")
 
     app.include_router(stats_routes(live_state.people_counter))
     app.include_router(phone_routes(phones, admin.find, admin.add, STATIC / "phone.html"))

@@ -11,6 +11,8 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
+from facestream.annotator.stream_limit import StreamLimit
+
 KEEPALIVE_INTERVAL_S = 15.0
 RETRY_MS = 1000  # delay before a page reconnects
 
@@ -53,18 +55,14 @@ class EventBus:
     """All subscribers, and the last message of each topic for new ones.
 
     Args:
-        max_event_streams: limit of concurrent subscribers.
+        stream_limit: slots of concurrent subscribers.
     """
 
-    def __init__(self, max_event_streams: int) -> None:
-        self._max_event_streams = max_event_streams
+    def __init__(self, stream_limit: StreamLimit) -> None:
+        self._stream_limit = stream_limit
         self._subscribers: set[Subscriber] = set()
         self._last: dict[str, bytes] = {}
         self._closed = False
-
-    def is_full(self) -> bool:
-        """Return whether the limit of subscribers is reached."""
-        return len(self._subscribers) >= self._max_event_streams
 
     def publish(self, event: str, data: object, *, camera: str = "") -> bool:
         """Send an event to every subscriber, unless it equals the last one of its topic.
@@ -98,8 +96,19 @@ class EventBus:
             subscriber.close()
 
     @contextmanager
-    def subscribe(self) -> Iterator[Subscriber]:
-        """Subscribe for the duration of the block; the last message of every topic comes first."""
+    def subscribe(self, client: str = "") -> Iterator[Subscriber]:
+        """Subscribe for the duration of the block; the last message of every topic comes first.
+
+        Args:
+            client: address of the client.
+
+        Raises:
+            StreamLimitError: too many event streams are open.
+        """
+        with self._stream_limit.slot(client):
+            yield from self._subscribe()
+
+    def _subscribe(self) -> Iterator[Subscriber]:
         subscriber = Subscriber()
         for topic, message in self._last.items():
             subscriber.put(topic, message)

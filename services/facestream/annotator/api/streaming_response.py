@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractContextManager, aclosing
-from typing import TypeVar
+from contextlib import AbstractContextManager, ExitStack, aclosing
+from typing import Generic, TypeVar
 
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
+
+from facestream.annotator.stream_limit import StreamLimitError
 
 T = TypeVar("T")
 
 
-class LiveStreamResponse(Response):
+class LiveStreamResponse(Response, Generic[T]):
     """Response that sends chunks until their iterator ends or the client disconnects.
 
     Args:
@@ -38,11 +42,19 @@ class LiveStreamResponse(Response):
         self._chunks = chunks
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send headers and chunks."""
+        """Take a slot, then send headers and chunks; respond with 503 if no slot is free."""
+        with ExitStack() as stack:
+            try:
+                subscriber = stack.enter_context(self._subscription)
+            except StreamLimitError as error:
+                raise HTTPException(503, str(error)) from None
+            await self._send_stream(subscriber, receive, send)
+
+    async def _send_stream(self, subscriber: T, receive: Receive, send: Send) -> None:
         await send(
             {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
         )
-        sender = asyncio.create_task(self._send_chunks(send))
+        sender = asyncio.create_task(self._send_chunks(subscriber, send))
         disconnect = asyncio.create_task(_wait_for_disconnect(receive))
         try:
             await asyncio.wait((sender, disconnect), return_when=asyncio.FIRST_COMPLETED)
@@ -54,12 +66,16 @@ class LiveStreamResponse(Response):
             if isinstance(result, Exception) and not isinstance(result, OSError):
                 raise result
 
-    async def _send_chunks(self, send: Send) -> None:
-        with self._subscription as subscriber:
-            async with aclosing(self._chunks(subscriber)) as chunks:  # type: ignore[type-var]
-                async for chunk in chunks:
-                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    async def _send_chunks(self, subscriber: T, send: Send) -> None:
+        async with aclosing(self._chunks(subscriber)) as chunks:  # type: ignore[type-var]
+            async for chunk in chunks:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
+
+
+def client_of(request: Request) -> str:
+    """Return the address of the client; behind a trusted proxy that of the proxy's client."""
+    return request.client.host if request.client else ""
 
 
 async def _wait_for_disconnect(receive: Receive) -> None:

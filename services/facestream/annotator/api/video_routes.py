@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from typing import Annotated
 
-from fastapi import APIRouter, HTTPException, Query, Response
+from fastapi import APIRouter, HTTPException, Query, Request, Response
 
-from facestream.annotator.api.streaming_response import LiveStreamResponse
+from facestream.annotator.api.streaming_response import LiveStreamResponse, client_of
 from facestream.annotator.live_state import LiveState
+from facestream.annotator.stream_limit import StreamLimitError
 from facestream.annotator.video.camera_feed import CONTENT_TYPE, CameraFeed
 from facestream.common.cameras.models import Camera
-
-_TOO_MANY_STREAMS = (
-    "too many video streams; close some or raise FACESTREAM_ANNOTATOR_MAX_VIDEO_STREAMS"
-)
 
 
 def video_routes(
@@ -30,41 +27,37 @@ def video_routes(
     router = APIRouter()
     hub = live_state.mjpeg_hub
 
-    def check_stream_limit() -> None:
-        if hub.is_full():
-            raise HTTPException(503, _TOO_MANY_STREAMS)
-
     @router.get("/cameras/{name}/stream.mjpg", response_class=Response)
-    async def stream(name: str) -> Response:
+    async def stream(name: str, request: Request) -> Response:
         find_camera(name)
-        check_stream_limit()
 
         def chunks(feeds: list[CameraFeed]) -> AsyncIterator[bytes]:
             return hub.stream(feeds[0])
 
-        return LiveStreamResponse(hub.subscribe([name]), chunks, CONTENT_TYPE)
+        return LiveStreamResponse(hub.subscribe([name], client_of(request)), chunks, CONTENT_TYPE)
 
     @router.get("/api/streams.mjpg", response_class=Response)
     async def multi_stream(
-        primary: str = "", camera: Annotated[list[str] | None, Query()] = None
+        request: Request, primary: str = "", camera: Annotated[list[str] | None, Query()] = None
     ) -> Response:
         names = list(dict.fromkeys(camera)) if camera else live_state.names()
         for name in names:
             find_camera(name)
         if not names:
             raise HTTPException(404, "no cameras")
-        check_stream_limit()
         return LiveStreamResponse(
-            hub.subscribe(names),
+            hub.subscribe(names, client_of(request)),
             lambda feeds: hub.multi_stream(feeds, primary),
             CONTENT_TYPE,
         )
 
     @router.get("/cameras/{name}/snapshot.jpg", response_class=Response)
-    async def snapshot(name: str) -> Response:
+    async def snapshot(name: str, request: Request) -> Response:
         find_camera(name)
-        check_stream_limit()
-        jpeg, is_fresh = await hub.snapshot(name, snapshot_timeout_s)
+        try:
+            jpeg, is_fresh = await hub.snapshot(name, snapshot_timeout_s, client_of(request))
+        except StreamLimitError as error:
+            raise HTTPException(503, str(error)) from None
         return Response(
             jpeg,
             200 if is_fresh else 503,

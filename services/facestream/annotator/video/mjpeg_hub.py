@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from facestream.annotator.metrics import AnnotatorMetrics
+from facestream.annotator.stream_limit import StreamLimit
 from facestream.annotator.video.camera_feed import OPENING, CameraFeed, RenderJob
 from facestream.annotator.video.placeholder import render_placeholder
 from facestream.common.broker.messages import now_us
@@ -39,7 +40,7 @@ class MjpegHub:
     Args:
         metrics: of the annotator.
         quality: JPEG quality of the annotated frames.
-        max_video_streams: limit of open streams and snapshots.
+        stream_limit: slots of open streams and snapshots.
         stale_frame_timeout_s: a live camera gets a placeholder after this time without a frame.
         status_of: returns the status of a camera, for its placeholder.
         clock: monotonic seconds.
@@ -52,20 +53,19 @@ class MjpegHub:
         self,
         metrics: AnnotatorMetrics,
         quality: int,
-        max_video_streams: int,
+        stream_limit: StreamLimit,
         stale_frame_timeout_s: float,
         status_of: Callable[[str], CameraStatus],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._metrics = metrics
         self._quality = quality
-        self._max_video_streams = max_video_streams
+        self._stream_limit = stream_limit
         self._stale_frame_timeout_s = stale_frame_timeout_s
         self._status_of = status_of
         self._clock = clock
         self._feeds: dict[str, CameraFeed] = {}
         self._any_changed = asyncio.Event()
-        self._viewers = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._threads = ThreadPoolExecutor(
             min(_MAX_THREADS, os.cpu_count() or 1), thread_name_prefix="render"
@@ -76,11 +76,7 @@ class MjpegHub:
     @property
     def viewers(self) -> int:
         """Number of open streams and snapshots."""
-        return self._viewers
-
-    def is_full(self) -> bool:
-        """Return whether the limit of streams is reached."""
-        return self._viewers >= self._max_video_streams
+        return self._stream_limit.held
 
     def feed(self, camera: str) -> CameraFeed:
         """Return the feed of a camera; create it on first use."""
@@ -115,10 +111,21 @@ class MjpegHub:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     @contextmanager
-    def subscribe(self, cameras: Sequence[str]) -> Iterator[list[CameraFeed]]:
-        """Count as one viewer of these cameras for the duration of the block."""
-        feeds = [self.feed(camera) for camera in cameras]
-        self._viewers += 1
+    def subscribe(self, cameras: Sequence[str], client: str = "") -> Iterator[list[CameraFeed]]:
+        """Count as one viewer of these cameras for the duration of the block.
+
+        Args:
+            cameras: names of the cameras.
+            client: address of the client.
+
+        Raises:
+            StreamLimitError: too many streams are open.
+        """
+        with self._stream_limit.slot(client):
+            feeds = [self.feed(camera) for camera in cameras]
+            yield from self._watch(feeds)
+
+    def _watch(self, feeds: list[CameraFeed]) -> Iterator[list[CameraFeed]]:
         for feed in feeds:
             if feed.viewers == 0:
                 # Capture sends frames shortly after the first viewer: no placeholder until then.
@@ -129,7 +136,6 @@ class MjpegHub:
         try:
             yield feeds
         finally:
-            self._viewers -= 1
             for feed in feeds:
                 self._add_viewers(feed, -1)
                 if feed.viewers == 0:
@@ -213,13 +219,16 @@ class MjpegHub:
                 except TimeoutError:
                     pass
 
-    async def snapshot(self, camera: str, timeout_s: float) -> tuple[bytes, bool]:
+    async def snapshot(self, camera: str, timeout_s: float, client: str = "") -> tuple[bytes, bool]:
         """Return the next annotated frame, or a placeholder if none arrives in time.
 
         Returns:
             The JPEG, and whether it is a frame.
+
+        Raises:
+            StreamLimitError: too many streams are open.
         """
-        with self.subscribe([camera]) as (feed,):
+        with self.subscribe([camera], client) as (feed,):
             previous = feed.frame_seq
             if self._status_of(camera).state != "live":
                 timeout_s = min(timeout_s, _DOWN_SNAPSHOT_TIMEOUT_S)

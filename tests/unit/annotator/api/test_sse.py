@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 
+import pytest
 from facestream.annotator.api.sse import EventBus, Subscriber
+from facestream.annotator.stream_limit import StreamLimit, StreamLimitError
 
 
 async def read_once(listener: Subscriber) -> list[tuple[str, object]]:
@@ -22,7 +24,7 @@ async def read_once(listener: Subscriber) -> list[tuple[str, object]]:
 
 def test_new_subscriber_gets_the_last_event_of_every_topic() -> None:
     async def go() -> list[tuple[str, object]]:
-        events = EventBus(2)
+        events = EventBus(StreamLimit(2, 2, "full"))
         events.publish("cameras", [1])
         events.publish("cameras", [2])
         events.publish("people", ["a"], camera="door")
@@ -35,7 +37,7 @@ def test_new_subscriber_gets_the_last_event_of_every_topic() -> None:
 
 def test_slow_client_gets_the_newest_event_and_its_queue_is_bounded() -> None:
     async def go() -> list[tuple[str, object]]:
-        events = EventBus(2)
+        events = EventBus(StreamLimit(2, 2, "full"))
         with events.subscribe() as listener:
             for i in range(1000):
                 events.publish("people", i, camera="door")
@@ -45,7 +47,7 @@ def test_slow_client_gets_the_newest_event_and_its_queue_is_bounded() -> None:
 
 
 def test_unchanged_event_is_not_sent_again() -> None:
-    events = EventBus(2)
+    events = EventBus(StreamLimit(2, 2, "full"))
     assert events.publish("cameras", [1])
     assert not events.publish("cameras", [1])
     assert events.publish("cameras", [2])
@@ -53,7 +55,7 @@ def test_unchanged_event_is_not_sent_again() -> None:
 
 def test_removed_camera_has_no_last_event() -> None:
     async def go() -> list[tuple[str, object]]:
-        events = EventBus(2)
+        events = EventBus(StreamLimit(2, 2, "full"))
         events.publish("people", 1, camera="door")
         events.publish("people", 2, camera="back-door")
         events.remove_camera("door")
@@ -65,17 +67,18 @@ def test_removed_camera_has_no_last_event() -> None:
 
 def test_number_of_subscribers_is_limited() -> None:
     async def go() -> None:
-        events = EventBus(1)
+        events = EventBus(StreamLimit(1, 1, "full"))
+        with events.subscribe(), pytest.raises(StreamLimitError), events.subscribe():
+            pass
         with events.subscribe():
-            assert events.is_full()
-        assert not events.is_full()
+            pass
 
     asyncio.run(go())
 
 
 def test_close_ends_all_streams() -> None:
     async def go() -> list[bytes]:
-        events = EventBus(2)
+        events = EventBus(StreamLimit(2, 2, "full"))
         with events.subscribe() as listener:
             events.close()
             return [chunk async for chunk in listener.messages()]

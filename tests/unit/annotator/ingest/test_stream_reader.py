@@ -14,6 +14,7 @@ from facestream.annotator.counting.visit_tracker import VisitPolicy
 from facestream.annotator.ingest.stream_reader import DEPENDENCY, StreamReader
 from facestream.annotator.live_state import LiveState
 from facestream.annotator.metrics import AnnotatorMetrics
+from facestream.annotator.stream_limit import StreamLimit
 from facestream.annotator.video.mjpeg_hub import MjpegHub
 from facestream.common.broker.connection import connect, connect_async
 from facestream.common.cameras.models import Camera
@@ -45,11 +46,11 @@ def test_late_registry_reply_does_not_overwrite_a_newer_one(
             connect_async(SecretStr(broker_url)),
         )
         metrics = AnnotatorMetrics(CollectorRegistry())
-        events = EventBus(4)
+        events = EventBus(StreamLimit(4, 4, "full"))
         live_state = LiveState(
             DisplayThresholds(),
             10.0,
-            lambda state: MjpegHub(metrics, 80, 4, 2.0, state.status),
+            lambda state: MjpegHub(metrics, 80, StreamLimit(4, 4, "full"), 2.0, state.status),
             metrics,
             PeopleCounter(VisitPolicy(), SqliteCountStore(None), 400, events, metrics, Health(())),
         )

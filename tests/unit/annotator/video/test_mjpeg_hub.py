@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import simplejpeg
 from facestream.annotator.metrics import AnnotatorMetrics
+from facestream.annotator.stream_limit import StreamLimit, StreamLimitError
 from facestream.annotator.video.camera_feed import RenderJob
 from facestream.annotator.video.mjpeg_hub import MjpegHub
 from facestream.common.broker.messages import now_us
@@ -35,7 +36,7 @@ class Scene:
         self.hub = MjpegHub(
             AnnotatorMetrics(self.registry),
             80,
-            max_video_streams,
+            StreamLimit(max_video_streams, 8, "full"),
             2.0,
             lambda name: CameraStatus(name=name, state=self.state, since=0.0),
             clock=lambda: self.now,
@@ -284,7 +285,9 @@ def test_number_of_streams_is_limited() -> None:
     async def go() -> None:
         scene = Scene(max_video_streams=1)
         with scene.hub.subscribe(["door"]):
-            assert scene.hub.is_full()
-        assert not scene.hub.is_full()
+            assert scene.hub.viewers == 1
+            with pytest.raises(StreamLimitError), scene.hub.subscribe(["door"]):
+                pass
+        assert scene.hub.viewers == 0
 
     run(go())
