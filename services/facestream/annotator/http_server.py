@@ -2,7 +2,8 @@
 
 uvicorn with httptools limits neither the size of request headers nor the time that a client takes.
 Clients that are not authenticated yet must not be able to exhaust the server: not by endless
-headers or requests, not by sending slowly (slowloris), and not by not reading (slow client).
+headers or requests, not by sending slowly (slowloris), not by not reading (slow client), and not by
+idle connections or TLS handshakes that never complete.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import logging
 import socket
 import ssl
 from collections.abc import Iterator
@@ -18,14 +20,23 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from facestream.annotator.connection_limit import (
+    MAX_CONNECTIONS,
+    RESERVED_FILES,
+    ConnectionLimit,
+)
+from facestream.annotator.log_rate_limit import LogRateLimit
 from facestream.annotator.periodic import next_tick
 from facestream.annotator.settings import AnnotatorSettings
 from facestream.common.core.errors import SettingsError, StartError
+from facestream.common.core.process_lifecycle import raise_open_file_limit
 
 MAX_HEADER_BYTES = 64 * 1024
 HEADER_TIMEOUT_S = 20.0
 BODY_TIMEOUT_S = 20.0  # from the end of the headers
 MAX_PIPELINED_REQUESTS = 4  # per connection, behind the request that is being served
+
+TLS_HANDSHAKE_TIMEOUT_S = 5.0
 
 _DATE_INTERVAL_S = 1.0
 _SHUTDOWN_TIMEOUT_S = 3
@@ -38,8 +49,12 @@ class HttpServer(uvicorn.Server):
     """uvicorn that leaves signal handlers to its caller and sleeps between clock ticks."""
 
     def __init__(self, app: FastAPI, settings: AnnotatorSettings) -> None:
+        open_files = raise_open_file_limit()
+        limit = max(64, min(MAX_CONNECTIONS, open_files - RESERVED_FILES))
+
         class Protocol(LimitedHttpProtocol):
             send_timeout_s = settings.send_timeout_s
+            connection_limit = ConnectionLimit(limit)
 
         super().__init__(
             uvicorn.Config(
@@ -57,6 +72,11 @@ class HttpServer(uvicorn.Server):
             )
         )
         self._stop = asyncio.Event()
+        # `asyncio` logs each failed TLS handshake, `uvicorn.error` each invalid request.
+        for name in ("uvicorn.error", "asyncio"):
+            logger = logging.getLogger(name)
+            if not any(isinstance(each, LogRateLimit) for each in logger.filters):
+                logger.addFilter(LogRateLimit())
 
     def stop(self) -> None:
         """Make `serve` close all connections and return."""
@@ -67,6 +87,22 @@ class HttpServer(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Install no signal handlers."""
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve these sockets; uvicorn itself allows a TLS handshake to take 60 s."""
+        await super().startup(sockets=[])
+        loop, config = asyncio.get_running_loop(), self.config
+        for listener in sockets or ():
+            server = await loop.create_server(
+                lambda: config.http_protocol_class(  # type: ignore[call-arg]
+                    config=config, server_state=self.server_state, app_state=self.lifespan.state
+                ),
+                sock=listener,
+                ssl=config.ssl,
+                ssl_handshake_timeout=TLS_HANDSHAKE_TIMEOUT_S if config.ssl else None,
+                backlog=config.backlog,
+            )
+            self.servers.append(server)
 
     async def main_loop(self) -> None:
         """Update the Date header every second; uvicorn itself wakes up ten times per second."""
@@ -82,6 +118,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     """HTTP/1.1 connection that is closed if the client sends too much or too slowly, or stalls."""
 
     send_timeout_s = 20.0
+    connection_limit = ConnectionLimit()
     _header_bytes = 0
     _in_headers = True
     _receive_timer: asyncio.TimerHandle | None = None
@@ -90,12 +127,16 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the timeout for the headers of the first request."""
         super().connection_made(transport)
+        if not self.connection_limit.add(self, self.client[0] if self.client else ""):
+            transport.abort()
+            return
         # Report every unsent byte: below a higher limit the send timeout would never start.
         transport.set_write_buffer_limits(high=1)
         self._expect_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Cancel all timeouts."""
+        self.connection_limit.remove(self)
         self._stop_receive_timer()
         _cancel(self._send_timer)
         super().connection_lost(exc)
@@ -144,7 +185,19 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """Cancel the body timeout."""
         self._stop_receive_timer()
+        self.connection_limit.mark_busy(self)
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Count the connection as idle until the next request is complete."""
+        if not self.pipeline:
+            self.connection_limit.mark_idle(self)
+        super().on_response_complete()
+
+    def drop(self) -> None:
+        """Close the connection at once; the server is full."""
+        self._stop_receive_timer()
+        self.transport.abort()
 
     def _expect_headers(self) -> None:
         self._in_headers, self._header_bytes = True, 0

@@ -22,6 +22,7 @@ from facestream.common.security.redaction import LogRedaction, redact
 
 PARENT_ENV = "FACESTREAM_PARENT_PID"
 _PARENT_POLL_S = 0.5
+_MAX_OPEN_FILES = 65_536
 _PR_SET_DUMPABLE = 4  # <linux/prctl.h>
 SHUTDOWN_TIMEOUT_S = 10.0
 
@@ -54,6 +55,23 @@ def disable_core_dumps() -> None:
         import ctypes
 
         ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def raise_open_file_limit() -> int:
+    """Raise the soft limit of open files to the hard limit; return the limit in force."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return _MAX_OPEN_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _MAX_OPEN_FILES)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return wanted
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    except (OSError, ValueError):  # the system has a lower limit
+        return soft
+    return wanted
 
 
 def stop_event() -> threading.Event:

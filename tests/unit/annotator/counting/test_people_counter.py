@@ -18,6 +18,7 @@ from facestream.annotator.counting.sqlite_store import SqliteCountStore
 from facestream.annotator.counting.visit_tracker import VisitPolicy
 from facestream.annotator.metrics import AnnotatorMetrics
 from facestream.annotator.people.camera_people import CameraPeople
+from facestream.annotator.stream_limit import StreamLimit
 from facestream.common.broker.messages import Frame, Result, Track
 from facestream.common.cameras.models import Camera
 from facestream.common.core.errors import CountStoreError
@@ -66,7 +67,7 @@ class Shop:
         self.registry = CollectorRegistry()
         self.metrics = AnnotatorMetrics(self.registry)
         self.store = FullDisk(None)
-        self.events = EventBus(4)
+        self.events = EventBus(StreamLimit(4, 4, "full"))
         self.health = Health(())
         self.people_counter = PeopleCounter(
             VisitPolicy(),
