@@ -83,8 +83,12 @@ class LiveState:
         return self._cameras.get(name)
 
     def statuses(self) -> list[CameraStatus]:
-        """Return the status of every camera, sorted by name."""
-        return [self.status(name) for name in sorted(self._cameras)]
+        """Return the status of every camera, sorted by name, with its coverage."""
+        coverage = self.people_counter.coverage()
+        return [
+            self.status(name).model_copy(update={"coverage": _rounded(coverage.get(name))})
+            for name in sorted(self._cameras)
+        ]
 
     def status(self, name: str) -> CameraStatus:
         """Return the status of one camera; without a broker every camera has failed."""
@@ -217,6 +221,11 @@ class LiveState:
         self.mjpeg_hub.remove_camera(name)
         self.on_camera_removed(name)
         self._metrics.forget_camera(name)
+
+
+def _rounded(coverage: float | None) -> float | None:
+    """Round to 5 %: the web UI gets an event for every change."""
+    return None if coverage is None else round(coverage * 20) / 20
 
 
 def _with_first_since(status: CameraStatus, previous: CameraStatus | None) -> CameraStatus:

@@ -52,6 +52,11 @@ class AnnotatorMetrics(ServiceMetrics):
         self.crossings = self._counter(
             "crossings_total", "Zones and lines crossed", ("camera", "region", "direction")
         )
+        self.coverage = self._gauge(
+            "coverage_ratio",
+            "Share of the last minute in which detections were close enough to count people, 0-1",
+            ("camera",),
+        )
         self.count_write_errors = self._counter(
             "count_write_errors_total", "Failed writes to the count database"
         )

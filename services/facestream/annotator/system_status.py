@@ -15,6 +15,7 @@ from facestream.common.cameras.models import CameraStatus
 Level = Literal["ok", "warning", "error"]
 MAX_RESULT_WAIT_S = 5.0
 SLOW_LATENCY_S = 1.5
+MIN_COVERAGE = 0.8  # below this a camera misses people; the alert CoverageLow uses the same value
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ def build_messages(snapshot: SystemSnapshot, now: float) -> list[StatusMessage]:
                 "overloaded. Add a worker or remove cameras.",
             )
         )
+    messages += [_coverage_message(s) for s in snapshot.cameras if _is_degraded(s)]
     messages.sort(key=lambda message: ("error", "warning", "ok").index(message.level))
     return messages or [_all_ok(snapshot)]
 
@@ -106,6 +108,19 @@ def _camera_message(status: CameraStatus, now: float) -> StatusMessage:
         )
     problem = "has sent no frames" if status.state == "stalled" else "has been unavailable"
     return StatusMessage("error", f"{status.name} {problem} for {duration}{reason}{end}")
+
+
+def _is_degraded(status: CameraStatus) -> bool:
+    is_known = status.state == "live" and status.coverage is not None
+    return is_known and (status.coverage or 0.0) < MIN_COVERAGE
+
+
+def _coverage_message(status: CameraStatus) -> StatusMessage:
+    return StatusMessage(
+        "warning",
+        f"{status.name} is watched too rarely to count everyone "
+        f"(coverage {status.coverage or 0.0:.0%}). Remove cameras or add a machine.",
+    )
 
 
 def _sentence(text: str) -> str:

@@ -111,3 +111,13 @@ def test_placeholder_shows_the_reason() -> None:
     assert render_placeholder(status("c", "failed", "one"), NOW) != render_placeholder(
         status("c", "failed", "two"), NOW
     )
+
+
+@pytest.mark.parametrize(("coverage", "is_degraded"), [(0.55, True), (0.9, False), (None, False)])
+def test_a_camera_that_is_watched_too_rarely_is_named(
+    coverage: float | None, is_degraded: bool
+) -> None:
+    camera = status("door", "live").model_copy(update={"coverage": coverage})
+    (message,) = build_messages(dataclasses.replace(FINE, cameras=(camera,)), NOW)
+    assert (message.level == "warning") == is_degraded
+    assert ("door is watched too rarely" in message.text) == is_degraded

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 MINUTE_S = 60
+COVERAGE_KIND = "coverage"  # seconds in which the camera was watched closely enough to count
 
 
 class CountKey(NamedTuple):
     """The key of one count.
 
-    minute: Unix time of its start, seconds; kind: "visit", "enter" or "leave"; region: the zone or
-    line, empty for visits.
+    minute: Unix time of its start, seconds; kind: "visit", "enter", "leave" or "coverage" (seconds,
+    without region and group); region: the zone or line, empty for visits.
     """
 
     minute: int

@@ -19,7 +19,13 @@ from pathlib import Path
 
 from facestream.annotator.api.sse import EventBus
 from facestream.annotator.counting import stats_query
-from facestream.annotator.counting.count_store import MINUTE_S, CountBatch, CountKey, CountStore
+from facestream.annotator.counting.count_store import (
+    COVERAGE_KIND,
+    MINUTE_S,
+    CountBatch,
+    CountKey,
+    CountStore,
+)
 from facestream.annotator.counting.settings import CountingSettings
 from facestream.annotator.counting.sqlite_store import SqliteCountStore
 from facestream.annotator.counting.visit import CountEvent
@@ -93,6 +99,7 @@ class PeopleCounter:
         # When both clocks last started to agree: a machine may start years ahead, until NTP sets
         # its clock.
         self._clock_agrees_since = (clock(), wall_clock())
+        self._covered_s: dict[str, float] = {}  # not stored yet, less than a second
         self._recent: deque[dict[str, object]] = deque(maxlen=MAX_RECENT)
         self._run_id = secrets.token_hex(4)
         self._total = 0
@@ -140,7 +147,9 @@ class PeopleCounter:
         if tracker is None:
             name = camera.name
             tracker = self._trackers[name] = VisitTracker(
-                self._policy, lambda event: self._on_event(name, event)
+                self._policy,
+                lambda event: self._on_event(name, event),
+                lambda seconds: self._on_covered(name, seconds),
             )
             for band, gender in product(demographics.AGE_BANDS, demographics.GENDERS):
                 # Export 0, so that the first visit shows as an increase.
@@ -157,8 +166,15 @@ class PeopleCounter:
     def remove_camera(self, camera: str) -> None:
         """End the visits of a camera that was removed."""
         tracker = self._trackers.pop(camera, None)
+        self._covered_s.pop(camera, None)
         if tracker is not None:
             tracker.finalize_all()
+
+    def coverage(self) -> dict[str, float]:
+        """Return each camera's coverage: the share of the last minute it was watched well, 0-1."""
+        now_s = self._clock()
+        shares = {name: tracker.coverage(now_s) for name, tracker in self._trackers.items()}
+        return {name: share for name, share in shares.items() if share is not None}
 
     def finalize_all(self) -> None:
         """End the visits of all cameras: the service stops."""
@@ -169,6 +185,8 @@ class PeopleCounter:
         """Expire visits of silent cameras; publish the newest events if they have changed."""
         for tracker in self._trackers.values():
             tracker.expire(self._clock())
+        for camera, share in self.coverage().items():
+            self._metrics.coverage.labels(camera).set(share)
         self._events.publish(
             "count", {"total_since_start": self._total, "recent": list(self._recent)}
         )
@@ -254,6 +272,15 @@ class PeopleCounter:
         self._recent.append(payload)
         if self._webhook is not None:
             self._webhook.put(payload)
+
+    def _on_covered(self, camera: str, seconds: float) -> None:
+        """Store the whole seconds in which the camera was watched closely enough to count."""
+        covered_s = self._covered_s.get(camera, 0.0) + seconds
+        whole_s = int(covered_s)
+        self._covered_s[camera] = covered_s - whole_s
+        if whole_s:
+            minute = int(self._wall_clock()) // MINUTE_S * MINUTE_S
+            self._add_pending(CountKey(minute, camera, COVERAGE_KIND, "", "", ""), whole_s)
 
     def _add_pending(self, key: CountKey, number: int) -> None:
         in_batch = len(self._batch.counts) if self._batch else 0

@@ -50,7 +50,8 @@ def stats_query_params(
     until: Annotated[str | None, Query(alias="to", description=_TIME_HELP + "now")] = None,
     by: Annotated[list[str] | None, Query(description=_BY_HELP, max_length=7)] = None,
     kind: Annotated[
-        stats_query.Kind, Query(description="visits, or crossings of zones and lines")
+        stats_query.Kind,
+        Query(description="visits, crossings of zones and lines, or seconds of coverage"),
     ] = "visit",
     camera: Annotated[Name | None, Query(description="only this camera")] = None,
     region: Annotated[Name | None, Query(description="only this zone or line")] = None,

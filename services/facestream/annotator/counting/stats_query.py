@@ -20,7 +20,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from facestream.annotator.counting.count_store import MINUTE_S, AggregateQuery
 
 By = Literal["age_band", "gender", "camera", "region", "minute", "hour", "day"]
-Kind = Literal["visit", "enter", "leave"]
+Kind = Literal["visit", "enter", "leave", "coverage"]
 TIMES = ("minute", "hour", "day")
 MAX_ROWS = 20_000
 MAX_PERIOD = timedelta(days=3700)

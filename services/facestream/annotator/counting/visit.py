@@ -21,6 +21,14 @@ from facestream.common.vision.displayed_estimate import DisplayedEstimate
 MATCH_RADIUS = 1.0
 MATCH_RADIUS_GROWTH = 0.5
 MAX_MATCH_RADIUS = 2.5
+# The radius also grows per second by which detections are further apart than this: where a face
+# went in between, and how fast, is not known.
+CLOSE_INTERVAL_S = 0.2
+INTERVAL_RADIUS_GROWTH = 12.0
+MAX_INTERVAL_RADIUS = 6.0
+# One person's face changes its size little, and more the longer it was not seen.
+SIZE_RATIO = 1.2
+SIZE_RATIO_GROWTH = 0.1
 MAX_SIZE_RATIO = 1.8
 COAST_S = 0.8  # a lost face is assumed to keep its velocity for this long
 _MAX_SEGMENTS = 3  # of a visit; older tracks can no longer change it
@@ -204,14 +212,23 @@ def _center(track: Track, height: int) -> tuple[float, float, float]:
     return (track.x + track.w / 2) / height, (track.y + track.h / 2) / height, size
 
 
-def distance(lost: TrackSegment, new: TrackSegment, gap_s: float) -> float | None:
+def distance(
+    lost: TrackSegment, new: TrackSegment, gap_s: float, interval_s: float
+) -> float | None:
     """Return the distance in face sizes from a lost face to the start of a new track.
 
     The lost face may have kept its velocity, or stopped anywhere on that path. None if the new
     track is too far away or its face differs too much in size.
+
+    Args:
+        lost: the track that ended.
+        new: the track that may continue it.
+        gap_s: time from the last detection of one to the first of the other.
+        interval_s: usual time between two detections.
     """
     size = max(lost.size, new.start_size)
-    if size <= 0 or min(lost.size, new.start_size) * MAX_SIZE_RATIO < size:
+    size_ratio = min(SIZE_RATIO + SIZE_RATIO_GROWTH * gap_s, MAX_SIZE_RATIO)
+    if size <= 0 or min(lost.size, new.start_size) * size_ratio < size:
         return None
     coast_s = min(gap_s, COAST_S)
     path_x, path_y = lost.vx * coast_s, lost.vy * coast_s
@@ -221,6 +238,8 @@ def distance(lost: TrackSegment, new: TrackSegment, gap_s: float) -> float | Non
     share = min(1.0, max(0.0, share))
     offset = math.hypot(offset_x - share * path_x, offset_y - share * path_y)
     radius = min(MATCH_RADIUS + MATCH_RADIUS_GROWTH * gap_s, MAX_MATCH_RADIUS)
+    unseen_s = max(0.0, interval_s - CLOSE_INTERVAL_S)
+    radius += min(INTERVAL_RADIUS_GROWTH * unseen_s, MAX_INTERVAL_RADIUS)
     return offset / size if offset <= radius * size else None
 
 

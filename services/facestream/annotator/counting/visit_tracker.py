@@ -6,8 +6,13 @@ visit: people look away, others pass in front, cameras reconnect. Only position,
 fused estimates are compared; nothing that could recognize a face is stored.
 
 A visit that lasted `min_visit_s` is a person. It is counted when it ends, or after `count_after_s`,
-with the estimate of that time. The camera's clock stops while no frames come, so an outage does not
-end a visit.
+with the estimate of that time. The camera's clock follows capture's while a session lasts, however
+far apart the detections are, and stops between two sessions: an outage does not end a visit.
+
+At a low detection rate less is seen of each person. So a new track may start further away from a
+lost one, and a visit gets credit for the unwatched time around its detections.
+
+Longer than 300 lines, because the rules for joining tracks share the state of all open visits.
 """
 
 from __future__ import annotations
@@ -15,9 +20,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 
+from facestream.annotator.counting.coverage import NORMAL_INTERVAL_S, Coverage
 from facestream.annotator.counting.region_crossing import RegionCrossingTracker
 from facestream.annotator.counting.visit import (
-    COAST_S,
     CountEvent,
     JoinSnapshot,
     TrackId,
@@ -36,7 +41,9 @@ from facestream.common.cameras.regions import Line, Zone
 from facestream.common.vision.attribute_fusion import Estimate
 
 MAX_VISITS = 512  # open visits of one camera
-MAX_CLOCK_STEP_S = 1.0  # a camera's clock advances by at most this from frame to frame
+# From one session to the next a camera's clock advances by at most this. Within a session it
+# follows capture's clock, but runs ahead of the time that has passed here by no more than this.
+MAX_CLOCK_STEP_S = 1.0
 SILENCE_TIMEOUT_S = 120.0  # all visits of a camera end when it sends no frames for this long
 JOIN_AFTER_S = 0.4  # a track may miss a detection or two before it counts as lost
 EDGE_MARGIN = 0.6  # in face sizes: a face lost this near to the frame's edge has left …
@@ -45,6 +52,10 @@ EXIT_REJOIN_S = 0.8  # … and a track that starts later than this is another pe
 # different times. Detections are further apart than this.
 SAME_DETECTION_US = 5000
 CONFIRM_PREDICTIONS = 3  # predictions after which a joined track is confirmed
+EXIT_COAST_S = 0.8  # a face that would leave the frame within this has left
+# A person seen in n detections, T apart, was in view for n T on average, not (n - 1) T. Less than
+# that is credited, so that a false detection is no visit.
+UNSEEN_CREDIT = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +73,16 @@ class VisitTracker:
     Args:
         policy: which visits count as people.
         on_event: called once for every visit and crossing.
+        on_covered: called with the seconds that each detection adds to the camera's coverage.
     """
 
-    def __init__(self, policy: VisitPolicy, on_event: Callable[[CountEvent], None]) -> None:
-        self._policy, self._on_event = policy, on_event
+    def __init__(
+        self,
+        policy: VisitPolicy,
+        on_event: Callable[[CountEvent], None],
+        on_covered: Callable[[float], None] = lambda seconds: None,
+    ) -> None:
+        self._policy, self._on_event, self._on_covered = policy, on_event, on_covered
         self._join_within_s = max(policy.min_visit_s, 2 * JOIN_AFTER_S)
         self._visits: list[Visit] = []
         self._by_track: dict[TrackId, Visit] = {}
@@ -75,6 +92,7 @@ class VisitTracker:
         self._regions: tuple[Sequence[Zone], Sequence[Line]] = ((), ())
         self._clock_s = 0.0
         self._frame_at_s: float | None = None
+        self._coverage = Coverage()
 
     def on_frame(
         self,
@@ -100,15 +118,13 @@ class VisitTracker:
             return
         if frame.session == session and frame.captured_us < self._captured_us:
             self._shift_detections(session, self._captured_us - frame.captured_us)
+        self._advance_clock(frame, now_s)
         self._newest_frame = (frame.session, frame.seq)
         self._captured_us = frame.captured_us
         if self._regions != (zones, lines):
             self._regions = (zones, lines)
             for open_visit in self._visits:
                 open_visit.set_regions(zones, lines)
-        if self._frame_at_s is not None:
-            self._clock_s += min(max(0.0, now_s - self._frame_at_s), MAX_CLOCK_STEP_S)
-        self._frame_at_s = now_s
         width = frame.width / frame.height
         detected = {(frame.session, t.track): last_detected_us_of(frame, t) for t in frame.tracks}
         # Several frames may report one detection, in any order: its time identifies it.
@@ -152,6 +168,15 @@ class VisitTracker:
             self._count_if_due(visit)
         self._end_lost(width)
 
+    def coverage(self, now_s: float) -> float | None:
+        """Return the share of the last minute watched closely enough to count, 0-1.
+
+        None where nothing is known yet.
+        """
+        if self._frame_at_s is None:
+            return None
+        return self._coverage.share(self._clock_s + max(0.0, now_s - self._frame_at_s))
+
     def expire(self, now_s: float) -> None:
         """End all visits if no frame came for `SILENCE_TIMEOUT_S`; call regularly."""
         if self._frame_at_s is not None and now_s - self._frame_at_s > SILENCE_TIMEOUT_S:
@@ -163,6 +188,20 @@ class VisitTracker:
             self._end(visit)
         self._visits.clear()
         self._by_track.clear()
+
+    def _advance_clock(self, frame: Frame, now_s: float) -> None:
+        passed_s = 0.0 if self._frame_at_s is None else max(0.0, now_s - self._frame_at_s)
+        self._frame_at_s = now_s
+        if frame.session == self._newest_frame[0]:
+            captured_s = max(0.0, (frame.captured_us - self._captured_us) / 1e6)
+            # Capture's clock may be set forward; frames may arrive late and in bursts.
+            step_s = min(captured_s, passed_s + MAX_CLOCK_STEP_S, SILENCE_TIMEOUT_S)
+        else:
+            step_s = min(passed_s, MAX_CLOCK_STEP_S)
+            self._coverage.restart()
+        self._clock_s += step_s
+        if frame.detected:
+            self._on_covered(self._coverage.on_detection(self._clock_s))
 
     def _cross_regions(self, visit: Visit, width: float, now_at: float) -> None:
         crossings = visit.regions.update((visit.last.x / width, visit.last.y))
@@ -237,7 +276,7 @@ class VisitTracker:
             gap_s = segment.first_detected_s - visit.last.last_detected_s
             if visit is new or not 0 < gap_s <= self._max_gap_s(visit, width):
                 continue
-            offset = distance(visit.last, segment, gap_s)
+            offset = distance(visit.last, segment, gap_s, self._coverage.interval_s)
             if offset is None or not is_compatible(visit.estimate(), new.estimate()):
                 continue
             if best is None or offset < best[0]:
@@ -258,7 +297,7 @@ class VisitTracker:
         """Return the longest gap after which a track may continue this visit."""
         last = visit.last
         margin = EDGE_MARGIN * last.size
-        x, y = last.x + last.vx * COAST_S, last.y + last.vy * COAST_S
+        x, y = last.x + last.vx * EXIT_COAST_S, last.y + last.vy * EXIT_COAST_S
         has_left = x < margin or y < margin or x > width - margin or y > 1 - margin
         max_gap_s = self._policy.max_visit_gap_s
         return min(EXIT_REJOIN_S, max_gap_s) if has_left else max_gap_s
@@ -289,7 +328,8 @@ class VisitTracker:
 
     def _count(self, visit: Visit) -> None:
         dwell_s = visit.dwell_s()
-        is_short = dwell_s < self._policy.min_visit_s
+        unseen_s = max(0.0, self._coverage.interval_s - NORMAL_INTERVAL_S)
+        is_short = dwell_s + UNSEEN_CREDIT * unseen_s < self._policy.min_visit_s
         if is_short or (visit.is_counted and not visit.pending_crossings):
             return
         estimate = visit.estimate()

@@ -25,6 +25,8 @@ SETTLED_QUALITY = 3.0  # a track is settled when the qualities of its crops add 
 SETTLED_INTERVAL_FACTOR = 4.0  # interval of a settled track, relative to the settled interval
 IMPROVEMENT_FACTOR = 1.25  # a candidate this much better than all before ends the wait early
 PIGGYBACK_FRACTION = 0.6  # of its interval, after which a face may be sent with another one
+# Limit of the crops of one detection. In a crowd, tracks that have a crop go first.
+MAX_CROPS_PER_DETECTION = 12
 WINDOW_S = 0.6  # maximum age of a candidate: crops must be fresh
 GOOD_FACE_PX = 96.0  # more pixels than this do not improve the prediction
 SHARP_VARIANCE = 200.0  # variance of the Laplacian at which sharpness counts as two thirds
@@ -79,6 +81,8 @@ class Sampler(Generic[T]):
             ]
 
         due_tracks = due(1.0) and due(PIGGYBACK_FRACTION)
+        due_tracks.sort(key=lambda track: schedules[track].priority)
+        del due_tracks[MAX_CROPS_PER_DETECTION:]
         return {
             track: schedules[track].pop_best(candidates[track].detected_at) for track in due_tracks
         }
@@ -96,6 +100,11 @@ class _TrackSchedule(Generic[T]):
         self._wait_since = self._sent_at = -math.inf
         self._total_quality = self._best_sent_quality = 0.0  # of the crops sent
         self._best: Candidate[T] | None = None
+
+    @property
+    def priority(self) -> tuple[bool, float]:
+        """Sort key: sampled tracks before new ones, then the longest wait first."""
+        return self._sent_count == 0, self._wait_since
 
     def add(self, candidate: Candidate[T]) -> None:
         """Record a candidate; the best one of the window is kept."""

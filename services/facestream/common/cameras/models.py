@@ -166,6 +166,13 @@ class CameraStatus(BaseModel):
     height: int = Field(0, ge=0, le=MAX_STATUS_SIDE_PX)
     reason: str = Field("", description="why the camera is not live; never a password")
     privacy: Privacy = Field("full", description="privacy mode in force")
+    coverage: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="share of the last minute in which detections were close enough to count "
+        "people; null where it is not known",
+    )
 
     @field_validator("reason")
     @classmethod

@@ -25,6 +25,16 @@ ACTIVATION_SCORE = 0.75  # this score starts a track at once; a lower one needs 
 MIN_IOU = 0.2
 MAX_DISTANCE = 0.9  # of the centers, in face sizes, for boxes that do not overlap
 MAX_FIRST_STEP = 2.2  # the same for a face detected once, whose velocity is unknown
+# Both grow, per second by which the last detection is older than this: where detections are rare, a
+# face may have started to walk in between, at up to 7 face sizes per second.
+CLOSE_INTERVAL_S = 0.35
+DISTANCE_GROWTH = 0.4
+FIRST_STEP_GROWTH = 2.0
+MAX_DISTANCE_GROWN = 4.0
+# A face may change its size by this factor from one detection to the next, and more over a longer
+# interval.
+SIZE_RATIO = 1.3
+SIZE_RATIO_GROWTH = 0.3
 MAX_SIZE_RATIO = 1.8
 # A track is visible up to this age of its last detection, and up to this number of consecutive
 # detections that missed it.
@@ -32,9 +42,11 @@ VISIBLE_TIMEOUT_S = 0.45
 MAX_MISSES = 1
 LOST_TRACK_BUFFER_S = 1.5  # a track that is not visible can be matched again within this time
 # A face found by the last detection keeps its track over a gap of this length, or of this many
-# times the regular interval between detections.
+# times the interval between detections, as it is set or as it turns out under load.
 MAX_DETECTION_GAP_S = 3.0
 _GAP_TOLERANCE = 1.5
+MAX_OVERLOADED_GAP_S = 6.0
+_SMOOTHING = 0.3
 COAST_S = 0.25  # time constant of the velocity's decay, for boxes that are shown
 SEARCH_HORIZON_S = 0.4  # for matching, the face moves at full velocity for up to this time
 MAX_TRACKS = 64
@@ -86,6 +98,8 @@ class Tracker:
         self._tracks: list[TrackedFace] = []
         self._next_track = first_track
         self._max_gap_s = max(MAX_DETECTION_GAP_S, _GAP_TOLERANCE * detection_interval_s)
+        self._interval_s = detection_interval_s  # smoothed, as it turns out
+        self._updated_at: float | None = None
 
     def update(
         self, boxes: Sequence[Box], scores: Sequence[float], now: float
@@ -100,27 +114,35 @@ class Tracker:
         Returns:
             the track of each box, or None while the track is not confirmed.
         """
+        if self._updated_at is not None:
+            gap_s = min(now - self._updated_at, MAX_OVERLOADED_GAP_S)
+            self._interval_s += _SMOOTHING * (gap_s - self._interval_s)
+        self._updated_at = now
         matches = self._associate(boxes, now)
-        tracks: list[TrackedFace] = []
-        confirmed: list[TrackedFace | None] = []
-        for box, score, match in zip(boxes, scores, matches, strict=True):
-            face = (
-                self._start_track(box, score, now)
-                if match is None
-                else _correct(match, box, score, now)
-            )
-            tracks.append(face)
-            confirmed.append(face if _is_confirmed(face) else None)
         matched = {match.track for match in matches if match is not None}
-        tracks += [
+        lost = [
             replace(face, misses=face.misses + 1)
             for face in self._tracks
             if face.track not in matched
             and _is_confirmed(face)
             and now - face.last_detected_at <= LOST_TRACK_BUFFER_S
         ]
-        tracks.sort(key=lambda face: face.last_detected_at, reverse=True)
-        self._tracks = tracks[:MAX_TRACKS]
+        # New faces take free places only: in a crowd they must not push out the tracks of others.
+        free = MAX_TRACKS - len(matched) - len(lost)
+        tracks: list[TrackedFace] = []
+        confirmed: list[TrackedFace | None] = []
+        for box, score, match in zip(boxes, scores, matches, strict=True):
+            if match is None:
+                free -= 1
+                if free < 0:
+                    confirmed.append(None)
+                    continue
+                face = self._start_track(box, score, now)
+            else:
+                face = _correct(match, box, score, now)
+            tracks.append(face)
+            confirmed.append(face if _is_confirmed(face) else None)
+        self._tracks = tracks + lost
         return confirmed
 
     def visible(self, now: float) -> tuple[TrackedFace, ...]:
@@ -151,13 +173,14 @@ class Tracker:
     def _associate(self, boxes: Sequence[Box], now: float) -> list[TrackedFace | None]:
         pairs: list[tuple[float, int, TrackedFace]] = []
         for face in self._tracks:
-            max_age_s = LOST_TRACK_BUFFER_S if face.misses else self._max_gap_s
-            if now - face.last_detected_at > max_age_s:
+            age_s = now - face.last_detected_at
+            if age_s > (LOST_TRACK_BUFFER_S if face.misses else self._gap_limit_s()):
                 continue  # a face at that position may be another person by now
             predicted = _extrapolate(face, now)
+            max_distance = _max_distance(face, age_s)
+            size_ratio = min(MAX_SIZE_RATIO, SIZE_RATIO + SIZE_RATIO_GROWTH * age_s)
             for i, box in enumerate(boxes):
-                max_distance = MAX_FIRST_STEP if face.hits == 1 else MAX_DISTANCE
-                match_score = _match_score(predicted, box, max_distance)
+                match_score = _match_score(predicted, box, max_distance, size_ratio)
                 if match_score > 0:
                     pairs.append((match_score, i, face))
         pairs.sort(key=lambda pair: pair[0], reverse=True)
@@ -168,6 +191,10 @@ class Tracker:
                 matches[i] = face
                 matched.add(face.track)
         return matches
+
+    def _gap_limit_s(self) -> float:
+        overloaded_s = min(_GAP_TOLERANCE * self._interval_s, MAX_OVERLOADED_GAP_S)
+        return max(self._max_gap_s, overloaded_s)
 
     def _start_track(self, box: Box, score: float, now: float) -> TrackedFace:
         x, y, w, h = box
@@ -192,13 +219,21 @@ def _extrapolate(face: TrackedFace, now: float) -> Box:
     return x - face.w / 2, y - face.h / 2, face.w, face.h
 
 
-def _match_score(predicted: Box, box: Box, max_distance: float) -> float:
+def _max_distance(face: TrackedFace, age_s: float) -> float:
+    """Return how far a detection may be from the prediction, in face sizes."""
+    unseen_s = max(0.0, age_s - CLOSE_INTERVAL_S)
+    if face.hits == 1:
+        return MAX_FIRST_STEP + min(FIRST_STEP_GROWTH * unseen_s, MAX_DISTANCE_GROWN)
+    return MAX_DISTANCE + min(DISTANCE_GROWTH * unseen_s, MAX_DISTANCE_GROWN)
+
+
+def _match_score(predicted: Box, box: Box, max_distance: float, size_ratio: float) -> float:
     """Return 1 + IoU for boxes that overlap, below 1 within `max_distance` face sizes, else 0."""
     overlap = iou(predicted, box)
     if overlap >= MIN_IOU:
         return 1.0 + overlap
     size, other = math.sqrt(predicted[2] * predicted[3]), math.sqrt(box[2] * box[3])
-    if size <= 0 or other <= 0 or not 1 / MAX_SIZE_RATIO <= size / other <= MAX_SIZE_RATIO:
+    if size <= 0 or other <= 0 or not 1 / size_ratio <= size / other <= size_ratio:
         return 0.0
     distance = math.hypot(
         predicted[0] + predicted[2] / 2 - box[0] - box[2] / 2,

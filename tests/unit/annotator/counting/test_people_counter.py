@@ -259,3 +259,35 @@ def test_open_visits_are_counted_at_shutdown() -> None:
         return await shop.ask()
 
     assert asyncio.run(script(Shop())) == [{"count": 1}]
+
+
+@pytest.mark.parametrize(("interval_s", "share"), [(0.5, 1.0), (4.0, 0.5)])
+def test_coverage_is_exported_and_stored_in_seconds(interval_s: float, share: float) -> None:
+    async def script(shop: Shop) -> None:
+        for seq in range(round(120 / interval_s)):
+            frame = Frame(
+                camera="door",
+                session=9,
+                seq=seq,
+                captured_us=round((START_AT + shop.now_s) * 1e6),
+                width=1280,
+                height=720,
+                detected=True,
+            )
+            shop.people_counter.on_frame(DOOR, frame, shop.people)
+            shop.now_s += interval_s
+        shop.people_counter.publish_counts()
+        assert shop.metric("coverage_ratio", camera="door") == pytest.approx(share, abs=0.1)
+        query = stats_query.parse_query(
+            str(START_AT - 60),
+            None,
+            ("camera",),
+            tz="UTC",
+            now=START_AT + shop.now_s,
+            kind="coverage",
+        )
+        (row,) = await shop.people_counter.query(query, shop.is_disconnected)
+        assert row["count"] == pytest.approx(120 * share, abs=8)
+        assert await shop.ask() == [{"count": 0}]  # coverage is not counted as people
+
+    asyncio.run(script(Shop()))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from facestream.capture.faces.crop_sampler import (
     FIRST_INTERVALS_S,
+    MAX_CROPS_PER_DETECTION,
     Candidate,
     Sampler,
     crop_quality,
@@ -133,3 +134,15 @@ def test_quality_grows_with_each_of_its_parts() -> None:
     assert crop_quality(40, 100, 0.9, 0.7) > base
     assert crop_quality(40, 100, 0.5, 0.9) > base
     assert crop_quality(4000, 1e9, 1.0, 1.0) <= 1.0
+
+
+def test_a_crowd_sends_a_bounded_number_of_crops_and_every_face_gets_its_turn() -> None:
+    sampler: Sampler[int] = Sampler(1.0)
+    sent: list[int] = []
+    for step in range(50):
+        candidates = {track: Candidate(step * STEP_S, 0.5, track) for track in range(64)}
+        selected = sampler.select(candidates)
+        assert len(selected) <= MAX_CROPS_PER_DETECTION
+        sent += selected
+    assert len(sent) <= 50 * MAX_CROPS_PER_DETECTION
+    assert set(sent) == set(range(64))

@@ -8,6 +8,7 @@ from random import Random
 from facestream.common.vision.tracker import (
     LOST_TRACK_BUFFER_S,
     MAX_DETECTION_GAP_S,
+    MAX_TRACKS,
     VISIBLE_TIMEOUT_S,
     Box,
     Tracker,
@@ -253,3 +254,23 @@ def test_a_face_missed_by_two_detections_is_not_visible() -> None:
     assert [face.track for face in tracker.visible(0.6)] == [1]
     tracker.update([], [], 0.8)
     assert len(tracker.visible(0.8)) == 1
+
+
+def test_a_crowd_larger_than_the_limit_keeps_its_tracks() -> None:
+    tracker = Tracker(1)
+    boxes = [(60.0 * (i % 20), 60.0 * (i // 20), 40.0, 40.0) for i in range(100)]
+    tracks: set[int] = set()
+    for step in range(50):
+        faces = tracker.update(boxes, [0.9] * len(boxes), step * 0.2)
+        tracks |= {face.track for face in faces if face is not None}
+    assert len(tracks) == MAX_TRACKS
+
+
+def test_a_face_keeps_its_track_when_detections_are_4_s_apart() -> None:
+    tracker = Tracker(1, 1 / 3)
+    tracks = set()
+    for step in range(20):
+        (face,) = tracker.update([(100.0 + step % 2, 100.0, 50.0, 50.0)], [0.9], step * 4.0)
+        assert face is not None
+        tracks.add(face.track)
+    assert len(tracks) <= 4  # the first gaps come as a surprise; then the interval is known
