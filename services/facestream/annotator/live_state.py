@@ -199,6 +199,7 @@ class LiveState:
             ),
             median_latency_s=self._result_latency.median_latency_s(now),
             storage_error=self.people_counter.storage_error,
+            corrupt_counts_file=self.people_counter.corrupt_counts_file,
         )
 
     def sample_history(self) -> dict[str, object]:

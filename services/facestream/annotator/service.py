@@ -55,7 +55,7 @@ def serve(settings: AnnotatorSettings, stop: threading.Event) -> None:
 
     Raises:
         StartError: a port is in use, the host is not an address of this machine, the certificate is
-            invalid, or the count database cannot be opened.
+            invalid, or the counts file is of a later version of facestream.
         SettingsError: the accounts are malformed, or there are no accounts and other machines can
             reach the host.
     """

@@ -37,6 +37,7 @@ class SystemSnapshot:
         longest_wait_s: time that faces in view have waited for a first result; None without any.
         median_latency_s: from the capture of a face to its result; None without recent results.
         storage_error: why counts cannot be stored; None while they can.
+        corrupt_counts_file: new name of a damaged counts file that was put aside, or None.
     """
 
     broker_error: str | None
@@ -45,6 +46,7 @@ class SystemSnapshot:
     longest_wait_s: float | None
     median_latency_s: float | None
     storage_error: str | None = None
+    corrupt_counts_file: str | None = None
 
 
 def build_messages(snapshot: SystemSnapshot, now: float) -> list[StatusMessage]:
@@ -62,6 +64,14 @@ def build_messages(snapshot: SystemSnapshot, now: float) -> list[StatusMessage]:
         messages.append(
             StatusMessage(
                 "error", f"Counts can't be saved and wait in memory: {snapshot.storage_error}."
+            )
+        )
+    if snapshot.corrupt_counts_file is not None:
+        messages.append(
+            StatusMessage(
+                "warning",
+                "The counts file was damaged; a new one is in use. "
+                f"The old one is {snapshot.corrupt_counts_file}.",
             )
         )
     wait_s = snapshot.longest_wait_s

@@ -53,6 +53,13 @@ def test_reason_with_a_question_mark_gets_no_period() -> None:
     assert message.text.endswith("refuses: is its server running?")
 
 
+def test_a_damaged_counts_file_is_named() -> None:
+    name = "counts.sqlite3.corrupt-20260101T120000"
+    messages = build_messages(dataclasses.replace(FINE, corrupt_counts_file=name), NOW)
+    assert messages[0].level == "warning"
+    assert messages[0].text.endswith(f"The old one is {name}.")
+
+
 def test_faces_without_results_point_to_the_worker() -> None:
     messages = build_messages(dataclasses.replace(FINE, people=1, longest_wait_s=12.0), NOW)
     assert messages[0].level == "error"

@@ -60,7 +60,12 @@ class CountStore(Protocol):
     """Persistent counts. Thread-safe; a call blocks for seconds at most.
 
     Counts of several processes that write to one store add up.
+
+    Attributes:
+        corrupt_copy: new name of a damaged file that this process put aside, or None.
     """
+
+    corrupt_copy: str | None
 
     def add(self, batch: CountBatch) -> None:
         """Add the whole batch or, on an error, nothing.

@@ -112,7 +112,7 @@ class PeopleCounter:
         """Open the count store and the webhook of the settings; call `close` at the end.
 
         Raises:
-            StartError: the counts file cannot be opened.
+            StartError: the counts file is of a later version of facestream.
             SettingsError: the database URL is invalid, or its driver is not installed.
         """
         store = _open_store(settings)
@@ -288,6 +288,11 @@ class PeopleCounter:
             self._pending[key] += number
         else:
             self._metrics.counts_dropped.inc(number)
+
+    @property
+    def corrupt_counts_file(self) -> str | None:
+        """New name of a damaged counts file that was put aside since the start, or None."""
+        return self._store.corrupt_copy
 
     @property
     def _has_pending(self) -> bool:

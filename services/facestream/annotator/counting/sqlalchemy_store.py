@@ -88,6 +88,7 @@ class SqlAlchemyCountStore:
 
     def __init__(self, url: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
+        self.corrupt_copy: str | None = None  # the database server repairs its files
         self._lock = threading.Lock()
         self._engine = _create_engine(url)
         self._writer = secrets.token_hex(16)  # this process among all that write there

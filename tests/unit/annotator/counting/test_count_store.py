@@ -118,13 +118,14 @@ def test_old_counts_are_deleted(opened: Opener) -> None:
 def test_a_failed_write_adds_nothing_and_the_next_one_does(tmp_path: Path) -> None:
     path = tmp_path / "counts.sqlite3"
     store = SqliteCountStore(path)
-    pages = store._file.execute("PRAGMA page_count").fetchone()[0]
-    store._file.execute(f"PRAGMA max_page_count = {pages}")  # a full disk, as SQLite sees it
+    assert store._connection is not None
+    pages = store._connection.execute("PRAGMA page_count").fetchone()[0]
+    store._connection.execute(f"PRAGMA max_page_count = {pages}")  # a full disk, as SQLite sees it
     many = {key(MINUTE + 60 * i): 1 for i in range(2000)}
     with pytest.raises(CountStoreError, match="full"):
         put(store, many)
     assert store.aggregate(query(), 10) == []
-    store._file.execute("PRAGMA max_page_count = 100000")
+    store._connection.execute("PRAGMA max_page_count = 100000")
     put(store, many)
     assert sum(number for _, _, number in store.aggregate(query(), 5000)) == 2000
     store.close()
@@ -207,22 +208,56 @@ def test_a_failed_migration_changes_nothing(tmp_path: Path) -> None:
     file = sqlite3.connect(path)
     file.execute("ALTER TABLE counts ADD COLUMN count INTEGER")  # in the way of the new name
     file.close()
-    with pytest.raises(StartError, match=r"cannot open counts file .*duplicate column name"):
-        SqliteCountStore(path)
+    store = SqliteCountStore(path)
+    with pytest.raises(CountStoreError, match=r"cannot open counts file .*duplicate column name"):
+        put(store, {key(): 1})
+    store.close()
     file = sqlite3.connect(path)
     assert file.execute("SELECT what, place, number FROM counts").fetchall() == [("visit", "", 5)]
     assert file.execute("PRAGMA user_version").fetchone() == (1,)
     file.close()
 
 
-def test_a_damaged_file_of_0_1_0_is_rejected(tmp_path: Path) -> None:
+def corrupt_copies(folder: Path) -> list[Path]:
+    """Return the damaged files without their write-ahead logs."""
+    files = folder.glob("counts.sqlite3.corrupt-*")
+    return sorted(file for file in files if not file.name.endswith(("-wal", "-shm")))
+
+
+def test_a_damaged_file_of_0_1_0_is_put_aside(tmp_path: Path) -> None:
     path = tmp_path / "counts.sqlite3"
     file_of_0_1_0(path)
     content = bytearray(path.read_bytes())
     content[100:4096] = b"\xff" * (4096 - 100)  # the page that holds the schema
     path.write_bytes(content)
-    with pytest.raises(StartError, match=r"cannot open counts file .*malformed"):
-        SqliteCountStore(path)
+    store = SqliteCountStore(path)
+    put(store, {key(): 1})
+    assert store.aggregate(query(), 10) == [(MINUTE, (), 1)]
+    (copy,) = corrupt_copies(tmp_path)
+    assert copy.read_bytes() == content
+    assert store.corrupt_copy == copy.name
+    store.close()
+
+
+def test_a_file_damaged_while_open_is_put_aside_and_the_batch_is_added_later(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "counts.sqlite3"
+    store = SqliteCountStore(path)
+    put(store, {key(MINUTE + 60 * i): 1 for i in range(2000)})
+    store.close()
+    content = bytearray(path.read_bytes())
+    content[4096:] = b"\xff" * (len(content) - 4096)  # the pages of the table
+    path.write_bytes(content)
+    store = SqliteCountStore(path)  # reads only the first page
+    batch = CountBatch(next(_numbers), {key(): 1})
+    with pytest.raises(CountStoreError, match="damaged"):
+        store.add(batch)
+    store.add(batch)
+    assert store.aggregate(query(), 10) == [(MINUTE, (), 1)]
+    (copy,) = corrupt_copies(tmp_path)
+    assert len(copy.read_bytes()) == len(content)
+    store.close()
 
 
 def assert_migrated(execute: Callable[[str], object], url: str) -> None:
@@ -265,11 +300,15 @@ def test_a_half_migrated_database_is_completed(tmp_path: Path) -> None:
     file.close()
 
 
-def test_a_file_of_another_format_is_rejected(tmp_path: Path) -> None:
+def test_files_of_another_format_are_put_aside_and_none_is_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "counts.sqlite3"
-    path.write_text("Dear diary, " * 100)
-    with pytest.raises(StartError, match=r"cannot open counts file .*counts\.sqlite3: file is not"):
-        SqliteCountStore(path)
+    texts = {f"Dear diary {number}, " * 100 for number in range(3)}
+    for text in texts:
+        path.write_text(text)
+        store = SqliteCountStore(path)
+        put(store, {key(): 1})
+        store.close()
+    assert {copy.read_text() for copy in corrupt_copies(tmp_path)} == texts
 
 
 def test_a_file_of_a_later_version_is_rejected(tmp_path: Path) -> None:
@@ -282,10 +321,37 @@ def test_a_file_of_a_later_version_is_rejected(tmp_path: Path) -> None:
         SqliteCountStore(path)
 
 
-def test_a_folder_that_cannot_be_created_is_reported(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_opened_at_start_is_opened_later(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StartError, match="cannot open counts file"):
-        SqliteCountStore(tmp_path / "file" / "counts.sqlite3")
+    store = SqliteCountStore(tmp_path / "file" / "counts.sqlite3")
+    for _ in range(2):
+        with pytest.raises(CountStoreError, match=r"cannot open counts file .*: File exists"):
+            put(store, {key(): 1})
+    (tmp_path / "file").unlink()
+    put(store, {key(): 1})
+    assert store.aggregate(query(), 10) == [(MINUTE, (), 1)]
+    store.close()
+
+
+def test_a_full_disk_at_start_is_no_error_of_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = sqlite3.connect
+
+    def connect_full(*args: Any, **options: Any) -> sqlite3.Connection:
+        file = connect(*args, **options)
+        file.execute("PRAGMA max_page_count = 1")  # a full disk, as SQLite sees it
+        return file
+
+    monkeypatch.setattr(sqlite3, "connect", connect_full)
+    store = SqliteCountStore(tmp_path / "counts.sqlite3")
+    with pytest.raises(CountStoreError, match=r"cannot open counts file .*full"):
+        put(store, {key(): 1})
+    monkeypatch.undo()
+    put(store, {key(): 1})
+    assert store.aggregate(query(), 10) == [(MINUTE, (), 1)]
+    assert store.corrupt_copy is None
+    store.close()
 
 
 def test_a_database_recovers_from_a_hang_and_a_restart(
