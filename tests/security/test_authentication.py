@@ -143,7 +143,7 @@ def test_token_session_survives_a_restart_and_ends_at_logout(
     wait_for(lambda: browser.get("/api/cameras").json(), "the camera")
     stolen = dict(browser.cookies)
     assert browser.post("/api/logout", json={}).status_code == 204
-    assert not browser.cookies
+    assert [name for name in browser.cookies if not name.endswith("-device")] == []
     assert browser.get("/api/cameras").status_code == 401
     browser.cookies.update(stolen)
     assert browser.get("/api/cameras").status_code == 401
@@ -193,6 +193,55 @@ def test_login_attempts_are_rate_limited(
         annotator.end()
     assert caplog.text.count("login failed: user='anna' client=127.0.0.1") == 5
     assert "hunter-" not in caplog.text
+
+
+def test_known_device_can_log_in_while_its_address_is_limited(
+    broker_url: str, tmp_path: Path
+) -> None:
+    annotator = Locked(broker_url, tmp_path)
+    right = {"name": "anna", "password": PASSWORD}
+    try:
+        known, attacker = annotator.client(), annotator.client()
+        login = known.post("/api/login", json=right)
+        cookies = login.headers.get_list("set-cookie")
+        device = next(cookie for cookie in cookies if "-device=" in cookie)
+        assert "HttpOnly" in device
+        assert "Path=/api/login" in device
+        for i in range(6):
+            attacker.post("/api/login", json={"name": "anna", "password": f"hunter-{i}"})
+        assert attacker.post("/api/login", json=right).status_code == 429
+        known.post("/api/logout", json={})
+        assert known.get("/api/cameras").status_code == 401
+        assert known.post("/api/login", json=right).status_code == 200
+        # The cookie grants nothing, and has a limit of its own.
+        value = device.partition("=")[2].partition(";")[0].strip('"')
+        thief = annotator.client()
+        thief.cookies.set(f"facestream-{annotator.port}", value)
+        assert thief.get("/api/cameras").status_code == 401
+        wrong = {"name": "anna", "password": "hunter-7"}
+        assert [known.post("/api/login", json=wrong).status_code for _ in range(8)].count(429) == 3
+    finally:
+        annotator.end()
+
+
+def test_forwarded_addresses_are_ignored_without_trusted_proxies(
+    broker_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    annotator = Locked(broker_url, tmp_path)
+    try:
+        browser = annotator.client()
+        statuses = [
+            browser.post(
+                "/api/login",
+                json={"name": "anna", "password": f"hunter-{i}"},
+                headers={"X-Forwarded-For": f"10.0.0.{i}"},
+            ).status_code
+            for i in range(8)
+        ]
+        assert statuses == [401] * 5 + [429] * 3
+    finally:
+        annotator.end()
+    assert "10.0.0." not in caplog.text
 
 
 def test_with_a_certificate_only_https_is_served_and_cookies_are_secure(

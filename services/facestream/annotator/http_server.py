@@ -65,6 +65,7 @@ class HttpServer(uvicorn.Server):
                 access_log=False,
                 lifespan="off",
                 server_header=False,
+                proxy_headers=bool(settings.trusted_proxies.strip()),
                 forwarded_allow_ips=settings.trusted_proxies,
                 timeout_graceful_shutdown=_SHUTDOWN_TIMEOUT_S,
                 ssl_certfile=settings.tls_cert_file,

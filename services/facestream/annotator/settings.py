@@ -33,9 +33,10 @@ class AnnotatorSettings(CountingSettings):
         "local names are always allowed",
     )
     trusted_proxies: str = Field(
-        "127.0.0.1,::1",
+        "",
         description="addresses and networks of trusted proxies, comma-separated: their "
-        "X-Forwarded-For and X-Forwarded-Proto headers are used",
+        "X-Forwarded-For and X-Forwarded-Proto headers are used; 127.0.0.1 for a proxy on this "
+        "machine, empty for none",
     )
     admin_token_file: Path | None = Field(
         None, description="file with a token that grants the admin role"

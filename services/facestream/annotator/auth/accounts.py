@@ -73,6 +73,10 @@ class Accounts:
         """Return the account with this name, or None."""
         return self._by_name.get(name)
 
+    def token_names(self) -> list[str]:
+        """Return the names of the accounts that log in with a token."""
+        return [name for name in _TOKEN_NAMES.values() if name in self._by_name]
+
     def find_by_token(self, token: str) -> Account | None:
         """Return the account of a token, or None."""
         found = None

@@ -25,7 +25,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from facestream.annotator.auth.accounts import MAX_PASSWORD_CHARS, Account, Accounts, Role
 from facestream.annotator.auth.login_rate_limit import LoginRateLimiter
-from facestream.annotator.auth.sessions import SESSION_LIFETIME_S, Sessions
+from facestream.annotator.auth.sessions import DEVICE_LIFETIME_S, SESSION_LIFETIME_S, Sessions
 from facestream.annotator.phone.pairing_link import FRAME_PATH, PAGE_PATH
 
 _log = logging.getLogger(__name__)
@@ -68,6 +68,7 @@ class Authenticator:
 
     def __init__(self, accounts: Accounts, port: int) -> None:
         self.accounts, self.cookie_name = accounts, f"facestream-{port}"
+        self.device_cookie_name = f"{self.cookie_name}-device"
         self.sessions = Sessions(accounts, time.time)
         self.rate_limiter = LoginRateLimiter(time.monotonic)
         self._hashing = asyncio.Semaphore(1)  # a hash costs 16 MB and one core: one at a time
@@ -82,6 +83,12 @@ class Authenticator:
             return self.accounts.find_by_token(_basic_password(credentials))
         session = cookie_parser(headers.get(b"cookie", "")).get(self.cookie_name)
         return self.sessions.verify(session) if session else None
+
+    def known_device(self, request: Request, login: LoginRequest) -> str:
+        """Return the id of the device if its account has logged in from it before, else empty."""
+        cookie = request.cookies.get(self.device_cookie_name, "")
+        names = [login.name] if login.name else self.accounts.token_names()
+        return next(filter(None, (self.sessions.verify_device(cookie, n) for n in names)), "")
 
     async def verify_credentials(self, login: LoginRequest) -> Account | None:
         """Return the account of a name and password or of a token, or None."""
@@ -153,7 +160,9 @@ def login_routes(authenticator: Authenticator, login_page: Path) -> APIRouter:
     @router.post("/api/login")
     async def login(credentials: LoginRequest, request: Request) -> Response:
         address = request.client.host if request.client else ""
-        wait_s = authenticator.rate_limiter.try_acquire(address)
+        device = authenticator.known_device(request, credentials)
+        limiter = authenticator.rate_limiter
+        wait_s = limiter.try_acquire_device(device) if device else limiter.try_acquire(address)
         if wait_s > 0:
             return JSONResponse(
                 {"detail": f"too many login attempts; try again in {wait_s:.0f} s"},
@@ -164,7 +173,10 @@ def login_routes(authenticator: Authenticator, login_page: Path) -> APIRouter:
         if account is None:
             _log.warning("login failed: user=%r client=%s", credentials.name, address)
             return JSONResponse({"detail": "wrong name, password or token"}, 401)
-        authenticator.rate_limiter.refund(address)
+        if device:
+            limiter.refund_device(device)
+        else:
+            limiter.refund(address)
         _log.info("login: user=%r role=%s client=%s", account.name, account.role, address)
         response = JSONResponse(_current_user(account, has_session=True).model_dump())
         response.set_cookie(
@@ -175,6 +187,16 @@ def login_routes(authenticator: Authenticator, login_page: Path) -> APIRouter:
             samesite="strict",
             secure=request.url.scheme == "https",
         )
+        if not device:
+            response.set_cookie(
+                authenticator.device_cookie_name,
+                authenticator.sessions.create_device(account),
+                max_age=DEVICE_LIFETIME_S,
+                path="/api/login",
+                httponly=True,
+                samesite="strict",
+                secure=request.url.scheme == "https",
+            )
         return response
 
     @router.post("/api/logout", status_code=204)

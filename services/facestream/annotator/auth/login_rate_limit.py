@@ -1,7 +1,9 @@
 """Login rate limit: token buckets per network address and for all addresses together. No I/O.
 
 Each address may try a few times at once, then slowly. The global bucket limits the CPU time that
-password hashing costs, whatever the number of addresses. Memory is bounded by `MAX_ADDRESSES`.
+password hashing costs, whatever the number of addresses. A device that has logged in before has a
+bucket of its own: guesses from other addresses do not lock it out. Memory is bounded by
+`MAX_ADDRESSES`.
 """
 
 from __future__ import annotations
@@ -48,16 +50,12 @@ class LoginRateLimiter:
         self._global_burst, self._global_interval_s = global_burst, global_interval_s
         self._global = _Bucket(global_burst, clock())
         self._buckets: dict[str, _Bucket] = {}  # least recently used first
+        self._devices: dict[str, _Bucket] = {}  # likewise
 
     def try_acquire(self, address: str) -> float:
         """Consume one login attempt; return 0 if allowed, else seconds until the next attempt."""
         now_s = self._clock()
-        network = network_of(address)
-        bucket = self._buckets.pop(network, None) or _Bucket(self._burst, now_s)
-        self._buckets[network] = bucket
-        while len(self._buckets) > MAX_ADDRESSES:
-            del self._buckets[next(iter(self._buckets))]
-        bucket.refill(self._burst, self._interval_s, now_s)
+        bucket = self._bucket(self._buckets, network_of(address), now_s)
         if bucket.tokens < 1:  # checked first: one address must not drain the global bucket
             return (1 - bucket.tokens) * self._interval_s
         self._global.refill(self._global_burst, self._global_interval_s, now_s)
@@ -66,6 +64,31 @@ class LoginRateLimiter:
         bucket.tokens -= 1
         self._global.tokens -= 1
         return 0.0
+
+    def try_acquire_device(self, device: str) -> float:
+        """Consume one login attempt of a known device, as `try_acquire` without the global limit.
+
+        Args:
+            device: id from a cookie whose signature is valid.
+        """
+        bucket = self._bucket(self._devices, device, self._clock())
+        if bucket.tokens < 1:
+            return (1 - bucket.tokens) * self._interval_s
+        bucket.tokens -= 1
+        return 0.0
+
+    def refund_device(self, device: str) -> None:
+        """Return the token of a successful login to its device."""
+        if device in self._devices:
+            self._devices[device].tokens += 1
+
+    def _bucket(self, buckets: dict[str, _Bucket], key: str, now_s: float) -> _Bucket:
+        bucket = buckets.pop(key, None) or _Bucket(self._burst, now_s)
+        buckets[key] = bucket
+        while len(buckets) > MAX_ADDRESSES:
+            del buckets[next(iter(buckets))]
+        bucket.refill(self._burst, self._interval_s, now_s)
+        return bucket
 
     def refund(self, address: str) -> None:
         """Return the token of a successful login to its address.

@@ -15,8 +15,10 @@ from collections.abc import Callable
 from facestream.annotator.auth.accounts import Account, Accounts
 
 SESSION_LIFETIME_S = 30 * 24 * 3600
+DEVICE_LIFETIME_S = 365 * 24 * 3600
 MAX_REVOKED = 4096
 _NONCE_BYTES = 12
+_DEVICE = "device\0"  # distinguishes its signature from that of a session
 
 
 class Sessions:
@@ -49,6 +51,27 @@ class Sessions:
         if session in self._revoked or int(expiry) < self._clock():
             return None
         return account
+
+    def create_device(self, account: Account) -> str:
+        """Return the cookie value that marks a device from which the account has logged in.
+
+        It grants no access. It only exempts the device from the login limits of other addresses.
+        """
+        expiry = int(self._clock() + DEVICE_LIFETIME_S)
+        payload = f"{account.name}|{expiry}|{secrets.token_hex(_NONCE_BYTES)}"
+        return f"{payload}|{self._signature(_DEVICE + payload, account)}"
+
+    def verify_device(self, cookie: str, name: str) -> str:
+        """Return the id of a known device of this account; empty if it is none."""
+        payload, _, signature = cookie.rpartition("|")
+        owner, _, rest = payload.partition("|")
+        expiry, _, device = rest.partition("|")
+        account = self._accounts.get(owner)
+        if account is None or owner != name:
+            return ""
+        if not _equal(signature, self._signature(_DEVICE + payload, account)):
+            return ""
+        return device if int(expiry) >= self._clock() else ""
 
     def revoke(self, session: str) -> None:
         """Invalidate a session at logout."""

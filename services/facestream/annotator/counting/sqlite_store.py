@@ -18,6 +18,7 @@ from pathlib import Path
 
 from facestream.annotator.counting.count_store import AggregateQuery, CountBatch, CountKey
 from facestream.common.core.errors import CountStoreError, StartError
+from facestream.common.security.token_files import create_private
 
 _VERSION = 2
 _READABLE_VERSIONS = (0, 1, _VERSION)  # 0 is a new file, 1 is of facestream 0.1.0
@@ -154,6 +155,7 @@ class SqliteCountStore:
         path = self._path
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
+            create_private(path)
         file = sqlite3.connect(
             path or ":memory:",
             timeout=_BUSY_TIMEOUT_S,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import secrets
 from pathlib import Path
@@ -15,6 +17,24 @@ _TOKEN_BYTES = 24
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]+")
 
 
+def create_private(file: Path) -> bool:
+    """Create an empty file of mode 0600, whatever the umask; return False if it exists.
+
+    Raises:
+        OSError: the file cannot be created.
+    """
+    try:
+        descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    except FileExistsError:
+        return False
+    try:
+        if hasattr(os, "fchmod"):  # a umask such as 0277 would forbid the owner to write
+            os.fchmod(descriptor, 0o600)
+    finally:
+        os.close(descriptor)
+    return True
+
+
 def write_token(file: Path) -> str:
     """Write a new random token to a new file of mode 0600, and return it.
 
@@ -23,7 +43,8 @@ def write_token(file: Path) -> str:
     """
     token = secrets.token_urlsafe(_TOKEN_BYTES)
     register_secret(token)
-    file.touch(mode=0o600, exist_ok=False)
+    if not create_private(file):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(file))
     file.write_text(token)
     return token
 

@@ -22,6 +22,19 @@ def test_a_burst_of_attempts_is_allowed_then_one_per_interval() -> None:
     assert [limiter.try_acquire("10.0.0.1") for _ in range(4)] == [0, 0, 0, 10]
 
 
+def test_known_device_is_not_locked_out_by_guesses_from_other_addresses() -> None:
+    limiter = LoginRateLimiter(Clock(), burst=2, interval_s=10, global_burst=6)
+    for i in range(100):
+        limiter.try_acquire(f"10.0.1.{i}")
+    assert limiter.try_acquire("10.0.2.1") > 0
+    assert limiter.try_acquire_device("a") == 0
+    limiter.refund_device("a")
+    assert [limiter.try_acquire_device("a") for _ in range(3)] == [0, 0, 10]
+    for i in range(2 * MAX_ADDRESSES):
+        limiter.try_acquire_device(str(i))
+    assert len(limiter._devices) == MAX_ADDRESSES
+
+
 def test_successful_login_is_refunded() -> None:
     limiter = LoginRateLimiter(Clock(), burst=1, interval_s=10)
     assert limiter.try_acquire("10.0.0.1") == 0
