@@ -3,6 +3,8 @@
 All methods run in the event loop; the count store is called in a thread. Counts that are not stored
 yet are pending in memory, at most `MAX_PENDING` of them, and are retried. A full disk or an
 unavailable database therefore stops nothing; health and log report it.
+
+Longer than 300 lines: pending counts are added, stored, retried and queried under one lock.
 """
 
 from __future__ import annotations
