@@ -64,6 +64,8 @@ def test_cameras_are_added_changed_and_removed(annotator: Running, pipeline: Pip
         "name": "phone",
         "url": "rtsp://u:***@10.0.0.7/x",
         "rotate": 180,
+        "pixel_aspect": None,
+        "deinterlace": False,
         "transport": "tcp",
         "paused": True,
         "privacy": "full",

@@ -34,6 +34,10 @@ class Camera(BaseModel):
     name: str
     url: str = Field(description="without its password")
     rotate: Rotation
+    pixel_aspect: float | None = Field(
+        description="width of a pixel divided by its height; null: as the stream states"
+    )
+    deinterlace: bool
     transport: str
     paused: bool
     privacy: Privacy = Field(description="as configured; the status has the mode in force")
@@ -47,6 +51,8 @@ class Camera(BaseModel):
             name=camera.name,
             url=camera.redacted_url(),
             rotate=camera.rotate,
+            pixel_aspect=camera.pixel_aspect,
+            deinterlace=camera.deinterlace,
             transport=camera.transport,
             paused=camera.paused,
             privacy=camera.privacy,

@@ -33,6 +33,7 @@ from facestream.common.security.redaction import (
 CameraState = Literal["connecting", "live", "stalled", "failed", "paused"]
 STATES: tuple[CameraState, ...] = get_args(CameraState)
 Rotation = Literal[0, 90, 180, 270]
+MAX_PIXEL_ASPECT = 4.0  # and its inverse; beyond, a stated aspect is an error
 PHONE_SCHEME = "phone"  # the frames come from the phone's browser, see `phone_keys`
 SCHEMES = ("rtsp", "rtsps", "http", "https", "file", "device", PHONE_SCHEME)
 LOCAL_SCHEMES = ("file", "device")  # on the machine of capture: no host, no password
@@ -56,6 +57,15 @@ class Camera(BaseModel):
         "phone:KEY"
     )
     rotate: Rotation = Field(0, description="degrees clockwise to turn the frame upright")
+    pixel_aspect: float | None = Field(
+        None,
+        ge=1 / MAX_PIXEL_ASPECT,
+        le=MAX_PIXEL_ASPECT,
+        description="width of a pixel divided by its height; default: as the stream states",
+    )
+    deinterlace: bool = Field(
+        False, description="deinterlace all frames, not only those flagged as interlaced"
+    )
     transport: Literal["tcp", "udp"] = Field("tcp", description="RTSP media transport")
     paused: bool = Field(False, description="keep the camera, but do not read it")
     privacy: Privacy = Field(
