@@ -19,6 +19,7 @@ from pathlib import Path
 
 from facestream.common.cameras.models import Camera
 from facestream.common.core.errors import StartError
+from facestream.common.security.control_characters import escape_control_characters
 from facestream.common.security.redaction import redact
 from facestream.launcher.child_process import ManagedProcess
 from facestream.launcher.console_updates import ConsoleUpdates
@@ -56,7 +57,7 @@ class Terminal:
     def _print(self, line: str) -> None:
         with self._lock:
             try:
-                print(line, flush=True)
+                print(escape_control_characters(line), flush=True)
             except OSError:
                 pass  # the terminal is closed
 

@@ -18,6 +18,7 @@ import threading
 from collections.abc import Callable
 
 from facestream.common.core.errors import FacestreamError
+from facestream.common.security.control_characters import escape_control_characters
 from facestream.common.security.redaction import LogRedaction, redact
 
 PARENT_ENV = "FACESTREAM_PARENT_PID"
@@ -27,11 +28,24 @@ _PR_SET_DUMPABLE = 4  # <linux/prctl.h>
 SHUTDOWN_TIMEOUT_S = 10.0
 
 
+class EscapingFormatter(logging.Formatter):
+    """Log formatter that escapes control characters; only tracebacks have several lines."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line of a record."""
+        return escape_control_characters(super().format(record), "\t\n")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  name of the base class
+        """Return the line without a traceback."""
+        record.message = escape_control_characters(record.message)
+        return super().formatMessage(record)
+
+
 def set_up_logging(service: str, level: str = "info") -> None:
-    """Log to standard error: time, level, service, message; every line is redacted."""
+    """Log to standard error: time, level, service, message; lines are redacted and escaped."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
-        logging.Formatter(f"%(asctime)s %(levelname)-7s {service}: %(message)s", "%H:%M:%S")
+        EscapingFormatter(f"%(asctime)s %(levelname)-7s {service}: %(message)s", "%H:%M:%S")
     )
     handler.addFilter(LogRedaction())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
@@ -108,7 +122,7 @@ def run_service(service: str, level: str, main: Callable[[threading.Event], None
     try:
         main(stop)
     except FacestreamError as error:
-        print(f"{service}: {redact(str(error))}", file=sys.stderr)
+        print(f"{service}: {escape_control_characters(redact(str(error)))}", file=sys.stderr)
         return error.exit_code
     return 0
 

@@ -1,5 +1,6 @@
 """Process lifecycle: a service stops on SIGTERM and with its parent."""
 
+import logging
 import os
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from facestream.common.core.process_lifecycle import EscapingFormatter
 
 SERVICE = """
 import sys
@@ -56,6 +58,20 @@ def test_a_service_ends_when_its_parent_exits() -> None:
         started = time.monotonic()
         assert service.wait(10) == 0
         assert time.monotonic() - started < 8
+
+
+@pytest.mark.parametrize("level", [logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR])
+def test_control_characters_in_log_lines_are_escaped(level: int) -> None:
+    reason = "\x1b[2J\x1b]0;title\x07\r\n12:00:00 INFO forged \x9b31m \u202e"
+    record = logging.LogRecord("x", level, "", 0, "camera door: %s", (reason,), None)
+    try:
+        raise OSError("\x1b[31m")
+    except OSError:
+        record.exc_info = sys.exc_info()
+    lines = EscapingFormatter("%(levelname)s %(message)s").format(record).split("\n")
+    assert "\\x1b[2J\\x1b]0;title\\x07\\r\\n12:00:00 INFO forged \\x9b31m \\u202e" in lines[0]
+    assert lines[1].startswith("Traceback")
+    assert lines[-1] == "OSError: \\x1b[31m"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
