@@ -28,7 +28,12 @@ from facestream.annotator.phone.pairing_link import FRAME_PATH, PAGE_PATH, pairi
 from facestream.annotator.phone.upload_slots import UploadDecision, UploadSlots
 from facestream.annotator.settings import AnnotatorSettings
 from facestream.common.broker.connection import BROKER_ERRORS
-from facestream.common.broker.phone_frames import MAX_PHONE_SIDE_PX, has_allowed_size, push_frame
+from facestream.common.broker.phone_frames import (
+    MAX_PHONE_SIDE_PX,
+    has_allowed_size,
+    is_baseline_jpeg,
+    push_frame,
+)
 from facestream.common.cameras.models import Camera, CameraState, Rotation
 from facestream.common.cameras.phone_keys import new_phone_url, phone_key_of
 from facestream.common.cameras.privacy import Privacy
@@ -190,6 +195,8 @@ def _check_jpeg(jpeg: bytes) -> tuple[str, str]:
         height, width = simplejpeg.decode_jpeg_header(jpeg)[:2]
     except ValueError:
         return "invalid", "not a JPEG"
+    if not is_baseline_jpeg(jpeg):
+        return "invalid", "not a baseline JPEG with one scan"
     if not has_allowed_size(height, width):
         return "invalid_size", f"width and height must be 2 to {MAX_PHONE_SIDE_PX} pixels"
     return "", ""

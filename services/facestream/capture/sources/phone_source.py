@@ -22,6 +22,7 @@ from facestream.common.broker.messages import now_us
 from facestream.common.broker.phone_frames import (
     MAX_PHONE_SIDE_PX,
     has_allowed_size,
+    is_baseline_jpeg,
     pop_latest_frame,
 )
 from facestream.common.cameras.models import Camera
@@ -83,7 +84,7 @@ def decode_phone_jpeg(decoder: VideoCodecContext, jpeg: bytes) -> av.VideoFrame 
     """Decode an untrusted JPEG; None if it is invalid or larger than allowed."""
     try:
         height, width = simplejpeg.decode_jpeg_header(jpeg)[:2]
-        if not has_allowed_size(height, width):
+        if not has_allowed_size(height, width) or not is_baseline_jpeg(jpeg):
             return None
         frame = decoder.decode(av.Packet(jpeg))[0]
     except (av.FFmpegError, ValueError, IndexError):
