@@ -16,11 +16,13 @@ random() { od -An -N24 -tx1 /dev/urandom | tr -d ' \n'; }
 put() { [ -s "$secrets/$1" ] || { cat >"$secrets/$1.new" && mv "$secrets/$1.new" "$secrets/$1"; }; }
 
 # The broker password files belong together: create all of them when one is missing, or when an earlier
-# version wrote users without a permission of this version (the newest one is checked).
+# version wrote users without a permission of this version (the newest are checked).
 broker_files="redis-users.acl capture.yaml worker.yaml annotator.yaml redis-exporter.json"
 complete=yes
 for name in $broker_files; do [ -s "$secrets/$name" ] || complete=no; done
-grep -q '^user capture .* ~facestream:phone-frames:' "$secrets/redis-users.acl" 2>/dev/null || complete=no
+for permission in '^user capture .* ~facestream:phone-frames:' '^user health .*+script|kill'; do
+	grep -q "$permission" "$secrets/redis-users.acl" 2>/dev/null || complete=no
+done
 if [ $complete = no ]; then
 	[ ! -s "$secrets/redis-users.acl" ] ||
 		echo "created new broker passwords; if facestream is running: docker compose restart" >&2
@@ -37,7 +39,7 @@ if [ $complete = no ]; then
 		user worker on >$worker $own ~facestream:faces:* ~facestream:results:* ~facestream:dead-letters +multi +exec +discard +eval +expire +hgetall +hincrby +xadd +xdel +xlen +xrange +xrevrange +xreadgroup +xack +xclaim +xautoclaim +xpending +xgroup|create +xgroup|delconsumer +xinfo|consumers
 		user annotator on >$annotator $own ~facestream:cameras %R~{facestream:cameras}:epoch ~facestream:status:* ~facestream:watched:* ~facestream:frames:* ~facestream:results:* ~facestream:phone-frames:* +multi +exec +discard +get +set +del +pexpire +rpush +ltrim +hgetall +hset +hdel +xread +xrevrange +xinfo|stream
 		user metrics on >$metrics $own ~* +info +config|get +slowlog|get +slowlog|len +latency|latest +latency|histogram +memory|usage
-		user health on nopass +ping
+		user health on nopass +ping +script|kill
 	EOT
 	for name in capture worker annotator; do
 		eval "password=\$$name"

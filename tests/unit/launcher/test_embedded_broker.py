@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,6 +53,26 @@ def test_memory_is_capped_and_nothing_is_evicted(running_broker: redis.Redis) ->
     with pytest.raises(redis.exceptions.OutOfMemoryError):
         [running_broker.set(key, value) for key, value in too_much.items()]
     assert running_broker.get("first") == b"1"
+
+
+def test_endless_script_is_killed(running_broker: redis.Redis, folder: Path) -> None:
+    assert running_broker.config_get("busy-reply-threshold")["busy-reply-threshold"] == "500"
+    errors: list[str] = []
+
+    def run_endless_script() -> None:
+        with redis.Redis.from_url(embedded_broker.broker_url(folder)) as client:
+            try:
+                client.eval("while true do end", 0)
+            except redis.RedisError as error:
+                errors.append(str(error))
+
+    thread = threading.Thread(target=run_endless_script)
+    thread.start()
+    wait_for(lambda: "script" in embedded_broker.ping(folder), "the busy reply", 10)
+    wait_for(lambda: embedded_broker.ping(folder) == "", "the end of the script", 10)
+    thread.join(5)
+    assert len(errors) == 1
+    assert "killed" in errors[0].lower()
 
 
 def test_ping_returns_why_the_broker_is_unreachable(folder: Path) -> None:
