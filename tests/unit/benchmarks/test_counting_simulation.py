@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.counting_simulation import MIN_VIEW_S, measure, seconds_in_view, visitors
+from benchmarks.counting_simulation import MIN_VIEW_S, measure
+from benchmarks.simulated_people import seconds_in_view, visitors
 
 SEEDS = (11, 12, 13, 14)
 
