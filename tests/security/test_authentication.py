@@ -244,6 +244,24 @@ def test_forwarded_addresses_are_ignored_without_trusted_proxies(
     assert "10.0.0." not in caplog.text
 
 
+def test_a_trusted_proxy_names_its_clients(broker_url: str, tmp_path: Path) -> None:
+    annotator = Locked(broker_url, tmp_path, trusted_proxies="127.0.0.1")
+    try:
+        browser = annotator.client()
+        for i in range(7):
+            response = browser.post(
+                "/api/login",
+                json={"name": "anna", "password": f"hunter-{i}"},
+                headers={"X-Forwarded-For": f"10.0.0.{i}", "X-Forwarded-Proto": "https"},
+            )
+            assert response.status_code == 401
+        right = {"name": "anna", "password": PASSWORD}
+        login = browser.post("/api/login", json=right, headers={"X-Forwarded-Proto": "https"})
+        assert "Secure" in login.headers["set-cookie"]
+    finally:
+        annotator.end()
+
+
 def test_with_a_certificate_only_https_is_served_and_cookies_are_secure(
     broker_url: str, tmp_path: Path
 ) -> None:
