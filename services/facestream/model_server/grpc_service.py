@@ -86,7 +86,7 @@ class ModelService:
     def _handle_predict(self, request: pb.PredictRequest, context: Any) -> pb.PredictResponse:
         label, code = _UNKNOWN, grpc.StatusCode.UNKNOWN  # gRPC's code for other exceptions
         try:
-            name, version = _requested_version(request)
+            name, version = _requested_version(request, self._repository.labeled_version)
             with self._repository.lease(name, version) as (model, served_version):
                 label = name
                 response = self._infer(model, request, context, label)
@@ -138,7 +138,7 @@ class ModelService:
     def _status(self, request: pb.GetModelStatusRequest, context: Any) -> pb.GetModelStatusResponse:
         response = pb.GetModelStatusResponse()
         try:
-            name, version = _requested_version(request)
+            name, version = _requested_version(request, self._repository.labeled_version)
             for status in self._repository.statuses(name, version):
                 entry = response.model_version_status.add(
                     version=status.version,
@@ -177,17 +177,20 @@ def _reject(text: str) -> NoReturn:
     raise RpcError(grpc.StatusCode.INVALID_ARGUMENT, text)
 
 
-def _requested_version(request: Any) -> tuple[str, int | None]:
-    """Return the model's name and the version, None unless the request names one."""
+def _requested_version(
+    request: Any, labeled_version: Callable[[str, str], int | None] = lambda name, label: None
+) -> tuple[str, int | None]:
+    """Return the model's name and the version, None unless the request names version or label."""
     if not request.HasField("model_spec"):
         _reject("Missing ModelSpec")
     spec = request.model_spec
     if not spec.name:
         _reject("ModelSpec has no name specified.")
-    if spec.HasField(
-        "version_label"
-    ):  # labels need a model config, which this server does not have
-        _reject(f"Unrecognized servable version label: {spec.version_label}")
+    if spec.HasField("version_label"):
+        version = labeled_version(spec.name, spec.version_label)
+        if version is None:
+            _reject(f"Unrecognized servable version label: {spec.version_label}")
+        return spec.name, version
     return spec.name, spec.version.value if spec.HasField("version") else None
 
 

@@ -4,6 +4,10 @@ The layout is `models/<name>/<version>/saved_model.pb`. `poll` loads a new versi
 one keeps serving, then swaps them. The old version is unloaded after its last request. A version
 that fails to load is counted and logged once, and retried only when its files change. `lease`
 lends a version for the duration of one request.
+
+With a configuration (`model_config.py`), `poll` serves the versions that it lists, side by side.
+As in TensorFlow Serving, labels are changed before versions are loaded: a label that exists can
+only move to a version that is available, otherwise the whole configuration is refused.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ from typing import Generic, TypeVar
 from facestream.common.core.errors import ModelError
 from facestream.common.vision.model_store import versions_of
 from facestream.model_server.metrics import ModelServerMetrics
+from facestream.model_server.model_config import ModelConfig, parse_models_config
 
 log = logging.getLogger(__name__)
 
@@ -53,10 +58,15 @@ class _Version(Generic[T]):
 
 @dataclass(slots=True)
 class _Entry(Generic[T]):
-    """One model: the version that is served, and all known versions."""
+    """One model: the version of requests without a version, all known versions, labels."""
 
     current: _Version[T] | None = None
     versions: dict[int, _Version[T]] = field(default_factory=dict)
+    labels: dict[str, int] = field(default_factory=dict)
+
+    def available(self, number: int) -> _Version[T] | None:
+        version = self.versions.get(number)
+        return version if version and version.state is State.AVAILABLE else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +89,20 @@ class Repository(Generic[T]):
         models_dir: contains a folder per model; folders without numbered versions are ignored.
         load: loads and warms up a model from a version's folder; raises ModelError.
         metrics: the model server's metrics.
+        config_file: `models.config` of TensorFlow Serving; None serves the newest version of each
+            model.
     """
 
     def __init__(
-        self, models_dir: Path, load: Callable[[Path], T], metrics: ModelServerMetrics
+        self,
+        models_dir: Path,
+        load: Callable[[Path], T],
+        metrics: ModelServerMetrics,
+        config_file: Path | None = None,
     ) -> None:
         self._dir, self._load, self._metrics = models_dir, load, metrics
+        self._config_file, self._config_error = config_file, ""
+        self._config: dict[str, ModelConfig] = {}
         self._lock = threading.Lock()
         self._entries: dict[str, _Entry[T]] = {}
         self._unreadable: dict[Path, str] = {}
@@ -92,6 +110,11 @@ class Repository(Generic[T]):
     def poll(self) -> None:
         """Scan the folder once; load, swap and unload what has changed."""
         found = self._scan()
+        if self._config_file is not None:
+            self._reload_config(self._config_file)
+            for name in sorted(self._config.keys() | self._entries.keys()):
+                self._serve_versions(name, self._config.get(name), found.get(name, {}))
+            return
         for name in sorted(found.keys() | self._entries.keys()):
             versions = found.get(name, {})
             # Newest first, until one loads or is already served.
@@ -117,7 +140,9 @@ class Repository(Generic[T]):
         with self._lock:
             entry = self._entries.get(name)
             current = entry.current if entry else None
-            if current is None or current.model is None or version not in (None, current.number):
+            if entry and version is not None:
+                current = entry.available(version)
+            if current is None or current.model is None:
                 servable = f"Latest({name})" if version is None else f"Specific({name}, {version})"
                 raise NotServedError(f"Servable not found for request: {servable}")
             current.uses += 1
@@ -130,6 +155,12 @@ class Repository(Generic[T]):
                 current.uses -= 1
                 if current.state is State.UNLOADING and current.uses == 0:
                     self._end(name, current)
+
+    def labeled_version(self, name: str, label: str) -> int | None:
+        """Return the version of a label; None if the model has no such label."""
+        with self._lock:
+            entry = self._entries.get(name)
+            return entry.labels.get(label) if entry else None
 
     def statuses(self, name: str, version: int | None) -> list[Status]:
         """Return the known versions of a model, newest first.
@@ -182,17 +213,93 @@ class Repository(Generic[T]):
             number = entry.current.number if entry and entry.current else None
         return {} if number is None else {number: folder / str(number)}
 
+    def _reload_config(self, file: Path) -> None:
+        """Read the configuration and move labels; keep the old one on an error, logged once."""
+        try:
+            config = parse_models_config(file.read_text(encoding="utf-8"))
+            self._move_labels(config)
+        except (OSError, UnicodeDecodeError, ModelError) as error:
+            if str(error) != self._config_error:
+                log.error("refused %s: %s; the old configuration stays", file, error)
+            self._config_error = str(error)
+            return
+        self._config, self._config_error = config, ""
+
+    def _move_labels(self, config: dict[str, ModelConfig]) -> None:
+        """Set the labels of all models, or of none.
+
+        Raises:
+            ModelError: an existing label would move to a version that is not available.
+        """
+        with self._lock:
+            for name, wanted in config.items():
+                entry = self._entries.get(name)
+                for label, number in wanted.labels.items():
+                    is_move = entry and entry.labels.get(label, number) != number
+                    if entry and is_move and entry.available(number) is None:
+                        raise ModelError(
+                            f"label {label!r} of model {name} cannot move to version {number}, "
+                            "which is not available; load the version first"
+                        )
+            for name, wanted in config.items():
+                self._entries.setdefault(name, _Entry()).labels = dict(wanted.labels)
+
+    def _serve_versions(
+        self, name: str, config: ModelConfig | None, folders: dict[int, Path]
+    ) -> None:
+        """Load the versions of the configuration, then unload others.
+
+        The last available version stays until another one is available or the model is removed.
+        A listed version stays loaded even if its folder is removed.
+        """
+        wanted = set(config.versions) if config else set()
+        if config and not config.versions and folders:
+            wanted = {max(folders)}
+        for number in sorted(wanted & set(folders)):
+            self._load_version(name, number, folders[number])
+        with self._lock:
+            entry = self._entries.get(name)
+            if entry is None:
+                return
+            loaded = [v for v in entry.versions.values() if v.state is State.AVAILABLE]
+            kept = [v for v in loaded if v.number in wanted]
+            if not kept and config:
+                return
+            old, entry.current = entry.current, max(kept, key=lambda v: v.number, default=None)
+            for version in loaded:
+                if version not in kept:
+                    self._unload(name, version)
+            current = entry.current
+        if current is not None:
+            self._metrics.model_version.labels(model=name).set(current.number)
+        elif old is not None:
+            self._metrics.model_version.remove(name)
+
     def _serve(self, name: str, number: int, folder: Path) -> bool:
         """Load this version and serve it; return False if it cannot be loaded."""
+        with self._lock:
+            entry = self._entries.get(name)
+            if entry and entry.current and entry.current.number == number:
+                return True
+        version = self._load_version(name, number, folder)
+        if version is None:
+            return False
+        self._retire(name, version)
+        self._metrics.model_version.labels(model=name).set(number)
+        log.info("serving model %s version %d", name, number)
+        return True
+
+    def _load_version(self, name: str, number: int, folder: Path) -> _Version[T] | None:
+        """Return the available version, loaded if necessary; None if it cannot be loaded."""
         fingerprint = _fingerprint(folder)
         self._metrics.load_errors.labels(model=name)  # export 0 for alerts
         with self._lock:
             entry = self._entries.setdefault(name, _Entry())
-            if entry.current and entry.current.number == number:
-                return True
             known = entry.versions.get(number)
+            if known and known.state is State.AVAILABLE:
+                return known
             if known and known.error and known.fingerprint == fingerprint:
-                return False
+                return None
             version = _Version[T](number, fingerprint=fingerprint)
             entry.versions[number] = version
         try:
@@ -200,15 +307,14 @@ class Repository(Generic[T]):
         except ModelError as error:
             log.error("loading model %s version %d failed: %s", name, number, error)
             self._on_load_error(name, version, str(error))
-            return False
+            return None
         except Exception as error:
             log.exception("loading model %s version %d failed", name, number)
             self._on_load_error(name, version, f"cannot load: {type(error).__name__}: {error}")
-            return False
-        self._retire(name, version)
-        self._metrics.model_version.labels(model=name).set(number)
-        log.info("serving model %s version %d", name, number)
-        return True
+            return None
+        with self._lock:
+            version.state = State.AVAILABLE
+        return version
 
     def _on_load_error(self, name: str, version: _Version[T], error: str) -> None:
         with self._lock:
@@ -221,15 +327,17 @@ class Repository(Generic[T]):
         with self._lock:
             entry = self._entries[name]
             old, entry.current = entry.current, successor
-            if successor:
-                successor.state = State.AVAILABLE
             if old:
-                old.state = State.UNLOADING
-                if old.uses == 0:
-                    self._end(name, old)
+                self._unload(name, old)
         if old and not successor:
             self._metrics.model_version.remove(name)
             log.warning("model %s version %d was removed from the folder", name, old.number)
+
+    def _unload(self, name: str, version: _Version[T]) -> None:
+        """Stop serving a version; the lock is held."""
+        version.state = State.UNLOADING
+        if version.uses == 0:
+            self._end(name, version)
 
     def _end(self, name: str, version: _Version[T]) -> None:
         version.model, version.state = None, State.END

@@ -56,7 +56,9 @@ class ModelServer:
         self.health = Health(
             (_DEPENDENCY,), heartbeat_timeout_s=60 + 3 * settings.model_poll_interval_s
         )
-        self.repository: Repository[Model] = Repository(settings.models_dir, self._load, metrics)
+        self.repository: Repository[Model] = Repository(
+            settings.models_dir, self._load, metrics, settings.models_config_file
+        )
         self._grpc_health = grpc_health.HealthServicer()
         self._set_health(False)
         threads = _MAX_PREDICTS + _SPARE_THREADS

@@ -20,6 +20,11 @@ class ModelServerSettings(CommonSettings):
     models_dir: Path = Field(
         MODELS_DIR, description="folder of <model>/<version>/saved_model.pb; polled for changes"
     )
+    models_config_file: Path | None = Field(
+        None,
+        description="models.config of TensorFlow Serving with versions and labels; without it, the "
+        "newest version of each model is served",
+    )
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8500, ge=0, le=65535, description="gRPC port; 0 takes any free one")
     tls_cert_file: Path | None = Field(None, description="PEM file with a certificate; enables TLS")

@@ -16,6 +16,9 @@ from prometheus_client import CollectorRegistry
 class Broken:
     """A repository that raises an unexpected exception."""
 
+    def labeled_version(self, name: str, label: str) -> int | None:
+        return None
+
     @contextmanager
     def lease(self, name: str, version: int | None) -> Iterator[Any]:
         raise ZeroDivisionError
