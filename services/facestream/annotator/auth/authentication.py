@@ -126,7 +126,7 @@ def _check_access(scope: Scope, account: Account | None) -> Response | None:
         return None
     if account is None:
         # FFmpeg sends the token of a URL only after a Basic challenge. A browser would open its own
-        # password prompt on that: it is redirected to the login page instead.
+        # password prompt on that, so it is redirected to the login page.
         is_player = path.startswith(_PLAYER_PREFIX)
         accepted = Headers(scope=scope).get("accept", "")
         if path == "/" or (is_player and "application/xhtml+xml" in accepted):

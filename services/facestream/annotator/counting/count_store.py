@@ -70,8 +70,8 @@ class CountStore(Protocol):
     def add(self, batch: CountBatch) -> None:
         """Add the whole batch or, on an error, nothing.
 
-        A batch with the number of the last added one is skipped. After an error that leaves open
-        whether a batch was added, add the same batch again.
+        A batch with the number of the last added one is skipped. If an error does not
+        show whether a batch was added, add the same batch again.
 
         Raises:
             CountStoreError: the store cannot be written now.

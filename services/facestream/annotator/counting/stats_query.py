@@ -1,9 +1,9 @@
 """Statistics queries: parse a request, aggregate counts by hour, day or group, format CSV.
 
-Performs no I/O except through the count store passed to `run_query`. Hours and days are those of a
+No I/O except through the count store passed to `run_query`. Hours and days are those of the query's
 time zone. The store sums up by quarters of an hour, because every current UTC offset is a multiple
 of 15 minutes. This module sums the quarters up to hours and days, so that days of 23 or 25 hours
-come out right.
+get correct totals.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def run_query(
 
     Args:
         query: a parsed query.
-        aggregate: that method of the count store.
+        aggregate: the method `aggregate` of the count store.
 
     Raises:
         InvalidQueryError: too many rows.
@@ -185,7 +185,9 @@ def _parse_time(name: str, text: str, timezone: tzinfo) -> datetime:
         if _UNIX_SECONDS.fullmatch(text):
             at = datetime.fromtimestamp(float(text), timezone)
         else:
-            at = datetime.fromisoformat(text.replace(" ", "+"))  # a + in a URL means a space
+            at = datetime.fromisoformat(
+                text.replace(" ", "+")
+            )  # a + in a URL is decoded as a space
         if not MINYEAR < at.year < MAXYEAR:
             raise ValueError("out of range in another time zone")
     except (ValueError, OverflowError, OSError):

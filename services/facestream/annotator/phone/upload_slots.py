@@ -12,7 +12,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
-IDLE_TIMEOUT_S = 5.0  # then another browser may use the slot
+IDLE_TIMEOUT_S = 5.0  # without a frame for this long, another browser may use the slot
 MAX_CONCURRENT_UPLOADS = 3  # per camera
 _RATE_FACTOR = 2.0  # upload rate limit as a multiple of the requested fps
 _BURST = 4.0  # frames
@@ -33,7 +33,7 @@ class UploadSlots:
     """One slot with a token bucket per camera.
 
     Args:
-        fps: frames per second that phones are asked for.
+        fps: frames per second requested from phones.
     """
 
     def __init__(self, fps: float) -> None:

@@ -1,6 +1,6 @@
 """MJPEG hub: renders each annotated frame once and serves it to any number of clients.
 
-Frames arrive by `submit_frame` on the event loop. Worker threads decode them, draw boxes and
+Frames arrive by `submit_frame` on the event loop. Render threads decode them, draw boxes and
 labels, and encode them (C code that releases the GIL). Each camera has a one-slot buffer, its
 `CameraFeed`. Each client takes the newest JPEG when it is ready: a slow client skips frames and
 delays no other. Without clients nothing is rendered. A camera without frames gets a placeholder.
@@ -31,7 +31,7 @@ PLACEHOLDER_INTERVAL_S = 1.0
 _BLANK_YUV = (40, 130, 125)  # the dark background of a placeholder
 _MAX_THREADS = 4
 _DOWN_SNAPSHOT_TIMEOUT_S = 1.0  # a camera that is down rarely delivers a frame
-_SECONDARY_INTERVAL_S = 0.2  # between two frames of a camera that is not the primary one
+_SECONDARY_INTERVAL_S = 0.2  # between two frames of each camera but the primary one
 
 
 class MjpegHub:
@@ -128,7 +128,7 @@ class MjpegHub:
     def _watch(self, feeds: list[CameraFeed]) -> Iterator[list[CameraFeed]]:
         for feed in feeds:
             if feed.viewers == 0:
-                # Capture sends frames shortly after the first viewer: no placeholder until then.
+                # Capture starts to send frames when a viewer connects: no placeholder until then.
                 feed.last_frame_s = self._clock()
                 feed.stale_seq = feed.seq
                 self.first_viewer.set()
@@ -142,7 +142,7 @@ class MjpegHub:
                     feed.clear()
 
     def submit_frame(self, camera: str, job: RenderJob) -> None:
-        """Render a frame as soon as possible; it replaces an older one that still waits."""
+        """Render a frame as soon as possible; it replaces an older frame in the buffer."""
         feed = self.feed(camera)
         if feed.viewers == 0:
             return

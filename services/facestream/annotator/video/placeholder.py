@@ -1,4 +1,4 @@
-"""Render the placeholder image of a camera without frames: state, since when, and why.
+"""Render the placeholder image of a camera without frames: state, start time and reason.
 
 A dark image with a few lines of text, rendered about once per second while it is watched.
 """

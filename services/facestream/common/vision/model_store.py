@@ -24,7 +24,7 @@ def newest_version(model: Path) -> Path:
     """Return the folder of the newest version; `model` is `models/<name>` or a version's folder.
 
     Raises:
-        ModelError: there is no SavedModel, or the folder cannot be read.
+        ModelError: the folder has no SavedModel, or cannot be read.
     """
     if (model / SAVED_MODEL).is_file():
         return model
