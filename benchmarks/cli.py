@@ -16,10 +16,16 @@ def add_commands(commands: argparse._SubParsersAction) -> None:  # type: ignore[
         help="Benchmark the pipeline against the baseline on this machine",
         description="Measure CPU, latency and memory of the pipeline and of the baseline.",
     )
-    parser.add_argument("--clip", type=Path, metavar="MP4", help="default: the demo camera's clip")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="default: bench-<processor>.json")
+    parser.add_argument(
+        "--clip", type=Path, metavar="MP4", help="clip to stream (default: demo camera's)"
+    )
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="record (default: bench-<processor>.json)"
+    )
     parser.add_argument("--quick", action="store_true", help="run short rounds, at most 120 s")
-    parser.add_argument("--model", type=Path, default=None, help="default: the newest age_gender")
+    parser.add_argument(
+        "--model", type=Path, default=None, help="model (default: newest age_gender)"
+    )
     parser.add_argument(
         "--third-party-python",
         type=Path,

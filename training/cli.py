@@ -44,7 +44,7 @@ def add_commands(subparsers: Any) -> None:
         help="Train a network on UTKFace",
         description="Train a network on UTKFace, or resume a run.",
     )
-    train.add_argument("--config", type=Path, required=True, help="training/configs/*.yaml")
+    train.add_argument("--config", type=Path, required=True, help="one of training/configs/*.yaml")
     _add_data(train)
     train.add_argument("--run", dest="run_dir", type=Path, required=True, help="folder of the run")
     _add_cache(train)
@@ -65,10 +65,12 @@ def add_commands(subparsers: Any) -> None:
     evaluate = subparsers.add_parser(
         "evaluate", help="Evaluate an exported model", description="Evaluate an exported model."
     )
-    evaluate.add_argument("--model", type=Path, required=True, help="models/<name>[/<version>]")
+    evaluate.add_argument(
+        "--model", type=Path, required=True, help="folder models/<name>[/<version>]"
+    )
     _add_data(evaluate)
     _add_folds(evaluate)
-    evaluate.add_argument("--json", type=Path, help="write all figures to this file")
+    evaluate.add_argument("--json", type=Path, help="write all results to this file")
     evaluate.add_argument("--plot", type=Path, help="write plots to this PNG")
     evaluate.add_argument(
         "--robustness-output",
@@ -86,7 +88,9 @@ def add_commands(subparsers: Any) -> None:
         description="Calibrate, export, check and evaluate a finished run; write its model card.",
     )
     export.add_argument("--run", dest="run_dir", type=Path, required=True, help="a finished run")
-    export.add_argument("--model", type=Path, required=True, help="models/<name>/<version>, new")
+    export.add_argument(
+        "--model", type=Path, required=True, help="new folder models/<name>/<version>"
+    )
     _add_data(export)
     _add_folds(export)
     _add_faces(export, 0)
@@ -110,17 +114,22 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", type=Path, required=True, help="UTKFace: its folder or tar")
+    parser.add_argument("--data", type=Path, required=True, help="folder or tar file of UTKFace")
 
 
 def _add_cache(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--cache", type=Path, default=Path("runs/cache"), help="aligned faces (default: runs/cache)"
+        "--cache",
+        type=Path,
+        default=Path("runs/cache"),
+        help="folder of cached aligned faces (default: runs/cache)",
     )
 
 
 def _add_folds(parser: argparse.ArgumentParser, default: str = "9") -> None:
-    parser.add_argument("--folds", default=default, help=f"like 9 or 0,7-9 (default: {default})")
+    parser.add_argument(
+        "--folds", default=default, help=f"for example 9 or 0,7-9 (default: {default})"
+    )
 
 
 def _add_faces(parser: argparse.ArgumentParser, default: int) -> None:

@@ -230,9 +230,11 @@ def _add_demo_camera(commands: Commands[_Parser]) -> None:
         description="Serve a clip rendered from sample photos, or any H.264 file, as a live RTSP "
         "camera that plays in a loop.",
     )
-    parser.add_argument("--file", type=Path, metavar="MP4", help="H.264 file to play instead")
+    parser.add_argument(
+        "--file", type=Path, metavar="MP4", help="H.264 file to play instead of the clip"
+    )
     parser.add_argument("--host", default="127.0.0.1", help="address (default: 127.0.0.1)")
-    parser.add_argument("--port", type=int, default=8554, help="0 = any free (default: 8554)")
+    parser.add_argument("--port", type=int, default=8554, help="0 = any free port (default: 8554)")
     parser.add_argument(
         "--path",
         action="append",

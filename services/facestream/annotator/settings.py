@@ -42,7 +42,7 @@ class AnnotatorSettings(CountingSettings):
         None, description="file with a token that grants the admin role"
     )
     viewer_token_file: Path | None = Field(
-        None, description="file with another token that grants the viewer role"
+        None, description="file with a different token that grants the viewer role"
     )
     users_file: Path | None = Field(
         None, description="YAML file of users with hashed passwords; see docs/security.md"
@@ -55,7 +55,7 @@ class AnnotatorSettings(CountingSettings):
         8, ge=0, le=MAX_CAMERAS, description="limit of phone browser cameras"
     )
     phone_fps: float = Field(
-        15.0, ge=1, le=30, description="frames per second that a phone is asked for"
+        15.0, ge=1, le=30, description="frames per second requested from a phone"
     )
     phone_base_url: str = Field(
         "",

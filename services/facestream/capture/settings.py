@@ -25,7 +25,7 @@ class CaptureSettings(CommonSettings):
         description="file that persists cameras added in the web UI, passwords included; without "
         "it they are lost when Redis restarts",
     )
-    max_cameras: int = Field(32, ge=1, le=MAX_CAMERAS, description="maximum number of cameras")
+    max_cameras: int = Field(32, ge=1, le=MAX_CAMERAS, description="maximum cameras per replica")
     allow_local_sources: bool = Field(
         False,
         description="allow cameras added at run time to be on this machine (file://, device://, "
@@ -44,10 +44,10 @@ class CaptureSettings(CommonSettings):
     )
     open_timeout_s: float = Field(8.0, gt=0, le=60, description="timeout for opening a camera")
     stall_timeout_s: float = Field(
-        2.0, gt=0, le=60, description="a camera is stalled without a frame for this long"
+        2.0, gt=0, le=60, description="a camera without a frame for this long is stalled"
     )
     read_timeout_s: float = Field(
-        5.0, gt=0, le=60, description="a camera is reconnected without a frame for this long"
+        5.0, gt=0, le=60, description="a camera without a frame for this long is reconnected"
     )
 
     detection_fps: float = Field(
@@ -60,7 +60,7 @@ class CaptureSettings(CommonSettings):
         3.0,
         gt=0,
         le=60,
-        description="detections per second and camera otherwise; delays new faces",
+        description="detections per second and camera otherwise; a low rate delays new faces",
     )
     detector_long_side_px: int = Field(
         640, ge=64, le=1920, description="detector input, longer side"

@@ -26,7 +26,7 @@ class ModelServerSettings(CommonSettings):
         "newest version of each model is served",
     )
     host: str = Field("127.0.0.1", description="address to listen on")
-    port: int = Field(8500, ge=0, le=65535, description="gRPC port; 0 takes any free one")
+    port: int = Field(8500, ge=0, le=65535, description="gRPC port; 0 = any free port")
     tls_cert_file: Path | None = Field(None, description="PEM file with a certificate; enables TLS")
     tls_key_file: Path | None = Field(None, description="PEM file with the certificate's key")
     tls_client_ca_file: Path | None = Field(
@@ -41,17 +41,17 @@ class ModelServerSettings(CommonSettings):
         default_factory=lambda: min(os.cpu_count() or 1, 8),
         ge=1,
         le=256,
-        description="most concurrent inferences, each on one thread",
+        description="maximum concurrent inferences, each on one thread",
     )
     inference_precision: Literal["auto", "f32", "bf16", "f16"] = Field(
         "auto",
         description="arithmetic precision; f32 gives the predictions of TensorFlow, auto is bf16 "
         "on CPUs with bf16 instructions and f32 on others",
     )
-    max_batch_size: int = Field(128, ge=1, le=4096, description="most faces in one request")
+    max_batch_size: int = Field(128, ge=1, le=4096, description="maximum faces in one request")
     health_host: str = Field("127.0.0.1", description="address of /livez, /readyz and /metrics")
     health_port: int = Field(
-        9103, ge=0, le=65535, description="port of the health endpoints; 0 takes any free one"
+        9103, ge=0, le=65535, description="port of /livez, /readyz and /metrics; 0 = any free port"
     )
 
     @model_validator(mode="after")

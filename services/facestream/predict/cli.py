@@ -58,8 +58,8 @@ def add_commands(commands: argparse._SubParsersAction) -> None:  # type: ignore[
         type=float,
         default=0.6,
         metavar="N",
-        help="minimum detector score, 0-1 (default: 0.6); images with large faces are searched at "
-        "half size only, where the minimum is at least 0.8; below 0.6 every image is searched at "
+        help="minimum detector score, 0-1 (default: 0.6); an image with large faces is searched "
+        "at half size only, with a minimum of at least 0.8; below 0.6 every image is searched at "
         "full size",
     )
     parser.add_argument(

@@ -36,14 +36,14 @@ class WorkerSettings(CommonSettings):
     model_input_px: int = Field(
         CROP_PX, ge=16, le=1024, description="side of the models' square input"
     )
-    max_batch_size: int = Field(16, ge=1, le=128, description="most faces in one request")
+    max_batch_size: int = Field(16, ge=1, le=128, description="maximum faces in one request")
     max_batch_delay_ms: float = Field(
         8.0,
         ge=0,
         le=1000,
-        description="longest time that the first face of a batch waits for others",
+        description="maximum time that the first face of a batch waits for others",
     )
-    max_inflight_batches: int = Field(2, ge=1, le=32, description="most batches in flight")
+    max_inflight_batches: int = Field(2, ge=1, le=32, description="maximum batches in flight")
     max_face_age_s: float = Field(
         2.0, gt=0, le=60, description="age at which a face is dropped as stale"
     )
@@ -62,7 +62,7 @@ class WorkerSettings(CommonSettings):
     )
     health_host: str = Field("127.0.0.1", description="address of /livez, /readyz and /metrics")
     health_port: int = Field(
-        9102, ge=0, le=65535, description="port of the health endpoints; 0 takes any free one"
+        9102, ge=0, le=65535, description="port of /livez, /readyz and /metrics; 0 = any free port"
     )
 
     @field_validator("model_names", mode="before")

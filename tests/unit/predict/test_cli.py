@@ -68,4 +68,4 @@ def test_help_states_the_minimum_scores(capsys: pytest.CaptureFixture[str]) -> N
         main(["predict", "--help"])
     text = " ".join(capsys.readouterr().out.split())
     assert f"default: {predictor._DEFAULT_MIN_SCORE}" in text
-    assert f"the minimum is at least {predictor._CERTAIN_SCORE}" in text
+    assert f"a minimum of at least {predictor._CERTAIN_SCORE}" in text
