@@ -13,6 +13,10 @@ SOAK_FLAGS ?= faults
 STUBS := services/facestream/common/broker/pb
 PROTOS := facestream/v1/messages.proto serving/serving.proto
 
+# A virtual environment whose Python is gone or broken is created again.
+_ := $(shell [ ! -e $(VENV)/.made ] || $(BIN)/python -m pip --version >/dev/null 2>&1 || \
+	rm -f $(VENV)/.made $(VENV)/.demo $(VENV)/.test)
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint docs proto proto-check audit sbom release bench soak up down logs setup-demo setup-test clean
 
@@ -144,7 +148,15 @@ $(VENV)/.test: requirements/test.txt $(VENV)/.made
 $(VENV)/.made:
 	@for python in $(PYTHON) python3 python3.13 python3.12 python3.11; do \
 		if $$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then \
-			$$python -m venv $(VENV) || { echo "$$python has no venv module: install python3-venv"; exit 1; }; \
+			error=$$($$python -m venv $(VENV) 2>&1 && $(BIN)/python -m pip --version 2>&1) || \
+			error=$$($$python -m venv --clear $(VENV) 2>&1 && $(BIN)/python -m pip --version 2>&1) || \
+			case $$error in \
+				*"ermission denied"*|*"ead-only file system"*) \
+					echo "cannot write $(VENV): permission denied or read-only; check the owner of this folder"; exit 1;; \
+				*ensurepip*|*"No module named venv"*) \
+					echo "$$python has no venv module: install python3-venv"; exit 1;; \
+				*) echo "cannot create $(VENV): $$error"; exit 1;; \
+			esac; \
 			touch $@; exit 0; \
 		fi; \
 	done; \
