@@ -94,6 +94,29 @@ def test_every_container_has_limits_and_no_privileges(extra: tuple[str, ...]) ->
 
 
 @pytest.mark.parametrize("extra", COMBINATIONS, ids="+".join)
+def test_monitoring_and_demo_have_cpu_limits_of_one_core(extra: tuple[str, ...]) -> None:
+    limits = {name: service.get("cpus") for name, service in services(*extra).items()}
+    limited = {name for name, cpus in limits.items() if cpus is not None}
+    assert limited == {
+        "demo-camera",
+        "demo-camera-added",
+        "grafana",
+        "prometheus",
+        "redis-exporter",
+    }
+    assert all(0 < float(limits[name]) <= 1 for name in limited)
+
+
+@pytest.mark.parametrize("extra", COMBINATIONS, ids="+".join)
+def test_memory_file_systems_have_a_size(extra: tuple[str, ...]) -> None:
+    for name, service in services(*extra).items():
+        for mount in service["tmpfs"]:
+            size = re.fullmatch(r"/\w+:size=(\d+)m", mount)
+            assert size, (name, mount)
+            assert int(size[1]) * 2**20 <= int(service["mem_limit"]), name
+
+
+@pytest.mark.parametrize("extra", COMBINATIONS, ids="+".join)
 def test_every_service_starts_after_its_dependencies_are_healthy(extra: tuple[str, ...]) -> None:
     found = services(*extra)
     for name, service in found.items():

@@ -138,3 +138,10 @@ def test_the_worker_image_has_no_opencv_and_no_tensorflow() -> None:
     assert not re.search("^(opencv|tensorflow)", locked, re.MULTILINE)
     script = "import sys, facestream.worker.service; print(*{'cv2', 'tensorflow'} & {*sys.modules})"
     assert run(sys.executable, "-c", script).strip() == ""
+
+
+def test_every_image_has_oci_labels() -> None:
+    text = " ".join(stages()["service"])
+    for name in ("title", "description", "licenses"):
+        assert f"org.opencontainers.image.{name}=" in text
+    assert all(stages()[name][0].startswith("FROM service ") for name in MODULES)
