@@ -48,7 +48,7 @@ class AnnotatorSettings(CountingSettings):
         None, description="YAML file of users with hashed passwords; see docs/security.md"
     )
     tls_cert_file: Path | None = Field(
-        None, description="PEM file with certificate and chain, for https"
+        None, description="PEM file with certificate and chain; enables HTTPS"
     )
     tls_key_file: Path | None = Field(None, description="PEM file with the private key")
     max_phone_cameras: int = Field(
@@ -70,7 +70,7 @@ class AnnotatorSettings(CountingSettings):
         32,
         ge=1,
         le=4096,
-        description="limit of open video streams, and of open event streams, of one address",
+        description="limit of open video streams, and of open event streams, per client address",
     )
     send_timeout_s: float = Field(
         20.0, gt=0, description="a client that reads no byte for this long is disconnected"

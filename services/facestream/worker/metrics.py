@@ -18,7 +18,7 @@ class WorkerMetrics(ServiceMetrics):
     - `invalid`: cannot be decoded.
     - `not_ours`: an entry that facestream did not write.
     - `dead_lettered`: delivered too often, or rejected by the model.
-    - `broker_error`: Redis refused or lost the result.
+    - `broker_error`: Redis rejected or lost the result.
 
     Values of the label `outcome`: `published`, `waiting` and
     `facestream.common.broker.face_accounting.OUTCOMES`.
@@ -36,7 +36,7 @@ class WorkerMetrics(ServiceMetrics):
             "faces_dropped_total", "Faces without a result, by reason", ("reason",)
         )
         self.faces_reclaimed = self._counter(
-            "faces_reclaimed_total", "Faces taken over from a dead worker"
+            "faces_reclaimed_total", "Faces claimed from a dead worker"
         )
         self.backlog = self._gauge(
             "backlog_faces", "Faces in the streams, including those in flight"

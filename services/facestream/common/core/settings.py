@@ -43,11 +43,11 @@ class CommonSettings(BaseModel):
 
     broker: SecretStr = Field(
         SecretStr("redis://127.0.0.1:6379/0"),
-        description="Redis or Valkey by URL: redis://, rediss://, unix://, redis+cluster:// or "
+        description="URL of Redis or Valkey: redis://, rediss://, unix://, redis+cluster:// or "
         "redis+sentinel://",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="debug, info, warning or error"
+        "info", description="log level: debug, info, warning or error"
     )
 
     @classmethod
