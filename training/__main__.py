@@ -1,4 +1,4 @@
-"""`python -m training`."""
+"""Run the training command line as `python -m training`."""
 
 import sys
 

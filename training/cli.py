@@ -1,7 +1,7 @@
 """The training commands: `distill-targets`, `train`, `evaluate`, `export`.
 
 `facestream` and `python -m training` both build their parsers with `add_commands`. TensorFlow is
-imported by the command that needs it; `evaluate` never does.
+imported only by the commands that need it; `evaluate` never imports it.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def add_commands(subparsers: Any) -> None:
         "--teacher-targets",
         type=Path,
         metavar="FILE",
-        help="file of `distill-targets`, if the run config has a teacher share",
+        help="file written by `distill-targets`; required if the run config sets teacher_share",
     )
     train.set_defaults(run=_train)
 
@@ -98,7 +98,7 @@ def add_commands(subparsers: Any) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """`python -m training`; returns the exit code."""
+    """Run one training command and return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
     add_commands(parser.add_subparsers(required=True, metavar="COMMAND"))
     parsed = parser.parse_args(arguments)
@@ -143,9 +143,11 @@ def _add_faces(parser: argparse.ArgumentParser, default: int) -> None:
 
 
 def _distill_targets(arguments: argparse.Namespace) -> int:
-    from training.distillation.build_teacher_targets import teach
+    from training.distillation.build_teacher_targets import build_teacher_targets
 
-    teach(arguments.faceres, arguments.data, arguments.folds, arguments.cache, arguments.out, _say)
+    build_teacher_targets(
+        arguments.faceres, arguments.data, arguments.folds, arguments.cache, arguments.out, _log
+    )
     return 0
 
 
@@ -161,7 +163,7 @@ def _train(arguments: argparse.Namespace) -> int:
         arguments.run_dir,
         arguments.cache,
         weights,
-        _say,
+        _log,
         arguments.teacher_targets,
     )
     return 0
@@ -179,20 +181,20 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         plot_robustness,
         robustness_table,
     )
-    from training.evaluation.robustness import robustness
+    from training.evaluation.robustness import measure_robustness
 
     folds = parse_folds(arguments.folds)
     model = ExportedModel(newest_version(arguments.model), arguments.threads)
     report = evaluate(model, arguments.data, folds, _progress)
-    print(overall_table(report))  # before anything that may fail for want of a place to write
+    print(overall_table(report))  # first: writing the files below may fail
     if arguments.json:
         _write(arguments.json, report)
     if arguments.plot:
         arguments.plot.parent.mkdir(parents=True, exist_ok=True)
         plot_evaluation(report, arguments.plot)
     if arguments.robustness_output:
-        pictures = [p for p in load(arguments.data)[0] if p.fold in folds]
-        rows = robustness(model, pictures[: arguments.robustness_faces], say=_say)
+        images = [p for p in load(arguments.data)[0] if p.fold in folds]
+        rows = measure_robustness(model, images[: arguments.robustness_faces], log=_log)
         print(robustness_table(rows))
         _write(Path(f"{arguments.robustness_output}.json"), rows)
         plot_robustness(rows, Path(f"{arguments.robustness_output}.png"))
@@ -205,17 +207,17 @@ def _export(arguments: argparse.Namespace) -> int:
 
     folds = parse_folds(arguments.folds)
     faces = arguments.robustness_faces
-    done = publish(arguments.run_dir, arguments.data, arguments.model, folds, faces, _say)
-    print(f"published {done}")
+    version = publish(arguments.run_dir, arguments.data, arguments.model, folds, faces, _log)
+    print(f"published {version}")
     return 0
 
 
-def _say(line: str) -> None:
+def _log(line: str) -> None:
     print(line, flush=True)
 
 
 def _progress(line: str) -> None:
-    """One line that writes over itself, where a person is watching."""
+    """Overwrite one line of progress if stderr is a terminal."""
     if sys.stderr.isatty():
         print(f"\r{line:<{_PROGRESS_WIDTH}}", end="", file=sys.stderr, flush=True)
 

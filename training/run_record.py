@@ -1,6 +1,6 @@
-"""What a run must tell about itself: settings, data, commit, machine, time taken, curves, metrics.
+"""Record of a training run: configuration, data, commit, machine, duration and metrics.
 
-Written as `record.json` into the run's folder, from where the export and the model card read it.
+Stored as `record.json` in the run's folder; the export and the model card read it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PACKAGES = ("tensorflow", "keras", "numpy", "opencv-python-headless", "openvino
 
 
 def git_commit() -> str:
-    """The commit of this code, with `-dirty` where files differ from it; `unknown` outside git."""
+    """Return the commit of this code, `-dirty` if files differ from it, `unknown` outside git."""
     command = ["git", "-C", str(CHECKOUT), "describe", "--always", "--dirty", "--abbrev=40"]
     command += ["--exclude", "*"]
     try:
@@ -35,11 +35,11 @@ def git_commit() -> str:
     return done.stdout.strip()
 
 
-def digest(path: Path) -> str:
-    """SHA-256 of a file's bytes.
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file as hexadecimal digits.
 
     Raises:
-        DataError: it cannot be read.
+        DataError: the file cannot be read.
     """
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
@@ -47,8 +47,8 @@ def digest(path: Path) -> str:
         raise DataError(f"{path}: {error.strerror}") from None
 
 
-def machine() -> dict[str, Any]:
-    """Processor, cores, memory, accelerators known to TensorFlow if it is loaded, and versions."""
+def machine_info() -> dict[str, Any]:
+    """Return processor, cores, memory, system and package versions of this machine."""
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
@@ -60,7 +60,7 @@ def machine() -> dict[str, Any]:
 
 
 def write(run: Path, record: Mapping[str, Any]) -> None:
-    """Add to a run's record, or start it; whole or not at all."""
+    """Create or extend the record of a run atomically."""
     path = run / FILE
     known = json.loads(path.read_text()) if path.exists() else {}
     partial = path.with_suffix(".partial")
@@ -69,10 +69,10 @@ def write(run: Path, record: Mapping[str, Any]) -> None:
 
 
 def read(run: Path) -> dict[str, Any]:
-    """A run's record.
+    """Return the record of a run.
 
     Raises:
-        ModelError: there is none.
+        ModelError: the folder holds no record.
     """
     try:
         record: dict[str, Any] = json.loads((run / FILE).read_text())

@@ -1,4 +1,4 @@
-"""The whole way from pictures to a published model, on a tiny set: train, resume, export, judge."""
+"""Train, resume, export and evaluate on a tiny data set."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.fixtures.utkface import write_utkface
 from training import run_record
 from training.config import TrainConfig
 from training.data.utkface import load
-from training.distillation.teacher_targets import Teacher, save
+from training.distillation.teacher_targets import TeacherTargets, save
 from training.evaluation.calibration import Calibration
 from training.fitting.checkpoint import read_progress, weights_file
 from training.model.network import average_weights, build
@@ -31,7 +31,7 @@ from training.publishing.serving_warmup import FILE as WARMUP_FILE
 from training.train import train
 
 pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config:UserWarning")
-PICTURES = 72
+IMAGE_COUNT = 72
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -55,7 +55,7 @@ def _config(**network: object) -> TrainConfig:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_utkface(tmp_path_factory.mktemp("utkface"), PICTURES)
+    return write_utkface(tmp_path_factory.mktemp("utkface"), IMAGE_COUNT)
 
 
 @pytest.fixture(scope="module")
@@ -68,38 +68,40 @@ def run(tmp_path_factory: pytest.TempPathFactory, data: Path, cache: Path) -> Pa
     """An unbroken run; beside it what a kill after its first epoch would have left."""
     folder = tmp_path_factory.mktemp("runs") / "unbroken"
 
-    def say(line: str) -> None:
+    def log(line: str) -> None:
         if line.startswith("epoch 1/"):
             shutil.copytree(folder, folder.with_name("after first epoch"))
 
-    train(_config(), data, folder, cache, None, say)
+    train(_config(), data, folder, cache, None, log)
     return folder
 
 
 @pytest.fixture(scope="module")
 def published(run: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     destination = tmp_path_factory.mktemp("models") / "age_gender" / "1"
-    return publish(run, data, destination, (8, 9), robustness_faces=4, say=lambda line: None)
+    return publish(run, data, destination, (8, 9), robustness_faces=4, log=lambda line: None)
 
 
-def test_a_teacher_is_heard_and_leaves_no_trace_in_the_network(
+def test_a_teacher_adds_a_loss_and_no_output_to_the_network(
     data: Path, cache: Path, tmp_path: Path
 ) -> None:
-    pictures = [picture for picture in load(data)[0] if picture.fold < 8]
+    images = [image for image in load(data)[0] if image.fold < 8]
     random = np.random.default_rng(0)
-    said = Teacher(
-        random.dirichlet(np.ones(111), len(pictures)).astype(np.float32),
-        random.random(len(pictures), np.float32),
-        random.normal(size=(len(pictures), 4)).astype(np.float32),
+    said = TeacherTargets(
+        random.dirichlet(np.ones(111), len(images)).astype(np.float32),
+        random.random(len(images), np.float32),
+        random.normal(size=(len(images), 4)).astype(np.float32),
     )
-    save(tmp_path / "teacher.npz", said, pictures)
+    save(tmp_path / "teacher.npz", said, images)
     config = _config().model_copy(update={"teacher_share": 0.5, "validation_share": 0.05})
-    taught = tmp_path / "taught"
-    train(config, data, taught, cache, None, lambda line: None, tmp_path / "teacher.npz")
-    assert json.loads((taught / "history.jsonl").read_text().splitlines()[0])["embedding_loss"] > 0
-    assert len(run_record.read(taught)["teacher"]) == 64
+    distilled = tmp_path / "distilled"
+    train(config, data, distilled, cache, None, lambda line: None, tmp_path / "teacher.npz")
+    assert (
+        json.loads((distilled / "history.jsonl").read_text().splitlines()[0])["embedding_loss"] > 0
+    )
+    assert len(run_record.read(distilled)["teacher"]) == 64
     assert set(
-        load_network(config.network, taught / run_record.WEIGHTS_FILE, size_px=64).output
+        load_network(config.network, distilled / run_record.WEIGHTS_FILE, size_px=64).output
     ) == {
         "age",
         "gender",
@@ -114,14 +116,14 @@ def _weights(run: Path, name: str) -> list[np.ndarray]:
     return [variable.numpy() for variable in model.trainable_variables]
 
 
-def test_a_run_keeps_a_record_that_tells_everything(run: Path) -> None:
-    kept = run_record.read(run)
-    assert kept["epochs"] == 2
-    assert kept["taken_s"] > 0
-    assert kept["machine"]["processor"]
-    assert kept["config"]["seed"] == 1
-    assert kept["data"]["files"] == PICTURES
-    assert kept["commit"]
+def test_a_run_stores_its_record(run: Path) -> None:
+    record = run_record.read(run)
+    assert record["epochs"] == 2
+    assert record["taken_s"] > 0
+    assert record["machine"]["processor"]
+    assert record["config"]["seed"] == 1
+    assert record["data"]["files"] == IMAGE_COUNT
+    assert record["commit"]
     history = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
     assert [row["epoch"] for row in history] == [1, 2]
     for name in ("contact_sheet.png", "curves.png"):
@@ -135,7 +137,7 @@ def test_a_checkpoint_keeps_the_weights_that_learn_and_the_end_their_average(run
     assert any(not np.array_equal(a, b) for a, b in zip(learning, averaged, strict=True))
 
 
-def test_a_killed_run_goes_on_to_the_same_weights(
+def test_a_killed_run_resumes_to_the_same_weights(
     run: Path, data: Path, cache: Path, tmp_path: Path
 ) -> None:
     killed = tmp_path / "killed"
@@ -180,13 +182,13 @@ def test_a_run_folder_is_not_reused_for_other_settings(run: Path, data: Path, ca
         train(_config(dense_units=8), data, run, cache, None, lambda line: None)
 
 
-def test_too_few_pictures_are_refused(cache: Path, tmp_path: Path) -> None:
+def test_too_few_images_are_rejected(cache: Path, tmp_path: Path) -> None:
     few = write_utkface(tmp_path / "few", 3)
     with pytest.raises(DataError, match="too few"):
         train(_config(), few, tmp_path / "run", cache, None, lambda line: None)
 
 
-def test_the_published_model_answers_as_its_signature_says(published: Path) -> None:
+def test_the_published_model_matches_its_signature(published: Path) -> None:
     loaded = tf.saved_model.load(str(published))
     assert set(loaded.signatures) == {"serving_default"}
     saved = SavedModel.FromString((published / "saved_model.pb").read_bytes())
@@ -194,32 +196,28 @@ def test_the_published_model_answers_as_its_signature_says(published: Path) -> N
     nodes = [*graph.node, *(n for f in graph.library.function for n in f.node_def)]
     assert not {"VarHandleOp", "ReadVariableOp"} & {node.op for node in nodes}
     faces = np.zeros((3, 64, 64, 3), np.uint8)
-    answers = loaded.signatures["serving_default"](faces=tf.constant(faces))
-    shapes = {name: tuple(value.shape) for name, value in answers.items()}
+    predictions = loaded.signatures["serving_default"](faces=tf.constant(faces))
+    shapes = {name: tuple(value.shape) for name, value in predictions.items()}
     assert shapes == {"age": (3,), "age_std": (3,), "gender": (3,), "age_distribution": (3, 111)}
-    np.testing.assert_allclose(answers["age_distribution"].numpy().sum(axis=1), 1, rtol=1e-5)
-    median, deviation = median_and_std(answers["age_distribution"].numpy())
-    np.testing.assert_allclose(answers["age"].numpy(), median, rtol=1e-4)
-    np.testing.assert_allclose(answers["age_std"].numpy(), deviation, rtol=1e-4)
+    np.testing.assert_allclose(predictions["age_distribution"].numpy().sum(axis=1), 1, rtol=1e-5)
+    median, deviation = median_and_std(predictions["age_distribution"].numpy())
+    np.testing.assert_allclose(predictions["age"].numpy(), median, rtol=1e-4)
+    np.testing.assert_allclose(predictions["age_std"].numpy(), deviation, rtol=1e-4)
     on_openvino = ExportedModel(published).predict(faces)
-    for name, value in answers.items():
+    for name, value in predictions.items():
         np.testing.assert_allclose(on_openvino[name], value.numpy(), atol=1e-2, rtol=1e-3)
 
 
-def test_a_network_goes_on_from_exactly_what_a_published_version_learned(
-    published: Path, run: Path
-) -> None:
+def test_a_network_loads_published_weights(published: Path, run: Path) -> None:
     trained = build(_config().network, None)
     trained.load_weights(run / run_record.WEIGHTS_FILE)
-    going_on = build(_config().network, published)
-    for expected, actual in zip(trained.weights, going_on.weights, strict=True):
+    loaded = build(_config().network, published)
+    for expected, actual in zip(trained.weights, loaded.weights, strict=True):
         if "seed" not in expected.name:
             np.testing.assert_array_equal(actual.numpy(), expected.numpy(), expected.path)
 
 
-def test_a_network_does_not_go_on_from_another_or_from_none(
-    published: Path, tmp_path: Path
-) -> None:
+def test_weights_of_another_network_are_rejected(published: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="another network"):
         build(_config(dense_units=8).network, published)
     with pytest.raises(ModelError, match="no exported model"):
@@ -237,17 +235,17 @@ def test_wrong_first_weights_are_one_line_before_there_is_a_run(
     run = tmp_path / "run"
     # Keras has none of ImageNet for a network as narrow as that of these tests.
     for weights in (tmp_path / "missing.weights.h5", damaged, "imagenet"):
-        with pytest.raises(ModelError, match=r"no weights \w+") as told:
+        with pytest.raises(ModelError, match=r"no weights \w+") as caught:
             train(_config(), data, run, cache, weights, lambda line: None)
-        assert "\n" not in str(told.value)
+        assert "\n" not in str(caught.value)
         assert not run.exists()
 
 
 def test_weights_that_cannot_be_downloaded_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    def away(**_: object) -> None:
+    def fail_download(**_: object) -> None:
         raise Exception("URL fetch failure on\nsomewhere: None -- no route")
 
-    monkeypatch.setattr("keras.applications.MobileNetV2", away)
+    monkeypatch.setattr("keras.applications.MobileNetV2", fail_download)
     with pytest.raises(ModelError, match=r"imagenet: no weights .*: URL fetch failure on somewher"):
         build(_config().network, "imagenet")
 
@@ -255,11 +253,11 @@ def test_weights_that_cannot_be_downloaded_are_one_line(monkeypatch: pytest.Monk
 def test_a_version_is_never_overwritten(published: Path, run: Path, data: Path) -> None:
     before = (published / "saved_model.pb").read_bytes()
     with pytest.raises(ModelError, match="exists already"):
-        publish(run, data, published, (8, 9), say=lambda line: None)
+        publish(run, data, published, (8, 9), log=lambda line: None)
     assert (published / "saved_model.pb").read_bytes() == before
 
 
-def test_a_fold_that_an_ancestor_has_learnt_from_does_not_judge(
+def test_a_training_fold_of_an_ancestor_cannot_evaluate(
     published: Path, run: Path, data: Path, tmp_path: Path
 ) -> None:
     info = json.loads((published / "model.json").read_text())
@@ -268,8 +266,8 @@ def test_a_fold_that_an_ancestor_has_learnt_from_does_not_judge(
     descendant = tmp_path / "run"
     shutil.copytree(run, descendant)
     run_record.write(descendant, {"train_folds": [*range(8), 9]})
-    with pytest.raises(DataError, match="a version before it, has learnt from fold 9"):
-        publish(descendant, data, tmp_path / "age_gender" / "1", (8, 9), say=lambda line: None)
+    with pytest.raises(DataError, match="trained on fold 9"):
+        publish(descendant, data, tmp_path / "age_gender" / "1", (8, 9), log=lambda line: None)
 
 
 def test_nothing_is_left_beside_a_published_version(published: Path) -> None:
@@ -293,10 +291,10 @@ def test_the_card_names_terms_figures_groups_limits_and_commit(published: Path, 
 def test_calibration_on_the_held_out_share_is_recorded_before_and_after(
     published: Path, run: Path
 ) -> None:
-    kept = run_record.read(run)["calibration"]
-    assert kept["before"]["n"] == kept["after"]["n"] == run_record.read(run)["validation_faces"]
-    assert abs(kept["after"]["interval_coverage"] - 0.8) <= abs(
-        kept["before"]["interval_coverage"] - 0.8
+    record = run_record.read(run)["calibration"]
+    assert record["before"]["n"] == record["after"]["n"] == run_record.read(run)["validation_faces"]
+    assert abs(record["after"]["interval_coverage"] - 0.8) <= abs(
+        record["before"]["interval_coverage"] - 0.8
     )
 
 

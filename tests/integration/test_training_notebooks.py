@@ -21,7 +21,7 @@ network: {size_px: 64, alpha: 0.1, dense_units: 8}
 fit: {batch: 8, stages: [{epochs: 1, size_px: 64}]}
 """
 
-# The kernel's own sockets and event loop, none of our doing.
+# The kernel's own sockets and event loop, not under our control.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
@@ -37,22 +37,22 @@ def _run(notebook: Path, work: Path, monkeypatch: pytest.MonkeyPatch, **environ:
     )
 
 
-def test_the_notebook_that_tries_a_model_tells_of_every_sample(
+def test_the_try_a_model_notebook_prints_every_sample(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said = _run(NOTEBOOKS / "try_a_model.ipynb", tmp_path, monkeypatch, MODEL=TINY_MODEL)
-    for picture in SAMPLES_DIR.glob("*.jpg"):
-        assert f"{picture.name}: " in said
+    output = _run(NOTEBOOKS / "try_a_model.ipynb", tmp_path, monkeypatch, MODEL=TINY_MODEL)
+    for image in SAMPLES_DIR.glob("*.jpg"):
+        assert f"{image.name}: " in output
 
 
 @pytest.mark.slow
-def test_the_notebook_that_trains_publishes_a_model(
+def test_the_train_notebook_publishes_a_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = tmp_path / "tiny.yaml"
     config.write_text(_TINY_RUN)
     data = write_utkface(tmp_path / "data", 60)
-    said = _run(
+    output = _run(
         NOTEBOOKS / "train.ipynb",
         tmp_path,
         monkeypatch,
@@ -60,5 +60,5 @@ def test_the_notebook_that_trains_publishes_a_model(
         TRAIN_CONFIG=config,
         WEIGHTS="none",
     )
-    assert "# Age and gender of a face" in said
+    assert "# Age and gender of a face" in output
     assert (tmp_path / "out/models/age_gender/1/saved_model.pb").exists()

@@ -1,7 +1,7 @@
-"""Makes a studio crop look like a phone's video: one random view of a face per call.
+"""Data augmentation: degrade a stored face crop to the quality of phone video.
 
-Pure: crop and random generator in, crop out, so a seed gives the same pictures anywhere. The
-geometry is one warp; each of the others strikes with its own probability.
+No I/O and no global state: the same crop and seed give the same view on every machine. Geometry is
+one warp; every other augmentation is applied with its own probability.
 """
 
 from __future__ import annotations
@@ -13,21 +13,28 @@ from numpy.typing import NDArray
 
 from training.data.face_crops import STORE_MARGIN
 
-_FLIP, _COLOUR, _GREY, _LOW_LIGHT = 0.5, 0.7, 0.05, 0.05
+_FLIP, _COLOR, _GRAY, _LOW_LIGHT = 0.5, 0.7, 0.05, 0.05
 _LOW_RESOLUTION, _BLUR, _NOISE, _JPEG, _HIDE = 0.22, 0.12, 0.15, 0.25, 0.15
-_CALM = 0.3  # of these harms, and of greyness, strike in a calm view
+_LIGHT_FACTOR = 0.3  # factor on the probabilities of grayscale and corruptions if light
 
 
 def center_view(crop: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:
-    """The unaugmented view: the stored crop without its context, `[size_px, size_px, 3]`."""
+    """Return the stored crop without its context, unaugmented: `[size_px, size_px, 3]`."""
     return _warp(crop, size_px, 0.0, 1.0, (0.0, 0.0), 1.0, False, cv2.BORDER_REPLICATE)
 
 
 def augment(
-    crop: NDArray[np.uint8], size_px: int, random: np.random.Generator, calm: bool = False
+    crop: NDArray[np.uint8], size_px: int, random: np.random.Generator, light: bool = False
 ) -> NDArray[np.uint8]:
-    """One augmented view of a stored RGB crop: uint8 `[size_px, size_px, 3]`."""
-    often = _CALM if calm else 1.0
+    """Return one augmented view of a stored RGB crop: uint8 `[size_px, size_px, 3]`.
+
+    Args:
+        crop: from `FaceSet.crops`.
+        size_px: side of the view.
+        random: source of every random choice.
+        light: apply grayscale and corruptions at 0.3 of their usual probability.
+    """
+    factor = _LIGHT_FACTOR if light else 1.0
     scale = float(np.exp(random.normal(0, 0.07)))
     view = _warp(
         crop,
@@ -39,19 +46,19 @@ def augment(
         flip=bool(random.random() < _FLIP),
         border=cv2.BORDER_REPLICATE if random.random() < 0.7 else cv2.BORDER_CONSTANT,
     )
-    if random.random() < _COLOUR:
-        view = _light_and_colour(view, random)
-    if random.random() < often * _GREY:
+    if random.random() < _COLOR:
+        view = _jitter_color(view, random)
+    if random.random() < factor * _GRAY:
         view = cv2.cvtColor(cv2.cvtColor(view, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-    if random.random() < often * _LOW_RESOLUTION:
+    if random.random() < factor * _LOW_RESOLUTION:
         view = _low_resolution(view, random)
-    if random.random() < often * _BLUR:
+    if random.random() < factor * _BLUR:
         view = _blur(view, random)
-    if random.random() < often * _NOISE:
+    if random.random() < factor * _NOISE:
         view = _noise(view, random)
-    if random.random() < often * _JPEG:
+    if random.random() < factor * _JPEG:
         view = _jpeg(view, random)
-    if random.random() < often * _HIDE:
+    if random.random() < factor * _HIDE:
         view = _occlude(view, random)
     return view
 
@@ -66,21 +73,21 @@ def _warp(
     flip: bool,
     border: int,
 ) -> NDArray[np.uint8]:
-    """Turn, zoom and shift about the middle, without the stored context, to `size_px`."""
+    """Rotate, zoom and shift about the center and drop the stored context, to `size_px`."""
     zoom = size_px * (1 + 2 * STORE_MARGIN) / crop.shape[0] * scale
     angle = np.deg2rad(angle_deg)
     rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) * zoom
     rotation[0] *= aspect * (-1 if flip else 1)
-    centre = np.full(2, (crop.shape[0] - 1) / 2)
+    center = np.full(2, (crop.shape[0] - 1) / 2)
     target = np.full(2, (size_px - 1) / 2) + np.array(shift) * size_px
-    matrix = np.hstack([rotation, (target - rotation @ centre)[:, None]])
+    matrix = np.hstack([rotation, (target - rotation @ center)[:, None]])
     return cv2.warpAffine(
         crop, matrix, (size_px, size_px), flags=cv2.INTER_LINEAR, borderMode=border
     )
 
 
-def _light_and_colour(view: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
-    """Gamma, contrast, brightness and white balance by one table a channel; then saturation."""
+def _jitter_color(view: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
+    """Change gamma, contrast, brightness and white balance, then saturation."""
     levels = np.arange(256, dtype=np.float32) / 255
     gamma = float(np.exp(random.normal(0, 0.25)))
     gain = float(np.exp(random.normal(0, 0.15)))
@@ -92,12 +99,12 @@ def _light_and_colour(view: NDArray[np.uint8], random: np.random.Generator) -> N
     tables = np.clip(curve * balance * 255, 0, 255).astype(np.uint8)[None]
     view = cv2.LUT(view, tables)
     saturation = float(np.clip(random.normal(1, 0.25), 0, 1.8))
-    grey = cv2.cvtColor(cv2.cvtColor(view, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-    return cv2.addWeighted(view, saturation, grey, 1 - saturation, 0)
+    gray = cv2.cvtColor(cv2.cvtColor(view, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    return cv2.addWeighted(view, saturation, gray, 1 - saturation, 0)
 
 
 def _low_resolution(view: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
-    """As if the face had been 24–110 pixels wide in the frame."""
+    """Simulate a face that is 24–110 px wide in the frame."""
     side = int(np.exp(random.uniform(np.log(24), np.log(110))))
     if side >= view.shape[0]:
         return view
@@ -109,7 +116,7 @@ def _low_resolution(view: NDArray[np.uint8], random: np.random.Generator) -> NDA
 
 
 def _blur(view: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
-    """Out of focus, or moved along a line while the shutter was open."""
+    """Apply defocus or linear motion blur."""
     if random.random() < 0.5:
         return cv2.GaussianBlur(view, (0, 0), float(random.uniform(0.5, 2.2)))
     length = int(random.integers(3, 10))
@@ -135,7 +142,7 @@ def _jpeg(view: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.ui
 
 
 def _occlude(view: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
-    """Cover a part, as a hand, a mask or another head would."""
+    """Cover a rectangle, as a hand, a mask or another head does."""
     size = view.shape[0]
     width, height = (int(size * random.uniform(0.1, 0.4)) for _ in range(2))
     x, y = int(random.integers(0, size - width)), int(random.integers(0, size - height))

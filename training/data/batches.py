@@ -1,4 +1,4 @@
-"""A lesson in batches: augmented, and blended if so wished, to learn from; plain to be judged."""
+"""Input pipeline: augmented batches for training (optionally mixup), plain ones for validation."""
 
 from __future__ import annotations
 
@@ -13,14 +13,19 @@ from training.data.targets import TrainingSet, age_weights
 
 
 def epoch_batches(
-    config: TrainConfig, lesson: TrainingSet, epoch: int, stage: Stage
+    config: TrainConfig, training_set: TrainingSet, epoch: int, stage: Stage
 ) -> tf.data.Dataset:
-    """One epoch of augmented batches: `(crops uint8, targets, weights)`; a seed tells them all."""
-    order = np.random.default_rng([config.seed, epoch]).permutation(len(lesson)).astype(np.int64)
+    """Return one epoch of augmented batches: `(crops uint8, targets, weights)`.
+
+    The order, the views and the mixup shares depend on `config.seed` and `epoch` alone.
+    """
+    order = (
+        np.random.default_rng([config.seed, epoch]).permutation(len(training_set)).astype(np.int64)
+    )
     batch, size_px = config.fit.batch, stage.size_px
     order = order[: len(order) // batch * batch]
-    weight = age_weights(lesson.faces.age, config.loss.rare_age_power)
-    targets = {output: target[order] for output, target in lesson.targets.items()}
+    weight = age_weights(training_set.faces.age, config.loss.rare_age_power)
+    targets = {output: target[order] for output, target in training_set.targets.items()}
     weights = {
         output: weight[order] if output == "age" else np.ones(len(order), np.float32)
         for output in targets
@@ -28,7 +33,7 @@ def epoch_batches(
 
     def view(index: np.int64) -> np.ndarray:
         random = np.random.default_rng([config.seed, epoch, int(index)])
-        return augment(lesson.faces.crops[index], size_px, random, stage.calm)
+        return augment(training_set.faces.crops[index], size_px, random, stage.calm)
 
     def load(index: tf.Tensor, target: Any, weight: Any) -> tuple[tf.Tensor, Any, Any]:
         crop = tf.numpy_function(view, [index], tf.uint8, stateful=False)
@@ -49,7 +54,7 @@ def epoch_batches(
 
 
 def mixup(batch: Any, share: tf.Tensor) -> Any:
-    """Each face of a batch, of which `share` `[n]` stays, with the one as far from the other end.
+    """Mix every face of a batch, at weight `share` `[n]`, with its partner of the reversed batch.
 
     H. Zhang et al., "mixup: beyond empirical risk minimization", ICLR 2018.
     """
@@ -63,7 +68,7 @@ def mixup(batch: Any, share: tf.Tensor) -> Any:
     return tf.nest.map_structure(blend, batch)
 
 
-def plain_batches(lesson: TrainingSet, size_px: int, batch: int = 64) -> tf.data.Dataset:
-    """Unaugmented batches in order: `(crops uint8, targets)`."""
-    crops = np.stack([center_view(crop, size_px) for crop in lesson.faces.crops])
-    return tf.data.Dataset.from_tensor_slices((crops, lesson.targets)).batch(batch)
+def plain_batches(training_set: TrainingSet, size_px: int, batch: int = 64) -> tf.data.Dataset:
+    """Return unaugmented batches in the order of the set: `(crops uint8, targets)`."""
+    crops = np.stack([center_view(crop, size_px) for crop in training_set.faces.crops])
+    return tf.data.Dataset.from_tensor_slices((crops, training_set.targets)).batch(batch)

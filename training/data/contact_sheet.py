@@ -1,6 +1,6 @@
-"""A page of crops for a person to look at: each face plain, then as the augmentation makes it.
+"""Contact sheet of training crops: each face unaugmented, then in nine augmented views.
 
-Look at it before every long run: a wrong crop, colour or label shows here in a second.
+View it before a long run: it shows wrong crops, colors and labels.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ _LABEL_PX = 18
 
 
 def contact_sheet(faces: FaceSet, size_px: int, seed: int) -> NDArray[np.uint8]:
-    """RGB uint8 picture: a row a face, the plain crop first, its label below each row."""
+    """Return an RGB uint8 image with one row per face and its label below.
+
+    The unaugmented crop comes first in each row.
+    """
     rows = []
     for i in np.linspace(0, len(faces) - 1, min(_ROWS, len(faces))).astype(int):
         crop = faces.crops[i]
@@ -37,6 +40,6 @@ def contact_sheet(faces: FaceSet, size_px: int, seed: int) -> NDArray[np.uint8]:
 
 
 def save_contact_sheet(faces: FaceSet, size_px: int, seed: int, path: Path) -> None:
-    """Write the sheet as PNG (or as the suffix of `path` says)."""
+    """Write the contact sheet in the image format of the suffix of `path`."""
     sheet = contact_sheet(faces, size_px, seed)
     cv2.imwrite(str(path), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))

@@ -1,7 +1,7 @@
-"""What a network has learnt from before a run: no picture of that may judge it, or calibrate it.
+"""Data-leakage check: no image that a network was trained on may evaluate or calibrate it.
 
-A version to go on from tells in its `model.json` what it has learnt from, all versions before it
-included; a teacher is known by the way `distill-targets` makes one.
+The `model.json` of an exported version lists its training folds, including those of the versions
+before it. A teacher made by `distill-targets` leaves out the held-out share.
 """
 
 from __future__ import annotations
@@ -16,42 +16,42 @@ from facestream.common.vision.exported_model import read_model_info
 from training.config import VALIDATION_SHARE, TrainConfig
 from training.data.utkface import parse_folds
 
-# What every version has learnt from that was published before `model.json` told it.
-_UNTOLD_FOLDS = tuple(range(1, 9))
+# Training folds of every version that was published before `model.json` recorded them.
+_UNRECORDED_FOLDS = tuple(range(1, 9))
 
 
 def seen_folds(config: TrainConfig, weights: str | Path | None) -> list[int]:
-    """The folds that the network of this run will have learnt from, its ancestors' included.
+    """Return the training folds of this run and of all versions that it continues from.
 
     Raises:
-        ModelError: the `model.json` of the version to go on from is damaged.
+        ModelError: the `model.json` of the version to continue from is damaged.
     """
-    version = _version(weights)
-    before = set() if version is None else set(version.get("train_folds", _UNTOLD_FOLDS))
+    version = _read_version_info(weights)
+    before = set() if version is None else set(version.get("train_folds", _UNRECORDED_FOLDS))
     return sorted(before.union(parse_folds(config.train_folds)))
 
 
 def check_no_leakage(config: TrainConfig, weights: str | Path | None, *, has_teacher: bool) -> None:
-    """See that nobody has learnt before from what this run holds out.
+    """Check that neither the teacher nor an earlier version was trained on the held-out share.
 
     Raises:
-        SettingsError: somebody has.
+        SettingsError: `validation_share` exceeds the share that they held out.
         ModelError: as `seen_folds`.
     """
-    version = _version(weights)
-    most = VALIDATION_SHARE if has_teacher else 1.0
+    version = _read_version_info(weights)
+    largest = VALIDATION_SHARE if has_teacher else 1.0
     if version is not None:
-        most = min(most, version.get("validation_share", VALIDATION_SHARE))
-    if config.validation_share > most:
+        largest = min(largest, version.get("validation_share", VALIDATION_SHARE))
+    if config.validation_share > largest:
         raise SettingsError(
-            f"validation_share {config.validation_share}: its teacher, or the version that it goes "
-            f"on from, has held out {most} and learnt from the rest; hold out no more than that"
+            f"validation_share {config.validation_share}: the teacher or the version to continue "
+            f"from has held out {largest} and was trained on the rest; set at most {largest}"
         )
 
 
-def _version(weights: str | Path | None) -> Mapping[str, Any] | None:
-    """What the version to go on from tells of itself; None where the run goes on from none."""
+def _read_version_info(weights: str | Path | None) -> Mapping[str, Any] | None:
+    """Return the `model.json` of the version to continue from; None without a version."""
     if weights is None:
         return None
-    folder = Path(weights)  # one that is here no more tells nothing, but was a version by its name
+    folder = Path(weights)  # a deleted folder still counts as a version if its name is a number
     return read_model_info(folder) if folder.is_dir() or folder.name.isdigit() else None

@@ -1,8 +1,8 @@
-"""What the network is asked to answer for each face: the labels, softened, and what a teacher says.
+"""Build training targets: smoothed ground-truth labels mixed with teacher soft labels.
 
 Soft age labels: B.-B. Gao et al., "Deep label distribution learning with label ambiguity", IEEE
-TIP 26(6), 2017. A teacher's answers mixed with the labels: G. Hinton, O. Vinyals, J. Dean,
-"Distilling the knowledge in a neural network", 2015.
+TIP 26(6), 2017. Distillation: G. Hinton, O. Vinyals, J. Dean, "Distilling the knowledge in a neural
+network", 2015.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 from training.config import LossConfig, TrainConfig
 from training.data.face_crops import FaceSet
-from training.distillation.teacher_targets import Teacher
+from training.distillation.teacher_targets import TeacherTargets
 
 EMBEDDING = "embedding"
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingSet:
-    """Faces and what to answer for them, in one order.
+    """Faces and their targets, in one order.
 
     targets: by output, float32: `age` `[n, max_age + 1]`, each row a distribution over years;
     `gender` `[n]`, probability of female; with a teacher also `embedding` `[n, dimensions]`.
@@ -35,13 +35,14 @@ class TrainingSet:
 
 
 def build_training_set(
-    config: TrainConfig, faces: FaceSet, teacher: Teacher | None, teacher_share: float
+    config: TrainConfig, faces: FaceSet, teacher: TeacherTargets | None, teacher_share: float
 ) -> TrainingSet:
-    """The faces with their labels, beside which the teacher's word counts for `teacher_share`, 0–1.
+    """Mix the labels of the faces with the teacher's soft labels at weight `teacher_share`, 0–1.
 
-    Less for the young (`teacher_ages`): those who learnt from grown-ups know little of children.
+    `config.teacher_ages` lowers the share for children: a teacher trained on adults is inaccurate
+    there.
     """
-    age = soft_ages(faces.age, config.loss, config.network.max_age)
+    age = soft_age_labels(faces.age, config.loss, config.network.max_age)
     gender = faces.female.astype(np.float32)
     if teacher is not None:
         share = np.full(len(faces), teacher_share, np.float32)
@@ -59,11 +60,12 @@ def build_training_set(
     return TrainingSet(faces, targets)
 
 
-def soft_ages(age: NDArray[np.float32], config: LossConfig, max_age: int) -> NDArray[np.float32]:
-    """A Gaussian around each age, `[n]` years to `[n, max_age + 1]`; rows add up to 1.
+def soft_age_labels(
+    age: NDArray[np.float32], config: LossConfig, max_age: int
+) -> NDArray[np.float32]:
+    """Return a Gaussian around each age: `[n]` years to `[n, max_age + 1]`; rows sum to 1.
 
-    It widens with age because the labels (and faces) of the old are less certain than those of
-    children.
+    It widens with age: labels and faces of old people are less certain than those of children.
     """
     years = np.arange(max_age + 1, dtype=np.float32)
     middle = np.clip(age, 0, max_age)[:, None]
@@ -75,7 +77,7 @@ def soft_ages(age: NDArray[np.float32], config: LossConfig, max_age: int) -> NDA
 
 
 def age_weights(age: NDArray[np.float32], power: float) -> NDArray[np.float32]:
-    """Weight of each face, mean 1: (1 / frequency of its age, smoothed ±2 years) to `power`."""
+    """Return weights of mean 1: (1 / frequency of the age, smoothed over ±2 years) to `power`."""
     counts = np.bincount(age.astype(int), minlength=int(age.max()) + 5).astype(np.float64)
     smooth = np.convolve(counts, np.ones(5) / 5, mode="same") + 1
     weights = smooth[age.astype(int)] ** -power

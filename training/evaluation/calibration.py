@@ -1,9 +1,9 @@
-"""Makes what the model says of its own sureness true: two temperatures, found on held-out faces.
+"""Temperature scaling: fit one temperature per head on held-out faces. No I/O.
 
-Answers of the uncalibrated model on the validation share go in; a `Calibration` comes out. The age
+The age
 temperature is the one at which the 80 % interval holds for 80 % of the faces; the gender
-temperature the one of least log-loss (C. Guo et al., "On calibration of modern neural networks",
-ICML 2017). Pure numpy.
+temperature minimizes the log-loss (C. Guo et al., "On calibration of modern neural networks",
+ICML 2017).
 """
 
 from __future__ import annotations
@@ -33,49 +33,53 @@ class Calibration:
     gender_temperature: float = 1.0
 
 
-def sharpen(distribution: NDArray[np.floating], temperature: float) -> NDArray[np.float32]:
-    """The softmax at this temperature, from the softmax at 1: p^(1/T), normalised."""
+def scale_distribution(
+    distribution: NDArray[np.floating], temperature: float
+) -> NDArray[np.float32]:
+    """The softmax at this temperature, from the softmax at 1: p^(1/T), normalized."""
     logits = np.log(np.maximum(np.asarray(distribution, np.float64), _TINY)) / temperature
     powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return (powers / powers.sum(axis=-1, keepdims=True)).astype(np.float32)
 
 
-def soften(probability: NDArray[np.floating], temperature: float) -> NDArray[np.float64]:
+def scale_probability(probability: NDArray[np.floating], temperature: float) -> NDArray[np.float64]:
     """The sigmoid at this temperature, from the sigmoid at 1."""
     p = np.clip(np.asarray(probability, np.float64), _TINY, 1 - _TINY)
     logits: NDArray[np.float64] = np.log(p / (1 - p)) / temperature
     return 1 / (1 + np.exp(-logits))
 
 
-def find_calibration(labels: Labels, answers: Predictions) -> Calibration:
-    """The temperatures for a model whose answers these are, given at temperature 1."""
+def find_calibration(labels: Labels, predictions: Predictions) -> Calibration:
+    """Fit the temperatures to predictions at temperature 1."""
     age = gender = 1.0
-    if "age_distribution" in answers:
-        age = _age_temperature(labels.age, answers["age_distribution"])
-    if "gender" in answers:
-        gender = _gender_temperature(labels.female > 0.5, answers["gender"])
+    if "age_distribution" in predictions:
+        age = _age_temperature(labels.age, predictions["age_distribution"])
+    if "gender" in predictions:
+        gender = _gender_temperature(labels.female > 0.5, predictions["gender"])
     return Calibration(round(age, 4), round(gender, 4))
 
 
-def calibrated(answers: Predictions, calibration: Calibration) -> Predictions:
-    """What the model will answer at these temperatures, from its answers at 1."""
-    changed = dict(answers)
-    if "age_distribution" in answers:
-        distribution = sharpen(answers["age_distribution"], calibration.age_temperature)
+def apply_calibration(predictions: Predictions, calibration: Calibration) -> Predictions:
+    """Return the predictions at these temperatures, from those at temperature 1."""
+    changed = dict(predictions)
+    if "age_distribution" in predictions:
+        distribution = scale_distribution(
+            predictions["age_distribution"], calibration.age_temperature
+        )
         changed["age_distribution"] = distribution
         changed["age"], changed["age_std"] = median_and_std(distribution)
-    if "gender" in answers:
-        soft = soften(answers["gender"], calibration.gender_temperature)
+    if "gender" in predictions:
+        soft = scale_probability(predictions["gender"], calibration.gender_temperature)
         changed["gender"] = soft.astype(np.float32)
     return changed
 
 
 def _age_temperature(age: NDArray[np.float32], distribution: NDArray[np.floating]) -> float:
-    """By halving: a warmer distribution is wider, so its interval holds more often."""
+    """Bisect: a higher temperature widens the distribution and raises its coverage."""
     low, high = _LOWEST, _HIGHEST
     for _ in range(_STEPS):
         middle = float(np.sqrt(low * high))
-        first, last = central_interval(sharpen(distribution, middle), INTERVAL_LEVEL)
+        first, last = central_interval(scale_distribution(distribution, middle), INTERVAL_LEVEL)
         if ((first <= age) & (age <= last)).mean() < INTERVAL_LEVEL:
             low = middle
         else:
@@ -84,13 +88,13 @@ def _age_temperature(age: NDArray[np.float32], distribution: NDArray[np.floating
 
 
 def _gender_temperature(female: NDArray[np.bool_], probability: NDArray[np.floating]) -> float:
-    """By golden section: the log-loss has one minimum in log T."""
+    """Search by golden section: the log-loss has one minimum in log T."""
     ratio = (np.sqrt(5) - 1) / 2
     low, high = np.log(_LOWEST), np.log(_HIGHEST)
     for _ in range(_STEPS):
         left, right = high - ratio * (high - low), low + ratio * (high - low)
-        if log_loss(female, soften(probability, np.exp(left))) < log_loss(
-            female, soften(probability, np.exp(right))
+        if log_loss(female, scale_probability(probability, np.exp(left))) < log_loss(
+            female, scale_probability(probability, np.exp(right))
         ):
             high = right
         else:

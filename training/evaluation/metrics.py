@@ -1,7 +1,6 @@
-"""How good the answers are: plain numbers from labels and answers. Pure numpy.
+"""Accuracy metrics from labels and predictions, overall and by group. No I/O.
 
-Labels and a model's answers in one order go in; a flat dict of figures comes out, whole and by
-group. Ages in years, probabilities 0–1, shares 0–1.
+Labels and predictions are in the same order. Ages in years, probabilities and shares 0–1.
 """
 
 from __future__ import annotations
@@ -17,17 +16,17 @@ from numpy.typing import NDArray
 
 from training.data.utkface import ETHNICITIES, GENDERS
 
-ADULT_AGE = 15  # from here on a face says its gender; the issue of small children is told apart
+ADULT_AGE = 15  # gender accuracy is also reported without children
 CUMULATIVE_SCORE_YEARS = 5
 AGE_BANDS = ((0, 2), (3, 9), (10, 14), (15, 24), (25, 34), (35, 44), (45, 59), (60, 74), (75, 199))
 INTERVAL_LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 RELIABILITY_BINS = 10
-_EPSILON = 1e-6  # bounds the log-loss of an answer that was certain and wrong
+_EPSILON = 1e-6  # bounds the log-loss of a certain, wrong prediction
 
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """What is true of each face: age in years float32 `[n]`, female 0 or 1, ethnicity 0–4."""
+    """Ground truth of each face: age in years float32 `[n]`, female 0 or 1, ethnicity 0–4."""
 
     age: NDArray[np.float32]
     female: NDArray[np.float32]
@@ -36,40 +35,40 @@ class Labels:
     def __len__(self) -> int:
         return len(self.age)
 
-    def at(self, keep: NDArray[Any]) -> Labels:
-        """The labels at these positions or where this mask is true."""
+    def select(self, keep: NDArray[Any]) -> Labels:
+        """Return the labels at these positions or where this mask is true."""
         return Labels(self.age[keep], self.female[keep], self.ethnicity[keep])
 
 
-def at(answers: Predictions, keep: NDArray[Any]) -> Predictions:
-    """The answers at these positions or where this mask is true."""
-    return {name: values[keep] for name, values in answers.items()}
+def select_rows(predictions: Predictions, keep: NDArray[Any]) -> Predictions:
+    """Return the predictions at these positions or where this mask is true."""
+    return {name: values[keep] for name, values in predictions.items()}
 
 
-def figures(labels: Labels, answers: Predictions) -> dict[str, float | int]:
-    """Every figure for which there is an answer.
+def compute_metrics(labels: Labels, predictions: Predictions) -> dict[str, float | int]:
+    """Compute every metric whose prediction is present.
 
     `age_cs5` is the share of ages off by at most 5 years (cumulative score); `age_bias` is positive
-    where the guess is too old; `interval_coverage` is the share of true ages inside the 80 %
+    if predicted ages are too high; `interval_coverage` is the share of true ages inside the 80 %
     interval of `age_distribution`.
     """
     found: dict[str, float | int] = {"n": len(labels)}
     if len(labels) == 0:
         return found
-    if "age" in answers:
-        error = (answers["age"] - labels.age).astype(np.float64)
+    if "age" in predictions:
+        error = (predictions["age"] - labels.age).astype(np.float64)
         found |= {
             "age_mae": float(np.abs(error).mean()),
             "age_rmse": float(np.sqrt((error**2).mean())),
             "age_cs5": float((np.abs(error) <= CUMULATIVE_SCORE_YEARS).mean()),
             "age_bias": float(error.mean()),
         }
-    if "age_distribution" in answers:
-        low, high = central_interval(answers["age_distribution"], INTERVAL_LEVEL)
+    if "age_distribution" in predictions:
+        low, high = central_interval(predictions["age_distribution"], INTERVAL_LEVEL)
         found["interval_coverage"] = float(((low <= labels.age) & (labels.age <= high)).mean())
         found["interval_width"] = float((high - low).mean())
-    if "gender" in answers:
-        female, said = labels.female > 0.5, answers["gender"].astype(np.float64)
+    if "gender" in predictions:
+        female, said = labels.female > 0.5, predictions["gender"].astype(np.float64)
         right = (said > 0.5) == female
         found["gender_accuracy"] = float(right.mean())
         grown = labels.age >= ADULT_AGE
@@ -100,7 +99,7 @@ def log_loss(positive: NDArray[np.bool_], probability: NDArray[np.floating]) -> 
 def reliability(
     positive: NDArray[np.bool_], probability: NDArray[np.floating]
 ) -> list[dict[str, float | int]]:
-    """How often it was true where the model said so, in ten equal bins of the probability."""
+    """Return predicted and observed frequencies in ten equal bins of the probability."""
     which = np.minimum((probability * RELIABILITY_BINS).astype(int), RELIABILITY_BINS - 1)
     rows: list[dict[str, float | int]] = []
     for i in range(RELIABILITY_BINS):
@@ -139,8 +138,8 @@ def coverage(labels: Labels, distribution: NDArray[np.floating]) -> dict[str, fl
     return found
 
 
-def groups(labels: Labels) -> dict[str, dict[str, NDArray[np.bool_]]]:
-    """Which faces belong to each age band, gender and ethnicity."""
+def group_masks(labels: Labels) -> dict[str, dict[str, NDArray[np.bool_]]]:
+    """Return a mask of the faces of each age band, gender and ethnicity."""
     bands = {}
     for first, last in AGE_BANDS:
         name = f"{first}–{last}" if last < AGE_BANDS[-1][1] else f"{first}+"
@@ -152,15 +151,15 @@ def groups(labels: Labels) -> dict[str, dict[str, NDArray[np.bool_]]]:
     }
 
 
-def by_group(
-    labels: Labels, answers: Predictions
+def metrics_by_group(
+    labels: Labels, predictions: Predictions
 ) -> dict[str, dict[str, Mapping[str, float | int]]]:
     """`figures` of every group that has a face."""
     return {
         kind: {
-            name: figures(labels.at(mask), at(answers, mask))
+            name: compute_metrics(labels.select(mask), select_rows(predictions, mask))
             for name, mask in members.items()
             if mask.any()
         }
-        for kind, members in groups(labels).items()
+        for kind, members in group_masks(labels).items()
     }

@@ -1,8 +1,4 @@
-"""Shows an evaluation to a person: plots as PNG, tables as Markdown.
-
-The numbers of `training.evaluation.evaluate` and `training.evaluation.robustness` go in; files and
-text come out.
-"""
+"""Report of an evaluation: plots as PNG, tables as Markdown."""
 
 from __future__ import annotations
 
@@ -25,7 +21,7 @@ _COLUMNS = (
     ("interval_coverage", "80 % interval holds", "{:.1%}"),
     ("gender_accuracy", "gender right", "{:.1%}"),
 )
-_HARM_COLUMNS = (("missed", "faces missed", "{:.1%}"), *_COLUMNS[1:])
+_CORRUPTION_COLUMNS = (("missed", "faces missed", "{:.1%}"), *_COLUMNS[1:])
 _OVERALL = (
     ("n", "faces", "{:d}"),
     ("missed", "faces missed", "{:d}"),
@@ -43,44 +39,46 @@ _OVERALL = (
 )
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def overall_table(report: Mapping[str, Any]) -> str:
-    """All figures: aligned, aligned with flip averaging, end to end, every picture as it stands."""
+    """All figures: aligned, aligned with flip averaging, end to end, every image as it stands."""
     columns = {
         "aligned": report["aligned"],
         "aligned, flip averaged": report["aligned"]["flip"],
         "end to end": report["end_to_end"],
-        "every picture as it stands": report["raw"],
+        "every image as it stands": report["raw"],
     }
     rows = [
         [title, *(_cell(column, key, form) for column in columns.values())]
         for key, title, form in _OVERALL
         if any(key in column for column in columns.values())
     ]
-    return table(["", *columns], rows)
+    return markdown_table(["", *columns], rows)
 
 
 def group_table(by: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
     """The figures by age band, gender and ethnicity."""
-    columns = _present(_COLUMNS, [row for members in by.values() for row in members.values()])
+    columns = _columns_with_values(
+        _COLUMNS, [row for members in by.values() for row in members.values()]
+    )
     rows = [
         [f"{kind}: {name}", *(_cell(row, key, form) for key, _, form in columns)]
         for kind, members in by.items()
         for name, row in members.items()
     ]
-    return table(["group", *(title for _, title, _ in columns)], rows)
+    return markdown_table(["group", *(title for _, title, _ in columns)], rows)
 
 
 def robustness_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The figures by kind and strength of harm."""
-    columns = _present(_HARM_COLUMNS, rows)
-    return table(
-        ["harm", "strength", *(title for _, title, _ in columns)],
+    """The figures by kind and strength of corruption."""
+    columns = _columns_with_values(_CORRUPTION_COLUMNS, rows)
+    return markdown_table(
+        ["corruption", "strength", *(title for _, title, _ in columns)],
         [
             [row["kind"], row["strength"], *(_cell(row, key, form) for key, _, form in columns)]
             for row in rows
@@ -93,20 +91,20 @@ def plot_evaluation(report: Mapping[str, Any], path: Path) -> None:
     figure = Figure(figsize=(11, 8), layout="constrained")
     axes = figure.subplots(2, 2)
     by = report["aligned"]["by"]
-    _bars(axes[0, 0], by["age"], ("age_mae", "age_bias"), "age error by age band, years")
-    _bars(axes[0, 1], by["age"], ("gender_accuracy",), "gender right, by age band")
+    _plot_bars(axes[0, 0], by["age"], ("age_mae", "age_bias"), "age error by age band, years")
+    _plot_bars(axes[0, 1], by["age"], ("gender_accuracy",), "gender right, by age band")
     axes[0, 1].set_ylim(0.5, 1)
     levels = report["aligned"].get("interval_coverage_by_level", {})
     said = [float(level) for level in levels]
-    _calibration(axes[1, 0], said, list(levels.values()), "age interval: said and held")
+    _plot_calibration(axes[1, 0], said, list(levels.values()), "age interval: said and held")
     rows = report["aligned"].get("gender_reliability", [])
     said, was = [row["said"] for row in rows], [row["was"] for row in rows]
-    _calibration(axes[1, 1], said, was, "female: said and true")
+    _plot_calibration(axes[1, 1], said, was, "female: said and true")
     figure.savefig(path, dpi=90)
 
 
 def plot_robustness(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Age error and share of genders wrong, for each harm, beside the unharmed pictures'."""
+    """Plot age error, gender accuracy and missed faces per corruption."""
     figure = Figure(figsize=(11, 0.26 * len(rows) + 1.2), layout="constrained")
     names = [f"{row['kind']} {row['strength']}" for row in rows]
     drawn = (
@@ -144,7 +142,7 @@ def plot_curves(history: Path, path: Path) -> None:
     figure.savefig(path, dpi=90)
 
 
-def _bars(
+def _plot_bars(
     axis: Axes, members: Mapping[str, Mapping[str, Any]], keys: Sequence[str], title: str
 ) -> None:
     width = 0.8 / len(keys)
@@ -158,15 +156,15 @@ def _bars(
     axis.legend()
 
 
-def _calibration(axis: Axes, said: Sequence[float], was: Sequence[float], title: str) -> None:
-    axis.plot([0, 1], [0, 1], color="grey", linewidth=0.8)
+def _plot_calibration(axis: Axes, said: Sequence[float], was: Sequence[float], title: str) -> None:
+    axis.plot([0, 1], [0, 1], color="gray", linewidth=0.8)
     axis.plot(said, was, marker="o")
     axis.set_title(title)
     axis.set_xlabel("said")
     axis.set_ylabel("was")
 
 
-def _present(
+def _columns_with_values(
     columns: Sequence[tuple[str, str, str]], rows: Sequence[Mapping[str, Any]]
 ) -> list[tuple[str, str, str]]:
     return [column for column in columns if any(column[0] in row for row in rows)]

@@ -1,9 +1,7 @@
-"""How the error grows when the picture gets worse: the same faces, small, dark, blurred, squeezed.
+"""Robustness to image corruptions: metrics of the same faces when small, dark, blurred or noisy.
 
-UTKFace pictures go in; for each kind and strength of harm the figures come out. A harmed picture
-is laid into a camera's frame at its own size, so the detector meets a small face as small as it
-is, and all that follows (missed faces, landmarks off by a pixel, enlarged crops) is part of the
-figures.
+A corrupted image is placed into a camera frame at its own size. So the detector sees a small face
+at its size, and missed faces, inaccurate landmarks and enlarged crops are part of the metrics.
 """
 
 from __future__ import annotations
@@ -18,26 +16,26 @@ import simplejpeg
 from facestream.common.vision.exported_model import ExportedModel
 from numpy.typing import NDArray
 
-from training.data.utkface import LabelledImage
+from training.data.utkface import LabeledImage
 from training.evaluation.evaluate import (
     CAPTURE_DETECTOR_PX,
-    Cut,
-    Say,
-    end_to_end_cut,
+    Cropper,
+    Log,
+    end_to_end_cropper,
     labels_of,
     predict_all,
 )
-from training.evaluation.metrics import figures
+from training.evaluation.metrics import compute_metrics
 
 RGB = NDArray[np.uint8]
-_GREY = 110
-# A face (YuNet's box) is this share of the side of a UTKFace picture.
+_GRAY = 110
+# A face (YuNet's box) is this share of the side of a UTKFace image.
 FACE_SHARE = 0.85
 
 
 @dataclass(frozen=True, slots=True)
 class Corruption:
-    """One way to spoil a picture at one strength."""
+    """One kind of image corruption at one strength."""
 
     kind: str
     strength: str
@@ -45,7 +43,7 @@ class Corruption:
 
 
 def downscale(face_px: int) -> Callable[[RGB], RGB]:
-    """The picture at the size where its face is `face_px` wide."""
+    """Return a function that resizes the image so that its face is `face_px` wide."""
 
     def apply(rgb: RGB) -> RGB:
         scale = face_px / (FACE_SHARE * rgb.shape[1])
@@ -62,7 +60,7 @@ def relight(gain: float, gamma: float = 1.0) -> Callable[[RGB], RGB]:
 
 
 def side_light(dark: float) -> Callable[[RGB], RGB]:
-    """Light from one side: brightness falls across the picture from 1 to `dark`."""
+    """Light from one side: brightness falls across the image from 1 to `dark`."""
 
     def apply(rgb: RGB) -> RGB:
         ramp = np.linspace(1, dark, rgb.shape[1], dtype=np.float32)[None, :, None]
@@ -71,8 +69,8 @@ def side_light(dark: float) -> Callable[[RGB], RGB]:
     return apply
 
 
-def tinted(red: float, blue: float) -> Callable[[RGB], RGB]:
-    """White balance off: red and blue times these."""
+def shift_white_balance(red: float, blue: float) -> Callable[[RGB], RGB]:
+    """Return a function that multiplies red and blue."""
 
     def apply(rgb: RGB) -> RGB:
         balance = np.array([red, 1.0, blue], np.float32)
@@ -81,8 +79,8 @@ def tinted(red: float, blue: float) -> Callable[[RGB], RGB]:
     return apply
 
 
-def blurred(sigma_px: float) -> Callable[[RGB], RGB]:
-    """Out of focus: Gaussian of `sigma_px` on a 200-pixel picture."""
+def gaussian_blur(sigma_px: float) -> Callable[[RGB], RGB]:
+    """Out of focus: Gaussian of `sigma_px` on a 200-pixel image."""
     return lambda rgb: cv2.GaussianBlur(rgb, (0, 0), sigma_px)
 
 
@@ -92,8 +90,8 @@ def motion_blur(length_px: int) -> Callable[[RGB], RGB]:
     return lambda rgb: cv2.filter2D(rgb, -1, kernel)
 
 
-def noisy(sigma: float) -> Callable[[RGB], RGB]:
-    """Sensor noise of this deviation, in levels of 255; the same for the same picture."""
+def add_noise(sigma: float) -> Callable[[RGB], RGB]:
+    """Sensor noise of this deviation, in levels of 255; the same for the same image."""
 
     def apply(rgb: RGB) -> RGB:
         random = np.random.default_rng(int(rgb[::16, ::16].sum()))
@@ -110,7 +108,7 @@ def jpeg_compress(quality: int) -> Callable[[RGB], RGB]:
 
 
 def rotate(angle_deg: float) -> Callable[[RGB], RGB]:
-    """The head tilted in the picture's plane."""
+    """The head tilted in the image's plane."""
 
     def apply(rgb: RGB) -> RGB:
         height, width = rgb.shape[:2]
@@ -120,64 +118,66 @@ def rotate(angle_deg: float) -> Callable[[RGB], RGB]:
     return apply
 
 
-UNHARMED = Corruption("none", "–", lambda rgb: rgb)
-HARMS: tuple[Corruption, ...] = (
+NO_CORRUPTION = Corruption("none", "–", lambda rgb: rgb)
+CORRUPTIONS: tuple[Corruption, ...] = (
     *(Corruption("face width, px", str(px), downscale(px)) for px in (96, 64, 48, 40, 32, 24)),
     *(Corruption("brightness", f"×{gain:g}", relight(gain)) for gain in (0.5, 0.25, 0.12, 1.8)),
     *(Corruption("side light, dark end", f"×{dark:g}", side_light(dark)) for dark in (0.5, 0.2)),
-    Corruption("white balance", "warm", tinted(1.25, 0.7)),
-    Corruption("white balance", "cold", tinted(0.75, 1.25)),
-    *(Corruption("blur, σ px of 200", f"{sigma:g}", blurred(sigma)) for sigma in (1, 2, 3)),
+    Corruption("white balance", "warm", shift_white_balance(1.25, 0.7)),
+    Corruption("white balance", "cold", shift_white_balance(0.75, 1.25)),
+    *(Corruption("blur, σ px of 200", f"{sigma:g}", gaussian_blur(sigma)) for sigma in (1, 2, 3)),
     *(Corruption("motion, px of 200", str(length), motion_blur(length)) for length in (7, 13)),
-    *(Corruption("noise, σ of 255", f"{sigma:g}", noisy(sigma)) for sigma in (8, 16, 30)),
+    *(Corruption("noise, σ of 255", f"{sigma:g}", add_noise(sigma)) for sigma in (8, 16, 30)),
     *(Corruption("JPEG quality", str(quality), jpeg_compress(quality)) for quality in (50, 20, 10)),
     *(Corruption("tilt, degrees", f"{angle:g}", rotate(angle)) for angle in (15, 30)),
     Corruption(
         "all at once",
         "48 px, ×0.5, noise 8, JPEG 50",
-        lambda rgb: jpeg_compress(50)(noisy(8)(relight(0.5)(downscale(48)(rgb)))),
+        lambda rgb: jpeg_compress(50)(add_noise(8)(relight(0.5)(downscale(48)(rgb)))),
     ),
 )
 
 
-def in_frame(picture: RGB) -> RGB:
-    """A camera's frame with the picture in its middle at its own size, grey around it."""
+def place_in_frame(image: RGB) -> RGB:
+    """Return a gray camera frame with the image at its own size in the center."""
     width, height = CAPTURE_DETECTOR_PX
-    if picture.shape[1] > width or picture.shape[0] > height:
-        return picture
-    frame = np.full((height, width, 3), _GREY, np.uint8)
-    x, y = (width - picture.shape[1]) // 2, (height - picture.shape[0]) // 2
-    frame[y : y + picture.shape[0], x : x + picture.shape[1]] = picture
+    if image.shape[1] > width or image.shape[0] > height:
+        return image
+    frame = np.full((height, width, 3), _GRAY, np.uint8)
+    x, y = (width - image.shape[1]) // 2, (height - image.shape[0]) // 2
+    frame[y : y + image.shape[0], x : x + image.shape[1]] = image
     return frame
 
 
-def robustness(
+def measure_robustness(
     model: ExportedModel,
-    pictures: Sequence[LabelledImage],
-    harms: Sequence[Corruption] = HARMS,
-    say: Say = lambda line: None,
+    images: Sequence[LabeledImage],
+    corruptions: Sequence[Corruption] = CORRUPTIONS,
+    log: Log = lambda line: None,
 ) -> list[dict[str, Any]]:
-    """The figures for each harm, the unharmed pictures first.
+    """Return the metrics for each corruption, the clean images first.
 
     Returns:
-        a row a harm: `kind`, `strength`, `faces` (how many there are), `missed` (share of them not
-        found) and the figures of `training.evaluation.metrics.figures` over those found.
+        one row per corruption: `kind`, `strength`, `faces` (their number), `missed` (share of
+        undetected faces) and the metrics of `compute_metrics` over the detected ones.
     """
-    labels = labels_of(pictures)
-    cut = end_to_end_cut(model.size_px)
+    labels = labels_of(images)
+    crop_face = end_to_end_cropper(model.size_px)
     rows = []
-    for harm in (UNHARMED, *harms):
-        found, answers = predict_all(pictures, _harmed(harm, cut), model.predict)
-        numbers = figures(labels.at(found), answers)
+    for corruption in (NO_CORRUPTION, *corruptions):
+        found, predictions = predict_all(
+            images, _corrupted_cropper(corruption, crop_face), model.predict
+        )
+        numbers = compute_metrics(labels.select(found), predictions)
         missed = 1 - float(found.mean())
-        asked = {"kind": harm.kind, "strength": harm.strength, "faces": len(pictures)}
-        rows.append({**asked, "missed": missed, **numbers})
-        say(f"{harm.kind} {harm.strength}: missed {missed:.1%}, " + _short(numbers))
+        identity = {"kind": corruption.kind, "strength": corruption.strength, "faces": len(images)}
+        rows.append({**identity, "missed": missed, **numbers})
+        log(f"{corruption.kind} {corruption.strength}: missed {missed:.1%}, " + _short(numbers))
     return rows
 
 
-def _harmed(harm: Corruption, cut: Cut) -> Cut:
-    return lambda rgb: cut(in_frame(harm.apply(rgb)))
+def _corrupted_cropper(corruption: Corruption, crop_face: Cropper) -> Cropper:
+    return lambda rgb: crop_face(place_in_frame(corruption.apply(rgb)))
 
 
 def _short(numbers: dict[str, float | int]) -> str:

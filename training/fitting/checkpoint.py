@@ -1,7 +1,7 @@
-"""What a killed run needs to go on: weights, the optimizer's state, and how far it had come.
+"""Checkpoints: weights, optimizer state and progress, from which a killed run resumes.
 
-Each epoch's files carry its number; `state.json`, replaced in one step, says which count. So a kill
-at any moment leaves a state and the files that belong to it.
+The files of an epoch carry its number; `state.json` names the current epoch and is replaced
+atomically. So a kill at any time leaves a state with matching files.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ _STEM = "checkpoint-"
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run has come.
+    """Progress of a run.
 
-    epoch: epochs done; learns: which layers learnt in the last; best_loss, best_epoch: of the
+    epoch: finished epochs; learns: trainable layers of the last one; best_loss, best_epoch: on the
     validation faces.
     """
 
@@ -33,13 +33,13 @@ class Progress:
 
 
 def read_progress(run_dir: Path) -> Progress:
-    """Of the run in this folder; of a new one if there is none."""
+    """Return the progress of the run in this folder, or that of a new run."""
     path = run_dir / _STATE_FILE
     return Progress(**json.loads(path.read_text())) if path.exists() else Progress()
 
 
 def save(model: keras.Model, run_dir: Path, progress: Progress) -> None:
-    """Keep the model and its optimizer as they are after `progress.epoch` epochs."""
+    """Save model and optimizer after `progress.epoch` epochs and delete older checkpoints."""
     stem = f"{_STEM}{progress.epoch}"
     model.save_weights(run_dir / f"{stem}.weights.h5")
     variables = {f"v{i}": v.numpy() for i, v in enumerate(model.optimizer.variables)}
@@ -53,12 +53,12 @@ def save(model: keras.Model, run_dir: Path, progress: Progress) -> None:
 
 
 def load_weights(model: keras.Model, run_dir: Path, progress: Progress) -> None:
-    """Bring back the weights alone, for a stage that starts with a fresh optimizer."""
+    """Restore the weights alone, for a stage that starts with a new optimizer."""
     model.load_weights(weights_file(run_dir, progress))
 
 
 def load(model: keras.Model, run_dir: Path, progress: Progress) -> None:
-    """Bring back weights and optimizer; the model is compiled as it was."""
+    """Restore weights and optimizer of a model that is compiled as before."""
     load_weights(model, run_dir, progress)
     with np.load(run_dir / f"{_STEM}{progress.epoch}.npz") as saved:
         for i, variable in enumerate(model.optimizer.variables):
@@ -66,5 +66,5 @@ def load(model: keras.Model, run_dir: Path, progress: Progress) -> None:
 
 
 def weights_file(run_dir: Path, progress: Progress) -> Path:
-    """The weights that learn, not their average."""
+    """Return the file of the raw weights (not of their moving average)."""
     return run_dir / f"{_STEM}{progress.epoch}.weights.h5"

@@ -1,8 +1,8 @@
-"""How far an answer is from its target (`targets.py`), and how much each miss hurts.
+"""Losses and metrics of the age, gender and embedding outputs.
 
-The distance of distributions together with that of their expectations: B.-B. Gao et al., "Age
-estimation using expectation of label distribution learning", IJCAI 2018. To foretell what another
-network sees in the face: A. Romero et al., "FitNets: hints for thin deep nets", ICLR 2015.
+Age: cross-entropy of distributions plus the distance of their expectations, B.-B. Gao et al., "Age
+estimation using expectation of label distribution learning", IJCAI 2018. Embedding: regression of
+teacher features, A. Romero et al., "FitNets: hints for thin deep nets", ICLR 2015.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class GenderLoss(keras.losses.Loss):
 
 @keras.saving.register_keras_serializable("facestream")
 class EmbeddingLoss(keras.losses.Loss):
-    """Squared distance of embeddings `[n, dimensions]`; 1 is that of one who answers the mean."""
+    """Squared distance of embeddings `[n, dimensions]`; predicting their mean gives 1."""
 
     def __init__(self, config: LossConfig, name: str = "embedding_loss") -> None:
         super().__init__(name=name)
@@ -73,7 +73,7 @@ class AgeError(keras.metrics.MeanMetricWrapper):
 
 @keras.saving.register_keras_serializable("facestream")
 class GenderAccuracy(keras.metrics.MeanMetricWrapper):
-    """Share of faces whose gender is right."""
+    """Share of faces with correctly predicted gender."""
 
     def __init__(self, name: str = "accuracy") -> None:
         super().__init__(_gender_right, name=name)

@@ -1,7 +1,7 @@
-"""Runs the training: data in, checkpoints and a record out; picks up where it was killed.
+"""Training loop: stages, learning-rate schedule, checkpoints and resume.
 
-Every source of chance is derived from (seed, epoch, position), and the optimizer's state is part of
-the checkpoint, so a resumed run ends where an unbroken one would.
+Every random choice derives from (seed, epoch, position), and checkpoints hold the optimizer's
+state. So a resumed run ends with the weights of an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from training.data.batches import epoch_batches, plain_batches
 from training.data.targets import EMBEDDING, TrainingSet
 from training.fitting import checkpoint
 from training.fitting.losses import AgeError, AgeLoss, EmbeddingLoss, GenderAccuracy, GenderLoss
-from training.model.network import BACKBONE, build, with_embedding
+from training.model.network import BACKBONE, add_embedding_head, build
 
 HISTORY_FILE = "history.jsonl"
-# Before it the feature maps are large and cost most of the time; they learn least.
+# The layers before it have large feature maps: they cost most of the time and change least.
 FIRST_LATE_LAYER = "block_4_expand"
 _ADDED_LEARNING_RATE = 1e-3
 
@@ -33,7 +33,7 @@ _ADDED_LEARNING_RATE = 1e-3
 class CosineWithWarmup(keras.optimizers.schedules.LearningRateSchedule):
     """Linear rise to `peak` over `warmup` steps, then half a cosine down to zero at `total`.
 
-    `start` is added to the step: a stage's fresh optimizer goes on where the last one stopped.
+    `start` is added to the step, so that the new optimizer of a stage continues the schedule.
     I. Loshchilov, F. Hutter, "SGDR", ICLR 2017.
     """
 
@@ -60,8 +60,8 @@ class CosineWithWarmup(keras.optimizers.schedules.LearningRateSchedule):
         }
 
 
-def compile_for(config: TrainConfig, model: keras.Model, schedule: Any, learns: str) -> None:
-    """Choose the layers that learn and give the model losses, metrics and a fresh optimizer."""
+def compile_model(config: TrainConfig, model: keras.Model, schedule: Any, learns: str) -> None:
+    """Set the trainable layers and compile the model with losses, metrics and a new optimizer."""
     backbone = model.get_layer(BACKBONE)
     backbone.trainable = learns != "added"
     if learns == "late":
@@ -92,35 +92,35 @@ def compile_for(config: TrainConfig, model: keras.Model, schedule: Any, learns: 
 
 
 class _KeepRawWeights(keras.callbacks.Callback):
-    """Undoes what Keras does at the end of every `fit`: put the moving average into the model.
+    """Callback that restores the raw weights, which Keras replaces by their average after `fit`.
 
-    The next epoch must go on from the weights that learn, not from their average.
+    The next epoch must continue from the raw weights, not from their moving average.
     """
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Store the weights that the optimizer trains."""
-        self._own = [v.numpy() for v in self.model.trainable_variables]
+        self._raw_weights = [v.numpy() for v in self.model.trainable_variables]
 
     def on_train_end(self, logs: Any = None) -> None:
         """Put the stored weights back."""
-        for variable, value in zip(self.model.trainable_variables, self._own, strict=True):
+        for variable, value in zip(self.model.trainable_variables, self._raw_weights, strict=True):
             variable.assign(value)
 
 
 class _EmaWeights:
-    """Lends the model its averaged weights for the length of a `with`."""
+    """Context manager that puts the moving average of the weights into the model."""
 
     def __init__(self, model: keras.Model) -> None:
         self._model = model
 
     def __enter__(self) -> None:
-        self._own = [v.numpy() for v in self._model.trainable_variables]
+        self._raw_weights = [v.numpy() for v in self._model.trainable_variables]
         optimizer = self._model.optimizer
         if optimizer.use_ema:
             optimizer.finalize_variable_values(self._model.trainable_variables)
 
     def __exit__(self, *_: object) -> None:
-        for variable, value in zip(self._model.trainable_variables, self._own, strict=True):
+        for variable, value in zip(self._model.trainable_variables, self._raw_weights, strict=True):
             variable.assign(value)
 
 
@@ -130,13 +130,13 @@ def fit(
     validation: TrainingSet,
     run_dir: Path,
     weights: str | Path | None,
-    say: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> keras.Model:
-    """Train to the end of the last stage; the network comes back with its averaged weights.
+    """Train to the end of the last stage and return the network with its averaged weights.
 
-    `run_dir` receives `history.jsonl` (a line an epoch) and a checkpoint after each epoch; a run
-    found unfinished there is resumed. `callbacks` see each epoch as a `Model.fit` of its own.
+    `run_dir` receives `history.jsonl` (one line per epoch) and a checkpoint after each epoch; an
+    unfinished run there is resumed. `callbacks` receive each epoch as a separate `Model.fit`.
     """
     cv2.setNumThreads(1)
     if config.fit.mixed_precision:
@@ -145,48 +145,48 @@ def fit(
     progress = checkpoint.read_progress(run_dir)
     resumed = progress
     history = run_dir / HISTORY_FILE
-    _forget_after(history, progress.epoch)
+    _truncate_history(history, progress.epoch)
     network = build(config.network, weights if progress.epoch == 0 else None)
     model = network
     if EMBEDDING in train.targets:
-        model = with_embedding(network, train.targets[EMBEDDING].shape[1])
+        model = add_embedding_head(network, train.targets[EMBEDDING].shape[1])
     steps = len(train) // config.fit.batch
     plan = [stage for stage in config.fit.stages for _ in range(stage.epochs)]
     compiled = ""
     for epoch in range(progress.epoch, len(plan)):
         stage = plan[epoch]
         if _should_stop_early(config, progress):
-            say(f"no gain for {config.fit.early_stop_epochs} epochs, stopping")
+            log(f"early stop: no improvement for {config.fit.early_stop_epochs} epochs")
             break
         if compiled != stage.learns:
             compiled = stage.learns
-            compile_for(config, model, _schedule(config, epoch, stage, steps), compiled)
+            compile_model(config, model, _schedule(config, epoch, stage, steps), compiled)
             model.optimizer.build(model.trainable_variables)
             if epoch == resumed.epoch and epoch > 0:
                 same_optimizer = resumed.learns == stage.learns
-                bring_back = checkpoint.load if same_optimizer else checkpoint.load_weights
-                bring_back(model, run_dir, resumed)
+                restore = checkpoint.load if same_optimizer else checkpoint.load_weights
+                restore(model, run_dir, resumed)
         started = time.monotonic()
         _seed_dropout(model, config.seed, epoch)
-        record = _one_epoch(config, model, train, validation, epoch, stage, callbacks)
+        record = _train_epoch(config, model, train, validation, epoch, stage, callbacks)
         taken_s = progress.taken_s + time.monotonic() - started
         record |= {"epoch": epoch + 1, "size_px": stage.size_px, "taken_s": taken_s}
-        gained = record["val_loss"] < progress.best_loss
+        improved = record["val_loss"] < progress.best_loss
         progress = checkpoint.Progress(
             epoch=epoch + 1,
             learns=stage.learns,
             taken_s=taken_s,
-            best_loss=record["val_loss"] if gained else progress.best_loss,
-            best_epoch=epoch + 1 if gained else progress.best_epoch,
+            best_loss=record["val_loss"] if improved else progress.best_loss,
+            best_epoch=epoch + 1 if improved else progress.best_epoch,
         )
         with history.open("a") as file:
             file.write(json.dumps(record) + "\n")
         checkpoint.save(model, run_dir, progress)
-        say(_line(record, len(plan)))
+        log(_epoch_summary(record, len(plan)))
     if not compiled:
         last = plan[progress.epoch - 1]
         schedule = _schedule(config, progress.epoch - 1, last, steps)
-        compile_for(config, model, schedule, last.learns)
+        compile_model(config, model, schedule, last.learns)
         model.optimizer.build(model.trainable_variables)
         checkpoint.load(model, run_dir, progress)
     if model.optimizer.use_ema:
@@ -194,26 +194,26 @@ def fit(
     return network
 
 
-def _forget_after(history: Path, epoch: int) -> None:
-    """Drop the line of an epoch that was told but, the run being killed, not kept."""
+def _truncate_history(history: Path, epoch: int) -> None:
+    """Drop the line of an epoch that was logged, but killed before its checkpoint."""
     if history.exists():
         lines = history.read_text().splitlines(keepends=True)
         history.write_text("".join(lines[:epoch]))
 
 
 def _should_stop_early(config: TrainConfig, progress: checkpoint.Progress) -> bool:
-    """Whether the full network has learnt for some epochs without gain on the validation faces."""
+    """Return whether the validation loss has not improved for `early_stop_epochs` epochs."""
     patience = config.fit.early_stop_epochs
     learning = progress.learns not in ("", "added")
     return bool(patience) and learning and progress.epoch - progress.best_epoch >= patience
 
 
 def _schedule(config: TrainConfig, epoch: int, stage: Stage, steps: int) -> Any:
-    """The learning rate of the stage that this epoch lies in, by the optimizer's own steps.
+    """Return the learning rate of the stage of this epoch, by the steps of its optimizer.
 
-    One cosine spans all stages in which the backbone learns. An optimizer lives from one change of
-    `learns` to the next, and a resumed one brings its steps along: what is added to them is what
-    came before its first epoch, wherever in its life it is resumed.
+    One cosine spans all stages that train the backbone. A change of `learns` creates a new
+    optimizer; a resumed one keeps its step count. So the offset is the steps before the first
+    epoch of that optimizer.
     """
     if stage.learns == "added":
         return _ADDED_LEARNING_RATE
@@ -230,7 +230,7 @@ def _schedule(config: TrainConfig, epoch: int, stage: Stage, steps: int) -> Any:
     )
 
 
-def _one_epoch(
+def _train_epoch(
     config: TrainConfig,
     model: keras.Model,
     train: TrainingSet,
@@ -260,7 +260,7 @@ def _seed_dropout(model: keras.Model, seed: int, epoch: int) -> None:
             layer.seed_generator.state.assign([seed * 1000 + i, epoch])
 
 
-def _line(record: dict[str, float], epochs: int) -> str:
+def _epoch_summary(record: dict[str, float], epochs: int) -> str:
     parts = [f"epoch {record['epoch']}/{epochs}", f"{record['size_px']} px"]
     for key in (
         "loss",

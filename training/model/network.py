@@ -1,10 +1,10 @@
 """The network: uint8 face crops in, age distribution and gender logit out.
 
 `keras.applications.MobileNetV2` with an added dense layer and one or two heads. Preprocessing
-(ImageNet mean and deviation) is part of the graph, so a crop of bytes is all that it ever needs.
+(ImageNet mean and deviation) is part of the graph, so the input is a plain uint8 crop.
 Age is a softmax over whole years: R. Rothe, R. Timofte, L. Van Gool, "Deep expectation of real and
-apparent age from a single image without facial landmarks", IJCV 126, 2018. It learns by the
-expectation Σ i · p_i too (`losses.py`); what is served as the age is the median (`export.py`).
+apparent age from a single image without facial landmarks", IJCV 126, 2018. The loss includes the
+expectation Σ i · p_i (`losses.py`); the served age is the median (`export.py`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from facestream.common.core.errors import ModelError
 from keras import layers
 
 from training.config import NetworkConfig
-from training.model.warm_start import layers_of, load_exported_weights
+from training.model.warm_start import flat_layers, load_exported_weights
 
 BACKBONE = "mobilenetv2"
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -24,7 +24,7 @@ _IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 @keras.saving.register_keras_serializable("facestream")
-class Normalise(layers.Layer):
+class Normalize(layers.Layer):
     """uint8 RGB 0–255 to ImageNet's zero mean and unit deviation, float."""
 
     def call(self, faces: keras.KerasTensor) -> keras.KerasTensor:
@@ -41,20 +41,21 @@ class Normalise(layers.Layer):
 def build(
     config: NetworkConfig, weights: str | Path | None, *, size_px: int | None = None
 ) -> keras.Model:
-    """The network as it learns: outputs are logits, `age` `[n, max_age + 1]` and `gender` `[n]`.
+    """Build the network for training: logits `age` `[n, max_age + 1]` and `gender` `[n]`.
 
     Args:
+        config: architecture.
         weights: `"imagenet"` (downloaded by Keras), a local weights file without top, the folder of
-            an exported version to go on from, or None.
-        size_px: fixes the input's side; None lets it vary, as the training stages do.
+            an exported version to continue from, or None.
+        size_px: fixed side of the input; None for the varying sizes of the training stages.
 
     Raises:
-        ModelError: the weights cannot be had, or are of another network.
+        ModelError: the weights cannot be loaded, or belong to another network.
     """
     faces = keras.Input((size_px, size_px, 3), dtype="uint8", name="faces")
     version = Path(weights) if weights is not None and Path(weights).is_dir() else None
-    backbone = _backbone(config, None if version else weights, size_px)
-    x = backbone(Normalise(name="normalise")(faces))
+    backbone = _build_backbone(config, None if version else weights, size_px)
+    x = backbone(Normalize(name="normalise")(faces))
     x = layers.Dropout(config.dropout, name="dropout_features")(x)
     x = layers.Dense(config.dense_units, activation="silu", name="dense")(x)
     x = layers.Dropout(config.dropout, name="dropout_dense")(x)
@@ -70,7 +71,7 @@ def build(
     return model
 
 
-def _backbone(
+def _build_backbone(
     config: NetworkConfig, weights: str | Path | None, size_px: int | None
 ) -> keras.Model:
     imagenet = str(weights) == "imagenet"
@@ -94,10 +95,10 @@ def _backbone(
     return backbone
 
 
-def with_embedding(model: keras.Model, dimensions: int) -> keras.Model:
-    """The same layers, and one more output, while it learns: `embedding` `[n, dimensions]`.
+def add_embedding_head(model: keras.Model, dimensions: int) -> keras.Model:
+    """Return a model of the same layers with an auxiliary output `embedding` `[n, dimensions]`.
 
-    To foretell it the backbone must see what the teacher sees; the published network is without.
+    It regresses the teacher's embedding during training; the export leaves it out.
     """
     features = model.get_layer("dropout_features").input
     embedding = layers.Dense(dimensions, dtype="float32", name="embedding")(features)
@@ -106,12 +107,12 @@ def with_embedding(model: keras.Model, dimensions: int) -> keras.Model:
 
 
 def average_weights(model: keras.Model, first: keras.Model, share: float) -> None:
-    """Make every weight of `model` a mean, to which that of `first` counts for `share`, 0–1.
+    """Average the weights of `model` with those of `first`, at weight `share`, 0–1, of `first`.
 
-    What a network was, and what it became by learning further, are both right more often in their
-    middle: M. Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022.
+    The mean of initial and fine-tuned weights is more accurate than either: M. Wortsman et al.,
+    "Robust fine-tuning of zero-shot models", CVPR 2022.
     """
-    pairs = zip(layers_of(model), layers_of(first), strict=True)
+    pairs = zip(flat_layers(model), flat_layers(first), strict=True)
     for layer, before in ((now, then) for now, then in pairs if now.count_params()):
         layer.set_weights(
             [

@@ -1,7 +1,6 @@
-"""Lets a network go on from a published version: the constants of its frozen graph become weights.
+"""Warm start from a published version: load the constants of its frozen graph as weights.
 
-A version's folder goes in, the model holds what that version learned. So a served model can be
-taught further (longer, or on pictures of one's own) without the run that made it.
+So a served model can be trained longer, or on other images, without the run that made it.
 """
 
 from __future__ import annotations
@@ -18,8 +17,8 @@ from numpy.typing import NDArray
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 # In a frozen graph a weight is a constant called …/<layer>_<n>/<operation>/ReadVariableOp/resource;
-# the operation tells which of the layer's weights it is.
-_WEIGHT_OF = {
+# the operation identifies the weight within the layer.
+_WEIGHT_NAMES = {
     keras.layers.Conv2D: {"convolution": "kernel"},
     keras.layers.DepthwiseConv2D: {"depthwise": "kernel"},
     keras.layers.Dense: {"Cast": "kernel", "BiasAdd": "bias", "Add": "bias"},
@@ -34,20 +33,20 @@ _CONSTANT_END = "/ReadVariableOp/resource"
 
 
 def load_exported_weights(model: keras.Model, version: Path) -> None:
-    """Give every layer of `model` the weights that it has in the exported `version`.
+    """Load the weights of an exported `version` into every layer of `model`.
 
     Raises:
-        ModelError: the version cannot be read, or is another network.
+        ModelError: the version cannot be read, or has another architecture.
     """
-    constants = _constants(version)
-    for layer in layers_of(model):
+    constants = _read_constants(version)
+    for layer in flat_layers(model):
         if isinstance(layer, keras.layers.Dropout):
-            continue  # what it holds is the state of its random numbers
-        weight_of = _WEIGHT_OF.get(type(layer), {})
+            continue  # its only variable is the state of its random numbers
+        weight_names = _WEIGHT_NAMES.get(type(layer), {})
         values = {
-            weight_of[operation]: value
+            weight_names[operation]: value
             for operation, value in constants.get(layer.name, {}).items()
-            if operation in weight_of
+            if operation in weight_names
         }
         for variable in layer.weights:
             value = values.get(variable.name)
@@ -59,16 +58,16 @@ def load_exported_weights(model: keras.Model, version: Path) -> None:
             variable.assign(value)
 
 
-def layers_of(model: keras.Model) -> list[keras.layers.Layer]:
-    """All layers, those of models within it in place of these."""
+def flat_layers(model: keras.Model) -> list[keras.layers.Layer]:
+    """Return all layers, with nested models replaced by their layers."""
     found = []
     for layer in model.layers:
-        found += layers_of(layer) if isinstance(layer, keras.Model) else [layer]
+        found += flat_layers(layer) if isinstance(layer, keras.Model) else [layer]
     return found
 
 
-def _constants(version: Path) -> dict[str, dict[str, NDArray[np.float32]]]:
-    """The frozen weights by layer, and in it by operation."""
+def _read_constants(version: Path) -> dict[str, dict[str, NDArray[np.float32]]]:
+    """Return the frozen weights by layer and operation."""
     path, saved = version / "saved_model.pb", SavedModel()
     try:
         saved.ParseFromString(path.read_bytes())

@@ -1,9 +1,8 @@
-"""From trained weights to a served model: freeze, check, publish.
+"""Export trained weights as a frozen SavedModel with warm-up requests, `model.json` and card.
 
-Weights go in; `models/<name>/<version>/` comes out, whole or not at all: a frozen SavedModel (its
-variables folded into constants, so that TensorFlow runs it faster and OpenVINO reads it directly),
-warm-up requests, `model.json` and `MODEL_CARD.md`. Before anything is published TensorFlow and
-OpenVINO must give the same answers to the same faces.
+Writes `models/<name>/<version>/` atomically. Freezing folds the variables into constants, so that
+TensorFlow runs the graph faster and OpenVINO reads it directly. The export fails unless TensorFlow
+and OpenVINO predict the same for the same faces.
 """
 
 from __future__ import annotations
@@ -31,13 +30,13 @@ from training.publishing import serving_warmup
 
 CARD_FILE = "MODEL_CARD.md"
 Describe = Callable[[ExportedModel], tuple[Mapping[str, Any], str]]
-# Two libraries add the same numbers in a different order; more than this is a different model.
+# Limits of rounding differences between the runtimes; a larger difference is an error.
 _TOLERANCE = {"age": 0.02, "age_std": 0.02, "gender": 1e-3, "age_distribution": 1e-3}
 _RANDOM_CROPS = 4
 
 
 def load_network(config: NetworkConfig, weights: Path, *, size_px: int) -> keras.Model:
-    """The trained network at one fixed input size, answering logits.
+    """Load the trained network, which outputs logits, at a fixed input size.
 
     Raises:
         ModelError: the weights are missing or belong to another network.
@@ -52,22 +51,24 @@ def load_network(config: NetworkConfig, weights: Path, *, size_px: int) -> keras
     return model
 
 
-def answers_of(logits: Mapping[str, tf.Tensor], calibration: Calibration) -> dict[str, tf.Tensor]:
-    """The served outputs from the heads' logits."""
-    answers: dict[str, tf.Tensor] = {}
+def serving_outputs(
+    logits: Mapping[str, tf.Tensor], calibration: Calibration
+) -> dict[str, tf.Tensor]:
+    """Return the served outputs, computed from the logits of the heads."""
+    predictions: dict[str, tf.Tensor] = {}
     if "age" in logits:
         distribution = tf.nn.softmax(logits["age"] / calibration.age_temperature)
         years = tf.range(distribution.shape[-1], dtype=tf.float32)
         expected = tf.reduce_sum(distribution * years, axis=-1, keepdims=True)
         variance = tf.reduce_sum(distribution * tf.square(years - expected), axis=-1)
-        answers |= {
+        predictions |= {
             "age": median(distribution),
             "age_std": tf.sqrt(variance),
             "age_distribution": distribution,
         }
     if "gender" in logits:
-        answers["gender"] = tf.sigmoid(logits["gender"] / calibration.gender_temperature)
-    return answers
+        predictions["gender"] = tf.sigmoid(logits["gender"] / calibration.gender_temperature)
+    return predictions
 
 
 def median(distribution: tf.Tensor) -> tf.Tensor:
@@ -84,20 +85,20 @@ def median(distribution: tf.Tensor) -> tf.Tensor:
 
 
 def freeze(model: keras.Model, calibration: Calibration) -> tf.Module:
-    """The model as a module without variables, with one method `serve(faces)`."""
+    """Return a module without variables, with one method `serve(faces)`."""
     size_px = model.input_shape[1]
     faces = tf.TensorSpec((None, size_px, size_px, 3), tf.uint8, name="faces")
 
     @tf.function(input_signature=[faces])  # type: ignore[untyped-decorator]
     def answer(faces: tf.Tensor) -> dict[str, tf.Tensor]:
-        return answers_of(model(faces, training=False), calibration)
+        return serving_outputs(model(faces, training=False), calibration)
 
     names = serving_warmup.output_names(tuple(model.output))
     frozen = convert_variables_to_constants_v2(answer.get_concrete_function())
 
     @tf.function(input_signature=[faces])  # type: ignore[untyped-decorator]
     def serve(faces: tf.Tensor) -> dict[str, tf.Tensor]:
-        # A frozen function answers a flat list, in the order of the sorted names.
+        # A frozen function returns a flat list in the order of the sorted names.
         flat = tf.nest.flatten(frozen(faces))
         return {name: tf.identity(value, name) for name, value in zip(names, flat, strict=True)}
 
@@ -106,8 +107,8 @@ def freeze(model: keras.Model, calibration: Calibration) -> tf.Module:
     return module
 
 
-def check_new(destination: Path) -> None:
-    """See that `models/<name>/<version>` may be written.
+def check_destination(destination: Path) -> None:
+    """Check that `models/<name>/<version>` can be created.
 
     Raises:
         ModelError: it exists, or its last part is no number.
@@ -130,8 +131,8 @@ def export(
     Args:
         model: from `load_network`.
         crops: uint8 `[n, size_px, size_px, 3]`, real faces on which the two runtimes are compared.
-        describe: asked once the exported model has been checked, before it is published; answers
-            what `model.json` shall say besides the network's own facts, and the model card's text.
+        describe: called with the checked model before it is published; returns further fields of
+            `model.json` and the text of the model card.
 
     Returns:
         the folder of the new version.
@@ -139,7 +140,7 @@ def export(
     Raises:
         ModelError: the version exists, its name is no number, or the two runtimes disagree.
     """
-    check_new(destination)
+    check_destination(destination)
     heads = tuple(model.output)
     partial = destination.with_name(f".{destination.name}.partial-{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
@@ -153,7 +154,7 @@ def export(
         options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
         tf.saved_model.save(module, str(partial), signatures=signatures, options=options)
         _write_warmup(partial, destination.parent.name, model.input_shape[1])
-        difference = _compare(partial, crops)
+        difference = _compare_runtimes(partial, crops)
         facts = {
             "name": destination.parent.name,
             "version": int(destination.name),
@@ -185,8 +186,14 @@ def _write_warmup(folder: Path, name: str, size_px: int) -> None:
             writer.write(log)
 
 
-def _compare(folder: Path, crops: NDArray[np.uint8]) -> dict[str, float]:
-    """The largest difference of each answer between TensorFlow and OpenVINO, both from the file."""
+def _compare_runtimes(folder: Path, crops: NDArray[np.uint8]) -> dict[str, float]:
+    """Return the largest difference of each output between TensorFlow and OpenVINO.
+
+    Both load the exported file.
+
+    Raises:
+        ModelError: the outputs differ, or a difference exceeds its tolerance.
+    """
     size_px = crops.shape[1]
     noise = np.random.default_rng(0).integers(
         0, 256, (_RANDOM_CROPS, size_px, size_px, 3), np.uint8
@@ -196,7 +203,7 @@ def _compare(folder: Path, crops: NDArray[np.uint8]) -> dict[str, float]:
     expected: Predictions = {k: v.numpy() for k, v in loaded(faces=tf.constant(faces)).items()}
     actual = ExportedModel(folder).predict(faces)
     if set(actual) != set(expected):
-        raise ModelError(f"OpenVINO answers {sorted(actual)}, TensorFlow {sorted(expected)}")
+        raise ModelError(f"OpenVINO outputs {sorted(actual)}, TensorFlow {sorted(expected)}")
     difference = {k: float(np.abs(actual[k] - expected[k]).max()) for k in sorted(expected)}
     wrong = {k: d for k, d in difference.items() if not d <= _TOLERANCE[k]}
     if wrong:

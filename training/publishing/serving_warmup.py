@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from facestream.common.broker.pb.serving import serving_pb2
 
 FILE = "assets.extra/tf_serving_warmup_requests"
-BATCHES = (1, 8, 16)  # what the worker sends: a single face, and its usual batches
-_GREY = 127
+BATCHES = (1, 8, 16)  # batch sizes that the worker usually sends
+_GRAY = 127
 _REQUEST_FIELD, _PREDICT_LOG_FIELD = 1, 6
 _LENGTH_DELIMITED = 2
 
@@ -30,7 +30,7 @@ def prediction_logs(name: str, size_px: int, signature: str) -> list[bytes]:
         faces.dtype = serving_pb2.DT_UINT8
         for side in (batch, size_px, size_px, 3):
             faces.tensor_shape.dim.add(size=side)
-        faces.int_val.append(_GREY)  # the last value given fills the rest: the file stays tiny
+        faces.int_val.append(_GRAY)  # the last value given fills the rest: the file stays tiny
         log = _field(_REQUEST_FIELD, request.SerializeToString())
         logs.append(_field(_PREDICT_LOG_FIELD, log))
     return logs
@@ -50,6 +50,6 @@ def _varint(value: int) -> bytes:
 
 
 def output_names(heads: Sequence[str]) -> tuple[str, ...]:
-    """What a model with these heads answers, in alphabetical order."""
+    """Return the output names of a model with these heads, in alphabetical order."""
     age = ("age", "age_distribution", "age_std") if "age" in heads else ()
     return (*age, *(("gender",) if "gender" in heads else ()))

@@ -1,4 +1,4 @@
-"""Settings of a run that cannot be."""
+"""Invalid configurations of a run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from training.config import load_config
         ("network: {heads: []}\nfit: {stages: [{epochs: 1, size_px: 64}]}", "network.heads"),
     ],
 )
-def test_an_empty_list_is_one_line(tmp_path: Path, text: str, where: str) -> None:
+def test_an_empty_list_is_a_one_line_error(tmp_path: Path, text: str, where: str) -> None:
     (tmp_path / "c.yaml").write_text(text)
     with pytest.raises(SettingsError, match=rf"{where}: .*at least 1 item"):
         load_config(tmp_path / "c.yaml")

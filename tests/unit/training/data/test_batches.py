@@ -6,12 +6,12 @@ import tensorflow as tf
 from training.data.batches import mixup
 
 
-def test_faces_blend_with_the_one_as_far_from_the_other_end_and_so_does_what_to_answer() -> None:
+def test_mixup_mixes_crops_and_targets_with_the_reversed_batch() -> None:
     faces = np.full((4, 2, 2, 3), 0, np.uint8)
     faces[3] = 100
     targets = {"gender": np.array([1, 0, 0, 0], np.float32)}
     shares = tf.constant([0.75, 1.0, 0.5, 0.0])
-    mixed, answers = mixup((tf.constant(faces), targets), shares)
+    mixed, mixed_targets = mixup((tf.constant(faces), targets), shares)
     assert mixed.dtype == tf.uint8
     assert mixed[:, 0, 0, 0].numpy().tolist() == [25, 0, 0, 0]
-    assert answers["gender"].numpy().tolist() == [0.75, 0, 0, 1]
+    assert mixed_targets["gender"].numpy().tolist() == [0.75, 0, 0, 1]

@@ -1,4 +1,4 @@
-"""What has been learnt before neither judges nor calibrates."""
+"""Images of earlier training never evaluate or calibrate a network."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ def _version(folder: Path, **info: Any) -> Path:
     return folder
 
 
-def test_what_a_version_has_learnt_counts_for_those_that_go_on_from_it(tmp_path: Path) -> None:
+def test_a_run_inherits_the_folds_of_its_initial_version(tmp_path: Path) -> None:
     assert seen_folds(_config(), None) == [1, 2, 3]
     assert seen_folds(_config(), "imagenet") == [1, 2, 3]
     version = _version(tmp_path, train_folds=[2, 9])
     assert seen_folds(_config(), version) == [1, 2, 3, 9]
 
 
-def test_a_version_that_does_not_tell_is_one_of_those_that_learnt_from_1_to_8(
+def test_a_version_without_recorded_folds_counts_as_trained_on_1_to_8(
     tmp_path: Path,
 ) -> None:
     assert seen_folds(_config("9"), _version(tmp_path)) == [1, 2, 3, 4, 5, 6, 7, 8, 9]
 
 
-def test_no_more_is_held_out_than_a_version_has_held_out_before(tmp_path: Path) -> None:
+def test_a_larger_held_out_share_than_that_of_the_version_is_rejected(tmp_path: Path) -> None:
     version = _version(tmp_path, validation_share=0.02)
     check_no_leakage(_config(share=0.02), version, has_teacher=False)
     with pytest.raises(SettingsError, match=r"has held out 0\.02"):
@@ -51,13 +51,13 @@ def test_no_more_is_held_out_than_a_version_has_held_out_before(tmp_path: Path) 
         check_no_leakage(_config(share=0.06), _version(tmp_path), has_teacher=False)
 
 
-def test_no_more_is_held_out_than_a_teacher_was_kept_from() -> None:
+def test_a_larger_held_out_share_than_that_of_the_teacher_is_rejected() -> None:
     check_no_leakage(_config(share=0.3), None, has_teacher=False)
     with pytest.raises(SettingsError, match=r"has held out 0\.05"):
         check_no_leakage(_config(share=0.3), None, has_teacher=True)
 
 
-def test_a_version_that_is_here_no_more_is_still_one(tmp_path: Path) -> None:
+def test_a_deleted_version_still_counts(tmp_path: Path) -> None:
     assert seen_folds(_config("9"), tmp_path / "8") == [1, 2, 3, 4, 5, 6, 7, 8, 9]
     assert seen_folds(_config("9"), tmp_path / "missing.weights.h5") == [9]
     assert seen_folds(_config("9"), "imagenet") == [9]

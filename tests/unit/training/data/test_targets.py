@@ -5,8 +5,8 @@ import pytest
 
 from training.config import TrainConfig
 from training.data.face_crops import FaceSet
-from training.data.targets import build_training_set, soft_ages
-from training.distillation.teacher_targets import Teacher
+from training.data.targets import build_training_set, soft_age_labels
+from training.distillation.teacher_targets import TeacherTargets
 
 CONFIG = TrainConfig.model_validate({"fit": {"stages": [{"epochs": 1, "size_px": 64}]}})
 AGES = np.array([0, 1, 30, 64, 110], np.float32)
@@ -20,7 +20,7 @@ FACES = FaceSet(
 
 
 def test_a_soft_age_is_a_distribution_around_the_label_wider_for_the_old() -> None:
-    soft = soft_ages(AGES, CONFIG.loss, max_age=110)
+    soft = soft_age_labels(AGES, CONFIG.loss, max_age=110)
     np.testing.assert_allclose(soft.sum(axis=1), 1, rtol=1e-5)
     np.testing.assert_array_equal(soft.argmax(axis=1), AGES)
     assert soft[2] @ np.arange(111) == pytest.approx(30, abs=0.01)
@@ -30,11 +30,11 @@ def test_a_soft_age_is_a_distribution_around_the_label_wider_for_the_old() -> No
 def test_without_a_teacher_the_labels_alone_are_the_target() -> None:
     targets = build_training_set(CONFIG, FACES, None, 0.0).targets
     assert set(targets) == {"age", "gender"}
-    np.testing.assert_array_equal(targets["age"], soft_ages(AGES, CONFIG.loss, 110))
+    np.testing.assert_array_equal(targets["age"], soft_age_labels(AGES, CONFIG.loss, 110))
     np.testing.assert_array_equal(targets["gender"], FACES.female)
 
 
-SAYS = Teacher(
+SAYS = TeacherTargets(
     np.full((5, 111), 1 / 111, np.float32),
     np.full(5, 0.5, np.float32),
     np.ones((5, 3), np.float32),

@@ -1,4 +1,4 @@
-"""Names, folds, copies and faults of UTKFace."""
+"""Names, folds, duplicates and invalid files of UTKFace."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ def _put(folder: Path, **files: bytes) -> Path:
         ("holiday.jpg", None),
     ],
 )
-def test_a_name_tells_the_label_or_is_faulty(name: str, label: tuple[int, int, int] | None) -> None:
+def test_a_name_has_a_label_or_is_invalid(name: str, label: tuple[int, int, int] | None) -> None:
     assert parse_name(name) == label
 
 
 def test_the_fold_is_that_of_the_bytes(tmp_path: Path) -> None:
-    pictures, report = load(_put(tmp_path, **{f"{i}_0_0_{i}": bytes([i]) for i in range(1, 30)}))
-    for picture in pictures:
-        assert picture.fold == int(hashlib.md5(picture.data).hexdigest()[:8], 16) % 10
-        assert 0 <= picture.share < 1
+    images, report = load(_put(tmp_path, **{f"{i}_0_0_{i}": bytes([i]) for i in range(1, 30)}))
+    for image in images:
+        assert image.fold == int(hashlib.md5(image.data).hexdigest()[:8], 16) % 10
+        assert 0 <= image.share < 1
     assert sum(report.per_fold.values()) == 29
 
 
@@ -61,8 +61,8 @@ def test_copies_are_merged_and_contradictions_dropped_and_both_counted(tmp_path:
             "61_1_1": b"race missing",
         },
     )
-    pictures, report = load(tmp_path)
-    assert sorted(p.age for p in pictures) == [20, 33]
+    images, report = load(tmp_path)
+    assert sorted(p.age for p in images) == [20, 33]
     assert report.duplicate_groups == 4
     assert report.duplicates_merged == 3
     assert report.conflicting_groups == 3
@@ -85,23 +85,23 @@ def test_the_digest_changes_with_a_label(tmp_path: Path) -> None:
     assert one.digest != other.digest
 
 
-def test_missing_empty_foreign_and_damaged_data_are_told_apart(tmp_path: Path) -> None:
+def test_missing_empty_foreign_and_damaged_data_have_distinct_errors(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="not a folder or tar"):
         load(tmp_path / "nothing")
-    with pytest.raises(DataError, match="no pictures found"):
+    with pytest.raises(DataError, match="no images found"):
         load(tmp_path)
     (tmp_path / "holiday.jpg").write_bytes(b"x")
-    with pytest.raises(DataError, match="none of 1 pictures has a UTKFace name"):
+    with pytest.raises(DataError, match="none of 1 images has a UTKFace name"):
         load(tmp_path)
     whole = io.BytesIO()
     with tarfile.open(fileobj=whole, mode="w:gz") as archive:
         entry = tarfile.TarInfo("20_0_0_1.jpg")
         entry.size = 50_000
         archive.addfile(entry, io.BytesIO(bytes(range(250)) * 200))
-    cut = tmp_path / "cut.tar.gz"
-    cut.write_bytes(whole.getvalue()[:300])
-    with pytest.raises(DataError, match="cut short or damaged"):
-        load(cut)
+    truncated = tmp_path / "cut.tar.gz"
+    truncated.write_bytes(whole.getvalue()[:300])
+    with pytest.raises(DataError, match="truncated or damaged"):
+        load(truncated)
 
 
 @pytest.mark.parametrize(

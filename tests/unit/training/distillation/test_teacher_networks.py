@@ -18,8 +18,8 @@ _WEIGHTS = {
 }
 
 
-def _pretend_faceres(folder: Path) -> None:
-    """A graph with FaceRes's names, as the browser has it: it sees how red a picture is."""
+def _write_fake_faceres(folder: Path) -> None:
+    """Write a TensorFlow.js graph with the names of FaceRes; it outputs mean colors."""
 
     def node(name: str, op: str, *inputs: str, **attr: object) -> dict[str, object]:
         return {"name": name, "op": op, "input": inputs, "attr": {"T": {"type": 1}, **attr}}
@@ -56,27 +56,25 @@ def _pretend_faceres(folder: Path) -> None:
 
 
 def test_faceres_sees_blue_green_red_less_its_mean(tmp_path: Path) -> None:
-    _pretend_faceres(tmp_path)
+    _write_fake_faceres(tmp_path)
     crops = np.zeros((9, STORE_PX, STORE_PX, 3), np.uint8)  # a batch and one more
     crops[:] = (200, 100, 50)
     crops[8] = 0
-    everything, judged = FaceRes(tmp_path, "f32")(crops)
+    pooled, features = FaceRes(tmp_path, "f32")(crops)
     mean = np.array([103.939, 116.779, 123.68], np.float32)
-    np.testing.assert_allclose(
-        everything[7], np.array([50, 100, 200], np.float32) - mean, rtol=2e-3
-    )
-    np.testing.assert_allclose(everything[8], -mean, rtol=2e-3)
-    red = everything[:, 2]
-    np.testing.assert_allclose(judged, np.stack([red, 2 * red - 1], axis=1), rtol=2e-3)
+    np.testing.assert_allclose(pooled[7], np.array([50, 100, 200], np.float32) - mean, rtol=2e-3)
+    np.testing.assert_allclose(pooled[8], -mean, rtol=2e-3)
+    red = pooled[:, 2]
+    np.testing.assert_allclose(features, np.stack([red, 2 * red - 1], axis=1), rtol=2e-3)
 
 
-@pytest.mark.parametrize("harm", ["missing", "no JSON", "cut short"])
-def test_a_folder_without_faceres_is_refused(tmp_path: Path, harm: str) -> None:
-    if harm != "missing":
-        _pretend_faceres(tmp_path)
-    if harm == "no JSON":
+@pytest.mark.parametrize("damage", ["missing", "no JSON", "truncated"])
+def test_a_folder_without_faceres_is_refused(tmp_path: Path, damage: str) -> None:
+    if damage != "missing":
+        _write_fake_faceres(tmp_path)
+    if damage == "no JSON":
         (tmp_path / f"{FACERES}.json").write_text("<html>")
-    if harm == "cut short":
+    if damage == "truncated":
         (tmp_path / f"{FACERES}.bin").write_bytes(b"1234")
     with pytest.raises(DataError, match="human-models"):
         FaceRes(tmp_path)

@@ -1,4 +1,4 @@
-"""The evaluation on a model whose answers are known: age and gender from a crop's mean colour."""
+"""The evaluation on a model with known outputs: age and gender from a crop's mean color."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.fixtures.serving import TINY_MODELS
 from tests.fixtures.utkface import write_utkface
 from training.cli import main
 from training.data.utkface import load
-from training.evaluation.evaluate import end_to_end_cut, evaluate, flip_averaged, predict_all
+from training.evaluation.evaluate import end_to_end_cropper, evaluate, flip_averaged, predict_all
 from training.evaluation.report import plot_evaluation
 
 MODEL = TINY_MODELS / "age_gender" / "1"
@@ -28,7 +28,7 @@ ALL_FOLDS = tuple(range(10))
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Fourteen faces; one of them twice under two genders; and a picture without a face."""
+    """Fourteen faces; one of them twice under two genders; and an image without a face."""
     folder = write_utkface(tmp_path_factory.mktemp("utkface"), 14)
     twin = min(folder.iterdir())
     age, female, rest = twin.name.split("_", 2)
@@ -69,24 +69,24 @@ def test_a_missed_face_is_counted_and_not_judged(report: dict[str, Any]) -> None
     assert report["end_to_end"]["n"] == report["aligned"]["n"] - 1
 
 
-def test_contradictory_labels_are_left_out_but_told_in_raw(report: dict[str, Any]) -> None:
+def test_conflicting_labels_count_only_in_raw(report: dict[str, Any]) -> None:
     assert report["aligned"]["n"] == 14
     assert report["raw"]["n"] == 16
 
 
-def test_the_answers_are_those_of_the_model(model: ExportedModel, data: Path) -> None:
-    pictures = load(data)[0]
-    cut = end_to_end_cut(model.size_px)
+def test_the_predictions_are_those_of_the_model(model: ExportedModel, data: Path) -> None:
+    images = load(data)[0]
+    crop_face = end_to_end_cropper(model.size_px)
     seen = []
 
-    def answer(crops: np.ndarray) -> dict[str, np.ndarray]:
+    def predict(crops: np.ndarray) -> dict[str, np.ndarray]:
         seen.append(crops)
         return model.predict(crops)
 
-    found, answers = predict_all(pictures, cut, answer)
+    found, predictions = predict_all(images, crop_face, predict)
     green = np.concatenate(seen)[..., 1].mean(axis=(1, 2)) / 255
-    assert len(answers["age"]) == found.sum()
-    np.testing.assert_allclose(answers["age"], 100 * green + 1, atol=0.02)
+    assert len(predictions["age"]) == found.sum()
+    np.testing.assert_allclose(predictions["age"], 100 * green + 1, atol=0.02)
 
 
 def test_flip_averaging_takes_the_age_from_the_mean_distribution() -> None:
@@ -102,17 +102,17 @@ def test_flip_averaging_takes_the_age_from_the_mean_distribution() -> None:
     assert mean["gender"] == pytest.approx([0.4])
 
 
-def test_folds_without_a_picture_are_refused(model: ExportedModel, data: Path) -> None:
+def test_folds_without_an_image_are_refused(model: ExportedModel, data: Path) -> None:
     empty = next(fold for fold in ALL_FOLDS if all(p.fold != fold for p in load(data)[0]))
-    with pytest.raises(DataError, match="no picture in folds"):
+    with pytest.raises(DataError, match="no image in folds"):
         evaluate(model, data, (empty,))
 
 
 def test_the_plot_is_drawn(report: dict[str, Any], tmp_path: Path) -> None:
     plot_evaluation(report, tmp_path / "plot.png")
-    picture = cv2.imread(str(tmp_path / "plot.png"))
-    assert picture is not None
-    assert picture.std() > 5
+    image = cv2.imread(str(tmp_path / "plot.png"))
+    assert image is not None
+    assert image.std() > 5
 
 
 def test_the_command_writes_the_figures_and_needs_no_tensorflow(data: Path, tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_the_command_writes_the_figures_and_needs_no_tensorflow(data: Path, tmp_
     assert json.loads((tmp_path / "out.json").read_text())["model"]["path"].endswith("/2")
 
 
-def test_plots_go_where_they_are_wished_and_the_tables_come_first(
+def test_plots_go_to_the_given_paths_and_the_tables_come_first(
     data: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -136,8 +136,8 @@ def test_plots_go_where_they_are_wished_and_the_tables_come_first(
 ) -> None:
     plot, stem = tmp_path / "new" / "plot.png", tmp_path / "new" / "v9.1"
     arguments = ["evaluate", "--model", str(MODEL), "--data", str(data), "--folds", "0-9"]
-    harms = ["--robustness-output", str(stem), "--robustness-faces", "1"]
-    assert main([*arguments, "--plot", str(plot), *harms]) == 0
+    corruptions = ["--robustness-output", str(stem), "--robustness-faces", "1"]
+    assert main([*arguments, "--plot", str(plot), *corruptions]) == 0
     assert {p.name for p in plot.parent.iterdir()} == {"plot.png", "v9.1.json", "v9.1.png"}
     capsys.readouterr()
 

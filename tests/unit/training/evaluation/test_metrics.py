@@ -1,4 +1,4 @@
-"""Figures on cases whose answer is known by hand."""
+"""Metrics on cases computed by hand."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import pytest
 from training.evaluation.metrics import (
     Labels,
     area_under_curve,
-    by_group,
+    compute_metrics,
     coverage,
     expected_calibration_error,
-    figures,
+    metrics_by_group,
 )
 
 
@@ -26,7 +26,7 @@ def _labels(age: list[float], female: list[float]) -> Labels:
 
 
 def test_figures_of_four_faces() -> None:
-    found = figures(
+    found = compute_metrics(
         _labels([10, 20, 30, 40], [0, 1, 1, 0]),
         {
             "age": np.array([12, 20, 24, 41], np.float32),
@@ -46,7 +46,7 @@ def test_figures_of_four_faces() -> None:
 
 
 def test_a_model_of_one_head_has_the_figures_of_that_head() -> None:
-    found = figures(_labels([10, 20], [0, 1]), {"gender": np.array([0.1, 0.9], np.float32)})
+    found = compute_metrics(_labels([10, 20], [0, 1]), {"gender": np.array([0.1, 0.9], np.float32)})
     assert "age_mae" not in found
     assert found["gender_accuracy"] == 1
 
@@ -56,11 +56,11 @@ def test_equal_scores_count_half_in_the_area_under_the_curve() -> None:
     assert area_under_curve(np.array([True, True, False]), np.array([0.9, 0.4, 0.4])) == 0.75
 
 
-def test_an_honest_distribution_holds_as_often_as_it_says() -> None:
+def test_a_calibrated_distribution_reaches_its_coverage() -> None:
     random = np.random.default_rng(1)
     ages = np.arange(111)
-    centres = random.uniform(20, 80, 4000)
-    distribution = np.exp(-0.5 * ((ages - centres[:, None]) / 6) ** 2)
+    centers = random.uniform(20, 80, 4000)
+    distribution = np.exp(-0.5 * ((ages - centers[:, None]) / 6) ** 2)
     distribution /= distribution.sum(axis=1, keepdims=True)
     drawn = np.array([random.choice(ages, p=row) for row in distribution], np.float32)
     labels = Labels(drawn, drawn * 0, np.zeros(len(drawn), np.int8))
@@ -78,7 +78,7 @@ def test_a_probability_that_is_true_has_no_calibration_error() -> None:
 
 def test_every_face_is_in_one_group_of_each_kind() -> None:
     labels = _labels([0, 2, 3, 14, 15, 80, 116], [0, 1, 0, 1, 0, 1, 0])
-    grouped = by_group(labels, {"age": labels.age})
+    grouped = metrics_by_group(labels, {"age": labels.age})
     for members in grouped.values():
         assert sum(row["n"] for row in members.values()) == len(labels)
     assert list(grouped["age"]) == ["0–2", "3–9", "10–14", "15–24", "75+"]

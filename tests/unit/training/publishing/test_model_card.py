@@ -1,4 +1,4 @@
-"""The model card, of the record that the served version left."""
+"""Model card of the served version, generated from its record."""
 
 from __future__ import annotations
 
@@ -14,26 +14,30 @@ RECORD = CHECKOUT / "training" / "records" / "age_gender_9"
 
 
 def _card(**facts: Any) -> str:
-    kept, judged, harms = (
+    record, evaluation, corruptions = (
         json.loads((RECORD / f"{name}.json").read_text())
         for name in ("record", "evaluation", "robustness")
     )
-    calibration = {key: kept["calibration"][key] for key in kept["calibration"] if "temp" in key}
-    # What records told only later.
-    kept = {**kept, "train_folds": list(range(1, 9)), **facts}
-    return model_card(kept, judged, calibration, [{"faces": 300, **row} for row in harms])
+    calibration = {
+        key: record["calibration"][key] for key in record["calibration"] if "temp" in key
+    }
+    # Older records have no train_folds.
+    record = {**record, "train_folds": list(range(1, 9)), **facts}
+    return model_card(
+        record, evaluation, calibration, [{"faces": 300, **row} for row in corruptions]
+    )
 
 
 def test_the_served_versions_card_is_that_of_its_record() -> None:
     assert (CHECKOUT / "models" / "age_gender" / "9" / "MODEL_CARD.md").read_text() == _card()
 
 
-def test_it_says_of_how_many_faces_the_table_of_harms_is() -> None:
-    assert "\n300 of these faces, harmed" in _card()
+def test_the_card_states_the_number_of_corrupted_faces() -> None:
+    assert "\n300 of these faces, corrupted" in _card()
 
 
 @pytest.mark.parametrize(
-    ("first", "said"),
+    ("first", "expected"),
     [
         (None, "random"),
         ("imagenet", "ImageNet's"),
@@ -41,5 +45,5 @@ def test_it_says_of_how_many_faces_the_table_of_harms_is() -> None:
         ("runs/mobilenet.weights.h5", "those of `runs/mobilenet.weights.h5`"),
     ],
 )
-def test_it_says_with_what_weights_the_run_began(first: str | None, said: str) -> None:
-    assert f"The initial weights are {said}.\n" in _card(first_weights=first)
+def test_the_card_names_the_initial_weights(first: str | None, expected: str) -> None:
+    assert f"The initial weights are {expected}.\n" in _card(first_weights=first)
