@@ -26,7 +26,7 @@ def make_venv(folder: Path, python: str = sys.executable) -> subprocess.Complete
 
 
 def has_pip(folder: Path) -> bool:
-    command = [folder / ".venv" / "bin" / "python", "-m", "pip", "--version"]
+    command = [str(folder / ".venv" / "bin" / "python"), "-m", "pip", "--version"]
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
