@@ -37,6 +37,7 @@ _LICENSES_BY_HAND = {
     "hiredis": "MIT",
     "opencv-python-headless": "Apache-2.0",
     "pg8000": "BSD-3-Clause",
+    "pillow-heif": "BSD-3-Clause",
     "protobuf": "BSD-3-Clause",
     "pyyaml": "MIT",
     "tqdm": "MPL-2.0 AND MIT",

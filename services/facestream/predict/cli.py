@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from facestream.common.core.errors import ImageError, SettingsError, StartError
 
 if TYPE_CHECKING:
+    from facestream.predict.input_files import InputFile
     from facestream.predict.predictor import FacePrediction, Predictor
 
 _BATCH_IMAGES = 4  # more images per inference batch need memory and save no time
@@ -34,7 +35,10 @@ def add_commands(commands: argparse._SubParsersAction) -> None:  # type: ignore[
         description="Estimate age and gender of the faces in images and videos.",
     )
     parser.add_argument(
-        "paths", nargs="+", metavar="PATH", help="image, video, folder (recursive) or glob pattern"
+        "paths",
+        nargs="+",
+        metavar="PATH",
+        help="image, video, folder (recursive) or glob pattern; - for a stream on standard input",
     )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print one JSON object per face and line")
@@ -91,27 +95,55 @@ def _run(arguments: argparse.Namespace) -> int:
         format_lines, header = formatters.json_lines, ""
     elif arguments.csv:
         format_lines, header = formatters.csv_lines, formatters.csv_header()
-    skipped = _SkippedInputs()
-    files = input_files.find_files(arguments.paths, skipped)
+    report = _InputReport()
+    files = input_files.find_files(arguments.paths, report.skip)
     with _standard_output():
         if files:
             if header:
                 print(header)
-            _predict_files(files, predictor, format_lines, arguments, skipped)
-    return 1 if skipped.count else 0
+            _predict_files(files, predictor, format_lines, arguments, report)
+    report.print_summary()
+    return 1 if report.errors else 0
 
 
-class _SkippedInputs:
+class _InputReport:
     """Reporter and counter of the inputs that cannot be read."""
 
     def __init__(self) -> None:
-        self.count = 0
+        from facestream.predict.input_files import SkippedFiles
 
-    def __call__(self, error: ImageError) -> None:
+        self.errors = 0
+        self._skipped_files = SkippedFiles()
+
+    def skip(self, error: ImageError) -> None:
+        """Report an input that cannot be read."""
+        self.errors += 1
+        self._write(f"{error}; skipped")
+
+    def unreadable(self, file: InputFile, error: ImageError) -> None:
+        """Report a file that cannot be read; count it only if it is neither image nor video."""
+        from facestream.predict.video_reader import NotMediaError
+
+        if isinstance(error, NotMediaError) and file.may_be_no_media:
+            self._skipped_files.add(file)
+        else:
+            self.skip(error)
+
+    def damage(self, file: InputFile, frames: int) -> None:
+        """Report the damaged frames of a video."""
+        if frames:
+            noun = "frame" if frames == 1 else "frames"
+            self._write(f"{file.path}: {frames} damaged {noun} skipped")
+
+    def print_summary(self) -> None:
+        """Report the files of folders that are neither images nor videos."""
+        for line in self._skipped_files.summary():
+            self._write(line)
+
+    def _write(self, line: str) -> None:
         from tqdm import tqdm
 
-        self.count += 1
-        tqdm.write(f"facestream: {error}; skipped", file=sys.stderr)
+        tqdm.write(f"facestream: {line}", file=sys.stderr)
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -128,11 +160,11 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def _predict_files(
-    files: Sequence[Path],
+    files: Sequence[InputFile],
     predictor: Predictor,
     format_lines: LineFormatter,
     arguments: argparse.Namespace,
-    skipped: _SkippedInputs,
+    report: _InputReport,
 ) -> None:
     """Print the faces of all files and write their annotated copies."""
     from tqdm import tqdm
@@ -144,9 +176,10 @@ def _predict_files(
     is_hidden = not sys.stderr.isatty() or sys.stdout.isatty()
     has_several = len(files) > 1
     file_progress = tqdm(files, unit=" files", disable=is_hidden or not has_several)
-    images = input_files.read_all_images(file_progress, arguments.frame_interval_s, skipped)
+    images = input_files.read_all_images(file_progress, arguments.frame_interval_s, report)
     image_progress = iter(tqdm(images, unit=" images", disable=is_hidden or has_several))
-    parent, originals = common_parent(files), {file.resolve() for file in files}
+    paths = [file.path for file in files]
+    parent, originals = common_parent(paths), {path.resolve() for path in paths}
     while batch := list(islice(image_progress, _BATCH_IMAGES)):
         faces_per_image = predictor.faces_in_batch([source.image for source in batch])
         for source, faces in zip(batch, faces_per_image, strict=True):

@@ -1,27 +1,61 @@
-"""Read the images that a user names: files, folders, globs and frames of videos."""
+"""Find the files that a user names: files, folders, globs and standard input; read their images.
+
+The content decides how an input is read, not its name.
+"""
 
 from __future__ import annotations
 
 import glob
+import io
+import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, Protocol, cast
 
-import av
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from facestream.common.core.errors import ImageError
-from facestream.predict.predictor import read_image
+from facestream.predict.image_decoder import (
+    HEAD_BYTES,
+    decode_image,
+    is_apple_double,
+    is_still_image,
+)
+from facestream.predict.video_reader import NotMediaError, VideoReader
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v")
-_ROTATIONS = {
-    90: cv2.ROTATE_90_COUNTERCLOCKWISE,
-    180: cv2.ROTATE_180,
-    270: cv2.ROTATE_90_CLOCKWISE,
+STDIN = "-"
+# In a folder, an unreadable file with such a suffix is an error; others are counted only.
+_MEDIA_SUFFIXES = {
+    *(".3gp", ".avi", ".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jpeg", ".jpg", ".m2ts"),
+    *(".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".png", ".tif", ".tiff", ".ts"),
+    *(".webm", ".webp", ".wmv"),
 }
+_IGNORED_NAMES = {".DS_Store", "Thumbs.db", "desktop.ini"}
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """A file to read.
+
+    path: the file, `-` for standard input; folder: the folder it was found in, None if the user
+    named the file.
+    """
+
+    path: Path
+    folder: str | None = None
+
+    @property
+    def may_be_no_media(self) -> bool:
+        """Whether it may be neither image nor video: found in a folder, with another suffix."""
+        return self.folder is not None and self.path.suffix.lower() not in _MEDIA_SUFFIXES
+
+    @property
+    def is_stdin(self) -> bool:
+        """Whether this is standard input."""
+        return str(self.path) == STDIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,78 +74,154 @@ class InputImage:
 OnSkip = Callable[[ImageError], None]
 
 
-def find_files(names: Sequence[str], on_skip: OnSkip) -> list[Path]:
+class Report(Protocol):
+    """Receiver of everything that cannot be read."""
+
+    def unreadable(self, file: InputFile, error: ImageError) -> None:
+        """Record a file that cannot be read."""
+
+    def damage(self, file: InputFile, frames: int) -> None:
+        """Record the number of damaged frames of a video, 0 for none."""
+
+
+class SkippedFiles:
+    """Counts of the files in folders that are neither images nor videos, by folder and suffix."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, Counter[str]] = {}
+
+    def add(self, file: InputFile) -> None:
+        """Count a file of a folder."""
+        assert file.folder is not None
+        suffix = file.path.suffix.lower() or "without suffix"
+        self._counts.setdefault(file.folder, Counter())[suffix] += 1
+
+    def summary(self) -> list[str]:
+        """Return a line for each folder: how many files of which suffix were skipped, and why."""
+        lines = []
+        for folder, counts in self._counts.items():
+            total = sum(counts.values())
+            kinds = ", ".join(f"{count} {suffix}" for suffix, count in counts.most_common())
+            noun = "file" if total == 1 else "files"
+            lines.append(f"{folder}: {total} {noun} skipped: neither image nor video ({kinds})")
+        return lines
+
+
+def find_files(names: Sequence[str], on_skip: OnSkip) -> list[InputFile]:
     """Return the files that paths, folders (recursive) and globs name, in order, each once.
 
     `on_skip` receives an error for each name that matches nothing or may not be read.
     """
-    files: dict[Path, None] = {}
+    files: dict[Path, InputFile] = {}
     for name in names:
         try:
-            files.update(dict.fromkeys(_expand(name)))
+            for file in _expand(name):
+                files.setdefault(file.path, file)
         except ImageError as error:
             on_skip(error)
         except OSError as error:  # permission denied, or a name that is too long
             on_skip(ImageError(f"{name}: {error.strerror}"))
-    return list(files)
+    return list(files.values())
 
 
-def _expand(name: str) -> list[Path]:
+def _expand(name: str) -> list[InputFile]:
     path = Path(name)
+    if name == STDIN:
+        return [InputFile(path)]
     if path.is_dir():
-        suffixes = IMAGE_SUFFIXES + VIDEO_SUFFIXES
-        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in suffixes)
+        inside = sorted(p for p in path.rglob("*") if p.is_file() and not _is_ignored(p))
         if not inside:
             raise ImageError(f"{name}: no image or video in this folder")
-        return inside
+        return [InputFile(p, name) for p in inside]
     if path.exists():
-        return [path]
+        return [InputFile(path)]
     matches = sorted(m for m in map(Path, glob.glob(name, recursive=True)) if m.is_file())
     if not matches:
         raise ImageError(f"{name}: no such file, folder or pattern")
-    return matches
+    return [InputFile(match) for match in matches if not _is_ignored(match)]
+
+
+def _is_ignored(path: Path) -> bool:
+    """Return whether an operating system writes such files next to a user's own."""
+    return path.name in _IGNORED_NAMES or path.name.startswith("._")
+
+
+def open_input(file: InputFile) -> InputImage | VideoReader:
+    """Open a file: return its image, or a reader of its video that the caller must close.
+
+    Raises:
+        NotMediaError: the content is neither an image nor a video.
+        ImageError: the file cannot be read, or is damaged.
+    """
+    name = str(file.path)
+    try:
+        stream = _open_stdin() if file.is_stdin else file.path.open("rb")
+        head = stream.read(HEAD_BYTES)
+        if not head:
+            raise ImageError(f"{name}: not an image, or damaged")
+        if is_apple_double(head):
+            raise NotMediaError(f"{name}: holds attributes of macOS, not an image")
+        source = _Replayed(head, stream) if file.is_stdin else stream
+        if not file.is_stdin:
+            stream.seek(0)
+        if is_still_image(head):
+            with stream:
+                data = source.read() if not file.is_stdin else head + stream.read()
+            return InputImage(file.path, name, decode_image(data, name))
+        reader = VideoReader(cast(BinaryIO, source), name)
+    except OSError as error:
+        raise ImageError(f"{name}: {error.strerror}") from None
+    if not reader.is_single_image:
+        return reader
+    with reader:
+        return InputImage(file.path, name, next(reader.frames()).image)
+
+
+def frame_name(path: Path, time_s: float) -> str:
+    """Return the name of a video frame in results."""
+    return f"{path}@{time_s:.3f}s"
 
 
 def read_all_images(
-    files: Iterable[Path], frame_interval_s: float, on_skip: OnSkip
+    files: Iterable[InputFile], frame_interval_s: float, report: Report
 ) -> Iterator[InputImage]:
-    """Yield the images of all files; `on_skip` receives an error for each unreadable file."""
-    for path in files:
+    """Yield the images of all files; `report` receives what cannot be read."""
+    for file in files:
         try:
-            yield from read_images(path, frame_interval_s)
+            opened = open_input(file)
+            if isinstance(opened, InputImage):
+                yield opened
+                continue
+            with opened as reader:
+                try:
+                    for frame in reader.frames(frame_interval_s):
+                        name = frame_name(file.path, float(frame.time_s))
+                        yield InputImage(file.path, name, frame.image)
+                finally:
+                    report.damage(file, reader.damaged)
         except ImageError as error:
-            on_skip(error)
+            report.unreadable(file, error)
 
 
-def read_images(path: Path, frame_interval_s: float) -> Iterator[InputImage]:
-    """Yield an image file's image, or a video's frames `frame_interval_s` seconds apart; upright.
-
-    Raises:
-        ImageError: the file cannot be read.
-    """
-    if path.suffix.lower() not in VIDEO_SUFFIXES:
-        yield InputImage(path, str(path), read_image(path))
-        return
-    try:
-        # Metadata, such as a title or a phone's vendor, need not be UTF-8.
-        with av.open(str(path), metadata_errors="replace") as video:
-            if not video.streams.video:
-                raise ImageError(f"{path}: contains no video stream")
-            due_s = 0.0
-            for frame in video.decode(video.streams.video[0]):
-                time_s = frame.time or 0.0
-                if time_s >= due_s:
-                    due_s = time_s + frame_interval_s
-                    yield InputImage(path, f"{path}@{time_s:.3f}s", _rotate_upright(frame))
-    except (av.error.FFmpegError, ValueError) as error:
-        reason = error.strerror if isinstance(error, av.error.FFmpegError) else error
-        raise ImageError(f"{path}: cannot be read as a video: {reason}") from None
+def _open_stdin() -> BinaryIO:
+    return sys.stdin.buffer
 
 
-def _rotate_upright(frame: av.VideoFrame) -> NDArray[np.uint8]:
-    """Return the frame as BGR, rotated as its metadata says: phones film portrait rotated."""
-    image = np.asarray(frame.to_ndarray(format="bgr24"), np.uint8)
-    counterclockwise = round(frame.rotation / 90) * 90 % 360
-    if counterclockwise == 0:
-        return image
-    return np.asarray(cv2.rotate(image, _ROTATIONS[counterclockwise]), np.uint8)
+class _Replayed(io.RawIOBase):
+    """Stream that yields the bytes read ahead first; it cannot seek."""
+
+    def __init__(self, head: bytes, stream: BinaryIO) -> None:
+        super().__init__()
+        self._head, self._stream = head, stream
+
+    def read(self, size: int = -1) -> bytes:
+        if not self._head:
+            reader = getattr(self._stream, "read1", self._stream.read)
+            return bytes(reader(size))
+        chunk, self._head = (
+            (self._head[:size], self._head[size:]) if size >= 0 else (self._head, b"")
+        )
+        return chunk
+
+    def seekable(self) -> bool:
+        return False

@@ -19,13 +19,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from facestream.common.core.errors import ImageError
 from facestream.common.core.paths import MODELS_DIR
 from facestream.common.vision.age_distribution import central_interval
 from facestream.common.vision.exported_model import ExportedModel
 from facestream.common.vision.face_alignment import align
 from facestream.common.vision.face_detector import STEP_PX, Detections, FaceDetector
 from facestream.common.vision.model_store import newest_version
+from facestream.predict.image_decoder import read_image
 
 _MAX_DETECTORS = 12  # compiled detectors in the cache, one per image shape
 _MIN_TWO_STAGE_PX = 400  # detection in smaller images is cheap anyway
@@ -38,7 +38,6 @@ _DEFAULT_MIN_SCORE = 0.6  # below it the half-size detection is skipped: it woul
 _MAX_REFINED, _MIN_REFINED_PX = 2, 40
 _REFINE_MARGIN, _REFINE_PX = 2.5, 160
 _SAME_FACE_IOU = 0.3
-MAX_SIDE_PX = 16_384
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,27 +189,6 @@ class Predictor:
                 self._detectors.popitem(last=False)
         self._detectors.move_to_end(key)
         return self._detectors[key]
-
-
-def read_image(path: Path) -> NDArray[np.uint8]:
-    """Read an image file as BGR uint8 `[height, width, 3]`, rotated upright as its EXIF says.
-
-    Raises:
-        ImageError: missing, unreadable, not an image, or a side larger than `MAX_SIDE_PX`.
-    """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ImageError(f"{path}: {error.strerror}") from None
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-    except cv2.error:
-        image = None
-    if image is None:
-        raise ImageError(f"{path}: not an image, or damaged")
-    if max(image.shape[:2]) > MAX_SIDE_PX:
-        raise ImageError(f"{path}: a side is larger than {MAX_SIDE_PX} pixels")
-    return image
 
 
 def _pad(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:

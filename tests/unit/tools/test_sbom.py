@@ -14,6 +14,7 @@ LOCKS = sorted((CHECKOUT / "requirements").glob("*.txt"))
 # May be used and passed on with a program of any license; MPL-2.0 asks it of its own files alone.
 ALLOWED = {
     *("0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "CC0-1.0", "MIT", "MIT-0"),
+    "MIT-CMU",  # the license of Pillow
     *("MPL-2.0", "PSF-2.0", "Zlib"),
 }
 

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from facestream.capture.faces.crop_sampler import Candidate, Sampler, crop_quality, frontality
+from facestream.capture.faces.crop_sampler import Candidate, Sampler
 from facestream.capture.faces.detector_input import fit_to_input
 from facestream.capture.faces.motion_gate import MotionGate
 from facestream.capture.faces.yuv_frame import (
@@ -30,6 +30,7 @@ from facestream.capture.settings import CaptureSettings
 from facestream.common.broker.messages import MAX_CROP_BYTES
 from facestream.common.cameras.models import Rotation
 from facestream.common.vision.crop_codec import encode_crop
+from facestream.common.vision.crop_quality import crop_quality, frontality
 from facestream.common.vision.face_detector import FaceDetector
 from facestream.common.vision.tracker import Box, TrackedFace, Tracker
 

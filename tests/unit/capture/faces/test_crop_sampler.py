@@ -7,9 +7,8 @@ from facestream.capture.faces.crop_sampler import (
     MAX_CROPS_PER_DETECTION,
     Candidate,
     Sampler,
-    crop_quality,
-    frontality,
 )
+from facestream.common.vision.crop_quality import crop_quality, frontality
 from facestream.common.vision.face_alignment import TEMPLATE
 
 STEP_S = 0.2
