@@ -91,8 +91,36 @@ def test_video_gives_frames_by_interval(tmp_path: Path, capsys: pytest.CaptureFi
         for _ in range(20):
             output.mux(stream.encode(av.VideoFrame.from_ndarray(image, "bgr24")))
         output.mux(stream.encode(None))
-    assert main(["predict", str(clip), "--json", "--frame-interval-s", "0.5"]) == 0
+    assert main(["predict", str(clip), "--json", "--frame-interval-s", "0.5", "--per-frame"]) == 0
     assert len(lines_of(capsys)) == 4
+
+
+def test_video_gives_one_line_per_person_and_an_annotated_copy(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import av
+
+    image = cv2.resize(cv2.imread(str(SAMPLES_DIR / "astronaut.jpg")), (320, 320))
+    clip = tmp_path / "clip.mkv"
+    with av.open(str(clip), "w") as output:
+        stream = output.add_stream("libx264", rate=10)
+        stream.width = stream.height = 320
+        for _ in range(20):
+            output.mux(stream.encode(av.VideoFrame.from_ndarray(image, "bgr24")))
+        output.mux(stream.encode(None))
+    out = tmp_path / "out"
+    assert main(["predict", str(clip), "--json", "--output-dir", str(out)]) == 0
+    (person,) = lines_of(capsys)
+    assert (person["person"], person["first_s"], person["last_s"]) == (1, 0.0, 1.8)
+    assert person["observations"] == 10
+    female = person["female"]
+    assert isinstance(female, float)
+    assert female > 0.5
+    with av.open(str(out / "clip.mkv.mp4")) as copy:
+        assert copy.streams.video[0].codec_context.name == "h264"
+        frames = list(copy.decode(video=0))
+        assert len(frames) == 20
+        assert frames[-1].time == pytest.approx(1.9, abs=0.02)
 
 
 def test_unmatched_name_is_reported_in_one_line(

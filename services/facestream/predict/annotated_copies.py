@@ -40,6 +40,13 @@ def copy_path(output_dir: Path, parent: Path, source: InputImage) -> Path:
     return output_dir / below.with_name(name if name.endswith(".jpg") else f"{name}.jpg")
 
 
+def video_copy_path(output_dir: Path, parent: Path, video: Path) -> Path:
+    """Return the path of the copy of a video: `a/clip.mp4` or `a/clip.mov.mp4`."""
+    below = Path(os.path.abspath(video)).relative_to(parent)
+    name = "stdin" if str(video) == "-" else below.name
+    return output_dir / below.with_name(name if name.endswith(".mp4") else f"{name}.mp4")
+
+
 def write_annotated(target: Path, source: InputImage, faces: Sequence[FacePrediction]) -> None:
     """Write the image with its faces marked to `target`, as JPEG.
 

@@ -74,6 +74,9 @@ class InputImage:
 OnSkip = Callable[[ImageError], None]
 
 
+OnVideo = Callable[["InputFile", VideoReader], None]
+
+
 class Report(Protocol):
     """Receiver of everything that cannot be read."""
 
@@ -183,9 +186,20 @@ def frame_name(path: Path, time_s: float) -> str:
 
 
 def read_all_images(
-    files: Iterable[InputFile], frame_interval_s: float, report: Report
+    files: Iterable[InputFile],
+    frame_interval_s: float,
+    report: Report,
+    on_video: OnVideo | None = None,
 ) -> Iterator[InputImage]:
-    """Yield the images of all files; `report` receives what cannot be read."""
+    """Yield the images of all files; `report` receives what cannot be read.
+
+    Args:
+        files: in the order of the results.
+        frame_interval_s: seconds between the frames taken from a video.
+        report: receives errors and damage.
+        on_video: reads each video instead, after all images before it have been yielded; None
+            yields the frames of videos as images.
+    """
     for file in files:
         try:
             opened = open_input(file)
@@ -194,6 +208,9 @@ def read_all_images(
                 continue
             with opened as reader:
                 try:
+                    if on_video is not None:
+                        on_video(file, reader)
+                        continue
                     for frame in reader.frames(frame_interval_s):
                         name = frame_name(file.path, float(frame.time_s))
                         yield InputImage(file.path, name, frame.image)
@@ -222,6 +239,9 @@ class _Replayed(io.RawIOBase):
             (self._head[:size], self._head[size:]) if size >= 0 else (self._head, b"")
         )
         return chunk
+
+    def readable(self) -> bool:
+        return True
 
     def seekable(self) -> bool:
         return False

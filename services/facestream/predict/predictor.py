@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from facestream.common.core.paths import MODELS_DIR
 from facestream.common.vision.age_distribution import central_interval
+from facestream.common.vision.crop_quality import crop_quality, frontality
 from facestream.common.vision.exported_model import ExportedModel
 from facestream.common.vision.face_alignment import align
 from facestream.common.vision.face_detector import STEP_PX, Detections, FaceDetector
@@ -38,6 +39,8 @@ _DEFAULT_MIN_SCORE = 0.6  # below it the half-size detection is skipped: it woul
 _MAX_REFINED, _MIN_REFINED_PX = 2, 40
 _REFINE_MARGIN, _REFINE_PX = 2.5, 160
 _SAME_FACE_IOU = 0.3
+_SHARPNESS_SIZE_PX = 64
+_FACE_PER_EYE_DISTANCE = 2.3  # side of a detector's box, in eye distances
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,19 @@ class FacePrediction:
     age_low: float | None
     age_high: float | None
     female: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class FaceObservation:
+    """One face of a video frame, with what the fusion of predictions needs.
+
+    face: the prediction; quality: of the crop, 0-1; age_distribution: probability of each whole
+    year from 0, float32 `[bins]`, empty if the model has none.
+    """
+
+    face: FacePrediction
+    quality: float
+    age_distribution: NDArray[np.float32]
 
 
 class Predictor:
@@ -98,34 +114,44 @@ class Predictor:
 
     def faces_in_batch(self, images: Sequence[NDArray[np.uint8]]) -> list[list[FacePrediction]]:
         """Return the faces of each of a few BGR images; one inference batch for all saves time."""
+        return [[observed.face for observed in faces] for faces in self.observe(images)]
+
+    def observe(self, images: Sequence[NDArray[np.uint8]]) -> list[list[FaceObservation]]:
+        """Return the faces of each of a few BGR images with crop quality and distribution."""
         detections = [self._detect(image) for image in images]
         size = self._model.size_px
-        crops = [
-            align(image, landmarks, size)
-            for image, faces in zip(images, detections, strict=True)
-            for landmarks in faces.landmarks
-        ]
+        crops, qualities = [], []
+        for image, faces in zip(images, detections, strict=True):
+            for landmarks, score in zip(faces.landmarks, faces.scores, strict=True):
+                crops.append(align(image, landmarks, size))
+                qualities.append(_quality(crops[-1], landmarks, float(score)))
         if not crops:
             return [[] for _ in images]
         outputs = self._model.predict(np.ascontiguousarray(np.stack(crops)[..., ::-1]))
         age, female = outputs.get("age"), outputs.get("gender")
+        distribution = outputs.get("age_distribution")
         low = high = None
-        if "age_distribution" in outputs:
-            low, high = central_interval(outputs["age_distribution"])
+        if distribution is not None:
+            low, high = central_interval(distribution)
         boxes = np.concatenate([faces.boxes for faces in detections])
         scores = np.concatenate([faces.scores for faces in detections])
-        predictions = iter(
-            FacePrediction(
-                box=tuple(float(v) for v in boxes[i]),  # type: ignore[arg-type]
-                score=float(scores[i]),
-                age=None if age is None else float(age[i]),
-                age_low=None if low is None else float(low[i]),
-                age_high=None if high is None else float(high[i]),
-                female=None if female is None else float(female[i]),
+        none = np.zeros(0, np.float32)
+        observations = iter(
+            FaceObservation(
+                FacePrediction(
+                    box=tuple(float(v) for v in boxes[i]),  # type: ignore[arg-type]
+                    score=float(scores[i]),
+                    age=None if age is None else float(age[i]),
+                    age_low=None if low is None else float(low[i]),
+                    age_high=None if high is None else float(high[i]),
+                    female=None if female is None else float(female[i]),
+                ),
+                qualities[i],
+                none if distribution is None else np.asarray(distribution[i], np.float32),
             )
             for i in range(len(crops))
         )
-        return [list(islice(predictions, len(faces))) for faces in detections]
+        return [list(islice(observations, len(faces))) for faces in detections]
 
     def _detect(self, image: NDArray[np.uint8]) -> Detections:
         """Return the faces in pixels of the image."""
@@ -189,6 +215,17 @@ class Predictor:
                 self._detectors.popitem(last=False)
         self._detectors.move_to_end(key)
         return self._detectors[key]
+
+
+def _quality(crop: NDArray[np.uint8], landmarks: NDArray[np.float32], score: float) -> float:
+    """Return the quality of a crop for prediction, 0-1, from size, sharpness, pose and score."""
+    # The eyes of the aligned crop are a fixed part of the face apart.
+    eye_distance = float(np.hypot(*(landmarks[1] - landmarks[0])))
+    luma = cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY)
+    small = cv2.resize(luma, (_SHARPNESS_SIZE_PX,) * 2, interpolation=cv2.INTER_AREA)
+    deviation = float(cv2.meanStdDev(cv2.Laplacian(small, cv2.CV_16S))[1][0, 0])
+    face_px = eye_distance * _FACE_PER_EYE_DISTANCE
+    return crop_quality(face_px, deviation**2, frontality(landmarks), score)
 
 
 def _pad(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:

@@ -132,7 +132,15 @@ class VideoReader:
         Raises:
             ImageError: no frame can be decoded.
         """
-        clock, due_s, decoded = MediaClock(self.frame_s), Fraction(0), 0
+        due_s = Fraction(0)
+        for time_s, frame in self._intact_frames():
+            if time_s >= due_s:
+                due_s = time_s + Fraction(interval_s).limit_denominator(1_000_000)
+                yield VideoFrame(time_s, self._to_upright_bgr(frame))
+
+    def _intact_frames(self) -> Iterator[tuple[Fraction, av.VideoFrame]]:
+        """Yield the frames that are not damaged, with their times."""
+        clock, decoded = MediaClock(self.frame_s), 0
         damaged_at: Fraction | None = None
         errors = self.damaged
         for frame in self._decode():
@@ -149,9 +157,7 @@ class VideoReader:
                     continue
                 damaged_at = None
             decoded += 1
-            if time_s >= due_s:
-                due_s = time_s + Fraction(interval_s).limit_denominator(1_000_000)
-                yield VideoFrame(time_s, self._to_upright_bgr(frame))
+            yield time_s, frame
         if not decoded:
             raise ImageError(f"{self._name}: cannot be read as a video: no intact frame")
 
@@ -196,6 +202,9 @@ class _Unnamed:
     """File without a name: FFmpeg would otherwise guess the format by its suffix."""
 
     def __init__(self, file: BinaryIO) -> None:
-        self.read = file.read
-        if file.seekable():
-            self.seek, self.tell = file.seek, file.tell
+        self._file = file
+
+    def __getattr__(self, attribute: str) -> object:
+        if attribute == "name":
+            raise AttributeError(attribute)
+        return getattr(self._file, attribute)

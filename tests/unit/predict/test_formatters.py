@@ -5,12 +5,17 @@ import json
 
 from facestream.predict.formatters import (
     COLUMNS,
+    PERSON_COLUMNS,
     csv_header,
     csv_lines,
     json_lines,
+    person_csv_lines,
+    person_json_lines,
+    person_table_lines,
     table_header,
     table_lines,
 )
+from facestream.predict.person_tracker import PersonPrediction
 from facestream.predict.predictor import FacePrediction
 
 FACE = FacePrediction((10.04, 20, 30, 40), 0.91234, 34.2, 28.04, 40.0, 0.97)
@@ -30,7 +35,8 @@ def test_json_line_describes_a_face() -> None:
 
 def test_image_without_a_face_gives_one_line() -> None:
     assert json.loads(json_lines("a.jpg", [])[0])["box"] is None
-    assert csv_lines("a.jpg", []) == ["a.jpg" + "," * (len(COLUMNS) - 1)]
+    commas = "," * (len(COLUMNS) + len(PERSON_COLUMNS) - 1)
+    assert csv_lines("a.jpg", []) == ["a.jpg" + commas]
     assert "no face" in table_lines("a.jpg", [])[0]
 
 
@@ -47,3 +53,23 @@ def test_table_is_aligned_and_marks_unknown_values() -> None:
     assert row.index("34") == table_header().index("age (")
     assert row.endswith("-")
     assert "female 97%" in table_lines("a.jpg", [FACE])[0]
+
+
+def test_person_is_one_line_in_every_format() -> None:
+    person = PersonPrediction(
+        2, 1.0, 4.5, 3.2, (1.0, 2.0, 30.0, 40.0), 0.9, 34.2, 28.0, 40.0, 0.97, 17
+    )
+    record = json.loads(person_json_lines("a.mp4", [person])[0])
+    assert (record["path"], record["person"], record["dwell_s"]) == ("a.mp4", 2, 3.5)
+    assert (record["best_frame_s"], record["observations"]) == (3.2, 17)
+    (row,) = csv.DictReader([csv_header(), *person_csv_lines("a.mp4", [person])])
+    assert {key: row[key] for key in PERSON_COLUMNS} == {
+        key: str(record[key]) for key in PERSON_COLUMNS
+    }
+    assert "a.mp4 #2 1.0–4.5 s" in person_table_lines("a.mp4", [person])[0]
+    assert json.loads(person_json_lines("a.mp4", [])[0])["person"] is None
+
+
+def test_file_name_that_is_a_formula_is_neutralized_in_csv() -> None:
+    assert csv_lines("=HYPERLINK(1).jpg", [])[0].startswith("'=HYPERLINK")
+    assert csv_lines("-", [])[0].startswith("'-,")
