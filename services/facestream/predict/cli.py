@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from facestream.common.core.errors import ImageError, SettingsError, StartError
+from facestream.common.core.errors import SettingsError, StartError
 
 if TYPE_CHECKING:
     from facestream.predict.input_files import InputFile, InputImage
+    from facestream.predict.input_report import InputReport
     from facestream.predict.person_tracker import PersonPrediction
     from facestream.predict.predictor import FacePrediction, Predictor
     from facestream.predict.video_reader import VideoReader
@@ -102,6 +103,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from facestream.common.core.paths import MODELS_DIR
     from facestream.common.core.process_lifecycle import disable_core_dumps
     from facestream.predict import input_files
+    from facestream.predict.input_report import InputReport
     from facestream.predict.predictor import Predictor
 
     _check(arguments)
@@ -111,53 +113,13 @@ def _run(arguments: argparse.Namespace) -> int:
         detector_size_px=arguments.detector_size_px,
         min_score=arguments.min_score,
     )
-    report = _InputReport()
+    report = InputReport()
     files = input_files.find_files(arguments.paths, report.skip)
     with _standard_output():
         if files:
             _Run(files, predictor, arguments, report).run()
     report.print_summary()
     return 1 if report.errors else 0
-
-
-class _InputReport:
-    """Reporter and counter of the inputs that cannot be read."""
-
-    def __init__(self) -> None:
-        from facestream.predict.input_files import SkippedFiles
-
-        self.errors = 0
-        self._skipped_files = SkippedFiles()
-
-    def skip(self, error: ImageError) -> None:
-        """Report an input that cannot be read."""
-        self.errors += 1
-        self._write(f"{error}; skipped")
-
-    def unreadable(self, file: InputFile, error: ImageError) -> None:
-        """Report a file that cannot be read; count it only if it is neither image nor video."""
-        from facestream.predict.video_reader import NotMediaError
-
-        if isinstance(error, NotMediaError) and file.may_be_no_media:
-            self._skipped_files.add(file)
-        else:
-            self.skip(error)
-
-    def damage(self, file: InputFile, frames: int) -> None:
-        """Report the damaged frames of a video."""
-        if frames:
-            noun = "frame" if frames == 1 else "frames"
-            self._write(f"{file.path}: {frames} damaged {noun} skipped")
-
-    def print_summary(self) -> None:
-        """Report the files of folders that are neither images nor videos."""
-        for line in self._skipped_files.summary():
-            self._write(line)
-
-    def _write(self, line: str) -> None:
-        from tqdm import tqdm
-
-        tqdm.write(f"facestream: {line}", file=sys.stderr)
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -195,7 +157,7 @@ class _Run:
         files: Sequence[InputFile],
         predictor: Predictor,
         arguments: argparse.Namespace,
-        report: _InputReport,
+        report: InputReport,
     ) -> None:
         from facestream.predict.annotated_copies import common_parent
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facestream.common.core.errors import ImageError
+from facestream.common.vision.source_frame import frame_geometry, sample_aspect_ratio
 
 MAX_GAP_S = 60  # a larger step between two timestamps is a jump, not a pause
 # A smaller step back is a frame out of order. Decoders put frames far out of order after damage.
@@ -27,11 +28,10 @@ _DEFAULT_FRAME_S = Fraction(1, 25)
 # refresh has no further keyframe: it is shown again after this time.
 _MAX_RECOVERY_S = 5
 _MAX_READ_ERRORS = 100  # in a row, after which the rest of the file counts as unreadable
-_MAX_PIXEL_ASPECT = 8  # a larger ratio of width and height of a pixel is an error in the file
 _ROTATIONS = {
-    90: cv2.ROTATE_90_COUNTERCLOCKWISE,
+    90: cv2.ROTATE_90_CLOCKWISE,
     180: cv2.ROTATE_180,
-    270: cv2.ROTATE_90_CLOCKWISE,
+    270: cv2.ROTATE_90_COUNTERCLOCKWISE,
 }
 # FFmpeg reads text as a terminal's screen, and play lists that name other files.
 _REFUSED_FORMATS = {"tty", "hls", "concat", "dash", "imf", "sdp", "rtsp"}
@@ -186,16 +186,16 @@ class VideoReader:
     def _to_upright_bgr(self, frame: av.VideoFrame) -> NDArray[np.uint8]:
         """Return the frame with square pixels, rotated as its metadata says."""
         image = np.asarray(frame.to_ndarray(format="bgr24"), np.uint8)
-        aspect = self._stream.sample_aspect_ratio or Fraction(1)
+        geometry = frame_geometry(frame, sample_aspect_ratio(self._stream))
         height, width = image.shape[:2]
-        if aspect > 1 and aspect <= _MAX_PIXEL_ASPECT:
-            image = np.asarray(cv2.resize(image, (round(width * aspect), height)), np.uint8)
-        elif 0 < aspect < 1 and aspect >= Fraction(1, _MAX_PIXEL_ASPECT):
-            image = np.asarray(cv2.resize(image, (width, round(height / aspect))), np.uint8)
-        counterclockwise = round(frame.rotation / 90) * 90 % 360
-        if counterclockwise == 0:
+        size = geometry.stored_size(width, height)
+        if size != (width, height):
+            image = np.asarray(cv2.resize(image, size), np.uint8)
+        if geometry.is_mirrored:
+            image = np.asarray(cv2.flip(image, 1), np.uint8)
+        if geometry.rotate == 0:
             return image
-        return np.asarray(cv2.rotate(image, _ROTATIONS[counterclockwise]), np.uint8)
+        return np.asarray(cv2.rotate(image, _ROTATIONS[geometry.rotate]), np.uint8)
 
 
 class _Unnamed:
