@@ -109,11 +109,13 @@ def routes(people_counter: PeopleCounter) -> APIRouter:
         responses={200: {"content": {"text/csv": {}}, "description": "the same as CSV"}},
     )
     async def get_stats_csv(
-        query: Annotated[StatsQuery, Depends(stats_query_params)], request: Request
+        query: Annotated[StatsQuery, Depends(stats_query_params)],
+        request: Request,
+        bom: Annotated[bool, Query(description="begin with a byte order mark, for Excel")] = False,
     ) -> Response:
         rows = await run(query, request)
         return Response(
-            stats_query.to_csv(query, rows),
+            stats_query.to_csv(query, rows, has_bom=bom),
             media_type="text/csv",
             headers={"Content-Disposition": 'attachment; filename="facestream.csv"'},
         )

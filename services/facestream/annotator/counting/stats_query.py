@@ -18,6 +18,7 @@ from typing import Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from facestream.annotator.counting.count_store import MINUTE_S, AggregateQuery
+from facestream.common.core.csv_cells import neutralize_formula
 
 By = Literal["age_band", "gender", "camera", "region", "minute", "hour", "day"]
 Kind = Literal["visit", "enter", "leave", "coverage"]
@@ -141,13 +142,17 @@ def run_query(
     if len(store_rows) == _MAX_STORE_ROWS:
         raise InvalidQueryError(_TOO_MANY_ROWS)
     totals: dict[tuple[str, ...], int] = {}
+    starts: dict[tuple[str, ...], int] = {}
     for time, group, number in store_rows:
         label = (_time_label(time, step, query.timezone),) if step else ()
         totals[label + group] = totals.get(label + group, 0) + number
+        if step:
+            starts[label] = min(time, starts.get(label, time))
     if len(totals) > MAX_ROWS:
         raise InvalidQueryError(_TOO_MANY_ROWS)
     rows = []
-    for key in sorted(totals):
+    # Labels do not sort by time in the hour when clocks are set back: 02:30+02:00 is the earlier.
+    for key in sorted(totals, key=lambda key: (starts.get(key[:1], 0), key)):
         values = dict(zip([*([step] if step else []), *groups], key, strict=True))
         row: Row = {column: values[column] for column in query.by}
         rows.append(row | {"count": totals[key]})
@@ -156,13 +161,22 @@ def run_query(
     return rows
 
 
-def to_csv(query: StatsQuery, rows: Sequence[Row]) -> str:
-    """Format the rows as CSV (RFC 4180) with a header line."""
+def to_csv(query: StatsQuery, rows: Sequence[Row], *, has_bom: bool = False) -> str:
+    """Format the rows as CSV (RFC 4180) with a header line.
+
+    Args:
+        query: of the rows.
+        rows: as from `run_query`.
+        has_bom: whether to begin with a byte order mark, without which Excel reads no UTF-8.
+    """
     text = io.StringIO()
     writer = csv.DictWriter(text, [*query.by, "count"])
     writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    for row in rows:
+        writer.writerow(
+            {k: neutralize_formula(v) if isinstance(v, str) else v for k, v in row.items()}
+        )
+    return ("\ufeff" if has_bom else "") + text.getvalue()
 
 
 def _store_step_s(step: str | None) -> int:

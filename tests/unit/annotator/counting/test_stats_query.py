@@ -134,8 +134,8 @@ def test_a_repeated_hour_has_two_rows(tz: str | None, in_berlin: None) -> None:
     asked = stats_query.parse_query("2025-10-26", "2025-10-27", ("hour",), tz=tz, now=SECOND_TIME)
     sums: stats_query.StoreRows = [(int(SECOND_TIME) - 3600, (), 1), (int(SECOND_TIME), (), 2)]
     assert [row["hour"] for row in stats_query.run_query(asked, lambda query, most: sums)] == [
-        "2025-10-26T02:00+01:00",
         "2025-10-26T02:00+02:00",
+        "2025-10-26T02:00+01:00",
     ]
 
 
@@ -233,3 +233,17 @@ def test_csv_has_a_line_of_names(store: CountStore) -> None:
     query = ask("age_band", "gender")
     lines = stats_query.to_csv(query, stats_query.run_query(query, store.aggregate)).splitlines()
     assert lines[:2] == ["age_band,gender,count", "30-39,female,33"]
+
+
+def test_csv_neutralizes_formulas_and_may_begin_with_a_byte_order_mark() -> None:
+    query = ask("camera")
+    rows: list[stats_query.Row] = [
+        {"camera": name, "count": 1} for name in ("=1+1", "+a", "-a", "@a", "\ta", "door")
+    ]
+    text = stats_query.to_csv(query, rows)
+    assert text.startswith("camera")
+    cells = [line.rpartition(",")[0] for line in text.splitlines()[1:]]
+    assert cells == ["'=1+1", "'+a", "'-a", "'@a", "'\ta", "door"]
+    assert stats_query.to_csv(query, rows, has_bom=True).encode() == (
+        b"\xef\xbb\xbf" + text.encode()
+    )
