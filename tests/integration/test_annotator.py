@@ -158,6 +158,50 @@ def test_missing_resources_are_404_with_a_detail(annotator: Running, path: str) 
     assert "detail" in response.json()
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/livez",
+        "/readyz",
+        "/metrics",
+        "/login",
+        "/static/app.js",
+        "/api/cameras",
+        "/api/events",
+        "/cameras/door/snapshot.jpg",
+        "/cameras/door/stream.mjpg",
+        "/api/streams.mjpg",
+    ],
+)
+def test_head_responds_as_get_without_a_body(
+    annotator: Running, pipeline: Pipeline, path: str
+) -> None:
+    with filming(pipeline, "door", [1]):
+        head = annotator.http.head(path)
+        with annotator.http.stream("GET", path) as get:
+            assert head.status_code == get.status_code != 405
+            assert head.headers.get("content-type") == get.headers.get("content-type")
+    assert not head.content
+
+
+def test_http_1_0_client_gets_a_stream_without_chunks(
+    annotator: Running, pipeline: Pipeline
+) -> None:
+    with (
+        filming(pipeline, "door", [1]),
+        socket.create_connection(("127.0.0.1", annotator.port), 10) as client,
+    ):
+        client.sendall(b"GET /cameras/door/stream.mjpg HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        data = b""
+        while len(data.partition(b"\r\n\r\n")[2]) < 60:
+            data += client.recv(4096)
+    head, _, body = data.partition(b"\r\n\r\n")
+    assert b"transfer-encoding" not in head.lower()
+    assert b"connection: close" in head.lower()
+    assert body.lstrip(b"\r\n").startswith(b"--")
+
+
 def test_no_response_contains_a_password(annotator: Running) -> None:
     for path in ("/api/cameras", "/api/cameras/door", "/metrics", "/readyz", "/api/openapi.json"):
         assert "geheim99" not in annotator.http.get(path).text

@@ -25,6 +25,7 @@ from facestream.annotator.connection_limit import (
     RESERVED_FILES,
     ConnectionLimit,
 )
+from facestream.annotator.http10 import UnchunkedCycle
 from facestream.annotator.log_rate_limit import LogRateLimit
 from facestream.annotator.periodic import next_tick
 from facestream.annotator.settings import AnnotatorSettings
@@ -182,6 +183,9 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._in_headers = False
         self._start_receive_timer(BODY_TIMEOUT_S)
         super().on_headers_complete()
+        if self.scope["http_version"] == "1.0":
+            cycle = self.pipeline[0][0] if self.pipeline else self.cycle
+            cycle.__class__ = UnchunkedCycle
 
     def on_message_complete(self) -> None:
         """Cancel the body timeout."""

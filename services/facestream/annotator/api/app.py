@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from facestream.annotator.api.camera_routes import CameraAdmin, camera_routes
+from facestream.annotator.api.head_requests import HeadMiddleware
 from facestream.annotator.api.sse import EventBus, Subscriber
 from facestream.annotator.api.streaming_response import LiveStreamResponse, client_of
 from facestream.annotator.api.video_routes import video_routes
@@ -51,6 +52,7 @@ def create_app(
     app = FastAPI(
         title="facestream", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json"
     )
+    app.add_middleware(HeadMiddleware)
     app.add_middleware(AuthenticationMiddleware, authenticator=authenticator)
     app.add_middleware(
         RequestSecurityMiddleware, allowed_hosts=parse_allowed_hosts(settings.allowed_hosts)

@@ -154,6 +154,8 @@ def serve_health(
                     404, b'{"detail": "try /livez, /readyz or /metrics"}', "application/json"
                 )
 
+        do_HEAD = do_GET  # noqa: N815 - http.server looks the method up by this name
+
         def _respond(self, status: int, body: bytes, content_type: str) -> None:
             self.send_response(status)
             self.send_header("Content-Type", content_type)
@@ -161,7 +163,8 @@ def serve_health(
             self.send_header("Cross-Origin-Resource-Policy", "same-origin")
             self.send_header("X-Content-Type-Options", "nosniff")
             self.end_headers()
-            self.wfile.write(body)
+            if self.command != "HEAD":
+                self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:
             _log.debug("health: " + format, *args)

@@ -102,6 +102,10 @@ def test_health_is_served_over_http_and_a_port_in_use_is_reported() -> None:
             urllib.request.urlopen(f"{base}/readyz", timeout=5)
         assert caught.value.code == 503
         caught.value.close()
+        head = urllib.request.Request(f"{base}/livez", method="HEAD")
+        with urllib.request.urlopen(head, timeout=5) as response:
+            assert int(response.headers["Content-Length"]) > 0
+            assert response.read() == b""
         with urllib.request.urlopen(f"{base}/metrics", timeout=5) as response:
             assert b"facestream_test_total 1.0" in response.read()
         with pytest.raises(StartError, match=r"cannot listen on .*in use.*--health-port"):
