@@ -24,7 +24,6 @@ from facestream.capture.settings import CaptureSettings
 from facestream.capture.sources.phone_source import decode_phone_jpeg, new_jpeg_decoder
 from facestream.common.broker.messages import (
     MAX_FRAME_BYTES,
-    MAX_SIDE_PX,
     MAX_TRACKS,
     FaceCrop,
     Frame,
@@ -41,6 +40,7 @@ from facestream.common.broker.phone_frames import MAX_PHONE_SIDE_PX
 from facestream.common.cameras.config_file import load_cameras
 from facestream.common.cameras.models import Camera, CameraStatus
 from facestream.common.core.errors import FacestreamError, ImageError, MessageError, SettingsError
+from facestream.common.core.frame_limits import MAX_SIDE_PX
 from facestream.common.security.redaction import redact
 from facestream.common.serving import tf_serving_wire
 from facestream.common.vision.crop_codec import decode_crop

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from facestream.cli import main
 from facestream.common.core.errors import StartError
+from facestream.common.core.paths import CHECKOUT
 from facestream.predict import cli, predictor
 
 
@@ -69,3 +71,12 @@ def test_help_states_the_minimum_scores(capsys: pytest.CaptureFixture[str]) -> N
     text = " ".join(capsys.readouterr().out.split())
     assert f"default: {predictor._DEFAULT_MIN_SCORE}" in text
     assert f"a minimum of at least {predictor._CERTAIN_SCORE}" in text
+
+
+def test_predict_needs_no_package_of_other_services() -> None:
+    code = (
+        "import sys\n"
+        "sys.modules.update(dict.fromkeys(('google.protobuf', 'redis', 'prometheus_client')))\n"
+        "from facestream.predict import annotated_copies, annotated_video, input_report, predictor"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, check=True)

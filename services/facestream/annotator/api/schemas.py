@@ -5,9 +5,9 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, Field
 
 from facestream.common.cameras import models
-from facestream.common.cameras.models import Rotation
 from facestream.common.cameras.privacy import Privacy
 from facestream.common.cameras.regions import Line, Lines, Zone, Zones
+from facestream.common.core.frame_limits import Rotation
 from facestream.common.core.names import Name
 
 

@@ -34,9 +34,10 @@ from facestream.common.broker.phone_frames import (
     is_baseline_jpeg,
     push_frame,
 )
-from facestream.common.cameras.models import Camera, CameraState, Rotation
+from facestream.common.cameras.models import Camera, CameraState
 from facestream.common.cameras.phone_keys import new_phone_url, phone_key_of
 from facestream.common.cameras.privacy import Privacy
+from facestream.common.core.frame_limits import Rotation
 from facestream.common.core.names import Name
 
 _BODY_TIMEOUT_S = 10.0

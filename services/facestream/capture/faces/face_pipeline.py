@@ -28,7 +28,7 @@ from facestream.capture.faces.yuv_frame import (
 )
 from facestream.capture.settings import CaptureSettings
 from facestream.common.broker.messages import MAX_CROP_BYTES
-from facestream.common.cameras.models import Rotation
+from facestream.common.core.frame_limits import Rotation
 from facestream.common.vision.crop_codec import encode_crop
 from facestream.common.vision.crop_quality import crop_quality, frontality
 from facestream.common.vision.face_detector import FaceDetector

@@ -16,8 +16,8 @@ import numpy as np
 from av.video.plane import VideoPlane
 from numpy.typing import NDArray
 
-from facestream.common.cameras.models import Rotation
 from facestream.common.core.errors import ImageError
+from facestream.common.core.frame_limits import Rotation
 from facestream.common.vision.face_alignment import align, source_region
 from facestream.common.vision.strip_jpeg import encode_strips
 

@@ -29,9 +29,12 @@ from facestream.capture.sources.open_errors import (
     describe_open_error,
     error_text,
 )
-from facestream.common.broker.messages import MAX_SIDE_PX, now_us
+from facestream.common.broker.messages import (
+    now_us,
+)
 from facestream.common.cameras.models import Camera
 from facestream.common.core.errors import AddressError, CameraError
+from facestream.common.core.frame_limits import MAX_SIDE_PX
 from facestream.common.security.egress_policy import EgressPolicy
 
 _FALLBACK_FPS = 25.0

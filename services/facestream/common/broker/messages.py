@@ -30,6 +30,7 @@ from facestream.common.broker.pb.facestream.v1.messages_pb2 import (
     Track,
 )
 from facestream.common.core.errors import MessageError
+from facestream.common.core.frame_limits import MAX_SIDE_PX
 from facestream.common.core.names import is_model_name, is_name
 
 __all__ = [
@@ -51,7 +52,6 @@ Fields = Mapping[bytes, bytes]
 MAX_MESSAGE_BYTES = 64 * 1024
 MAX_CROP_BYTES = 256 * 1024
 MAX_FRAME_BYTES = 8 * 1024 * 1024
-MAX_SIDE_PX = 8192
 MAX_TRACKS = 256
 MAX_AGE_BINS = 256
 MAX_MODELS_CHARS = 256

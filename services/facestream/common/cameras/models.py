@@ -21,6 +21,7 @@ from facestream.common.broker.keys import MAX_FRAME_PIXELS, MAX_UNIX_TIME_S
 from facestream.common.cameras.privacy import Privacy
 from facestream.common.cameras.regions import Lines, Zones, check_distinct_names
 from facestream.common.core.errors import SettingsError
+from facestream.common.core.frame_limits import MAX_PIXEL_ASPECT, Rotation
 from facestream.common.core.names import Name
 from facestream.common.core.urls import NOT_A_URL, split_url
 from facestream.common.security.redaction import (
@@ -32,8 +33,6 @@ from facestream.common.security.redaction import (
 
 CameraState = Literal["connecting", "live", "stalled", "failed", "paused"]
 STATES: tuple[CameraState, ...] = get_args(CameraState)
-Rotation = Literal[0, 90, 180, 270]
-MAX_PIXEL_ASPECT = 4.0  # and its inverse; beyond, a stated aspect is an error
 PHONE_SCHEME = "phone"  # the frames come from the phone's browser, see `phone_keys`
 SCHEMES = ("rtsp", "rtsps", "http", "https", "file", "device", PHONE_SCHEME)
 LOCAL_SCHEMES = ("file", "device")  # on the machine of capture: no host, no password

@@ -16,8 +16,7 @@ from av.sidedata.sidedata import Type as SideDataType
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from facestream.common.broker.messages import MAX_SIDE_PX
-from facestream.common.cameras.models import MAX_PIXEL_ASPECT, Rotation
+from facestream.common.core.frame_limits import MAX_PIXEL_ASPECT, MAX_SIDE_PX, Rotation
 
 _ROTATIONS: tuple[Rotation, ...] = (0, 90, 180, 270)
 _SQUARE_TOLERANCE = 0.01  # an aspect this near to 1 is not worth a resize

@@ -19,7 +19,7 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
-from facestream.common.broker.messages import MAX_SIDE_PX
+from facestream.common.core.frame_limits import MAX_SIDE_PX
 
 Plane = NDArray[np.uint8]
 

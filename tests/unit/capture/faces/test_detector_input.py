@@ -11,7 +11,7 @@ import pytest
 import simplejpeg
 from facestream.capture.faces.detector_input import choose_input_size, fit_to_input
 from facestream.capture.faces.yuv_frame import from_av_frame
-from facestream.common.cameras.models import Rotation
+from facestream.common.core.frame_limits import Rotation
 from facestream.common.core.paths import SAMPLES_DIR
 from facestream.common.vision.face_detector import STEP_PX
 from numpy.typing import NDArray

@@ -7,7 +7,7 @@ import simplejpeg
 from facestream.capture.faces.face_pipeline import FacePipeline
 from facestream.capture.settings import CaptureSettings
 from facestream.common.broker.keys import CROP_PX
-from facestream.common.cameras.models import Rotation
+from facestream.common.core.frame_limits import Rotation
 from facestream.common.core.paths import SAMPLES_DIR
 from facestream.common.vision.face_detector import FaceDetector
 

@@ -9,7 +9,7 @@ import pytest
 import simplejpeg
 from facestream.capture.faces.pixelation import BLOCKS, LEVEL_STEP, MARGIN, pixelate_faces
 from facestream.capture.faces.yuv_frame import YuvFrame, from_av_frame, to_jpeg
-from facestream.common.cameras.models import Rotation
+from facestream.common.core.frame_limits import Rotation
 from facestream.common.core.paths import SAMPLES_DIR
 from facestream.common.vision.face_detector import Detections, FaceDetector
 

@@ -15,7 +15,7 @@ from facestream.capture.faces.yuv_frame import (
     from_av_frame,
     to_jpeg,
 )
-from facestream.common.cameras.models import Rotation
+from facestream.common.core.frame_limits import Rotation
 from facestream.common.core.paths import SAMPLES_DIR
 from facestream.common.vision.face_alignment import align
 from numpy.typing import NDArray

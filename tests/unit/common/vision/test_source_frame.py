@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from facestream.common.cameras.models import Rotation
+from facestream.common.core.frame_limits import Rotation
 from facestream.common.vision.source_frame import (
     FrameGeometry,
     frame_geometry,
