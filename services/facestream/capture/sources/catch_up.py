@@ -15,6 +15,7 @@ LATE_PATIENCE_S = 1.0  # late for this long, the reader will not catch up withou
 _MAX_DROP_S = 3.0
 _PATIENCE_FACTOR = 8.0
 _NO_KEYFRAME_S = 10.0  # a camera without a keyframe for this long sends none
+_MIN_IDLE_FRACTION = 0.5  # of the time spent waiting for packets: then none wait in buffers
 _MAX_CLOCK_DRIFT = 0.001  # relative error of a camera's clock
 
 
@@ -25,16 +26,20 @@ class CatchUp:
         self._min_delay_s: float | None = None  # smallest difference of read time and timestamp
         self._last_pts_s = self._last_read_at = 0.0
         self._late_since: float | None = None
+        self._waited_s = 0.0  # since then
         self._dropping_since: float | None = None
         self._patience_s = LATE_PATIENCE_S
 
-    def should_drop(self, pts_s: float | None, is_keyframe: bool, now: float) -> bool:
+    def should_drop(
+        self, pts_s: float | None, is_keyframe: bool, now: float, waited_s: float = 0.0
+    ) -> bool:
         """Return whether to drop this packet.
 
         Args:
             pts_s: the packet's timestamp in seconds; None if it has none.
             is_keyframe: whether it can be decoded without the packets before it.
             now: time at which it was read, monotonic seconds.
+            waited_s: seconds for which the reader waited for it.
         """
         if pts_s is None:
             return False
@@ -45,8 +50,14 @@ class CatchUp:
             self._late_since = None
             return False
         if self._late_since is None:
-            self._late_since = now
+            self._late_since, self._waited_s = now, 0.0
+        else:
+            self._waited_s += waited_s
         if now - self._late_since < self._patience_s:
+            return False
+        if self._waited_s > _MIN_IDLE_FRACTION * (now - self._late_since):
+            # The reader is fast enough, so the timestamps are wrong, and a drop would gain nothing.
+            self._min_delay_s = self._late_since = None
             return False
         self._dropping_since = now
         return True

@@ -88,3 +88,13 @@ def test_timestamps_that_run_too_slowly_cause_ever_fewer_drops() -> None:
 
 def test_packets_without_timestamps_are_decoded() -> None:
     assert not CatchUp().should_drop(None, False, 5.0)
+
+
+def test_wrong_timestamp_rates_do_not_freeze_the_video() -> None:
+    catch_up = CatchUp()
+    interval_s = 1 / FPS
+    dropped = [
+        catch_up.should_drop(n * interval_s / 2, n % 100 == 0, n * interval_s, interval_s * 0.9)
+        for n in range(60 * FPS)
+    ]
+    assert not any(dropped)
