@@ -19,6 +19,9 @@ INITIAL_BACKOFF_S = 1.0
 MAX_BACKOFF_S = 30.0
 BACKOFF_RESET_S = 20.0  # a camera that was live for this long starts with the initial backoff again
 _FPS_WINDOW_S = 3.0
+# A camera may be slower than the stall timeout; it is stalled after this number of its own intervals.
+_STALL_INTERVALS = 2.5
+_MAX_INTERVAL_S = 60.0
 
 
 class ConnectionState:
@@ -54,11 +57,14 @@ class ConnectionState:
         self._live_since = now
         self._failures = 0
         self._frame_counts: deque[tuple[float, int]] = deque()
+        self._interval_s = 0.0  # between the last two frames, of a slow camera
+        self._measured: tuple[float, int] | None = None  # time and count of a frame
 
     def on_connected(self, now: float, width: int, height: int) -> None:
         """Enter `live`: the first frame of a connection, or of a new size, has arrived."""
         with self._lock:
             self._size = (width, height)
+            self._measured = None
             self._last_frame_at = self._live_since = now
             self._enter("live", "")
 
@@ -91,11 +97,13 @@ class ConnectionState:
             frame_count: number of frames so far.
         """
         with self._lock:
+            self._measure_interval(last_frame_at, frame_count)
             self._last_frame_at = max(self._last_frame_at, last_frame_at)
             silent_s = now - self._last_frame_at
-            if self._state == "live" and silent_s > self._stall_timeout_s:
-                self._enter("stalled", f"no frame for {self._stall_timeout_s:g} s")
-            elif self._state == "stalled" and silent_s <= self._stall_timeout_s:
+            limit_s = max(self._stall_timeout_s, _STALL_INTERVALS * self._interval_s)
+            if self._state == "live" and silent_s > limit_s:
+                self._enter("stalled", f"no frame for {limit_s:.3g} s")
+            elif self._state == "stalled" and silent_s <= limit_s:
                 self._enter("live", "")
             return CameraStatus(
                 name=self._name,
@@ -108,6 +116,17 @@ class ConnectionState:
                 height=self._size[1],
                 reason=self._reason,
             )
+
+    def _measure_interval(self, last_frame_at: float, frame_count: int) -> None:
+        if self._measured is None:
+            self._measured = (last_frame_at, frame_count)
+            return
+        last_at, last_count = self._measured
+        if frame_count > last_count:
+            if last_count:
+                interval_s = (last_frame_at - last_at) / (frame_count - last_count)
+                self._interval_s = min(interval_s, _MAX_INTERVAL_S)
+            self._measured = (last_frame_at, frame_count)
 
     def _enter(self, state: CameraState, reason: str) -> None:
         if state != self._state:

@@ -104,3 +104,16 @@ def test_setting_the_system_clock_does_not_stall_a_camera() -> None:
     for now, unix_time.now in ((102.0, 100.0), (103.0, 99_999.0)):
         status = connection.status(now, now, 10)
         assert (status.state, status.since) == ("live", 7000.0)
+
+
+def test_a_slow_camera_stays_live_at_its_own_interval() -> None:
+    connection = _connection()
+    connection.on_connected(101.0, 640, 360)
+    states = []
+    for i in range(60):
+        now = 101.0 + i / 2
+        frames = int((now - 101.0) / 3)
+        states.append(connection.status(now, 101.0 + 3 * frames, frames + 1).state)
+    assert states.count("stalled") <= 2  # before the second frame, its interval is unknown
+    assert set(states[7:]) == {"live"}
+    assert connection.status(now + 8.0, now, 12).state == "stalled"
