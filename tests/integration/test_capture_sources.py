@@ -212,7 +212,8 @@ def test_a_truncated_jpeg_is_counted_and_the_next_one_is_decoded(reading: Readin
         (_http("401 Unauthorized\r\nWWW-Authenticate: Basic"), "http://a:bcde@{}/", "wrong user"),
         (_http("403 Forbidden"), "http://{}/video", "may not view"),
         (_http("503 Busy"), "http://{}/video", "HTTP error"),
-        (_http("200 OK\r\nContent-Type: text/html", b"<html>"), "http://{}/", "not a video stream"),
+        (_http("200 OK\r\nContent-Type: text/html", b"<html>"), "http://{}/", "this is a web page"),
+        (_http("200 OK\r\nContent-Type: text/plain", b"hello"), "http://{}/", "not a video stream"),
     ],
 )
 def test_a_host_without_a_camera_is_reported_with_the_reason(

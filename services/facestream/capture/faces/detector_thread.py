@@ -123,7 +123,7 @@ class DetectorThread:
                 if reader.is_stopped:
                     return
                 self._pipelines[reader] = (frame.session, pipeline)
-        result = pipeline.process(frame.video, frame.captured_us, frame.captured_at)
+        result = pipeline.process(frame.video, frame.captured_us, frame.captured_at, frame.geometry)
         reader.tracks = TrackSnapshot(frame.session, result.faces)
         reader.schedule_next_detection(is_steady=result.is_steady)
         with self._changed:

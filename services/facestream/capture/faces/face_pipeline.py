@@ -32,6 +32,7 @@ from facestream.common.core.frame_limits import Rotation
 from facestream.common.vision.crop_codec import encode_crop
 from facestream.common.vision.crop_quality import crop_quality, frontality
 from facestream.common.vision.face_detector import FaceDetector
+from facestream.common.vision.source_frame import FrameGeometry
 from facestream.common.vision.tracker import Box, TrackedFace, Tracker
 
 # Track numbers of a session begin at random. A client that keeps numbers without sessions then does
@@ -98,7 +99,7 @@ class FacePipeline:
 
     Args:
         settings: of capture.
-        rotate: degrees clockwise that turn a frame upright.
+        rotate: degrees clockwise that turn a frame upright, unless `process` gets a geometry.
         detectors: returns the detector for width and height of an upright frame. It may have a
             lower score limit than the settings: faces below `min_detection_score` are pixelated
             but not tracked.
@@ -123,18 +124,25 @@ class FacePipeline:
         self._detected_boxes: list[Box] = []
         self._sampler: Sampler[_FaceRegion] = Sampler(settings.crop_interval_s)
 
-    def process(self, av_frame: av.VideoFrame, captured_us: int, now: float) -> DetectionResult:
+    def process(
+        self,
+        av_frame: av.VideoFrame,
+        captured_us: int,
+        now: float,
+        geometry: FrameGeometry | None = None,
+    ) -> DetectionResult:
         """Detect and track the faces of a frame, and cut the crops that are due.
 
         Args:
             av_frame: as decoded.
             captured_us: Unix time of the frame in microseconds, attached to its crops.
             now: the same time in monotonic seconds.
+            geometry: how to display the frame; its size must not change during a session.
 
         Raises:
             ImageError: the frame's pixel format cannot be converted.
         """
-        frame = from_av_frame(av_frame, self._rotate)
+        frame = from_av_frame(av_frame, geometry or self._rotate)
         is_empty = not self._detected_boxes and not self._pixelates
         is_skipped = self._motion_gate.is_unchanged(frame.y, now, is_empty=is_empty)
         current = self._observations if is_skipped else self._detect(frame)

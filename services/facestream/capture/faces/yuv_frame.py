@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from facestream.common.core.errors import ImageError
 from facestream.common.core.frame_limits import Rotation
 from facestream.common.vision.face_alignment import align, source_region
+from facestream.common.vision.source_frame import FrameGeometry
 from facestream.common.vision.strip_jpeg import encode_strips
 
 Plane = NDArray[np.uint8]
@@ -37,6 +38,7 @@ _BT709 = (0.2126, 0.0722)
 LIMITED = (16.0, 219.0, 224.0)
 _FULL = (0.0, 255.0, 255.0)
 NEUTRAL = 128.0
+_MIN_INTERLACED_ROWS = 4  # a field of less has no chroma
 
 CV2_ROTATIONS: dict[int, int] = {
     90: cv2.ROTATE_90_CLOCKWISE,
@@ -72,8 +74,15 @@ class YuvFrame:
         return int(self.y.shape[1 if self.rotate in (90, 270) else 0])
 
 
-def from_av_frame(av_frame: av.VideoFrame, rotate: Rotation) -> YuvFrame:
+def from_av_frame(av_frame: av.VideoFrame, geometry: FrameGeometry | Rotation) -> YuvFrame:
     """Return the planes of a decoded frame of any pixel format, without a copy where possible.
+
+    They have square pixels and one field. Of an interlaced frame the first field is kept and
+    stretched: half the rows cost less than a filter over several frames, and a face needs no more.
+
+    Args:
+        av_frame: as decoded.
+        geometry: how to display it, or only the degrees clockwise that turn it upright.
 
     Raises:
         ImageError: the pixel format cannot be converted.
@@ -91,8 +100,27 @@ def from_av_frame(av_frame: av.VideoFrame, rotate: Rotation) -> YuvFrame:
             )
         except (av.FFmpegError, ValueError) as error:
             raise ImageError(f"cannot convert pixel format {name}: {error}") from None
-    y, u, v = (_plane(plane) for plane in av_frame.planes)
-    return YuvFrame(y, u, v, rotate, is_full_range, is_bt709)
+    if not isinstance(geometry, FrameGeometry):
+        geometry = FrameGeometry(geometry)
+    y, u, v = _to_square_pixels([_plane(plane) for plane in av_frame.planes], geometry)
+    return YuvFrame(y, u, v, geometry.rotate, is_full_range, is_bt709)
+
+
+def _to_square_pixels(planes: list[Plane], geometry: FrameGeometry) -> list[Plane]:
+    """Deinterlace, scale and mirror the planes; unchanged if the geometry requires none of it."""
+    height, width = planes[0].shape
+    stored = geometry.stored_size(width, height)
+    if geometry.is_interlaced and height >= _MIN_INTERLACED_ROWS:
+        planes = [plane[::2] for plane in planes]
+    if planes[0].shape[::-1] != stored:
+        half = ((stored[0] + 1) // 2, (stored[1] + 1) // 2)
+        planes = [
+            np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+            for plane, size in zip(planes, (stored, half, half), strict=True)
+        ]
+    if geometry.is_mirrored:
+        planes = [np.asarray(cv2.flip(plane, 1), np.uint8) for plane in planes]
+    return planes
 
 
 def luma_of(av_frame: av.VideoFrame) -> Plane | None:

@@ -49,7 +49,7 @@ class LiveViewEncoder:
             return None
         started_at = time.perf_counter()
         try:
-            yuv_frame = from_av_frame(frame.video, reader.camera.rotate)
+            yuv_frame = from_av_frame(frame.video, frame.geometry)
             if pixelates and result is not None:
                 yuv_frame = pixelate_faces(yuv_frame, result.redaction_boxes)
             jpeg = to_jpeg(yuv_frame, self._jpeg_quality)

@@ -35,6 +35,7 @@ from facestream.common.cameras.privacy import stricter
 from facestream.common.core.errors import CameraError
 from facestream.common.security.egress_policy import EgressPolicy
 from facestream.common.security.redaction import redact
+from facestream.common.vision.source_frame import DISPLAYED_AS_DECODED, FrameGeometry
 from facestream.common.vision.tracker import TrackedFace
 
 _log = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ class CapturedFrame:
     """A decoded frame, its session and its number in the session.
 
     captured_us: Unix time in microseconds, for messages. captured_at: the same time in monotonic
-    seconds.
+    seconds. geometry: how to display the frame.
     """
 
     video: av.VideoFrame
@@ -55,6 +56,7 @@ class CapturedFrame:
     seq: int
     captured_us: int
     captured_at: float
+    geometry: FrameGeometry = DISPLAYED_AS_DECODED
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,7 @@ class CameraReader:
         )
         self._logged_reason = ""  # of the last failure; the same reason is logged once
         self._frame_count = 0
+        self._last_frame_at = 0.0
         self._count_frame = metrics.frames.labels(camera.name).inc
         self._detection_interval_s = 1.0 / settings.detection_fps
         self._idle_interval_s = 1.0 / min(settings.detection_idle_fps, settings.detection_fps)
@@ -153,10 +156,7 @@ class CameraReader:
 
     def status(self) -> CameraStatus:
         """Return the current status of the camera."""
-        latest = self.latest_frame
-        status = self._connection.status(
-            time.monotonic(), latest.captured_at if latest else 0.0, self._frame_count
-        )
+        status = self._connection.status(time.monotonic(), self._last_frame_at, self._frame_count)
         return status.model_copy(update={"privacy": self.privacy})
 
     def _run(self) -> None:
@@ -181,18 +181,24 @@ class CameraReader:
                 self._metrics.reconnects.labels(self.camera.name).inc()
 
     def _read_until_end(self) -> None:
-        size = (0, 0)
+        last_display: tuple[object, ...] | None = None
         session = seq = 0
         cut_detector = SceneCutDetector()
         for frame in self._open():
             if self._stop.is_set():
                 return
-            if (frame.video.width, frame.video.height) != size:
+            geometry = frame.geometry
+            display = (
+                *geometry.display_size(frame.video.width, frame.video.height),
+                geometry.rotate,
+                geometry.is_mirrored,
+            )
+            if display != last_display:
                 # Boxes in pixels of another size are meaningless, so a new session begins.
-                size = (frame.video.width, frame.video.height)
+                last_display = display
                 cut_detector = SceneCutDetector()
                 session, seq = secrets.randbits(_SESSION_BITS), 0
-                self._on_connected(*size)
+                self._on_connected(*display[:2])
             elif self._is_scene_cut(cut_detector, frame):
                 # The tracks are of another scene, so a new session begins and a detection is due.
                 session, seq = secrets.randbits(_SESSION_BITS), 0
@@ -204,6 +210,8 @@ class CameraReader:
     def _is_scene_cut(self, cut_detector: SceneCutDetector, frame: SourceFrame) -> bool:
         if self.privacy == "blur":
             return False  # a false cut would end tracks, and with them the pixelation of lost faces
+        if frame.is_corrupt:
+            return False
         luma = luma_of(frame.video)
         return luma is not None and cut_detector.is_cut(luma, frame.received_at)
 
@@ -231,19 +239,21 @@ class CameraReader:
         )
 
     def _on_connected(self, width: int, height: int) -> None:
-        if self.camera.rotate in (90, 270):
-            width, height = height, width
         _log.info("camera %s: live, %d×%d", self.camera.name, width, height)
         self._logged_reason = ""
         self._connection.on_connected(time.monotonic(), width, height)
 
     def _on_frame(self, frame: SourceFrame, session: int, seq: int) -> None:
-        captured = CapturedFrame(frame.video, session, seq, frame.received_us, frame.received_at)
-        self.latest_frame = captured
+        captured = CapturedFrame(
+            frame.video, session, seq, frame.received_us, frame.received_at, frame.geometry
+        )
+        self._last_frame_at = frame.received_at
         self._frame_count += 1
         self._count_frame()
         now = time.monotonic()
-        if now >= self.next_detection_at:
+        if not frame.is_corrupt:
+            self.latest_frame = captured  # the detector takes it from here
+        if not frame.is_corrupt and now >= self.next_detection_at:
             missed = int((now - self.next_detection_at) / self._detection_interval_s)
             self.detection_due_at = self.next_detection_at + missed * self._detection_interval_s
             self.next_detection_at = self.detection_due_at + self._detection_interval_s

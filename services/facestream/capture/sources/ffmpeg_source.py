@@ -9,38 +9,44 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any, TypeGuard
-from urllib.parse import urlsplit
 
 import av
 import av.error
-from av.codec.context import Flags, ThreadType
 from av.container import InputContainer
-from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from facestream.capture.sources.catch_up import CatchUp
-from facestream.capture.sources.ffmpeg_options import BOUNDED, MAX_PIXELS, ffmpeg_open_args
+from facestream.capture.sources.ffmpeg_open import open_camera, select_video_stream
 from facestream.capture.sources.open_errors import (
-    DEFAULT_PORTS,
     GENERIC_IO_ERROR,
-    describe_open_error,
+    SINGLE_IMAGE,
     error_text,
 )
-from facestream.common.broker.messages import (
-    now_us,
-)
+from facestream.common.broker.messages import now_us
 from facestream.common.cameras.models import Camera
-from facestream.common.core.errors import AddressError, CameraError
+from facestream.common.core.errors import CameraError
 from facestream.common.core.frame_limits import MAX_SIDE_PX
 from facestream.common.security.egress_policy import EgressPolicy
+from facestream.common.vision.source_frame import (
+    DISPLAYED_AS_DECODED,
+    FrameGeometry,
+    frame_geometry,
+    sample_aspect_ratio,
+)
 
 _FALLBACK_FPS = 25.0
+_MAX_FPS = 240.0  # more is an error of the container
+# A longer step between two timestamps is a jump of the clock. Files with fewer frames may have
+# longer steps: four times their frame interval.
+_MAX_STEP_S = 2.0
+_MAX_STEP_INTERVALS = 4.0
+_NO_KEYFRAME_S = 10.0  # after damage; some cameras never send another keyframe
+_SINGLE_IMAGE_FORMATS = ("_pipe", "image2")
 _MAX_FILE_DELAY_S = 1.0  # a file further behind is not sped up: its clock is reset
 _INVALID_PAUSE_S = 0.01  # a source that yields only errors does so without waiting
-_MAX_ADDRESSES = 4  # of a host name that are tried
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +54,15 @@ class SourceFrame:
     """A decoded frame and the time at which it was received.
 
     received_us: Unix time in microseconds, for messages. received_at: monotonic seconds, for all
-    durations here, because the Unix time may be set at any moment.
+    durations here, because the Unix time may be set at any moment. geometry: how to display the
+    frame. is_corrupt: whether it is damaged, or depends on a damaged frame.
     """
 
     video: av.VideoFrame
     received_us: int
     received_at: float
+    geometry: FrameGeometry = DISPLAYED_AS_DECODED
+    is_corrupt: bool = False
 
 
 def read_frames(
@@ -81,89 +90,31 @@ def read_frames(
         CameraError: the camera cannot be opened or read; the message is a reason for the user.
     """
     is_file = camera.scheme == "file"
+    forced_format: str | None = None
     while not stop.is_set():
-        with _open(camera, egress_policy, open_timeout_s, read_timeout_s) as container:
-            stream = _video_stream(container, is_live=not is_file)
+        with open_camera(
+            camera, egress_policy, open_timeout_s, read_timeout_s, forced_format
+        ) as container:
+            stream = select_video_stream(container, is_live=not is_file)
             # FFmpeg makes up the timestamps of HTTP, and local sources do not queue packets.
             on_late = on_stale if camera.scheme in ("rtsp", "rtsps") else None
-            frames = _decode(container, stream, stop, read_timeout_s, on_invalid, on_late)
-            yield from _realtime(frames, stream, stop) if is_file else frames
+            frames = _decode(camera, container, stream, stop, read_timeout_s, on_invalid, on_late)
+            if is_file:
+                yield from _realtime(frames, stream, stop)
+            elif container.format.name.endswith(_SINGLE_IMAGE_FORMATS):
+                yield from _reject_single_image(frames)
+            else:
+                try:
+                    yield from frames
+                except _MultipartError:
+                    forced_format = "mjpeg"
+                    continue
         if not is_file and not stop.is_set():
             raise CameraError("the camera closed the stream")
 
 
-def _open(
-    camera: Camera, egress_policy: EgressPolicy, open_timeout_s: float, read_timeout_s: float
-) -> InputContainer:
-    """Open the first address of the camera that accepts; all share `open_timeout_s`."""
-    *others, last = _allowed_addresses(camera, egress_policy)
-    timeout_s = open_timeout_s / (1 + len(others))
-    for address in others:
-        try:
-            return _open_address(camera, address, timeout_s, read_timeout_s)
-        except CameraError:
-            continue  # often a server listens on one address of a host name only
-    return _open_address(camera, last, timeout_s, read_timeout_s)
-
-
-def _open_address(
-    camera: Camera, address: str | None, open_timeout_s: float, read_timeout_s: float
-) -> InputContainer:
-    # FFmpeg has one limit for opening and reading. PyAV's limits below are the effective ones.
-    io_timeout_s = max(open_timeout_s, read_timeout_s)
-    url, container_format, options = ffmpeg_open_args(camera, address, io_timeout_s)
-    started_at = time.monotonic()
-    try:
-        return av.open(
-            url,
-            mode="r",
-            format=container_format,
-            options=options | BOUNDED,  # for decoders that FFmpeg uses while it opens the stream
-            timeout=(open_timeout_s, read_timeout_s),
-        )
-    except (OSError, ValueError, av.FFmpegError) as error:
-        elapsed_s = time.monotonic() - started_at
-        raise CameraError(
-            describe_open_error(camera, address, error, elapsed_s, open_timeout_s)
-        ) from None
-
-
-def _allowed_addresses(camera: Camera, egress_policy: EgressPolicy) -> Sequence[str | None]:
-    """Return the addresses to connect to, best first; None where FFmpeg may resolve the name."""
-    if egress_policy.allows_all or camera.is_local:
-        return (None,)
-    parts = urlsplit(camera.url.get_secret_value())
-    port = parts.port or DEFAULT_PORTS[parts.scheme]
-    try:
-        return egress_policy.resolve_allowed(str(parts.hostname), port)[:_MAX_ADDRESSES]
-    except AddressError as error:
-        raise CameraError(str(error)) from None
-
-
-def _video_stream(container: InputContainer, *, is_live: bool) -> VideoStream:
-    if not container.streams.video:
-        kinds = sorted({stream.type for stream in container.streams})
-        suffix = f", only {' and '.join(kinds)}" if kinds else ""
-        raise CameraError(f"the stream has no video{suffix}")
-    stream = container.streams.video[0]
-    context: VideoCodecContext | None = stream.codec_context
-    if context is None:
-        raise CameraError("unsupported video codec; choose H.264 in the camera")
-    if context.width * context.height > MAX_PIXELS:
-        raise CameraError(
-            f"frames of {context.width}×{context.height} exceed {MAX_PIXELS / 1e6:.1f} megapixels; "
-            "choose a lower resolution in the camera"
-        )
-    # A second thread would delay every frame until the next one arrives.
-    context.thread_count = 1
-    context.thread_type = ThreadType.NONE
-    context.options = dict(BOUNDED)
-    if is_live:
-        context.flags |= Flags.low_delay
-    return stream
-
-
 def _decode(
+    camera: Camera,
     container: InputContainer,
     stream: VideoStream,
     stop: threading.Event,
@@ -172,16 +123,21 @@ def _decode(
     on_late: Callable[[], None] | None,
 ) -> Iterator[SourceFrame]:
     catch_up = CatchUp()
+    damage = _Damage()
+    frame_count = 0
     last_decoded_at = time.monotonic()
     time_base_s = float(stream.time_base) if stream.time_base else None
     # Demux all streams: with the video stream alone, PyAV would skip audio packets without end.
     packets = container.demux()
     while not stop.is_set():
+        requested_at = time.monotonic()
         try:
             packet = next(packets)
         except (StopIteration, av.error.EOFError):
             return
         except av.error.InvalidDataError:
+            if container.format.name == "mpjpeg" and not frame_count:
+                raise _MultipartError from None
             on_invalid()
             _check_decode_timeout(last_decoded_at, read_timeout_s)
             # A generator that has raised is exhausted, so reading continues with a new one.
@@ -198,7 +154,10 @@ def _decode(
             continue
         received_us, received_at = now_us(), time.monotonic()
         if on_late is not None and catch_up.should_drop(
-            _pts_s(packet, time_base_s), packet.is_keyframe, received_at
+            _pts_s(packet, time_base_s),
+            packet.is_keyframe,
+            received_at,
+            received_at - requested_at,
         ):
             on_late()
             last_decoded_at = received_at
@@ -207,15 +166,69 @@ def _decode(
             frames = packet.decode()
         except av.FFmpegError:
             on_invalid()
+            damage.begin(received_at)
             frames = []
         for frame in frames:
             if not _is_usable(frame):
                 on_invalid()
                 continue
-            yield SourceFrame(frame, received_us, received_at)
+            is_corrupt = damage.affects(frame, received_at)
+            if is_corrupt:
+                on_invalid()
+            geometry = frame_geometry(
+                frame,
+                camera.pixel_aspect or sample_aspect_ratio(stream),
+                rotate=camera.rotate,
+                deinterlace=camera.deinterlace,
+            )
+            frame_count += 1
+            yield SourceFrame(frame, received_us, received_at, geometry, is_corrupt)
             last_decoded_at = time.monotonic()  # the consumer may have taken long
         if not frames:
             _check_decode_timeout(last_decoded_at, read_timeout_s)
+
+
+class _MultipartError(Exception):
+    """FFmpeg's `mpjpeg` refuses the part headers of the stream.
+
+    Browsers accept nearly all. `mjpeg` searches for JPEGs instead of headers, but a frame is
+    complete only when the next one begins, so `mpjpeg` is tried first.
+    """
+
+
+def _reject_single_image(frames: Iterator[SourceFrame]) -> Iterator[SourceFrame]:
+    """Yield the frames of a sequence of images; explain the end if there is only one."""
+    frame_count = 0
+    try:
+        for frame in frames:
+            frame_count += 1
+            yield frame
+    except CameraError:
+        if frame_count > 1:
+            raise
+    if frame_count <= 1:
+        raise CameraError(SINGLE_IMAGE)
+
+
+class _Damage:
+    """Damage of a stream: from a corrupt frame to the next keyframe, which depends on none."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+
+    def begin(self, now: float) -> None:
+        """Mark the frames from now on as damaged, until the next keyframe."""
+        if self._since is None:
+            self._since = now
+
+    def affects(self, frame: av.VideoFrame, now: float) -> bool:
+        """Return whether a frame is damaged or depends on a damaged one."""
+        if frame.is_corrupt:
+            self._since = now
+            return True
+        if self._since is not None and (frame.key_frame or now - self._since > _NO_KEYFRAME_S):
+            self._since = None
+        return self._since is not None
 
 
 def _pts_s(packet: av.Packet[Any], time_base_s: float | None) -> float | None:
@@ -237,20 +250,30 @@ def _check_decode_timeout(last_decoded_at: float, read_timeout_s: float) -> None
 def _realtime(
     frames: Iterator[SourceFrame], stream: VideoStream, stop: threading.Event
 ) -> Iterator[SourceFrame]:
-    """Yield the frames of a file at the pace of its timestamps."""
-    frame_interval_s = 1.0 / float(stream.average_rate or _FALLBACK_FPS)
+    """Yield the frames of a file at the pace of its timestamps.
+
+    A step back or a long step forward is a jump of the clock and counts as one frame interval.
+    """
+    fps = float(stream.average_rate or 0)
+    frame_interval_s = 1.0 / (fps if 0 < fps <= _MAX_FPS else _FALLBACK_FPS)
+    max_step_s = max(_MAX_STEP_S, _MAX_STEP_INTERVALS * frame_interval_s)
     clock_start: float | None = None
     media_s = -frame_interval_s
     frame_count = 0
+    last_timestamp_s: float | None = None
     for frame in frames:
         timestamp_s = frame.video.time
-        media_s = media_s + frame_interval_s if timestamp_s is None else timestamp_s
+        step_s = frame_interval_s
+        if timestamp_s is not None and last_timestamp_s is not None:
+            step_s = timestamp_s - last_timestamp_s
+        last_timestamp_s = timestamp_s
+        media_s += step_s if 1 / _MAX_FPS / 2 < step_s <= max_step_s else frame_interval_s
         if clock_start is None or time.monotonic() - (clock_start + media_s) > _MAX_FILE_DELAY_S:
             clock_start = time.monotonic() - media_s
         if stop.wait(max(0.0, clock_start + media_s - time.monotonic())):
             return
         frame_count += 1
-        yield SourceFrame(frame.video, now_us(), time.monotonic())
+        yield replace(frame, received_us=now_us(), received_at=time.monotonic())
     if not frame_count:
         raise CameraError("the file contains no frame that can be decoded")
     stop.wait(frame_interval_s)

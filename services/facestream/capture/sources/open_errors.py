@@ -7,6 +7,7 @@ then give different messages.
 
 from __future__ import annotations
 
+import http.client
 import socket
 from urllib.parse import urlsplit
 
@@ -17,6 +18,8 @@ from facestream.common.security.redaction import redact
 
 DEFAULT_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
 GENERIC_IO_ERROR = "Input/output error"  # FFmpeg's text for any cause
+SINGLE_IMAGE = "this is the address of a single image; enter the address of the video stream"
+_WEB_PAGE = "this is a web page; enter the address of its video stream"
 _DIAGNOSE_TIMEOUT_S = 2.0
 _TIMEOUT_FRACTION = 0.9  # an attempt that took this part of its timeout counts as timed out
 
@@ -44,6 +47,9 @@ def describe_open_error(
     unreachable = _describe_unreachable(address or str(parts.hostname), port)
     if unreachable:
         return f"{endpoint}: {unreachable}"
+    content = _describe_content(camera, address) if parts.scheme in ("http", "https") else ""
+    if content:
+        return f"{endpoint}: {content}"
     # FFmpeg often reports its own timeout as invalid data.
     if elapsed_s >= open_timeout_s * _TIMEOUT_FRACTION or isinstance(
         error, av.error.ExitError | av.error.TimeoutError
@@ -90,6 +96,31 @@ def _describe_unreachable(host: str, port: int) -> str:
     except OSError as error:
         return (error.strerror or str(error)).lower()
     return ""
+
+
+def _describe_content(camera: Camera, address: str | None) -> str:
+    """Return what an HTTP URL serves instead of a video; empty if that is unclear.
+
+    The request carries no password.
+    """
+    parts = urlsplit(camera.url.get_secret_value())
+    host = address or str(parts.hostname)
+    is_https = parts.scheme == "https"
+    connect = http.client.HTTPSConnection if is_https else http.client.HTTPConnection
+    connection = connect(host, parts.port, timeout=_DIAGNOSE_TIMEOUT_S)
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    try:
+        connection.putrequest("GET", target, skip_host=True)
+        connection.putheader("Host", parts.netloc.rpartition("@")[2])
+        connection.endheaders()
+        content_type = connection.getresponse().headers.get_content_type()
+    except (OSError, ValueError, http.client.HTTPException):
+        return ""
+    finally:
+        connection.close()
+    if content_type in ("text/html", "application/xhtml+xml"):
+        return _WEB_PAGE
+    return SINGLE_IMAGE if content_type.startswith("image/") else ""
 
 
 def _describe_local_error(path: str, error: Exception) -> str:

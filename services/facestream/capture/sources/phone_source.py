@@ -27,6 +27,7 @@ from facestream.common.broker.phone_frames import (
 )
 from facestream.common.cameras.models import Camera
 from facestream.common.core.errors import CameraError
+from facestream.common.vision.source_frame import frame_geometry
 
 _POLL_TIMEOUT_S = 0.5  # short, so that a stopped reader ends soon
 _SILENT = "the phone sends no frames; open its link there and keep that page in front"
@@ -72,7 +73,8 @@ def read_phone(
         video = decode_phone_jpeg(decoder, jpeg)
         if video is not None:
             last_decoded_at = received_at
-            yield SourceFrame(video, received_us, received_at)
+            geometry = frame_geometry(video, camera.pixel_aspect or 1.0, rotate=camera.rotate)
+            yield SourceFrame(video, received_us, received_at, geometry)
             continue
         on_invalid()
         decoder = new_jpeg_decoder()  # no part of an invalid JPEG may appear in the next frame

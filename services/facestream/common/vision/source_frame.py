@@ -58,6 +58,9 @@ class FrameGeometry:
         return size[::-1] if self.rotate in (90, 270) else size
 
 
+DISPLAYED_AS_DECODED = FrameGeometry()
+
+
 def frame_geometry(
     frame: av.VideoFrame,
     sample_aspect_ratio: float = 1.0,
