@@ -19,7 +19,7 @@ INITIAL_BACKOFF_S = 1.0
 MAX_BACKOFF_S = 30.0
 BACKOFF_RESET_S = 20.0  # a camera that was live for this long starts with the initial backoff again
 _FPS_WINDOW_S = 3.0
-# A camera may be slower than the stall timeout; it is stalled after this number of its own intervals.
+# A camera may be slower than the stall timeout. Then this number of its own intervals is the limit.
 _STALL_INTERVALS = 2.5
 _MAX_INTERVAL_S = 60.0
 
