@@ -18,8 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from facestream.common.cameras.models import Camera
+from facestream.common.core.control_characters import escape_control_characters
 from facestream.common.core.errors import StartError
-from facestream.common.security.control_characters import escape_control_characters
 from facestream.common.security.redaction import redact
 from facestream.launcher.child_process import ManagedProcess
 from facestream.launcher.console_updates import ConsoleUpdates

@@ -20,7 +20,12 @@ from facestream.common.security.redaction import redact
 
 try:
     import sqlalchemy as sql
-    from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError
+    from sqlalchemy.exc import (
+        ArgumentError,
+        IntegrityError,
+        NoSuchModuleError,
+        ProgrammingError,
+    )
     from sqlalchemy.pool import NullPool
 except ImportError:
     raise StartError(
@@ -166,12 +171,11 @@ class SqlAlchemyCountStore:
             if self._clock() < self._retry_at_s:
                 raise CountStoreError(self._failure)
             try:
+                if not self._has_tables:
+                    self._ensure_tables()
+                    self._has_tables = True
                 with self._engine.begin() as database:
-                    if not self._has_tables:
-                        _migrate(database)
-                        _tables.create_all(database)
                     yield database
-                self._has_tables = True
             except Exception as error:  # drivers raise exceptions of any class
                 self._has_tables = False
                 self._failure = _describe_error(error)
@@ -179,6 +183,19 @@ class SqlAlchemyCountStore:
                 if not isinstance(error, IntegrityError):
                     self._retry_at_s = self._clock() + RETRY_AFTER_S
                 raise CountStoreError(self._failure) from None
+
+    def _ensure_tables(self) -> None:
+        """Create or migrate the tables; another process may do the same at this moment."""
+        try:
+            self._create_tables()
+        except (IntegrityError, ProgrammingError):
+            # PostgreSQL refuses the second of two concurrent CREATE TABLE IF NOT EXISTS.
+            self._create_tables()
+
+    def _create_tables(self) -> None:
+        with self._engine.begin() as database:
+            _migrate(database)
+            _tables.create_all(database)
 
 
 def _migrate(database: sql.Connection) -> None:

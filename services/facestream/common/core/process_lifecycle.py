@@ -17,8 +17,8 @@ import sys
 import threading
 from collections.abc import Callable
 
+from facestream.common.core.control_characters import escape_control_characters
 from facestream.common.core.errors import FacestreamError
-from facestream.common.security.control_characters import escape_control_characters
 from facestream.common.security.redaction import LogRedaction, redact
 
 PARENT_ENV = "FACESTREAM_PARENT_PID"

@@ -422,7 +422,7 @@ def test_concurrent_writers_of_one_key_lose_nothing(database: Postgres) -> None:
         writer.start()
     for writer in writers:
         writer.join()
-    assert all("duplicate key" in reason for reason in refused)
+    assert all("duplicate key" in reason for reason in refused), refused
     found = SqlAlchemyCountStore(database.url).aggregate(query(step_s=2**40), 10)
     assert found == [(0, (), 24)]
 
