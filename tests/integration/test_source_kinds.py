@@ -20,6 +20,7 @@ from facestream.capture.sources.ffmpeg_source import SourceFrame, read_frames
 from facestream.common.cameras.models import Camera
 from facestream.common.core.errors import CameraError
 from facestream.common.security.egress_policy import ALLOW_ALL
+from facestream.common.vision.source_frame import frame_geometry
 
 from tests.fixtures.tcp_server import serving
 
@@ -141,10 +142,7 @@ def test_an_interlaced_frame_shows_one_field() -> None:
     video = av.VideoFrame.from_ndarray(rows, "bgr24").reformat(format="yuv420p")
     woven = from_av_frame(video, SourceFrame(video, 0, 0.0).geometry)
     assert np.ptp(woven.y[:, 80].astype(int)) > 200
-    url_camera = Camera.model_validate({"name": "c", "url": "file:///x", "deinterlace": True})
-    from facestream.common.vision.source_frame import frame_geometry
-
-    one = from_av_frame(video, frame_geometry(video, deinterlace=url_camera.deinterlace))
+    one = from_av_frame(video, frame_geometry(video, deinterlace=True))
     assert one.y.shape == (120, 160)
     assert np.ptp(one.y[:, 80].astype(int)) < 10
 
