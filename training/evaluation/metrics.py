@@ -68,16 +68,16 @@ def compute_metrics(labels: Labels, predictions: Predictions) -> dict[str, float
         found["interval_coverage"] = float(((low <= labels.age) & (labels.age <= high)).mean())
         found["interval_width"] = float((high - low).mean())
     if "gender" in predictions:
-        female, said = labels.female > 0.5, predictions["gender"].astype(np.float64)
-        right = (said > 0.5) == female
+        female, probability = labels.female > 0.5, predictions["gender"].astype(np.float64)
+        right = (probability > 0.5) == female
         found["gender_accuracy"] = float(right.mean())
         grown = labels.age >= ADULT_AGE
         if grown.any():
             found["gender_accuracy_from_15"] = float(right[grown].mean())
         if female.any() and not female.all():
-            found["gender_auc"] = area_under_curve(female, said)
-        found["gender_log_loss"] = log_loss(female, said)
-        found["gender_ece"] = expected_calibration_error(female, said)
+            found["gender_auc"] = area_under_curve(female, probability)
+        found["gender_log_loss"] = log_loss(female, probability)
+        found["gender_ece"] = expected_calibration_error(female, probability)
     return found
 
 
@@ -91,7 +91,7 @@ def area_under_curve(positive: NDArray[np.bool_], score: NDArray[np.floating]) -
 
 
 def log_loss(positive: NDArray[np.bool_], probability: NDArray[np.floating]) -> float:
-    """Mean −ln of the probability given to what was true."""
+    """Return the mean −ln of the probability of the true class."""
     p = np.clip(probability, _EPSILON, 1 - _EPSILON)
     return float(-np.log(np.where(positive, p, 1 - p)).mean())
 

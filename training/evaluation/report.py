@@ -95,11 +95,13 @@ def plot_evaluation(report: Mapping[str, Any], path: Path) -> None:
     _plot_bars(axes[0, 1], by["age"], ("gender_accuracy",), "gender right, by age band")
     axes[0, 1].set_ylim(0.5, 1)
     levels = report["aligned"].get("interval_coverage_by_level", {})
-    said = [float(level) for level in levels]
-    _plot_calibration(axes[1, 0], said, list(levels.values()), "age interval: said and held")
+    expected = [float(level) for level in levels]
+    _plot_calibration(
+        axes[1, 0], expected, list(levels.values()), "age interval: nominal and observed coverage"
+    )
     rows = report["aligned"].get("gender_reliability", [])
-    said, was = [row["said"] for row in rows], [row["was"] for row in rows]
-    _plot_calibration(axes[1, 1], said, was, "female: said and true")
+    expected, observed = [row["said"] for row in rows], [row["was"] for row in rows]
+    _plot_calibration(axes[1, 1], expected, observed, "female: predicted and observed")
     figure.savefig(path, dpi=90)
 
 
@@ -156,12 +158,14 @@ def _plot_bars(
     axis.legend()
 
 
-def _plot_calibration(axis: Axes, said: Sequence[float], was: Sequence[float], title: str) -> None:
+def _plot_calibration(
+    axis: Axes, expected: Sequence[float], observed: Sequence[float], title: str
+) -> None:
     axis.plot([0, 1], [0, 1], color="gray", linewidth=0.8)
-    axis.plot(said, was, marker="o")
+    axis.plot(expected, observed, marker="o")
     axis.set_title(title)
-    axis.set_xlabel("said")
-    axis.set_ylabel("was")
+    axis.set_xlabel("predicted")
+    axis.set_ylabel("observed")
 
 
 def _columns_with_values(

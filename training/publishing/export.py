@@ -90,11 +90,11 @@ def freeze(model: keras.Model, calibration: Calibration) -> tf.Module:
     faces = tf.TensorSpec((None, size_px, size_px, 3), tf.uint8, name="faces")
 
     @tf.function(input_signature=[faces])  # type: ignore[untyped-decorator]
-    def answer(faces: tf.Tensor) -> dict[str, tf.Tensor]:
+    def outputs(faces: tf.Tensor) -> dict[str, tf.Tensor]:
         return serving_outputs(model(faces, training=False), calibration)
 
     names = serving_warmup.output_names(tuple(model.output))
-    frozen = convert_variables_to_constants_v2(answer.get_concrete_function())
+    frozen = convert_variables_to_constants_v2(outputs.get_concrete_function())
 
     @tf.function(input_signature=[faces])  # type: ignore[untyped-decorator]
     def serve(faces: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -45,7 +45,7 @@ def publish(
     """Export a run as `models/<name>/<version>`; returns that folder.
 
     Args:
-        data: UTKFace's folder or tar; its held-out share calibrates, its `folds` judge.
+        data: UTKFace's folder or tar; its held-out share calibrates, `folds` evaluate.
         robustness_faces: number of faces of `folds` for the robustness test; 0 skips it.
 
     Raises:
@@ -127,11 +127,11 @@ def _held_out_images(config: TrainConfig, images: Sequence[LabeledImage]) -> lis
 
 
 def _predict_uncalibrated(network: Any) -> Callable[[Any], Predictions]:
-    def answer(crops: Any) -> Predictions:
+    def predict(crops: Any) -> Predictions:
         predictions = serving_outputs(network(tf.constant(crops), training=False), Calibration())
         return {name: value.numpy() for name, value in predictions.items()}
 
-    return answer
+    return predict
 
 
 def _write_json(path: Path, numbers: Any) -> None:
