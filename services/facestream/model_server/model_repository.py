@@ -8,6 +8,8 @@ lends a version for the duration of one request.
 With a configuration (`model_config.py`), `poll` serves the versions that it lists, side by side.
 As in TensorFlow Serving, labels are changed before versions are loaded: a label that exists can
 only move to a version that is available, otherwise the whole configuration is refused.
+
+Longer than 300 lines: polling, labels and leases change one table of versions under one lock.
 """
 
 from __future__ import annotations
